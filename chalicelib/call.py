@@ -1,0 +1,100 @@
+"""What is asked of an engine, and the events it answers with. A leaf: every room may import it.
+
+Streaming is the base case. An engine yields `Waiting`* `Started` `Delta`* and exactly one `Finished`;
+a stream that ends without `Finished` is a failed engine. A buffered answer is one `Delta` that holds
+the whole body, so unknown response fields pass through byte for byte in both cases.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+Operation = Literal["chat.completions", "completions", "embeddings"]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the engine counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request to an engine: OpenAI-shaped, its unknown fields untouched.
+
+    `fields` holds the request's JSON members undecoded; `model`, `stream`, `stream_options` and the
+    token ceiling are the gateway's and are written by `wire()` for each target.
+    """
+
+    request_id: str
+    operation: Operation
+    pool: str
+    fields: Mapping[str, msgspec.Raw]
+    stream: bool
+    prompt_tokens: int  # the estimate that was reserved
+    ceiling_tokens: int  # the most each choice may generate; 0 where nothing is generated (embeddings)
+    choices: int  # how many answers are generated side by side (`n`, times the prompts)
+    tenant_tag: str  # opaque: the engine's fairness and cache key, never the tenant's name
+    priority: int = 5  # 0 lowest .. 9 highest
+
+    def wire(self, model: str) -> bytes:
+        """The JSON body for a target that knows the model as `model`, with the reserved ceiling in force."""
+        body: dict[str, object] = {**self.fields, "model": model}
+        if self.ceiling_tokens:
+            body.pop("max_completion_tokens", None)
+            body["max_tokens"] = self.ceiling_tokens
+        if self.stream:
+            body["stream"] = True
+            # The ledger needs the count even when the caller did not ask for it.
+            body["stream_options"] = {"include_usage": True}
+        else:
+            body.pop("stream", None)
+            body.pop("stream_options", None)
+        return msgspec.json.encode(body)
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The engine has queued the request; more of these may follow."""
+
+    queue_position: int
+    predicted_start_ms: int
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The engine took the request: which instance, and how long it had waited there."""
+
+    instance: str
+    queue_ms: int = 0
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """One OpenAI-shaped JSON text: a chunk of a stream, or a whole buffered answer."""
+
+    data: bytes
+    tokens: int = 0  # completion tokens it carries, as well as can be told without the engine's count
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The end: usage where the engine reported it, and the chunk that carried it, if any."""
+
+    usage: Usage | None
+    data: bytes = b""
+
+
+Event = Waiting | Started | Delta | Finished
+
+
+class Stream(Protocol):
+    """One running call at an engine. The holder closes it, always."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Events in order. Raises EngineFailed or EngineTimedOut when the engine breaks off."""
+
+    def close(self) -> None:
+        """Stop the generation and free the connection. Idempotent; may be called from another thread
+        while one is blocked reading, which then raises EngineFailed promptly."""

@@ -1,0 +1,6 @@
+"""Time as every room takes it: an argument, never an ambient call."""
+
+from collections.abc import Callable
+
+Clock = Callable[[], int]
+"""Milliseconds since the epoch, UTC."""

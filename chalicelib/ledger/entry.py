@@ -1,0 +1,34 @@
+"""One immutable entry per finished request: audit trail and source of billing."""
+
+from typing import Literal
+
+import msgspec
+
+from chalicelib.admission.limits import Units
+
+Outcome = Literal["completed", "failed", "abandoned"]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What became of one admitted request. Holds no prompt and no answer.
+
+    `used` is what the engine reported, `charged` what the meter was charged: never more than was reserved.
+    `late` is usage that arrived after the request had been declared abandoned; it is never charged.
+    """
+
+    tenant: str
+    lease_id: str  # time-ordered, unique; the ledger's key
+    request_id: str  # what the caller knows it by
+    outcome: Outcome
+    reason: str  # "" when completed; else the refusal's class or why it was abandoned
+    used: Units
+    charged: Units
+    admitted_ms: int
+    settled_ms: int
+    region: str
+    subject: str = ""  # who called: "key:<id>"
+    pool: str = ""
+    target: str = ""
+    operation: str = ""
+    streamed: bool = False
+    late: Units | None = None

@@ -1,0 +1,44 @@
+"""A pool is a named model offering; a target is one place that can run it."""
+
+from typing import Literal
+
+import msgspec
+
+from chalicelib.call import Operation
+
+EngineKind = Literal["sagemaker", "openai_compatible", "scripted"]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One place that can run a pool.
+
+    `engine` decides which of the address fields count:
+    - `sagemaker`: `endpoint`, and one of `component` (inference component) or `target_model`
+      (multi-model endpoint), or neither for a single-model endpoint;
+    - `openai_compatible`: `url` up to and including the version (`http://10.0.0.7:8000/v1`).
+    """
+
+    name: str
+    engine: EngineKind
+    model: str = ""  # what the target calls the model; the pool's name where empty
+    weight: int = 1  # share of first choices; 0 means only as a fall-back
+    capacity: int = 1  # requests it runs side by side
+    url: str = ""
+    endpoint: str = ""
+    component: str = ""
+    target_model: str = ""
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A named model offering with its ordered targets, prices and reservation rule."""
+
+    name: str
+    targets: tuple[Target, ...]
+    operations: tuple[Operation, ...] = ("chat.completions", "completions")
+    context_tokens: int = 8_192
+    default_max_tokens: int = 512  # reserved and imposed when the caller names none
+    max_tokens: int = 4_096  # the most one answer may generate
+    bytes_per_token: int = 3  # 1 is a true upper bound for byte-level tokenizers
+    input_micro_usd_per_mtok: int = 0  # micro-dollars for a million tokens
+    output_micro_usd_per_mtok: int = 0
+    created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it

@@ -1,0 +1,95 @@
+"""Every way we say no. The caller's next move decides the class; its text is public by contract.
+
+    Refusal
+    |-- Malformed         mend the request
+    |-- Unauthenticated   bring a valid credential (one text for unknown, revoked and expired)
+    |-- OverBudget        raise the budget
+    |-- Forbidden         ask for the permission
+    |-- NotFound          name something that exists (and is yours)
+    |-- Conflict          look at what is there first, then repeat
+    |-- TooLarge          send or ask for less
+    |-- RateLimited       wait `retry_in_ms`
+    |-- QuotaExhausted    wait for the window, or change plan
+    |-- Crowded           wait for one of your own requests
+    |-- NoCapacity        ours; wait `retry_in_ms`
+    |-- EngineFailed      ours; try again
+    `-- EngineTimedOut    ours; try again, or ask for less
+
+A leaf: every room raises these, `api/problems.py` alone knows their HTTP shape. They do not inherit
+from Chalice's errors, which Chalice would answer by itself.
+"""
+
+
+class Refusal(Exception):
+    """A request that was not, or not fully, answered. `text` is shown to the caller as it is."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        field: str | None = None,
+        limit: str | None = None,
+        remaining: int | None = None,
+        retry_in_ms: int | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.field = field  # the request's member that is wrong
+        self.limit = limit  # the limit that denied
+        self.remaining = remaining  # what that limit still allows, in its own unit
+        self.retry_in_ms = retry_in_ms  # exact time until the same call would pass
+
+
+class Malformed(Refusal):
+    """The request cannot be understood, or the engine says it cannot."""
+
+
+class Unauthenticated(Refusal):
+    """No valid credential. Always the same text, so that nobody learns which part was wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("The API key is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`.")
+
+
+class OverBudget(Refusal):
+    """A budget that the tenant set for itself is used up."""
+
+
+class Forbidden(Refusal):
+    """A valid principal without the permission."""
+
+
+class NotFound(Refusal):
+    """No such thing, or none that this principal may know of."""
+
+
+class Conflict(Refusal):
+    """The state of the thing does not allow this now."""
+
+
+class TooLarge(Refusal):
+    """Over a bound that waiting does not change."""
+
+
+class RateLimited(Refusal):
+    """A rate is exceeded; `retry_in_ms` is exact."""
+
+
+class QuotaExhausted(Refusal):
+    """The plan's window is used up; `retry_in_ms` is the time until the next window."""
+
+
+class Crowded(Refusal):
+    """All of the tenant's concurrent requests are in flight."""
+
+
+class NoCapacity(Refusal):
+    """No healthy target, a full queue, or a store that does not answer."""
+
+
+class EngineFailed(Refusal):
+    """The engine broke, or answered nonsense."""
+
+
+class EngineTimedOut(Refusal):
+    """The engine did not answer in time."""
