@@ -1,24 +1,149 @@
 """Every DynamoDB key and model.
 
-| table   | pk            | sk                 | item                                              |
-|---------|---------------|--------------------|---------------------------------------------------|
-| tenancy | tenant        | `tenant`           | Tenant: limits, pools, pins, status               |
-| tenancy | tenant        | `key#<key id>`     | Key: digest, role, scopes, expiry                 |
-| tenancy | tenant        | `member#<subject>` | Member: role                                      |
-| tenancy | `~platform`   | `pool#<name>`      | Pool: targets, prices, reservation rule           |
-| meters  | tenant#region |                    | the admission state of one tenant in one region   |
-| ledger  | tenant        | lease id           | Entry: one finished request, newest id last       |
-| ledger  | tenant        | `idem#<digest>`    | Claim: the lease that an Idempotency-Key stands for |
+| table   | pk            | sk                 | item                                                   |
+|---------|---------------|--------------------|--------------------------------------------------------|
+| tenancy | tenant        | `tenant`           | Tenant: limits, pools, pins, status                    |
+| tenancy | tenant        | `key#<key id>`     | Key: digest, role, scopes, expiry                      |
+| tenancy | tenant        | `member#<subject>` | Member: role                                           |
+| tenancy | `~platform`   | `pool#<name>`      | Pool: targets, prices, reservation rule                |
+| meters  | tenant#region |                    | epoch, tats, windows, leases (section "Admission")     |
+| ledger  | tenant        | lease id           | Entry: one finished request; ids sort by time          |
+| ledger  | tenant        | `idem#<digest>`    | Claim: the lease that an Idempotency-Key stands for    |
 
-The tenant comes first in every key, so that no query can cross tenants. `~` cannot occur in a tenant's
-id. Documents are JSON text in `doc`: a new member with a default runs against yesterday's table.
+The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
+Tenancy and ledger documents are JSON text in `doc`, decoded by msgspec: a new member with a default
+runs against yesterday's table. The meter is native, because its conditions reach into it.
 """
 
-import os
+from typing import Any, TypeVar
 
-from pynamodb.attributes import JSONAttribute, MapAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
+import msgspec
+from botocore.exceptions import BotoCoreError
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttribute
+from pynamodb.connection import Connection
+from pynamodb.connection.table import TableConnection
+from pynamodb.exceptions import VerboseClientError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 
 PLATFORM = "~platform"
-PREFIX = os.environ.get("CLOISTER_TABLE_PREFIX", "cloister")
+
+Item = dict[str, dict[str, Any]]
+"""A DynamoDB item in its wire form: attribute -> {type: value}."""
+
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class ByKind(GlobalSecondaryIndex["TenancyItem"]):
+    """Lists tenants for the admin surface; only items that carry `kind` are in it."""
+
+    class Meta:
+        index_name = "by-kind"
+        projection = AllProjection()
+
+    kind = UnicodeAttribute(hash_key=True)
+    pk = UnicodeAttribute(range_key=True)
+
+
+class TenancyItem(Model):
+    class Meta:
+        table_name = "tenancy"
+        billing_mode = "PAY_PER_REQUEST"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    kind = UnicodeAttribute(null=True)
+    doc = UnicodeAttribute()
+    version = VersionAttribute()
+    by_kind = ByKind()
+
+
+class MeterItem(Model):
+    class Meta:
+        table_name = "meters"
+        billing_mode = "PAY_PER_REQUEST"
+
+    pk = UnicodeAttribute(hash_key=True)
+
+
+class LedgerItem(Model):
+    class Meta:
+        table_name = "ledger"
+        billing_mode = "PAY_PER_REQUEST"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    doc = UnicodeAttribute()
+    ttl = NumberAttribute(null=True)  # seconds since the epoch; DynamoDB deletes the item after it
+
+
+class StoreUnavailable(Exception):
+    """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
+
+
+class ConditionFailed(Exception):
+    """A conditional write lost. `old` is the item as it was, {} where there was none (or none was asked for)."""
+
+    def __init__(self, old: Item) -> None:
+        super().__init__("condition failed")
+        self.old = old
+
+
+class Tables(msgspec.Struct, frozen=True):
+    """The three tables of one deployment, behind one client."""
+
+    connection: Connection
+    tenancy: type[TenancyItem]
+    meters: type[MeterItem]
+    ledger: type[LedgerItem]
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """One DynamoDB call.
+
+        Raises: ConditionFailed, StoreUnavailable.
+        """
+        try:
+            return self.connection.dispatch(operation, arguments)
+        except VerboseClientError as error:
+            code = error.response["Error"].get("Code", "")
+            if code != "ConditionalCheckFailedException":
+                raise StoreUnavailable(code) from error
+            # PynamoDB drops the old item from its own error; botocore's still has it.
+            raise ConditionFailed(getattr(error.__cause__, "response", {}).get("Item", {})) from None
+        except BotoCoreError as error:
+            raise StoreUnavailable(type(error).__name__) from error
+
+
+def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | None = None) -> Tables:
+    """Bind the models to one deployment's tables (`<prefix>-tenancy`, ...).
+
+    No call is made and no client is built before the first use. `endpoint_url` is for tests that talk
+    to several stores at once; elsewhere botocore reads AWS_ENDPOINT_URL by itself.
+    """
+    connection = Connection(
+        region=region,
+        host=endpoint_url,
+        connect_timeout_seconds=deadline_ms / 1000,
+        read_timeout_seconds=deadline_ms / 1000,
+        # Every write of ours is conditional and may be repeated; one repetition covers a connection
+        # that died idle. More would only outlast the caller's patience.
+        max_retry_attempts=1,
+        max_pool_connections=64,
+    )
+    return Tables(
+        connection=connection,
+        tenancy=_bound(TenancyItem, connection, region, prefix),
+        meters=_bound(MeterItem, connection, region, prefix),
+        ledger=_bound(LedgerItem, connection, region, prefix),
+    )
+
+
+def _bound(model: type[ModelT], connection: Connection, region: str, prefix: str) -> type[ModelT]:
+    meta = type("Meta", (), {**vars(model.Meta), "table_name": f"{prefix}-{model.Meta.table_name}", "region": region})
+    bound: type[ModelT] = type(model)(model.__name__, (model,), {"Meta": meta, "__module__": __name__})
+    # PynamoDB would build a client for each model; one client, one pool and one cold start serve all.
+    table: TableConnection = bound._get_connection()
+    connection.add_meta_table(table.get_meta_table())
+    table.connection = connection
+    return bound

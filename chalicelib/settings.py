@@ -1,0 +1,59 @@
+"""Environment -> one frozen value, read once; everything that is wrong is reported together."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class BadSettings(Exception):
+    """The environment does not make sense; the text names every variable that is wrong."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a deployment may set. The variable is `CLOISTER_` and the field's name in capitals.
+
+    Every field has a safe default, so that new code starts under yesterday's stack.
+    """
+
+    region: str = "us-east-1"  # where AWS_REGION is set, that
+    table_prefix: str = "cloister"
+    store_deadline_ms: int = 1_000  # one DynamoDB call; a store slower than this is refused with 503
+    lease_ms: int = 90_000  # a lease that nobody renews for so long is abandoned
+    renew_ms: int = 30_000  # how often a running request renews its lease
+    connect_deadline_ms: int = 2_000  # to reach a target
+    idle_deadline_ms: int = 60_000  # the longest silence of a target within an answer; below lease_ms
+    answer_deadline_ms: int = 900_000  # a whole answer; API Gateway streams for 15 minutes at most
+    breaker_failures: int = 3  # consecutive failures that open a target's breaker
+    breaker_pause_ms: int = 10_000  # until one request may try such a target again
+    health_max_age_ms: int = 2_000  # how old a probe may be that /health answers with
+    body_limit_bytes: int = 6_000_000  # Lambda's payload limit is 6 MB
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Read all settings. Raises BadSettings with one line for each variable that is wrong."""
+    found: dict[str, object] = {}
+    if "AWS_REGION" in environment:
+        found["region"] = environment["AWS_REGION"]
+    wrong = []
+    for field in msgspec.structs.fields(Settings):
+        variable = f"CLOISTER_{field.name.upper()}"
+        if variable not in environment:
+            continue
+        try:
+            found[field.name] = msgspec.convert(environment[variable], field.type, strict=False)
+        except msgspec.ValidationError:
+            wrong.append(f"{variable} must be a whole number, not {environment[variable]!r}")
+    settings = Settings(**found)  # type: ignore[arg-type]
+    for name in msgspec.structs.fields(Settings):
+        value = getattr(settings, name.name)
+        if isinstance(value, int) and value <= 0:
+            wrong.append(f"CLOISTER_{name.name.upper()} must be more than 0, not {value}")
+    if not settings.renew_ms < settings.lease_ms:
+        wrong.append("CLOISTER_RENEW_MS must be less than CLOISTER_LEASE_MS, or running requests lose their lease")
+    if not settings.idle_deadline_ms < settings.lease_ms:
+        wrong.append(
+            "CLOISTER_IDLE_DEADLINE_MS must be less than CLOISTER_LEASE_MS, or a silent target costs the lease"
+        )
+    if wrong:
+        raise BadSettings("\n".join(wrong))
+    return settings
