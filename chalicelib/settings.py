@@ -51,9 +51,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     if not settings.renew_ms < settings.lease_ms:
         wrong.append("CLOISTER_RENEW_MS must be less than CLOISTER_LEASE_MS, or running requests lose their lease")
     if not settings.idle_deadline_ms < settings.lease_ms:
-        wrong.append(
-            "CLOISTER_IDLE_DEADLINE_MS must be less than CLOISTER_LEASE_MS, or a silent target costs the lease"
-        )
+        wrong.append("CLOISTER_IDLE_DEADLINE_MS must be less than CLOISTER_LEASE_MS, or silence costs the lease")
     if wrong:
         raise BadSettings("\n".join(wrong))
     return settings

@@ -35,7 +35,7 @@ Item = dict[str, dict[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
 
-class ByKind(GlobalSecondaryIndex["TenancyItem"]):
+class ByKind(GlobalSecondaryIndex["TenancyItem"]):  # type: ignore[no-untyped-call]
     """Lists tenants for the admin surface; only items that carry `kind` are in it."""
 
     class Meta:
@@ -141,7 +141,7 @@ def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | 
 
 def _bound(model: type[ModelT], connection: Connection, region: str, prefix: str) -> type[ModelT]:
     meta = type("Meta", (), {**vars(model.Meta), "table_name": f"{prefix}-{model.Meta.table_name}", "region": region})
-    bound: type[ModelT] = type(model)(model.__name__, (model,), {"Meta": meta, "__module__": __name__})
+    bound: type[ModelT] = type(model.__name__, (model,), {"Meta": meta, "__module__": __name__})
     # PynamoDB would build a client for each model; one client, one pool and one cold start serve all.
     table: TableConnection = bound._get_connection()
     connection.add_meta_table(table.get_meta_table())
