@@ -1,0 +1,164 @@
+"""What goes back: a whole JSON answer, or a stream with its comments; either way closed once and counted."""
+
+import re
+
+import msgspec
+from starlette.types import Send
+
+from serving.engines import Reply
+from serving.queue import Forecast
+from serving.refusal import EngineFailed, Refusal
+
+DONE = b"data: [DONE]"
+MAX_ERROR_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+USAGE = re.compile(rb'"usage":\s*(\{)')
+
+
+class Usage(msgspec.Struct, frozen=True):
+    total_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Counted(msgspec.Struct, frozen=True):
+    usage: Usage | None = None
+
+
+class Reported(msgspec.Struct, frozen=True):
+    message: str
+    type: str = "server_error"
+    code: str | int | None = None
+
+
+class EngineError(msgspec.Struct, frozen=True):
+    error: Reported
+
+
+_counted = msgspec.json.Decoder(Counted)
+
+
+class Answer:
+    """Writes one HTTP response. `status`, `queue_ms` and `tokens` are for the journal."""
+
+    def __init__(self, send: Send, instance: str) -> None:
+        self.status = 0
+        self.queue_ms = 0
+        self.tokens = 0
+        self._send = send
+        self._instance = instance
+        self._closed = False
+
+    async def waiting(self, forecast: Forecast) -> None:
+        if not self.status:
+            await self._begin_stream({})
+        text = f": queue_position={forecast.position} predicted_start_ms={forecast.start_in_ms}\n\n"
+        await self._write(text.encode())
+
+    async def stream(self, reply: Reply) -> None:
+        """Pass an engine's stream on, piece by piece. Raises: EngineFailed, EngineTimedOut."""
+        if reply.status != 200 or not reply.content_type.startswith("text/event-stream"):
+            await self._engine_refused(reply)
+            return
+        if not self.status:
+            await self._begin_stream({"x-queue-time-ms": str(self.queue_ms)})
+        # In front of the first token, in the same write: what a client measures as its first byte is a token.
+        before = f": started queue_ms={self.queue_ms}\n\n".encode()
+        tail = b""
+        async for piece in reply.pieces():
+            self.tokens += piece.count(b"data: {")
+            if b'"usage":' in piece:
+                self._count_stream(piece)
+            tail = (tail + piece)[-len(DONE) - 4 :]
+            await self._write(before + piece if before else piece)
+            before = b""
+        if not tail.rstrip().endswith(DONE):
+            raise EngineFailed("the engine broke off its answer")
+        await self._close(b"")
+
+    async def whole(self, reply: Reply) -> None:
+        """Raises: EngineFailed, EngineTimedOut."""
+        if reply.status != 200:
+            await self._engine_refused(reply)
+            return
+        body = await _read(reply, MAX_ANSWER_BYTES)
+        try:
+            usage = _counted.decode(body).usage
+        except (msgspec.DecodeError, RecursionError):
+            raise EngineFailed("the engine's answer is not what it should be") from None
+        self.tokens = usage.completion_tokens or usage.total_tokens if usage else 0
+        await self._begin(200, {"content-type": reply.content_type, **self._marks(self.queue_ms)}, len(body))
+        await self._close(body)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """As the response or, when that has begun, as its last event: then the stream ends without [DONE]."""
+        if self._closed:
+            return
+        if self.status:
+            await self._close(b"data: " + refusal.body + b"\n\n")
+            return
+        headers = {"content-type": "application/json", **self._marks(self.queue_ms), **refusal.headers}
+        if refusal.status in (408, 413):  # the rest of the body is still on its way
+            headers["connection"] = "close"
+        await self._begin(refusal.status, headers, len(refusal.body))
+        await self._close(refusal.body)
+
+    async def _engine_refused(self, reply: Reply) -> None:
+        """The engine's own error: its status and words are the caller's (a bad field, a prompt too long)."""
+        status = reply.status if 400 <= reply.status < 500 else 502
+        try:
+            error = msgspec.json.decode(await _read(reply, MAX_ERROR_BYTES), type=EngineError).error
+        except (msgspec.DecodeError, RecursionError):
+            error = Reported("the engine refused the request")
+        refusal = Refusal(error.message)
+        refusal.status = status
+        refusal.type = error.type
+        refusal.code = str(error.code) if isinstance(error.code, str) else error.type
+        await self.refuse(refusal)
+        self.status = status
+
+    async def _begin_stream(self, headers: dict[str, str]) -> None:
+        marks = {"x-amzn-sagemaker-custom-attributes": f"instance={self._instance}", "x-instance-id": self._instance}
+        await self._begin(200, {"content-type": "text/event-stream", "cache-control": "no-store", **marks, **headers})
+
+    async def _begin(self, status: int, headers: dict[str, str], length: int | None = None) -> None:
+        self.status = status
+        raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        if length is not None:
+            raw.append((b"content-length", str(length).encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _close(self, data: bytes) -> None:
+        self._closed = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def _marks(self, queue_ms: int) -> dict[str, str]:
+        return {
+            "x-amzn-sagemaker-custom-attributes": f"instance={self._instance};queue_ms={queue_ms}",
+            "x-instance-id": self._instance,
+            "x-queue-time-ms": str(queue_ms),
+        }
+
+    def _count_stream(self, piece: bytes) -> None:
+        """Take the engine's own count, if this really is its usage event and not a word in an answer."""
+        for line in piece.split(b"\n"):
+            if line.startswith(b"data: {") and USAGE.search(line):
+                try:
+                    usage = _counted.decode(line[6:]).usage
+                except msgspec.DecodeError:
+                    continue
+                if usage:
+                    self.tokens = usage.completion_tokens
+
+
+async def _read(reply: Reply, limit: int) -> bytes:
+    pieces = []
+    size = 0
+    async for piece in reply.pieces():
+        size += len(piece)
+        if size > limit:
+            raise EngineFailed("the engine's answer is too large")
+        pieces.append(piece)
+    return b"".join(pieces)

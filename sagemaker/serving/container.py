@@ -1,0 +1,62 @@
+"""The parts of one running container, and its health."""
+
+import asyncio
+
+import msgspec
+
+from serving.engines import Maker
+from serving.settings import Settings
+from serving.shelf import Shelf
+from serving.turnstile import Turnstile
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What /ping answers. `status` is `ok` or, with a 503, a short reason."""
+
+    status: str
+    instance: str
+    capacity: int
+    in_flight: int
+    queue_depth: int
+
+
+class Container:
+    """Belongs to one event loop."""
+
+    def __init__(self, settings: Settings, maker: Maker) -> None:
+        self.settings = settings
+        self.turnstile = Turnstile(settings.limits)
+        self.shelf = Shelf(maker, settings)
+        self.loading = False
+        # Done when the time to finish is over and every call that still runs is to be cut.
+        self.cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def health(self) -> Health:
+        return Health(
+            status=self._status(),
+            instance=self.settings.instance,
+            capacity=self.settings.limits.capacity,
+            in_flight=self.turnstile.in_flight,
+            queue_depth=self.turnstile.depth,
+        )
+
+    def _status(self) -> str:
+        """One dead model among others that live is its own callers' trouble; all dead is the instance's."""
+        if self.turnstile.stopping:
+            return "stopping"
+        if self.loading:
+            return "loading"
+        ailments = [model.engine.ailment() for model in self.shelf.all()]
+        if ailments and all(ailments):
+            return ailments[0] or "ok"
+        return "ok"
+
+    def stop(self, grace_s: float) -> None:
+        """Take nothing new, let what runs finish for `grace_s` seconds, then cut it."""
+        if not self.turnstile.stopping:
+            self.turnstile.stop()
+            asyncio.get_running_loop().call_later(grace_s, self._cut)
+
+    def _cut(self) -> None:
+        if not self.cut.done():
+            self.cut.set_result(None)

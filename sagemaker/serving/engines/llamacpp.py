@@ -1,0 +1,88 @@
+"""llama.cpp through xllamacpp: the embedded default, for GGUF models on any machine."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from serving.engines import BadModel, Engine, Reply, gguf
+from serving.engines.llamacpp_child import Parameters
+from serving.engines.process import Child
+from serving.request import ENGINE_PATHS, Call
+from serving.settings import Settings
+
+DEFAULT_CONTEXT = 4096
+OVERHEAD_MB = 64  # Python, the library, and llama.cpp's scratch buffers for a small batch
+
+
+class LlamaCpp:
+    """One model in a child process of its own."""
+
+    def __init__(self, child: Child, settings: Settings) -> None:
+        self._child = child
+        self._settings = settings
+        # A shared prompt cache tells a tenant, by its speed and by `cached_tokens`, what others have asked. A slot
+        # chosen by the caller would aim at one neighbour.
+        self._overrides: dict[str, object] = {"id_slot": None}
+        if settings.prompt_cache == "off":
+            self._overrides["cache_prompt"] = False
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncIterator[Reply]:
+        silence_s = self._settings.idle_timeout_s if call.stream else self._settings.request_timeout_s
+        body = call.body({} if call.op == "embeddings" else self._overrides)
+        async with self._child.ask("POST", ENGINE_PATHS[call.op], body, silence_s) as wire:
+            yield wire
+
+    def ailment(self) -> str | None:
+        return self._child.ailment()
+
+    async def close(self) -> None:
+        await self._child.close()
+
+
+class Maker:
+    def need_mb(self, model: Path, settings: Settings) -> int:
+        header = gguf.read(_file(model))
+        cells = settings.limits.capacity * _context(header, settings)
+        return OVERHEAD_MB + (_file(model).stat().st_size + cells * header.bytes_per_cell) // 2**20
+
+    async def launch(self, name: str, model: Path, settings: Settings) -> Engine:
+        file = _file(model)
+        header = gguf.read(file)
+        parameters = Parameters(
+            path=str(file),
+            name=name,
+            slots=settings.limits.capacity,
+            context=_context(header, settings),
+            threads=settings.threads or len(os.sched_getaffinity(0)),
+            embedding=name in settings.embeddings or header.is_encoder,
+            prompt_cache=settings.prompt_cache == "shared",
+        )
+        command = [sys.executable, "-m", "serving.engines.llamacpp_child", "{socket}"]
+        command.append(msgspec.json.encode(parameters).decode())
+        # The child runs this very package, wherever it lies, whatever the caller's working directory is.
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        child = Child(name, command, environ, settings.load_timeout_s)
+        await child.start()
+        return LlamaCpp(child, settings)
+
+
+def _context(header: gguf.Header, settings: Settings) -> int:
+    trained = header.context or DEFAULT_CONTEXT
+    return min(settings.context or DEFAULT_CONTEXT, trained)
+
+
+def _file(model: Path) -> Path:
+    """The one .gguf that `model` is or holds. Raises: BadModel."""
+    if model.is_file():
+        return model
+    found = sorted(model.glob("*.gguf")) if model.is_dir() else []
+    if len(found) == 1:
+        return found[0]
+    if not model.exists():
+        raise BadModel(f"there is no model at {model}")
+    raise BadModel(f"{model} holds {len(found)} .gguf files; exactly one is needed")

@@ -1,0 +1,61 @@
+"""`python -m serving.engines.llamacpp_child SOCKET PARAMETERS`: one GGUF model behind llama.cpp's own HTTP server.
+
+Run by `llamacpp`, never by hand. Ends when its standard input does.
+"""
+
+import os
+import signal
+import sys
+
+import msgspec
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    path: str
+    name: str
+    slots: int
+    context: int  # tokens per slot
+    threads: int
+    embedding: bool
+    prompt_cache: bool
+
+
+def main(socket: str, parameters: Parameters) -> int:
+    import xllamacpp  # here, for the container itself imports this file and has no use for 100 MB of library
+
+    params = xllamacpp.CommonParams()
+    params.model.path = parameters.path
+    params.model_alias = {parameters.name}
+    params.hostnames = [socket]
+    params.n_parallel = parameters.slots
+    params.n_ctx = parameters.slots * parameters.context
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = parameters.threads
+    params.embedding = parameters.embedding
+    if parameters.embedding:  # an input must fit into one micro-batch
+        params.n_batch = params.n_ubatch = max(512, parameters.context)
+    params.cache_prompt = parameters.prompt_cache
+    params.cache_ram_mib = 0  # finished prompts are not kept: memory is counted, and they are tenants' words
+    params.cache_idle_slots = False
+    # One thread per slot, and some for health checks and for connections that are just being closed.
+    params.n_threads_http = parameters.slots + 4
+    params.endpoint_slots = False  # it would show what others asked
+    params.ui = False
+    params.verbosity = -1
+    params.sse_ping_interval = -1
+    params.fit_params = False
+    params.offline = True
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError:
+        print("llama.cpp could not load the file", file=sys.stderr)
+        return 1
+    # llama.cpp has put its own handlers in place, which let requests finish; we have already seen to that.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while os.read(0, 4096):
+        pass
+    del server
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], msgspec.json.decode(sys.argv[2], type=Parameters)))

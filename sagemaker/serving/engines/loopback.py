@@ -1,0 +1,145 @@
+"""A small HTTP/1.1 client for the engine next door: one connection per call, closed to abort it.
+
+Engines run as children of this container and speak HTTP on a private socket. Connecting there costs microseconds, so
+nothing is pooled, and closing the connection is how an engine learns that nobody wants the rest.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httptools
+
+from serving.refusal import EngineFailed, EngineTimedOut
+
+CONNECT_TIMEOUT_S = 5.0
+MAX_HEAD_BYTES = 64 * 1024
+# Above this many unread bytes the engine is made to wait: a slow reader must not fill our memory.
+HIGH_WATER = 256 * 1024
+
+
+class Wire(asyncio.Protocol):
+    """One exchange: writes the request once, collects the answer. Fed by llhttp, read by one task."""
+
+    def __init__(self, request: bytes, silence_s: float) -> None:
+        self.status = 0
+        self.content_type = "application/json"
+        self._request = request
+        self._silence_s = silence_s
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._head = 0
+        self._complete = False
+        self._broken = False
+        self._news: asyncio.Future[None] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.status:
+            self._head += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._broken = True
+        if self._broken or self._head > MAX_HEAD_BYTES:
+            self._broken = True
+            self.close()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._broken = self._broken or not self._complete
+        self._wake()
+
+    # httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"content-type":
+            self.content_type = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self._held += len(body)
+        if self._held > HIGH_WATER and self._transport:
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    # The reader's side
+
+    async def answered(self) -> None:
+        """Until the status is known. Raises: EngineFailed, EngineTimedOut."""
+        while not self.status:
+            await self._more()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes, pieces that came together joined. Raises: EngineFailed, EngineTimedOut."""
+        while True:
+            if self._pieces:
+                piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
+                self._pieces.clear()
+                self._held = 0
+                if self._transport and not self._transport.is_closing():
+                    self._transport.resume_reading()
+                yield piece
+            elif self._complete:
+                return
+            else:
+                await self._more()
+
+    async def _more(self) -> None:
+        if self._broken:
+            raise EngineFailed("the engine broke off its answer")
+        self._news = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._silence_s):
+                await self._news
+        except TimeoutError:
+            raise EngineTimedOut("the engine did not answer in time") from None
+        finally:
+            self._news = None
+
+    def _wake(self) -> None:
+        if self._news and not self._news.done():
+            self._news.set_result(None)
+
+    def close(self) -> None:
+        if self._transport:
+            self._transport.abort()
+
+
+@asynccontextmanager
+async def exchange(socket: Path, method: str, path: str, body: bytes, silence_s: float) -> AsyncIterator[Wire]:
+    """Send one request and yield its answer once the status is known; leaving the block closes the connection.
+
+    Raises: EngineFailed, EngineTimedOut.
+    """
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    wire = Wire(head.encode() + body, silence_s)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await loop.create_unix_connection(lambda: wire, str(socket))
+    except (OSError, TimeoutError):
+        raise EngineFailed("the engine cannot be reached") from None
+    try:
+        await wire.answered()
+        yield wire
+    finally:
+        wire.close()

@@ -1,0 +1,161 @@
+"""A child process that serves one model over HTTP on a private Unix socket.
+
+Both llama.cpp and vLLM run this way, for reasons found by trying: xllamacpp holds Python's global lock while a model
+loads and replaces the process's signal handlers, so inside our process `/ping` would hang; a failed assertion in an
+engine aborts its whole process, which must not be the one that holds the other models; and when a process ends, its
+memory is really free.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from serving import journal
+from serving.engines import BadModel
+from serving.engines.loopback import Wire, exchange
+from serving.refusal import EngineFailed, EngineTimedOut
+
+HEALTH_EVERY_S = 0.05
+STOP_TIMEOUT_S = 5.0
+# A model that dies again at once is broken; one that dies once a day only needs to be brought back.
+RESTART_PAUSES_S = (0.0, 1.0, 5.0, 15.0)
+STEADY_AFTER_S = 60.0
+KEPT_OUTPUT = 4096
+
+
+class Child:
+    """One engine process: brought up, watched, brought back when it dies, ended for good by `close`."""
+
+    def __init__(self, name: str, command: Sequence[str], environ: dict[str, str], load_timeout_s: float) -> None:
+        self.name = name
+        self._folder = tempfile.TemporaryDirectory(prefix="cloister-")  # mode 0700: nobody else reaches the socket
+        self.socket = Path(self._folder.name) / "engine.sock"
+        self._command = [part.replace("{socket}", str(self.socket)) for part in command]
+        self._environ = environ
+        self._load_timeout_s = load_timeout_s
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._up = False
+        self._given_up = False
+
+    async def start(self) -> None:
+        """Raises: BadModel, when it does not come up."""
+        try:
+            await self._bring_up()
+        except BaseException:
+            await self.close()
+            raise
+        self._keeper = asyncio.create_task(self._keep())
+
+    def ailment(self) -> str | None:
+        if self._up:
+            return None
+        return "engine_dead" if self._given_up else "engine_restarting"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @asynccontextmanager
+    async def ask(self, method: str, path: str, body: bytes, silence_s: float) -> AsyncIterator[Wire]:
+        """Raises: EngineFailed, EngineTimedOut."""
+        if not self._up:
+            raise EngineFailed("the model's engine is not running")
+        async with exchange(self.socket, method, path, body, silence_s) as wire:
+            yield wire
+
+    async def close(self) -> None:
+        if self._keeper:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        self._up = False
+        await self._end()
+        self._folder.cleanup()
+
+    async def _bring_up(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        began = time.monotonic()
+        # A session of its own: Ctrl-C in a terminal must reach the container only, which then ends its children.
+        # Its standard input is a pipe that we hold: it ends with us, even if we are killed.
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env=self._environ,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        output = asyncio.create_task(_tail(process))
+        while time.monotonic() - began < self._load_timeout_s:
+            if process.returncode is not None:
+                raise BadModel(f"model {self.name!r} did not load: {_last_sentence(await output)}")
+            if await self._healthy():
+                self._up = True
+                return
+            await asyncio.sleep(HEALTH_EVERY_S)
+        raise BadModel(f"model {self.name!r} was not up after {self._load_timeout_s:.0f} s")
+
+    async def _healthy(self) -> bool:
+        try:
+            async with exchange(self.socket, "GET", "/health", b"", 2.0) as wire:
+                return wire.status == 200
+        except (EngineFailed, EngineTimedOut):
+            return False
+
+    async def _keep(self) -> None:
+        """Bring the process back when it dies, until it has died too often in a row."""
+        deaths = 0
+        while deaths < len(RESTART_PAUSES_S):
+            assert self._process
+            began = time.monotonic()
+            code = await self._process.wait()
+            self._up = False
+            deaths = 1 if time.monotonic() - began > STEADY_AFTER_S else deaths + 1
+            journal.event("engine_died", model=self.name, exit_code=code, deaths=deaths)
+            await self._end()
+            if deaths <= len(RESTART_PAUSES_S):
+                await asyncio.sleep(RESTART_PAUSES_S[deaths - 1])
+                with suppress(BadModel):
+                    await self._bring_up()
+        self._given_up = not self._up
+
+    async def _end(self) -> None:
+        """The whole process group, politely at first."""
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            _signal(process.pid, signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await process.wait()
+        _signal(process.pid, signal.SIGKILL)  # what the leader left behind in its group
+        await process.wait()
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+async def _tail(process: asyncio.subprocess.Process) -> str:
+    """Pass the engine's own output on to our standard error, keeping the end of it for a load that fails."""
+    assert process.stdout
+    kept = b""
+    while piece := await process.stdout.read(65536):
+        sys.stderr.buffer.write(piece)
+        sys.stderr.flush()
+        kept = (kept + piece)[-KEPT_OUTPUT:]
+    return kept.decode(errors="replace")
+
+
+def _last_sentence(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "its engine ended without a word"

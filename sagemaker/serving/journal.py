@@ -1,0 +1,37 @@
+"""One JSON line for each finished request, on standard output. Never a prompt, an answer, or a tenant's name."""
+
+import sys
+import time
+
+import msgspec
+
+
+class Line(msgspec.Struct, frozen=True):
+    """`tokens` are those the engine reported or, failing that, the events it streamed."""
+
+    op: str
+    request: str
+    instance: str
+    model: str
+    status: int
+    queue_ms: int
+    duration_ms: int
+    tokens: int
+    stream: bool
+    code: str = ""
+
+
+def write(line: Line) -> None:
+    _print({"event": "request", **msgspec.structs.asdict(line)})
+
+
+def event(name: str, **facts: str | int) -> None:
+    """Something that happened to the container itself."""
+    _print({"event": name, **facts})
+
+
+def _print(facts: dict[str, str | int]) -> None:
+    line = msgspec.json.encode({"at_ms": time.time_ns() // 1_000_000, **facts})
+    # One write: lines of a container are read by a log collector, which must not see halves.
+    sys.stdout.write(line.decode() + "\n")
+    sys.stdout.flush()

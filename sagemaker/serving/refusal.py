@@ -1,0 +1,107 @@
+"""Every way this container says no, and the OpenAI error object each becomes.
+
+    Refusal
+    |-- Malformed        400   the request cannot be understood
+    |-- TimedOutReading  408   the body did not arrive in time
+    |-- UnknownModel     404   no such model is loaded
+    |-- NoSuchRoute      404, 405
+    |-- AlreadyLoaded    409   load of a model that is there
+    |-- TooLarge         413   body over the limit
+    |-- ClientLeft       499   nobody is left to answer; only ever seen in the log
+    |-- EngineFailed     502   the engine died, or spoke nonsense
+    |-- NoRoom           503   the line is full, or the wait was too long; carries when to come back
+    |-- Stopping         503   this container is shutting down
+    |-- EngineTimedOut   504   the engine went silent
+    `-- MemoryShort      507   the model does not fit beside the others
+
+Messages are public by contract: they never quote a request or an answer.
+"""
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """The inner object of an OpenAI error."""
+
+    message: str
+    type: str
+    code: str
+
+
+class Refusal(Exception):
+    status = 500
+    type = "server_error"
+    code = "internal_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s: int | None = None
+
+    @property
+    def body(self) -> bytes:
+        return msgspec.json.encode({"error": Problem(self.message, self.type, self.code)})
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+
+
+class Malformed(Refusal):
+    status, type, code = 400, "invalid_request_error", "invalid_request"
+
+
+class TimedOutReading(Refusal):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
+class UnknownModel(Refusal):
+    status, type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class NoSuchRoute(Refusal):
+    status, type, code = 404, "invalid_request_error", "not_found"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AlreadyLoaded(Refusal):
+    status, type, code = 409, "invalid_request_error", "model_already_loaded"
+
+
+class TooLarge(Refusal):
+    status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class ClientLeft(Refusal):
+    status, type, code = 499, "invalid_request_error", "client_closed_request"
+
+
+class EngineFailed(Refusal):
+    status, type, code = 502, "server_error", "engine_failed"
+
+
+class NoRoom(Refusal):
+    status, type, code = 503, "server_error", "queue_full"
+
+    def __init__(self, message: str, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(1, -(-retry_after_ms // 1000))
+
+
+class Stopping(Refusal):
+    status, type, code = 503, "server_error", "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("this instance is shutting down; send the request again")
+        self.retry_after_s = 1
+
+
+class EngineTimedOut(Refusal):
+    status, type, code = 504, "server_error", "engine_timeout"
+
+
+class MemoryShort(Refusal):
+    status, type, code = 507, "server_error", "insufficient_memory"

@@ -1,0 +1,140 @@
+"""The doors of the container: SageMaker's contract, its multi-model contract, and OpenAI's routes."""
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from serving.container import Container
+from serving.invocation import TARGET_MODEL, Invocation, attributes_of, read_body
+from serving.refusal import Malformed, NoSuchRoute, Refusal, UnknownModel
+from serving.request import Call
+from serving.shelf import Model
+
+
+class LoadRequest(msgspec.Struct, frozen=True):
+    model_name: str
+    url: str
+
+
+def build(container: Container) -> Starlette:
+    doors = Doors(container)
+    return Starlette(
+        routes=[
+            Route("/ping", doors.ping, methods=["GET"]),
+            Route("/invocations", doors.invocations, methods=["POST"]),
+            Route("/models", doors.load, methods=["POST"]),
+            Route("/models", doors.list, methods=["GET"]),
+            Route("/models/{name}", doors.describe, methods=["GET"]),
+            Route("/models/{name}", doors.unload, methods=["DELETE"]),
+            Route("/models/{name}/invoke", doors.invoke, methods=["POST"]),
+            Route("/health", doors.ping, methods=["GET"]),
+            Route("/v1/models", doors.openai_models, methods=["GET"]),
+            Route("/v1/chat/completions", OpenAIDoor(container, "chat.completions"), methods=["POST"]),
+            Route("/v1/completions", OpenAIDoor(container, "completions"), methods=["POST"]),
+            Route("/v1/embeddings", OpenAIDoor(container, "embeddings"), methods=["POST"]),
+        ],
+        exception_handlers={Refusal: _refused, HTTPException: _no_route, Exception: _broken},
+    )
+
+
+class Doors:
+    """The endpoints, each a few lines: what is asked is in `invocation`, what is loaded in `shelf`."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._shelf = container.shelf
+
+    async def ping(self, request: Request) -> Response:
+        health = self._container.health()
+        return _json(200 if health.status == "ok" else 503, health)
+
+    async def invocations(self, request: Request) -> Response | Invocation:
+        attributes = attributes_of(request, None)
+        if attributes.op == "probe":
+            return await self.ping(request)
+        target = request.headers.get(TARGET_MODEL)
+        return Invocation(self._container, attributes, (lambda call: self._shelf.get(target)) if target else self._any)
+
+    async def invoke(self, request: Request) -> Response | Invocation:
+        name = request.path_params["name"]
+        self._shelf.get(name)  # SageMaker asks for the 404 before it sends the body anywhere else
+        return Invocation(self._container, attributes_of(request, None), lambda call: self._shelf.get(name))
+
+    async def load(self, request: Request) -> Response:
+        body = await read_body(request.scope, request.receive, self._container.settings.body_timeout_s)
+        try:
+            wanted = msgspec.json.decode(body, type=LoadRequest)
+        except (msgspec.DecodeError, RecursionError):
+            raise Malformed('a model is loaded by {"model_name": "…", "url": "…"}') from None
+        await self._shelf.load(wanted.model_name, wanted.url)
+        return _json(200, _described(self._shelf.get(wanted.model_name)))
+
+    async def list(self, request: Request) -> Response:
+        return _json(200, {"models": [_described(model) for model in self._shelf.all()]})
+
+    async def describe(self, request: Request) -> Response:
+        return _json(200, _described(self._shelf.get(request.path_params["name"])))
+
+    async def unload(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        await self._shelf.unload(name)
+        return _json(200, {"modelName": name})
+
+    async def openai_models(self, request: Request) -> Response:
+        models = [
+            {"id": model.name, "object": "model", "created": 0, "owned_by": "cloister"} for model in self._shelf.all()
+        ]
+        return _json(200, {"object": "list", "data": models})
+
+    def _any(self, call: Call) -> Model:
+        """An endpoint with one model is that model, whatever the caller calls it; among several the name decides."""
+        model = self._shelf.only()
+        if model is None:
+            if call.model is None:
+                raise UnknownModel("several models or none are loaded here; name one")
+            model = self._shelf.get(call.model)
+        return model
+
+
+class OpenAIDoor:
+    """One of OpenAI's paths, where the body's `model` must be a loaded one, as their servers want it."""
+
+    def __init__(self, container: Container, op: str) -> None:
+        self._container = container
+        self._op = op
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        attributes = attributes_of(Request(scope), self._op)
+        await Invocation(self._container, attributes, self._named)(scope, receive, send)
+
+    def _named(self, call: Call) -> Model:
+        only = self._container.shelf.only()
+        if call.model is None and only is not None:
+            return only
+        return self._container.shelf.get(call.model or "")
+
+
+def _described(model: Model) -> dict[str, str]:
+    return {"modelName": model.name, "modelUrl": model.url}
+
+
+def _json(status: int, value: object, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return Response(error.body, error.status, error.headers, "application/json")
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await _refused(request, NoSuchRoute("there is no such route", error.status_code))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return await _refused(request, Refusal("something went wrong inside the container"))
