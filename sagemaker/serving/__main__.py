@@ -45,7 +45,7 @@ def main() -> int:
         wanted = settings.read(sys.argv[1:], os.environ)
         return asyncio.run(_serve(wanted, _listen(wanted)))
     except (BadSettings, BadModel) as error:
-        print(f"cannot start: {error}", file=sys.stderr)
+        sys.stderr.write(f"cannot start: {error}\n")
         return 2
 
 
@@ -86,7 +86,7 @@ async def _load(container: Container, server: Server) -> int:
         for name, path in wanted.models:
             await container.shelf.load(name, str(path))
     except Refusal as error:
-        print(f"cannot start: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"cannot start: {error.message}\n")
         server.should_exit = True
         return 2
     container.loading = False

@@ -48,7 +48,7 @@ class Doors:
         self._container = container
         self._shelf = container.shelf
 
-    async def ping(self, request: Request) -> Response:
+    async def ping(self, _request: Request) -> Response:
         health = self._container.health()
         return _json(200 if health.status == "ok" else 503, health)
 
@@ -57,12 +57,12 @@ class Doors:
         if attributes.op == "probe":
             return await self.ping(request)
         target = request.headers.get(TARGET_MODEL)
-        return Invocation(self._container, attributes, (lambda call: self._shelf.get(target)) if target else self._any)
+        return Invocation(self._container, attributes, (lambda _: self._shelf.get(target)) if target else self._any)
 
     async def invoke(self, request: Request) -> Response | Invocation:
         name = request.path_params["name"]
         self._shelf.get(name)  # SageMaker asks for the 404 before it sends the body anywhere else
-        return Invocation(self._container, attributes_of(request, None), lambda call: self._shelf.get(name))
+        return Invocation(self._container, attributes_of(request, None), lambda _: self._shelf.get(name))
 
     async def load(self, request: Request) -> Response:
         body = await read_body(request.scope, request.receive, self._container.settings.body_timeout_s)
@@ -73,7 +73,7 @@ class Doors:
         await self._shelf.load(wanted.model_name, wanted.url)
         return _json(200, _described(self._shelf.get(wanted.model_name)))
 
-    async def list(self, request: Request) -> Response:
+    async def list(self, _request: Request) -> Response:
         return _json(200, {"models": [_described(model) for model in self._shelf.all()]})
 
     async def describe(self, request: Request) -> Response:
@@ -84,7 +84,7 @@ class Doors:
         await self._shelf.unload(name)
         return _json(200, {"modelName": name})
 
-    async def openai_models(self, request: Request) -> Response:
+    async def openai_models(self, _request: Request) -> Response:
         models = [
             {"id": model.name, "object": "model", "created": 0, "owned_by": "cloister"} for model in self._shelf.all()
         ]
@@ -126,7 +126,7 @@ def _json(status: int, value: object, headers: dict[str, str] | None = None) -> 
     return Response(msgspec.json.encode(value), status, headers, "application/json")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return Response(error.body, error.status, error.headers, "application/json")
 
@@ -136,5 +136,5 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return await _refused(request, NoSuchRoute("there is no such route", error.status_code))
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _broken(request: Request, _error: Exception) -> Response:
     return await _refused(request, Refusal("something went wrong inside the container"))

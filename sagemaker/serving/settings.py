@@ -99,7 +99,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 
     # SageMaker reaches the container from outside of its network namespace, a developer's machine must not be open.
     inside = "SAGEMAKER_BIND_TO_PORT" in environ or "SAGEMAKER_BASE_DIR" in environ
-    host = environ.get("CLOISTER_HOST") or ("0.0.0.0" if inside else "127.0.0.1")
+    host = environ.get("CLOISTER_HOST") or ("0.0.0.0" if inside else "127.0.0.1")  # noqa: S104  the point of it
     parser.add_argument("--host", default=host, help="address to listen on [CLOISTER_HOST]")
     number("--port", "SAGEMAKER_BIND_TO_PORT", 8080, "port to listen on")
     engine = environ.get("CLOISTER_ENGINE", "llamacpp")

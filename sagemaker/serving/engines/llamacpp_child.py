@@ -47,7 +47,7 @@ def main(socket: str, parameters: Parameters) -> int:
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
-        print("llama.cpp could not load the file", file=sys.stderr)
+        sys.stderr.write("llama.cpp could not load the file\n")
         return 1
     # llama.cpp has put its own handlers in place, which let requests finish; we have already seen to that.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

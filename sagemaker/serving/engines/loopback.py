@@ -56,7 +56,7 @@ class Wire(asyncio.Protocol):
             self.close()
         self._wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._broken = self._broken or not self._complete
         self._wake()
 

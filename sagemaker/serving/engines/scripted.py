@@ -111,11 +111,11 @@ class _Reply:
 class Maker:
     """A scripted model is any path that exists; its need is the size of the file, so that memory can be tested."""
 
-    def need_mb(self, model: Path, settings: Settings) -> int:
+    def need_mb(self, model: Path, _settings: Settings) -> int:
         if not model.exists():
             raise BadModel(f"there is no model at {model}")
         files = [model] if model.is_file() else [each for each in model.iterdir() if each.is_file()]
         return sum(each.stat().st_size for each in files) // 2**20
 
-    async def launch(self, name: str, model: Path, settings: Settings) -> Engine:
+    async def launch(self, name: str, _model: Path, _settings: Settings) -> Engine:
         return Scripted(name)

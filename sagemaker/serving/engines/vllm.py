@@ -40,7 +40,7 @@ class Vllm:
 
 
 class Maker:
-    def need_mb(self, model: Path, settings: Settings) -> int:
+    def need_mb(self, model: Path, _settings: Settings) -> int:
         if not (model / "config.json").is_file():
             raise BadModel(f"there is no Hugging Face model (config.json, *.safetensors) in {model}")
         weights = sum(file.stat().st_size for file in model.glob("*.safetensors"))
