@@ -16,6 +16,7 @@ from serving import journal, settings
 from serving.container import Container
 from serving.engines import BadModel
 from serving.engines.kinds import ENGINES
+from serving.protocol import BoundedProtocol
 from serving.refusal import Refusal
 from serving.routes import build
 from serving.settings import BadSettings, Settings
@@ -57,7 +58,7 @@ async def _serve(wanted: Settings, listener: socket.socket) -> int:
     container.loading = True
     config = uvicorn.Config(
         build(container),
-        http="httptools",
+        http=BoundedProtocol,
         loop="asyncio",
         lifespan="off",
         ws="none",

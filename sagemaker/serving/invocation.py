@@ -43,6 +43,11 @@ class Invocation:
             refusal = error
             if not isinstance(error, ClientLeft):
                 await answer.refuse(error)
+        except Exception as error:
+            # A mistake of ours. Where it happened may be told to the log, what was being said may not.
+            refusal = Refusal("something went wrong inside the container")
+            journal.event("bug", error=type(error).__name__, at=journal.place(error))
+            await answer.refuse(refusal)
         finally:
             journal.write(
                 journal.Line(

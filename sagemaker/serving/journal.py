@@ -2,6 +2,7 @@
 
 import sys
 import time
+import traceback
 
 import msgspec
 
@@ -28,6 +29,12 @@ def write(line: Line) -> None:
 def event(name: str, **facts: str | int) -> None:
     """Something that happened to the container itself."""
     _print({"event": name, **facts})
+
+
+def place(error: BaseException) -> str:
+    """File and line where an exception was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}:{last.lineno}"
 
 
 def _print(facts: dict[str, str | int]) -> None:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from serving import journal
 from serving.container import Container
 from serving.invocation import TARGET_MODEL, Invocation, attributes_of, read_body
 from serving.refusal import Malformed, NoSuchRoute, Refusal, UnknownModel
@@ -136,5 +137,6 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return await _refused(request, NoSuchRoute("there is no such route", error.status_code))
 
 
-async def _broken(request: Request, _error: Exception) -> Response:
+async def _broken(_request: Request, error: Exception) -> Response:
+    journal.event("bug", error=type(error).__name__, at=journal.place(error))
     return await _refused(request, Refusal("something went wrong inside the container"))

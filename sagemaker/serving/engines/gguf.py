@@ -21,9 +21,17 @@ ENCODERS = ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v
 F16_BYTES = 2
 
 
+class Array(msgspec.Struct, frozen=True):
+    """All we need to know of an array, which may hold a whole vocabulary."""
+
+    length: int
+
+
 class Header(msgspec.Struct, frozen=True):
     architecture: str
     context: int  # tokens it was trained for; 0 when the file does not say
+    vocabulary: int
+    width: int  # of the embedding
     bytes_per_cell: int  # keys and values of one token in all layers, in 16 bits
 
     @property
@@ -53,7 +61,11 @@ def read(path: Path) -> Header:
     keys = number("attention.key_length") or head_size
     values = number("attention.value_length") or head_size
     cell = number("block_count") * (number("attention.head_count_kv") or heads) * (keys + values) * F16_BYTES
-    return Header(kind, number("context_length"), 0 if kind in ENCODERS else cell)
+    tokens = pairs.get("tokenizer.ggml.tokens")
+    vocabulary = tokens.length if isinstance(tokens, Array) else 0
+    return Header(
+        kind, number("context_length"), vocabulary, number("embedding_length"), 0 if kind in ENCODERS else cell
+    )
 
 
 def _pairs(file: BinaryIO) -> dict[str, object]:
@@ -81,7 +93,7 @@ def _value(file: BinaryIO, kind: object) -> object:
                 file.seek(_unpack(file, "Q")[0] % MAX_STRING, 1)
         else:
             file.seek(length * struct.calcsize("<" + SCALARS[inner]), 1)
-        return None  # vocabularies: nothing here needs them
+        return Array(length)
     if kind not in SCALARS:
         raise ValueError("type")
     return _unpack(file, SCALARS[kind])[0]

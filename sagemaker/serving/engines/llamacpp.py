@@ -10,7 +10,7 @@ import msgspec
 
 from serving.engines import BadModel, Engine, Reply, gguf
 from serving.engines.llamacpp_child import Parameters
-from serving.engines.process import Child
+from serving.engines.process import SOCKET, Child
 from serving.request import ENGINE_PATHS, Call
 from serving.settings import Settings
 
@@ -18,7 +18,9 @@ DEFAULT_CONTEXT = 4096
 # Below this size one thread is fastest: threads meet after every layer, and on a busy machine each meeting waits for
 # the scheduler (seen: 264 tokens/s with two threads on two busy cores, 7,000 with one).
 ONE_THREAD_MB = 64
-OVERHEAD_MB = 64  # Python, the library, and llama.cpp's scratch buffers for a small batch
+OVERHEAD_MB = 48  # Python and the library
+BATCH = 512
+FLOAT_BYTES = 4
 
 
 class LlamaCpp:
@@ -51,7 +53,9 @@ class Maker:
     def need_mb(self, model: Path, settings: Settings) -> int:
         header = gguf.read(_file(model))
         cells = settings.limits.capacity * _context(header, settings)
-        return OVERHEAD_MB + (_file(model).stat().st_size + cells * header.bytes_per_cell) // 2**20
+        # A batch needs room for its logits, and for some activations of each of its tokens (measured, rounded up).
+        scratch = BATCH * FLOAT_BYTES * (header.vocabulary + 16 * header.width)
+        return OVERHEAD_MB + (_file(model).stat().st_size + cells * header.bytes_per_cell + scratch) // 2**20
 
     async def launch(self, name: str, model: Path, settings: Settings) -> Engine:
         file = _file(model)
@@ -65,11 +69,9 @@ class Maker:
             embedding=name in settings.embeddings or header.is_encoder,
             prompt_cache=settings.prompt_cache == "shared",
         )
-        command = [sys.executable, "-m", "serving.engines.llamacpp_child", "{socket}"]
+        command = [sys.executable, "-m", "serving.engines.llamacpp_child", SOCKET]
         command.append(msgspec.json.encode(parameters).decode())
-        # The child runs this very package, wherever it lies, whatever the caller's working directory is.
-        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        child = Child(name, command, environ, settings.load_timeout_s)
+        child = Child(name, command, settings.load_timeout_s)
         await child.start()
         return LlamaCpp(child, settings)
 

@@ -27,20 +27,24 @@ STOP_TIMEOUT_S = 5.0
 RESTART_PAUSES_S = (0.0, 1.0, 5.0, 15.0)
 STEADY_AFTER_S = 60.0
 KEPT_OUTPUT = 4096
+# Stands in a command where the socket's path goes.
+SOCKET = "{socket}"
 
 
 class Child:
     """One engine process: brought up, watched, brought back when it dies, ended for good by `close`."""
 
-    def __init__(self, name: str, command: Sequence[str], environ: dict[str, str], load_timeout_s: float) -> None:
+    def __init__(self, name: str, command: Sequence[str], load_timeout_s: float) -> None:
         self.name = name
         self._folder = tempfile.TemporaryDirectory(prefix="cloister-")  # mode 0700: nobody else reaches the socket
         self.socket = Path(self._folder.name) / "engine.sock"
-        self._command = [part.replace("{socket}", str(self.socket)) for part in command]
-        self._environ = environ
+        self._command = [str(self.socket) if part == SOCKET else part for part in command]
+        # Our own modules are found by the child too, whatever its working directory is.
+        self._environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         self._load_timeout_s = load_timeout_s
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._output: asyncio.Task[str] | None = None  # held, or it would be collected while it reads
         self._up = False
         self._given_up = False
 
@@ -92,7 +96,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        output = asyncio.create_task(_tail(process))
+        self._output = output = asyncio.create_task(_tail(process))
         while time.monotonic() - began < self._load_timeout_s:
             if process.returncode is not None:
                 raise BadModel(f"model {self.name!r} did not load: {_last_sentence(await output)}")

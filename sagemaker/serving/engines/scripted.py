@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from serving.engines import BadModel, Engine, Reply
-from serving.refusal import EngineFailed
+from serving.refusal import EngineFailed, Malformed
 from serving.request import Call
 from serving.settings import Settings
 
@@ -44,7 +44,10 @@ class Scripted:
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Reply]:
-        script = msgspec.json.decode(call.fields.get("script", b"{}"), type=Script)
+        try:
+            script = msgspec.json.decode(call.fields.get("script", b"{}"), type=Script)
+        except msgspec.ValidationError as error:
+            raise Malformed(f"the script is not one: {error}") from None
         self.running += 1
         reply = _Reply(self, call, script)
         try:

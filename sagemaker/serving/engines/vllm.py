@@ -1,6 +1,5 @@
 """vLLM as a child process: the production engine on GPUs."""
 
-import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -8,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from serving.engines import BadModel, Engine, Reply
-from serving.engines.process import Child
+from serving.engines.process import SOCKET, Child
 from serving.request import ENGINE_PATHS, Call
 from serving.settings import Settings
 
@@ -53,12 +52,23 @@ class Maker:
         found = str(program) if program.exists() else shutil.which("vllm")
         if found is None:
             raise BadModel("the program `vllm` is not installed in this image")
-        command = [found, "serve", str(model), "--uds", "{socket}", "--served-model-name", name]
-        command += ["--max-num-seqs", str(settings.limits.capacity), "--disable-log-requests"]
+        command = [
+            sys.executable,
+            "-m",
+            "serving.engines.leash",
+            found,
+            "serve",
+            str(model),
+            "--uds",
+            SOCKET,
+            "--served-model-name",
+            name,
+        ]
+        command += ["--max-num-seqs", str(settings.limits.capacity)]
         if settings.context:
             command += ["--max-model-len", str(settings.context)]
         if name in settings.embeddings:
             command += ["--runner", "pooling"]
-        child = Child(name, [*command, *settings.engine_args], dict(os.environ), settings.load_timeout_s)
+        child = Child(name, [*command, *settings.engine_args], settings.load_timeout_s)
         await child.start()
         return Vllm(child, name, settings)
