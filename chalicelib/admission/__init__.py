@@ -1,0 +1,50 @@
+"""May this run now: rates, budgets and a concurrency cap, decided by one conditional write.
+
+    limits.py      what may be set               validity.py   what may not
+    rates.py       GCRA                          budgets.py    calendar windows
+    decision.py    predict a write, judge a failed one: pure
+    denial.py      which no the caller hears     remembered.py noes that need no store
+    meter.py       the state and its seam        store.py, memory.py   behind it
+    gate.py        admit, renew, settle, reap
+
+The theory is in docs/admission.md.
+"""
+
+from chalicelib.admission.decision import standing
+from chalicelib.admission.denial import Denial, strictest
+from chalicelib.admission.gate import Admission, LeaseLost, StaleEpoch
+from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Unit, Units, WindowKind
+from chalicelib.admission.memory import MemoryMeters
+from chalicelib.admission.meter import Epochs, Held, Lease, Lost, Meter, Meters, NoMeter, Standing
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.admission.validity import check
+from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "RANDOM_BITS",
+    "Admission",
+    "Budget",
+    "Denial",
+    "DynamoMeters",
+    "Epochs",
+    "Held",
+    "Lease",
+    "LeaseLost",
+    "Limits",
+    "Lost",
+    "MemoryMeters",
+    "Meter",
+    "Meters",
+    "NoMeter",
+    "Rate",
+    "StaleEpoch",
+    "Standing",
+    "Unit",
+    "Units",
+    "WindowKind",
+    "check",
+    "new_lease_id",
+    "standing",
+    "strictest",
+]

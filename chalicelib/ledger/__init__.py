@@ -1,0 +1,24 @@
+"""What happened: one entry for each admitted request, and the request that an Idempotency-Key stands for."""
+
+from chalicelib.ledger.entry import Entry, Outcome
+from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
+from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.records import CLAIM_MS, Claim, Claims, Ledger, Page
+from chalicelib.ledger.store import DynamoLedger
+from chalicelib.ledger.units import Unit, Units
+
+__all__ = [
+    "CLAIM_MS",
+    "RANDOM_BITS",
+    "Claim",
+    "Claims",
+    "DynamoLedger",
+    "Entry",
+    "Ledger",
+    "MemoryLedger",
+    "Outcome",
+    "Page",
+    "Unit",
+    "Units",
+    "new_lease_id",
+]

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from chalicelib.admission.limits import Units
+from chalicelib.ledger.units import Units
 
 Outcome = Literal["completed", "failed", "abandoned"]
 

@@ -1,0 +1,238 @@
+"""May this run now, and what became of it: leases from their admission to their settlement."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from chalicelib.admission.decision import (
+    Again,
+    Already,
+    Ask,
+    Denied,
+    Stale,
+    impossible,
+    judge,
+    predict,
+    release,
+    standing,
+    still_to_do,
+)
+from chalicelib.admission.denial import Denial, refusal, strictest
+from chalicelib.admission.limits import Limits, Units
+from chalicelib.admission.meter import Held, Lease, Lost, Meter, Meters
+from chalicelib.admission.remembered import Denials
+from chalicelib.ledger import Entry, Ledger
+from chalicelib.refusal import NoCapacity, Refusal
+from chalicelib.tables import StoreUnavailable
+
+# After the first: mispredictions need one, a window or an idle spell that turns meanwhile another.
+MORE_TRIES = 3
+CONTENDED_RETRY_MS = 100
+DOWN_RETRY_MS = 1_000
+# A settlement that fails is not lost (the lease expires and is finished), only late; so try a little.
+SETTLE_PAUSES_MS = (50, 200)
+MOST_SEEN = 10_000
+
+Result = TypeVar("Result")
+
+
+class StaleEpoch(Exception):
+    """The caller's copy of the tenant is out of date (or the tenant is gone): read it again."""
+
+
+class LeaseLost(Exception):
+    """The lease is not there any more: it expired, and the request was declared abandoned."""
+
+
+class Admission:
+    """Admits and settles requests of this region. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        meters: Meters,
+        ledger: Ledger,
+        *,
+        lease_ms: int,
+        region: str,
+        pause: Callable[[int], None] = lambda pause_ms: time.sleep(pause_ms / 1000),
+    ) -> None:
+        self._meters = meters
+        self._ledger = ledger
+        self._lease_ms = lease_ms
+        self._region = region
+        self._pause = pause
+        self._denials = Denials()
+        self._seen: dict[str, Meter] = {}  # what predictions are made from
+
+    def admit(self, *, tenant: str, epoch: int, limits: Limits, units: Units, lease_id: str, now_ms: int) -> Lease:
+        """Reserve `units` of every limit and take a lease, in one conditional write; or do nothing at all.
+
+        Raises: StaleEpoch; RateLimited, QuotaExhausted, OverBudget, Crowded (a limit, with the exact wait);
+        TooLarge (more than a limit ever allows); NoCapacity (the store).
+        """
+        ask = Ask(tenant, epoch, limits, units, lease_id, now_ms, now_ms + self._lease_ms)
+        try:
+            return self._admit(ask)
+        except StoreUnavailable:
+            # Money fails closed. If the write landed all the same, its lease expires and is finished as abandoned.
+            raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
+
+    def _admit(self, ask: Ask) -> Lease:
+        too_large = impossible(ask.limits, ask.units)
+        if too_large:
+            # No write would tell whether these limits still hold, so ask.
+            now = self._meters.reading(ask.tenant)
+            if now is None or now.epoch != ask.epoch:
+                raise StaleEpoch
+            raise refusal(too_large)
+        remembered = self._denials.recall(ask)
+        if remembered:
+            raise _refused(remembered)
+        seen = self._seen.get(ask.tenant)
+        finished_some = False
+        for _ in range(1 + MORE_TRIES):
+            write = predict(ask, seen)
+            try:
+                after = self._meters.admit(write)
+            except Lost as lost:
+                truth = seen = lost.truth
+            else:
+                self._remember(ask.tenant, after)
+                return _lease(ask, write.held, after)
+            if truth is None:
+                self._seen.pop(ask.tenant, None)
+                raise StaleEpoch
+            self._remember(ask.tenant, truth)
+            match judge(ask, truth):
+                case Already(held):
+                    return _lease(ask, held, truth)
+                case Stale():
+                    raise StaleEpoch
+                case Denied(denials):
+                    crowded = all(denial.kind == "crowd" for denial in denials)
+                    # Once: a crowd that is still there after the dead were removed is one of the living.
+                    if not crowded or finished_some or not self._finish_expired(ask, truth):
+                        self._denials.remember(ask, denials, truth)
+                        raise _refused(denials)
+                    finished_some = True
+                case Again():
+                    pass
+        raise NoCapacity("The limits store is contended.", retry_in_ms=CONTENDED_RETRY_MS)
+
+    def renew(self, lease: Lease, now_ms: int) -> Lease:
+        """Keep a running request's lease. Raises LeaseLost, StoreUnavailable."""
+        expires_ms = now_ms + self._lease_ms
+        if not self._meters.renew(lease.tenant, lease.lease_id, expires_ms):
+            raise LeaseLost(lease.lease_id)
+        return msgspec.structs.replace(lease, expires_ms=expires_ms)
+
+    def settle(self, lease: Lease, entry: Entry) -> Entry:
+        """Write what became of the request, then free its lease. Idempotent: repeat it at will.
+
+        Returns the entry that decided: another one than `entry` if the lease had expired and the request
+        was declared abandoned; then what was used is recorded there as late, and nothing is charged.
+
+        Raises: StoreUnavailable after a few tries. Nothing is lost then: the lease expires and is finished.
+        """
+        entry = msgspec.structs.replace(entry, charged=entry.charged.at_most(lease.reserved))
+        there = self._insist(lambda: self._ledger.put_if_absent(entry))
+        if there is not None and there.outcome == "abandoned" and entry.outcome != "abandoned":
+            used = entry.used
+            self._insist(lambda: self._ledger.note_late(lease.tenant, lease.lease_id, used))
+            # Whoever declared it abandoned corrects the meter.
+            return msgspec.structs.replace(there, late=there.late or used)
+        decided = there or entry
+        self._insist(lambda: self._release(lease.tenant, lease.lease_id, lease.windows.items(), decided.charged))
+        return decided
+
+    def reap(self, now_ms: int) -> int:
+        """Finish every expired lease of this region; how many there were. Safe to run concurrently.
+
+        Raises: StoreUnavailable, after having tried all that could be listed.
+        """
+        finished = 0
+        failed: StoreUnavailable | None = None
+        for tenant, lease_id, held in self._meters.expired(now_ms):
+            try:
+                self._finish(tenant, lease_id, held, now_ms)
+                finished += 1
+            except StoreUnavailable as error:
+                failed = error
+        if failed:
+            raise failed
+        return finished
+
+    def forget(self, tenant: str) -> None:
+        """Drop what this sandbox remembers of denials, after a change of limits made here."""
+        self._denials.forget(tenant)
+
+    def _finish_expired(self, ask: Ask, truth: Meter) -> bool:
+        """Whether any lease had expired; all that had are finished."""
+        expired = [(name, held) for name, held in truth.leases.items() if held.expires_ms < ask.now_ms]
+        for lease_id, held in expired:
+            self._finish(ask.tenant, lease_id, held, ask.now_ms)
+        return bool(expired)
+
+    def _finish(self, tenant: str, lease_id: str, held: Held, now_ms: int) -> None:
+        """End a lease whose owner died: by its own entry if it wrote one, else by declaring it abandoned."""
+        abandoned = Entry(
+            tenant=tenant,
+            lease_id=lease_id,
+            request_id=lease_id,
+            outcome="abandoned",
+            reason="LeaseExpired",
+            used=Units(),
+            charged=Units(),
+            admitted_ms=held.admitted_ms,
+            settled_ms=now_ms,
+            region=self._region,
+        )
+        # One call that both looks and decides: whichever entry comes first is the truth.
+        there = self._ledger.put_if_absent(abandoned)
+        self._release(tenant, lease_id, held.windows.items(), (there or abandoned).charged)
+
+    def _release(
+        self, tenant: str, lease_id: str, reserved: Iterable[tuple[str, tuple[str, int]]], charged: Units
+    ) -> None:
+        todo = release(tenant, lease_id, reserved, charged)
+        while True:
+            try:
+                return self._meters.release(todo)
+            except Lost as lost:
+                # Ends: each time round, at least one window has turned for good, or the lease is gone.
+                left = still_to_do(todo, lost.truth)
+            if left is None:
+                return None
+            todo = left
+
+    def _insist(self, write: Callable[[], Result]) -> Result:
+        for pause_ms in SETTLE_PAUSES_MS:
+            try:
+                return write()
+            except StoreUnavailable:
+                self._pause(pause_ms)
+        return write()
+
+    def _remember(self, tenant: str, meter: Meter) -> None:
+        if len(self._seen) >= MOST_SEEN and tenant not in self._seen:
+            # Costs each of them one mispredicted write, once in so many tenants.
+            self._seen.clear()
+        self._seen[tenant] = meter
+
+
+def _lease(ask: Ask, held: Held, meter: Meter) -> Lease:
+    return Lease(
+        tenant=ask.tenant,
+        lease_id=ask.lease_id,
+        reserved=ask.units,
+        windows=held.windows,
+        admitted_ms=held.admitted_ms,
+        expires_ms=held.expires_ms,
+        standing=standing(ask.limits, meter, ask.now_ms),
+    )
+
+
+def _refused(denials: Iterable[Denial]) -> Refusal:
+    return refusal(strictest(denials))

@@ -1,0 +1,52 @@
+"""The seams behind which entries and claims are kept."""
+
+from typing import Protocol
+
+import msgspec
+
+from chalicelib.ledger.entry import Entry
+from chalicelib.ledger.units import Units
+
+CLAIM_MS = 24 * 3_600_000
+"""How long an Idempotency-Key stands for its request."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The request that an Idempotency-Key stands for."""
+
+    digest: str  # of the key and what else must be equal; never the key itself
+    lease_id: str
+    claimed_ms: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Entries, newest first; `cursor` continues where they end, None at the end of all."""
+
+    entries: tuple[Entry, ...]
+    cursor: str | None
+
+
+class Ledger(Protocol):
+    """One immutable entry per admitted request. Every method may raise StoreUnavailable."""
+
+    def put_if_absent(self, entry: Entry) -> Entry | None:
+        """Write the entry, or return the one that is there already."""
+
+    def find(self, tenant: str, lease_id: str) -> Entry | None:
+        """The entry, strongly consistent."""
+
+    def note_late(self, tenant: str, lease_id: str, units: Units) -> None:
+        """Record usage that arrived after the entry was written. The first note stays."""
+
+    def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
+        """At most `limit` entries of requests that arrived in [since, until). Raises Malformed (the cursor)."""
+
+
+class Claims(Protocol):
+    """Idempotency-Keys. Every method may raise StoreUnavailable."""
+
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int) -> Claim | None:
+        """Let the key stand for this request; or return the claim that is there already (and not too old)."""
+
+    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int) -> bool:
+        """Let the key stand for this request instead, if it still stands for the one found."""
