@@ -139,4 +139,4 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 async def _broken(_request: Request, error: Exception) -> Response:
     journal.event("bug", error=type(error).__name__, at=journal.place(error))
-    return await _refused(request, Refusal("something went wrong inside the container"))
+    return await _refused(_request, Refusal("something went wrong inside the container"))
