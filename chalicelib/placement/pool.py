@@ -41,4 +41,5 @@ class Pool(msgspec.Struct, frozen=True):
     bytes_per_token: int = 3  # 1 is a true upper bound for byte-level tokenizers
     input_micro_usd_per_mtok: int = 0  # micro-dollars for a million tokens
     output_micro_usd_per_mtok: int = 0
+    gpu_ms_ceiling: int = 0  # GPU time reserved for an answer, and the most one is charged
     created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it

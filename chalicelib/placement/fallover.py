@@ -1,0 +1,118 @@
+"""Run a call at the first target that begins to answer. After the first event there is no other try."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from chalicelib.call import Call, Event, Finished, Stream
+from chalicelib.clock import Clock
+from chalicelib.engines import Engine
+from chalicelib.placement.choose import candidates
+from chalicelib.placement.health import Health, Visit
+from chalicelib.placement.pool import Pool, Target
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
+
+NO_TARGET = "no healthy target"
+RETRY_IN_MS = 1_000  # where no target said better
+
+
+class Placed(NamedTuple):
+    """A call that runs. The holder closes `stream`, always."""
+
+    target: Target
+    stream: Stream  # what follows the first event
+    first: Event
+
+
+def place(
+    pool: Pool,
+    pin: str | None,
+    call: Call,
+    *,
+    engines: Mapping[str, Engine],
+    health: Health,
+    clock: Clock,
+    draw: float,
+) -> Placed:
+    """Try the pool's targets until one gives its first event.
+
+    What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
+
+    Raises:
+        Malformed, TooLarge: a target says that the request is wrong; the others would too.
+        NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
+    """
+    now_ms = clock()
+    waits_ms: list[int] = []
+    last: Refusal | None = None
+    for target in candidates(pool.targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw):
+        visit = health.enter(target, clock())
+        if visit is None:
+            continue
+        try:
+            return _begin(visit, call, engines[target.engine], health, clock)
+        except NoCapacity as refusal:
+            last = refusal
+            if refusal.retry_in_ms is not None:
+                waits_ms.append(refusal.retry_in_ms)
+        except (EngineFailed, EngineTimedOut) as refusal:
+            last = refusal
+    now_ms = clock()
+    for target in pool.targets:
+        if pin in (None, target.name):
+            wait_ms = health.retry_in_ms(target, now_ms)
+            if wait_ms is not None:
+                waits_ms.append(wait_ms)
+    raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
+
+
+def _begin(visit: Visit, call: Call, engine: Engine, health: Health, clock: Clock) -> Placed:
+    stream: Stream | None = None
+    try:
+        stream = engine.open(visit.target, call)
+        events = iter(stream)
+        first = next(events, None)
+        if first is None:
+            raise EngineFailed("The model did not answer.")
+        visit = health.answered(visit)
+        return Placed(visit.target, _Visiting(stream, events, visit, health, clock), first)
+    except BaseException as error:
+        if isinstance(error, EngineFailed | EngineTimedOut):
+            health.failed(visit, clock())
+        elif isinstance(error, Malformed | TooLarge):
+            health.succeeded(visit)
+        if stream is not None:
+            stream.close()
+        health.leave(visit)
+        raise
+
+
+class _Visiting:
+    """A stream that tells `health` how it ends."""
+
+    def __init__(self, stream: Stream, events: Iterator[Event], visit: Visit, health: Health, clock: Clock) -> None:
+        self._stream = stream
+        self._events = events
+        self._visit = visit
+        self._health = health
+        self._clock = clock
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            for event in self._events:
+                if type(event) is Finished:
+                    self._health.succeeded(self._visit)
+                yield event
+        except (EngineFailed, EngineTimedOut):
+            if not self._closed:  # one that we cut off ourselves has not failed
+                self._health.failed(self._visit, self._clock())
+            raise
+
+    def close(self) -> None:
+        """See Stream.close."""
+        if not self._closed:
+            self._closed = True
+            try:
+                self._stream.close()
+            finally:
+                self._health.leave(self._visit)

@@ -1,0 +1,94 @@
+"""What this sandbox knows of its targets: their breakers, and how many calls it has open at each."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from chalicelib.placement import breaker
+from chalicelib.placement.breaker import CLOSED, Breaker, Rule
+from chalicelib.placement.pool import Target
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """The right to try one target once; `trial` if it is the one call that a half-open breaker lets through."""
+
+    target: Target
+    trial: bool
+
+
+class Health:
+    """One for each sandbox. Thread-safe. Targets are known by address: pools that share one share its fate."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._lock = threading.Lock()
+        self._breakers: dict[str, Breaker] = {}  # only those that are not CLOSED
+        self._in_flight: Counter[str] = Counter()
+
+    def admits(self, target: Target, now_ms: int) -> bool:
+        """Whether a call may try this target now."""
+        return breaker.admits(self._breakers.get(address(target), CLOSED), now_ms)
+
+    def retry_in_ms(self, target: Target, now_ms: int) -> int | None:
+        """Time until a call may try this target; None if its breaker is closed."""
+        retry_at_ms = self._breakers.get(address(target), CLOSED).retry_at_ms
+        return None if retry_at_ms is None else max(retry_at_ms - now_ms, 0)
+
+    def in_flight(self, target: Target) -> int:
+        """Calls of this sandbox that are open at this target."""
+        return self._in_flight[address(target)]
+
+    def enter(self, target: Target, now_ms: int) -> Visit | None:
+        """Begin to try a target; None if its breaker does not admit (any more). The holder calls `leave`, always."""
+        key = address(target)
+        with self._lock:
+            before = self._breakers.get(key, CLOSED)
+            if not breaker.admits(before, now_ms):
+                return None
+            after = breaker.tried(before)
+            self._keep(key, after)
+            self._in_flight[key] += 1
+            return Visit(target, trial=after.on_trial)
+
+    def answered(self, visit: Visit) -> Visit:
+        """The first event is there. Returns the visit to go on with: its trial, if it was one, is passed."""
+        if not visit.trial:
+            return visit
+        self._change(visit, breaker.answered)
+        return Visit(visit.target, trial=False)
+
+    def succeeded(self, visit: Visit) -> None:
+        """The answer is complete, or the target found the request itself wrong."""
+        self._change(self.answered(visit), breaker.succeeded)
+
+    def failed(self, visit: Visit, now_ms: int) -> None:
+        """The target broke, before or after its first event."""
+        self._change(visit, lambda before: breaker.failed(before, now_ms, self._rule))
+
+    def leave(self, visit: Visit) -> None:
+        """The visit is over; without a report before, it says nothing of the target."""
+        key = address(visit.target)
+        with self._lock:
+            self._in_flight[key] -= 1
+            if not self._in_flight[key]:
+                del self._in_flight[key]
+            if visit.trial:
+                self._keep(key, breaker.trial_over(self._breakers.get(key, CLOSED)))
+
+    def _change(self, visit: Visit, transition: Callable[[Breaker], Breaker]) -> None:
+        key = address(visit.target)
+        with self._lock:
+            self._keep(key, transition(self._breakers.get(key, CLOSED)))
+
+    def _keep(self, key: str, value: Breaker) -> None:
+        if value == CLOSED:
+            self._breakers.pop(key, None)
+        else:
+            self._breakers[key] = value
+
+
+def address(target: Target) -> str:
+    """What makes two targets the same place."""
+    return f"{target.engine} {target.url or target.endpoint or target.name} {target.component or target.target_model}"
