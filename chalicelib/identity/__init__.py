@@ -1,0 +1,59 @@
+"""Who is calling, and what that role may do."""
+
+from collections.abc import Callable
+
+from chalicelib.identity.principal import Principal
+from chalicelib.refusal import Forbidden, NotFound, Unauthenticated
+from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.snapshot import Snapshot, Snapshots
+from chalicelib.tenancy.token import parse
+
+Reading = Callable[[str], Snapshot]
+"""`Snapshots.cached` where an admission follows and proves it current, else `Snapshots.fresh`."""
+
+
+def identify(
+    credential: str | None, tenant: str | None, snapshots: Snapshots, reading: Reading, now_ms: int
+) -> tuple[Principal, Snapshot]:
+    """The principal that an API key stands for, and the snapshot of its tenant.
+
+    `tenant` is the one that the request names, if it names one.
+
+    Raises:
+        Unauthenticated: missing, unknown, revoked or expired: one text for all.
+        NotFound: a valid key of another tenant. It is told nothing about the tenant that it named.
+        Forbidden: the tenant is suspended.
+    """
+    token = parse(credential) if credential else None
+    if token is None:
+        raise Unauthenticated
+    try:
+        snapshot = reading(token.tenant)
+    except NotFound:
+        raise Unauthenticated from None
+    key = snapshots.key(snapshot, token.key_id)
+    if key is None or not token.matches(key.digest) or not key.valid(now_ms):
+        raise Unauthenticated
+    if tenant is not None and tenant != key.tenant:
+        raise NotFound("There is no such tenant, or this key is not one of its keys.")
+    if snapshot.tenant.status != "active":
+        raise Forbidden("This tenant is suspended. Ask the operator of the service.")
+    principal = Principal(tenant=key.tenant, subject=f"key:{key.id}", role=key.role, proof="api_key", scopes=key.scopes)
+    return principal, snapshot
+
+
+def operator(credential: str | None, iam_arn: str | None, snapshots: Snapshots, now_ms: int) -> Principal:
+    """The principal behind a request to the admin surface.
+
+    On AWS, API Gateway has checked an IAM signature and the `execute-api:Invoke` permission before we are
+    called, and tells the ARN. Where there is no API Gateway, an owner key of the platform's own tenant
+    is the other way in.
+
+    Raises: Unauthenticated, Forbidden.
+    """
+    if iam_arn:
+        return Principal(tenant=PLATFORM_TENANT, subject=iam_arn, role="owner", proof="iam")
+    principal, _ = identify(credential, None, snapshots, snapshots.fresh, now_ms)
+    if principal.tenant != PLATFORM_TENANT or principal.role != "owner":
+        raise Forbidden("The admin surface takes signed IAM requests, or an owner key of the platform tenant.")
+    return principal

@@ -1,0 +1,208 @@
+"""Tenants, their keys and members, and the pools that they may use.
+
+Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
+meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
+document only under an old epoch, and the next admission with that epoch fails.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from chalicelib.admission import Epochs
+from chalicelib.admission.limits import Limits
+from chalicelib.clock import Clock
+from chalicelib.placement.pool import Pool
+from chalicelib.refusal import Conflict, NotFound
+from chalicelib.tables import PLATFORM
+from chalicelib.tenancy.documents import Changed, Document, Documents
+from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Tenant
+from chalicelib.tenancy.token import Token, digest_of, mint
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Randomness = Callable[[int], bytes]
+"""n -> n bytes nobody can guess (`secrets.token_bytes`)."""
+
+PLATFORM_TENANT = "platform"
+"""The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator may change of a tenant; a member left out stays as it is."""
+
+    name: Label | None = None
+    status: Literal["active", "suspended"] | None = None
+    limits: Limits | None = None
+    pools: tuple[PoolName, ...] | None = None
+    pins: dict[str, str] | None = None
+    priority: int | None = None
+
+
+class Tenancy:
+    """Every change of tenants, keys, members and pools. Raises NotFound, Conflict; StoreUnavailable."""
+
+    def __init__(self, documents: Documents, epochs: Epochs, clock: Clock, randomness: Randomness) -> None:
+        self._documents = documents
+        self._epochs = epochs
+        self._clock = clock
+        self._randomness = randomness
+
+    # tenants
+
+    def create_tenant(self, tenant: Tenant) -> Tenant:
+        created = msgspec.structs.replace(tenant, created_ms=self._clock())
+        # The meter first: a tenant without one could not be repaired by creating it again.
+        self._epochs.open(tenant.id, created.created_ms)
+        self._create(Document(tenant.id, "tenant", _text(created)), f"the tenant {tenant.id}")
+        return created
+
+    def tenant(self, tenant_id: str) -> Tenant:
+        return _value(self._get(tenant_id, "tenant", f"tenant {tenant_id}"), Tenant)
+
+    def tenants(self) -> Sequence[Tenant]:
+        return [_value(document, Tenant) for document in self._documents.tenants()]
+
+    def change_tenant(self, tenant_id: str, change: Change) -> Tenant:
+        document = self._get(tenant_id, "tenant", f"tenant {tenant_id}")
+        named = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
+        changed = msgspec.structs.replace(_value(document, Tenant), **named)
+        self._replace(document, changed)
+        return changed
+
+    # pools
+
+    def put_pool(self, pool: Pool) -> Pool:
+        """Create or replace a pool; every tenant that may use it sees the new one on its next request."""
+        name = f"pool#{pool.name}"
+        held = self._documents.get(PLATFORM, name)
+        created_s = _value(held, Pool).created_s if held else self._clock() // 1000
+        stored = msgspec.structs.replace(pool, created_s=created_s)
+        self._write(Document(PLATFORM, name, _text(stored), held.version if held else 0))
+        self._bump_users_of(pool.name)
+        return stored
+
+    def pool(self, name: str) -> Pool:
+        return _value(self._get(PLATFORM, f"pool#{name}", f"pool {name}"), Pool)
+
+    def pools(self) -> Sequence[Pool]:
+        return [_value(document, Pool) for document in self._documents.under(PLATFORM, "pool#")]
+
+    def delete_pool(self, name: str) -> None:
+        self._delete(self._get(PLATFORM, f"pool#{name}", f"pool {name}"))
+        self._bump_users_of(name)
+
+    # keys
+
+    def create_key(
+        self,
+        tenant_id: str,
+        role: Role,
+        *,
+        label: str = "",
+        scopes: Scopes | None = None,
+        expires_ms: int | None = None,
+    ) -> tuple[Key, Token]:
+        """A new key, and its token: the only time that the secret is seen."""
+        self.tenant(tenant_id)
+        token = mint(tenant_id, self._randomness(37))
+        key = Key(
+            id=token.key_id,
+            tenant=tenant_id,
+            digest=digest_of(token.secret),
+            role=role,
+            label=label,
+            scopes=scopes or Scopes(),
+            created_ms=self._clock(),
+            expires_ms=expires_ms,
+        )
+        self._create(Document(tenant_id, f"key#{key.id}", _text(key)), "the key")
+        return key, token
+
+    def keys(self, tenant_id: str) -> Sequence[Key]:
+        return [_value(document, Key) for document in self._documents.under(tenant_id, "key#")]
+
+    def key(self, tenant_id: str, key_id: str) -> Key:
+        return _value(self._get(tenant_id, f"key#{key_id}", f"key {key_id}"), Key)
+
+    def revoke_key(self, tenant_id: str, key_id: str) -> Key:
+        """From the next request on, anywhere, the key is refused. Idempotent."""
+        document = self._get(tenant_id, f"key#{key_id}", f"key {key_id}")
+        key = _value(document, Key)
+        revoked = key if key.revoked_ms is not None else msgspec.structs.replace(key, revoked_ms=self._clock())
+        self._replace(document, revoked)
+        return revoked
+
+    def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, Token]:
+        """A new key in place of this one, which stays valid for `grace_ms` more."""
+        document = self._get(tenant_id, f"key#{key_id}", f"key {key_id}")
+        old = _value(document, Key)
+        now_ms = self._clock()
+        if not old.valid(now_ms) or old.replaced_by is not None:
+            raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
+        new, token = self.create_key(tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms)
+        ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
+        self._replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
+        return new, token
+
+    # members
+
+    def put_member(self, tenant_id: str, member: Member) -> Member:
+        name = f"member#{member.subject}"
+        held = self._documents.get(tenant_id, name)
+        added_ms = _value(held, Member).added_ms if held else self._clock()
+        stored = msgspec.structs.replace(member, added_ms=added_ms)
+        self._write(Document(tenant_id, name, _text(stored), held.version if held else 0))
+        self._epochs.bump(tenant_id)
+        return stored
+
+    def members(self, tenant_id: str) -> Sequence[Member]:
+        return [_value(document, Member) for document in self._documents.under(tenant_id, "member#")]
+
+    def remove_member(self, tenant_id: str, subject: str) -> None:
+        self._delete(self._get(tenant_id, f"member#{subject}", f"member {subject}"))
+        self._epochs.bump(tenant_id)
+
+    # the order of writing
+
+    def _replace(self, document: Document, value: msgspec.Struct) -> None:
+        self._write(msgspec.structs.replace(document, text=_text(value)))
+        self._epochs.bump(document.tenant)
+
+    def _bump_users_of(self, pool: str) -> None:
+        for tenant in self.tenants():
+            if pool in tenant.pools:
+                self._epochs.bump(tenant.id)
+
+    def _get(self, tenant: str, name: str, what: str) -> Document:
+        document = self._documents.get(tenant, name)
+        if document is None:
+            raise NotFound(f"There is no {what}.")
+        return document
+
+    def _create(self, document: Document, what: str) -> None:
+        try:
+            self._documents.put(document)
+        except Changed:
+            raise Conflict(f"{what[0].upper()}{what[1:]} exists already.") from None
+
+    def _write(self, document: Document) -> None:
+        try:
+            self._documents.put(document)
+        except Changed:
+            raise Conflict("Somebody else changed this at the same time. Read it again, then repeat.") from None
+
+    def _delete(self, document: Document) -> None:
+        try:
+            self._documents.delete(document)
+        except Changed:
+            raise Conflict("Somebody else changed this at the same time. Read it again, then repeat.") from None
+
+
+def _text(value: msgspec.Struct) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _value(document: Document, form: type[T]) -> T:
+    return msgspec.json.decode(document.text, type=form)

@@ -1,0 +1,23 @@
+"""The doors: what API Gateway and the schedules call."""
+
+from typing import Any
+
+from chalicelib import wiring
+from chalicelib.api import admin, management, native, openai
+from chalicelib.api.doors import Doors
+
+app = Doors("cloister", configure_logs=False)
+
+for surface in (openai.surface, native.surface, native.public, management.surface, admin.surface):
+    app.register_blueprint(surface)
+
+
+# Declared here, not in a blueprint: Lambda loads a blueprint's schedule by its dotted path, without the app.
+@app.schedule("rate(1 minute)", name="reaper")
+def reap(_event: Any) -> dict[str, int]:
+    """Finish the leases of requests whose sandbox died."""
+    house = wiring.house()
+    finished = house.admission.reap(house.clock())
+    if finished:
+        house.telemetry.count("LeasesAbandoned", house.clock(), leases=finished)
+    return {"finished": finished}

@@ -1,0 +1,127 @@
+"""What the operator does: tenants, pools, and a tenant's first keys. IAM-authorised by API Gateway."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.admission import check
+from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, new_key, view
+from chalicelib.api.surface import Surface
+from chalicelib.identity import operator
+from chalicelib.placement.pool import Pool
+from chalicelib.refusal import Malformed
+from chalicelib.tenancy import Change
+from chalicelib.tenancy.tenant import Label, PoolName, Tenant, TenantId
+
+surface = Surface(__name__, shape="problem", auth="iam")
+
+
+class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tenant to be made; limits left out are the defaults of docs/admission.md."""
+
+    id: TenantId
+    name: Label
+    limits: Limits = DEFAULT_LIMITS
+    pools: tuple[PoolName, ...] = ()
+    pins: dict[str, str] = {}
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
+
+
+class Tenants(msgspec.Struct, frozen=True):
+    tenants: list[Tenant]
+
+
+class Pools(msgspec.Struct, frozen=True):
+    pools: list[Pool]
+
+
+@surface.door("GET", "/admin/tenants", summary="List the tenants", returns=Tenants)
+def list_tenants(asked: Incoming) -> Tenants:
+    _operator(asked)
+    return Tenants(list(wiring.tenancy().tenants()))
+
+
+@surface.door("POST", "/admin/tenants", summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201)
+def create_tenant(asked: Incoming) -> Tenant:
+    _operator(asked)
+    request = asked.json(TenantRequest)
+    _must_hold(request.limits)
+    return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
+
+
+@surface.door("GET", "/admin/tenants/{tenant}", summary="Look at a tenant", returns=Tenant)
+def show_any_tenant(asked: Incoming) -> Tenant:
+    _operator(asked)
+    return wiring.tenancy().tenant(asked.path["tenant"])
+
+
+@surface.door(
+    "PATCH", "/admin/tenants/{tenant}",
+    summary="Change limits, pools, pins or status; true from the tenant's next request on",
+    accepts=Change, returns=Tenant,
+)  # fmt: skip
+def change_tenant(asked: Incoming) -> Tenant:
+    _operator(asked)
+    change = asked.json(Change)
+    if change.limits is not None:
+        _must_hold(change.limits)
+    changed = wiring.tenancy().change_tenant(asked.path["tenant"], change)
+    wiring.house().admission.forget(changed.id)
+    return changed
+
+
+@surface.door("GET", "/admin/tenants/{tenant}/keys", summary="List a tenant's API keys", returns=Keys)
+def list_any_keys(asked: Incoming) -> Keys:
+    _operator(asked)
+    now_ms = wiring.house().clock()
+    return Keys([view(key, now_ms) for key in wiring.tenancy().keys(asked.path["tenant"])])
+
+
+@surface.door(
+    "POST", "/admin/tenants/{tenant}/keys", summary="Create an API key for a tenant",
+    accepts=KeyRequest, returns=NewKey, status=201,
+)  # fmt: skip
+def create_any_key(asked: Incoming) -> NewKey:
+    _operator(asked)
+    return new_key(asked.path["tenant"], asked.json(KeyRequest))
+
+
+@surface.door("DELETE", "/admin/tenants/{tenant}/keys/{key}", summary="Revoke a tenant's API key", returns=KeyView)
+def revoke_any_key(asked: Incoming) -> KeyView:
+    _operator(asked)
+    return view(wiring.tenancy().revoke_key(asked.path["tenant"], asked.path["key"]), wiring.house().clock())
+
+
+@surface.door("GET", "/admin/pools", summary="List the pools", returns=Pools)
+def list_pools(asked: Incoming) -> Pools:
+    _operator(asked)
+    return Pools(list(wiring.tenancy().pools()))
+
+
+@surface.door("PUT", "/admin/pools/{pool}", summary="Create or replace a pool", accepts=Pool, returns=Pool)
+def put_pool(asked: Incoming) -> Pool:
+    _operator(asked)
+    pool = asked.json(Pool)
+    if pool.name != asked.path["pool"]:
+        raise Malformed("`name` is not the pool that the path names.", field="name")
+    return wiring.tenancy().put_pool(pool)
+
+
+@surface.door("DELETE", "/admin/pools/{pool}", summary="Remove a pool", status=204)
+def delete_pool(asked: Incoming) -> Any:
+    _operator(asked)
+    wiring.tenancy().delete_pool(asked.path["pool"])
+
+
+def _operator(asked: Incoming) -> None:
+    house = wiring.house()
+    operator(asked.credential, asked.iam_arn, house.snapshots, house.clock())
+
+
+def _must_hold(limits: Limits) -> None:
+    problems = check(limits)
+    if problems:
+        raise Malformed(" ".join(problems), field="limits")

@@ -1,0 +1,235 @@
+"""HTTP to the Chalice app and back, streaming: an ASGI application around it.
+
+It turns a request into the API Gateway event that Chalice expects, calls the app in a thread, and sends
+the body as it comes. uvicorn runs it locally, and on Lambda behind the AWS Lambda Web Adapter with API
+Gateway's response transfer mode STREAM. Python's managed runtime cannot stream by itself yet; when it
+can, this file goes.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from threading import Condition
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from chalicelib.api.doors import Body, Doors, streaming_transport
+from chalicelib.api.problems import Problem
+from chalicelib.api.routing import Matcher, NoSuchRoute
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+THREADS = 128
+"""Requests that run at once in one process; a streaming one holds its thread until it ends."""
+
+PIPE_BYTES = 1_000_000
+"""How far an engine may run ahead of a slow reader."""
+
+
+class Bridge:
+    """The ASGI application."""
+
+    def __init__(self, app: Doors, body_limit: int, environment: Mapping[str, str]) -> None:
+        self._app = app
+        self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
+        self._body_limit = body_limit
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
+        # else it is a client's, who could claim to be an IAM principal with it.
+        self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(receive, send)
+        if scope["type"] == "http":
+            return await self._http(scope, receive, send)
+        raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            template, parameters = self._matcher.match(scope["method"], scope["raw_path"].decode("latin-1"))
+        except NoSuchRoute as missing:
+            return await _no_route(missing, send)
+        body = await self._read(receive)
+        if body is None:
+            return None
+        event = _event(scope, template, parameters, body, self._behind_adapter)
+        loop = asyncio.get_running_loop()
+        context = copy_context()
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            reply = await loop.run_in_executor(self._threads, context.run, self._call, event)
+            await self._send(reply, send, gone)
+        finally:
+            gone.cancel()
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body, or one byte more of it than the app takes; None: the client left."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")[: self._body_limit + 1 - len(body)]
+            if not message.get("more_body"):
+                return bytes(body)
+
+    def _call(self, event: dict[str, Any]) -> dict[str, Any]:
+        streaming_transport.set(True)
+        reply: dict[str, Any] = self._app(event, None)
+        return reply
+
+    async def _send(self, reply: dict[str, Any], send: Send, gone: "asyncio.Future[None]") -> None:
+        body = reply["body"]
+        headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()
+        ]
+        start = {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
+        if isinstance(body, str):  # Chalice's own answers
+            body = body.encode()
+        if isinstance(body, bytes):
+            headers.append((b"content-length", str(len(body)).encode()))
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+            return
+        await send(start)
+        await self._stream(body, send, gone)
+
+    async def _stream(self, body: Body, send: Send, gone: "asyncio.Future[None]") -> None:
+        loop = asyncio.get_running_loop()
+        pipe = Pipe(loop)
+        writing = loop.run_in_executor(self._threads, pipe.fill, body)
+        gone.add_done_callback(lambda _: pipe.abandon())
+        try:
+            while pieces := await pipe.drained():
+                await send({"type": "http.response.body", "body": pieces, "more_body": True})
+            if not pipe.abandoned:
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            # Accounting is not cancelled by the client leaving: closing settles, whatever happened here.
+            pipe.abandon()
+            await asyncio.shield(loop.run_in_executor(self._threads, body.close))
+            await writing
+
+
+class Pipe:
+    """Bytes from a thread that blocks to a loop that must not; what piles up leaves in one piece."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._state = Condition()
+        self._ended = False
+        self._arrived = asyncio.Event()
+        self.abandoned = False
+
+    def fill(self, body: Body) -> None:
+        """In a thread: read the body to its end, waiting while the reader is far behind."""
+        try:
+            for piece in body:
+                with self._state:
+                    self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned)
+                    if self.abandoned:
+                        return
+                    self._pieces.append(piece)
+                    self._size += len(piece)
+                    first = len(self._pieces) == 1
+                if first:
+                    self._loop.call_soon_threadsafe(self._arrived.set)
+        finally:
+            self._ended = True
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def drained(self) -> bytes:
+        """In the loop: everything that has arrived, joined; empty when nothing will come any more."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            ended = self._ended  # before looking: what came before the end is still there
+            with self._state:
+                pieces = b"".join(self._pieces)
+                self._pieces.clear()
+                self._size = 0
+                self._state.notify()
+            if self.abandoned:
+                return b""
+            if ended:
+                self._arrived.set()
+            if pieces or ended:
+                return pieces
+
+    def abandon(self) -> None:
+        """The reader is gone."""
+        with self._state:
+            self.abandoned = True
+            self._state.notify()
+        self._arrived.set()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _no_route(missing: NoSuchRoute, send: Send) -> None:
+    body = msgspec.json.encode(
+        Problem("/problems/not-found", missing.title, missing.status, "GET /openapi.json lists what is served.", "")
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    if missing.allowed:
+        headers.append((b"allow", ", ".join(sorted(missing.allowed)).encode()))
+    await send({"type": "http.response.start", "status": missing.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _event(
+    scope: Scope, template: str, parameters: dict[str, str], body: bytes, behind_adapter: bool
+) -> dict[str, Any]:
+    """The API Gateway proxy event (REST, format 1.0) for an ASGI scope; `body` stays bytes."""
+    many: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        many.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    queries: dict[str, list[str]] = {}
+    for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        queries.setdefault(name, []).append(value)
+    client = scope.get("client")
+    context = {"identity": {"sourceIp": client[0] if client else ""}}
+    if behind_adapter and "x-amzn-request-context" in many:
+        context = msgspec.json.decode(many["x-amzn-request-context"][-1])
+    return {
+        "resource": template,
+        "path": scope["path"],
+        "httpMethod": scope["method"],
+        "headers": {name: values[-1] for name, values in many.items()},
+        "multiValueHeaders": many,
+        "queryStringParameters": {name: values[-1] for name, values in queries.items()} or None,
+        "multiValueQueryStringParameters": queries or None,
+        "pathParameters": parameters or None,
+        "stageVariables": None,
+        "requestContext": {**context, "resourcePath": template, "httpMethod": scope["method"]},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def application() -> Bridge:
+    """What `uvicorn --factory chalicelib.api.bridge:application` serves."""
+    from app import app
+    from chalicelib import wiring
+
+    return Bridge(app, wiring.house().settings.body_limit_bytes, os.environ)

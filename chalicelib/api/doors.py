@@ -1,0 +1,65 @@
+"""Chalice, made safe for many requests at once, and the reply that streams where the transport can.
+
+Chalice keeps `current_request` on the app object: as soon as two requests run in one process, one tenant
+would see another's. Here it is held for each context.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from chalice.app import Chalice, Request, Response
+
+_request: ContextVar[Request | None] = ContextVar("current_request", default=None)
+_context: ContextVar[Any] = ContextVar("lambda_context", default=None)
+
+streaming_transport: ContextVar[bool] = ContextVar("streaming_transport", default=False)
+"""True where whoever called the app sends the body as it comes (the bridge); False on plain Lambda."""
+
+
+class Doors(Chalice):
+    """The app. Everything else is Chalice as it is."""
+
+    @property
+    def current_request(self) -> Request | None:
+        return _request.get()
+
+    @current_request.setter
+    def current_request(self, request: Request | None) -> None:
+        _request.set(request)
+
+    @property
+    def lambda_context(self) -> Any:
+        return _context.get()
+
+    @lambda_context.setter
+    def lambda_context(self, context: Any) -> None:
+        _context.set(context)
+
+
+class Body(Protocol):
+    """A body that comes in pieces. Whoever holds it closes it; closing twice is allowed."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+class Reply(Response):
+    """A response whose body is bytes, or pieces of bytes."""
+
+    def __init__(self, body: bytes | Body, headers: Mapping[str, str], status: int = 200) -> None:
+        super().__init__(body, dict(headers), status)
+
+    def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002  # Chalice's name
+        """The proxy response; for a streaming transport `body` stays bytes or pieces of bytes."""
+        drawn = {"statusCode": self.status_code, "headers": self.headers, "multiValueHeaders": {}, "body": self.body}
+        if streaming_transport.get():
+            return drawn
+        body = self.body
+        if not isinstance(body, bytes):
+            try:
+                body = b"".join(body)
+            finally:
+                self.body.close()
+        return {**drawn, "body": body.decode()}

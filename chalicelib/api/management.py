@@ -1,0 +1,251 @@
+"""What a tenant's own people do: keys, members, limits, usage and the ledger."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.admission import standing
+from chalicelib.admission.limits import Limits
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.surface import Surface
+from chalicelib.identity import identify
+from chalicelib.identity.principal import Principal
+from chalicelib.identity.roles import Permission
+from chalicelib.ledger import Page
+from chalicelib.refusal import Conflict, Malformed, NotFound
+from chalicelib.tenancy.snapshot import Snapshot
+from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Subject
+from chalicelib.tenancy.token import Token
+
+surface = Surface(__name__, shape="problem", auth="key")
+
+DAY_MS = 86_400_000
+MOST_GRACE_S = 7 * 86_400
+
+
+class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to be made. `expires_in_s` counts from now; left out, the key does not expire."""
+
+    role: Role
+    label: Label = ""
+    scopes: Scopes = Scopes()
+    expires_in_s: Annotated[int, msgspec.Meta(ge=1, le=315_360_000)] | None = None
+
+
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the old key stays valid beside the new one."""
+
+    grace_s: Annotated[int, msgspec.Meta(ge=0, le=MOST_GRACE_S)] = 86_400
+
+
+class KeyView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key as it may be shown: without its digest."""
+
+    id: str
+    role: Role
+    label: str
+    scopes: Scopes
+    created_ms: int
+    state: Literal["active", "expired", "revoked"]
+    expires_ms: int | None = None
+    revoked_ms: int | None = None
+    replaced_by: str | None = None
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """The only time that the secret is shown."""
+
+    key: KeyView
+    api_key: str
+
+
+class Keys(msgspec.Struct, frozen=True):
+    keys: list[KeyView]
+
+
+class MemberRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    role: Role
+
+
+class Members(msgspec.Struct, frozen=True):
+    members: list[Member]
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """The tenant as its own people see it."""
+
+    id: str
+    name: str
+    status: str
+    pools: list[PoolName]
+    limits: Limits
+
+
+class Use(msgspec.Struct, frozen=True):
+    """One limit, and what is left of it now. `reset_ms`: the time until it is whole again."""
+
+    name: str
+    unit: str
+    quota: int
+    remaining: int
+    reset_ms: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    in_flight: int
+    in_flight_limit: int
+    limits: list[Use]
+
+
+class LedgerQuery(msgspec.Struct, frozen=True):
+    """Which entries: `since_ms` and `until_ms` bound the time of admission; `cursor` comes from the page before."""
+
+    since_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    until_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
+    cursor: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+
+@surface.door("GET", "/tenants/{tenant}", summary="The tenant, its pools and limits", returns=Profile)
+def show_tenant(asked: Incoming) -> Profile:
+    _, snapshot = _permitted(asked, "usage.read")
+    tenant = snapshot.tenant
+    return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits)
+
+
+@surface.door("GET", "/tenants/{tenant}/usage", summary="What is left of each limit", returns=Usage)
+def show_usage(asked: Incoming) -> Usage:
+    _, snapshot = _permitted(asked, "usage.read")
+    house = wiring.house()
+    limits = snapshot.tenant.limits
+    meter = house.meters.reading(snapshot.tenant.id)
+    if meter is None:
+        raise NotFound("There is no such tenant.")
+    uses = standing(limits, meter, house.clock())
+    return Usage(
+        in_flight=len(meter.leases),
+        in_flight_limit=limits.in_flight,
+        limits=[Use(use.name, use.unit, use.quota, use.remaining, use.reset_ms) for use in uses],
+    )
+
+
+@surface.door("GET", "/tenants/{tenant}/requests", summary="The ledger, newest first", query=LedgerQuery, returns=Page)
+def list_requests(asked: Incoming) -> Page:
+    principal, _ = _permitted(asked, "usage.read")
+    query = asked.query_as(LedgerQuery)
+    house = wiring.house()
+    until_ms = query.until_ms if query.until_ms is not None else house.clock() + DAY_MS
+    since_ms = query.since_ms or 0
+    if since_ms > until_ms:
+        raise Malformed("since_ms is later than until_ms.", field="since_ms")
+    return house.ledger.page(principal.tenant, since_ms, until_ms, query.cursor, query.limit)
+
+
+@surface.door("GET", "/tenants/{tenant}/keys", summary="List the API keys", returns=Keys)
+def list_keys(asked: Incoming) -> Keys:
+    principal, _ = _permitted(asked, "keys.manage")
+    now_ms = wiring.house().clock()
+    return Keys([view(key, now_ms) for key in wiring.tenancy().keys(principal.tenant)])
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/keys", summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201
+)
+def create_key(asked: Incoming) -> NewKey:
+    request = asked.json(KeyRequest)
+    principal, _ = _permitted(asked, "keys.manage")
+    return new_key(principal.tenant, request)
+
+
+@surface.door(
+    "DELETE", "/tenants/{tenant}/keys/{key}", summary="Revoke an API key, at once and everywhere", returns=KeyView
+)
+def revoke_key(asked: Incoming) -> KeyView:
+    principal, _ = _permitted(asked, "keys.manage")
+    revoked = wiring.tenancy().revoke_key(principal.tenant, asked.path["key"])
+    return view(revoked, wiring.house().clock())
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/keys/{key}/rotate",
+    summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
+)  # fmt: skip
+def rotate_key(asked: Incoming) -> NewKey:
+    request = asked.json(Rotation)
+    principal, _ = _permitted(asked, "keys.manage")
+    return _shown(*wiring.tenancy().rotate_key(principal.tenant, asked.path["key"], request.grace_s * 1000))
+
+
+@surface.door("GET", "/tenants/{tenant}/members", summary="List the members", returns=Members)
+def list_members(asked: Incoming) -> Members:
+    principal, _ = _permitted(asked, "members.manage")
+    return Members(list(wiring.tenancy().members(principal.tenant)))
+
+
+@surface.door(
+    "PUT", "/tenants/{tenant}/members/{subject}", summary="Add a member, or change their role",
+    accepts=MemberRequest, returns=Member,
+)  # fmt: skip
+def put_member(asked: Incoming) -> Member:
+    request = asked.json(MemberRequest)
+    principal, _ = _permitted(asked, "members.manage")
+    try:
+        subject = msgspec.convert(asked.path["subject"], Subject)
+    except msgspec.ValidationError:
+        raise Malformed("A subject has 1 to 128 letters, digits or any of . _ @ + -", field="subject") from None
+    if request.role != "owner":
+        _must_leave_an_owner(principal.tenant, subject)
+    return wiring.tenancy().put_member(principal.tenant, Member(subject=subject, role=request.role))
+
+
+@surface.door("DELETE", "/tenants/{tenant}/members/{subject}", summary="Remove a member", status=204)
+def remove_member(asked: Incoming) -> None:
+    principal, _ = _permitted(asked, "members.manage")
+    _must_leave_an_owner(principal.tenant, asked.path["subject"])
+    wiring.tenancy().remove_member(principal.tenant, asked.path["subject"])
+
+
+def new_key(tenant: str, request: KeyRequest) -> NewKey:
+    now_ms = wiring.house().clock()
+    expires_ms = None if request.expires_in_s is None else now_ms + request.expires_in_s * 1000
+    return _shown(
+        *wiring.tenancy().create_key(
+            tenant, request.role, label=request.label, scopes=request.scopes, expires_ms=expires_ms
+        )
+    )
+
+
+def view(key: Key, now_ms: int) -> KeyView:
+    return KeyView(
+        id=key.id,
+        role=key.role,
+        label=key.label,
+        scopes=key.scopes,
+        created_ms=key.created_ms,
+        state="revoked" if key.revoked_ms is not None else "active" if key.valid(now_ms) else "expired",
+        expires_ms=key.expires_ms,
+        revoked_ms=key.revoked_ms,
+        replaced_by=key.replaced_by,
+    )
+
+
+def _shown(key: Key, token: Token) -> NewKey:
+    return NewKey(view(key, wiring.house().clock()), token.text)
+
+
+def _permitted(asked: Incoming, permission: Permission) -> tuple[Principal, Snapshot]:
+    """No admission follows: read afresh."""
+    house = wiring.house()
+    principal, snapshot = identify(
+        asked.credential, asked.path["tenant"], house.snapshots, house.snapshots.fresh, house.clock()
+    )
+    principal.must(permission)
+    principal.must_reach("management")
+    return principal, snapshot
+
+
+def _must_leave_an_owner(tenant: str, subject: str) -> None:
+    owners = {member.subject for member in wiring.tenancy().members(tenant) if member.role == "owner"}
+    if owners == {subject}:
+        raise Conflict("This is the last member who is an owner. Make another one an owner first.")

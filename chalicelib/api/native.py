@@ -1,0 +1,216 @@
+"""The native surface: `POST /inference`, `/health`, and the pages that describe the service."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.api import openapi, problems
+from chalicelib.api.doors import Reply
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.openai import Count, Message
+from chalicelib.api.outgoing import buffered, streamed
+from chalicelib.api.surface import Surface, drawn
+from chalicelib.call import Delta, Usage, Waiting
+from chalicelib.inference import run
+from chalicelib.inference.answer import Answer
+from chalicelib.inference.plan import Ask
+from chalicelib.refusal import EngineFailed, Malformed, NotFound
+
+surface = Surface(__name__, shape="problem", auth="key")
+public = Surface(__name__, shape="problem", auth="none")
+
+
+class InferenceRequest(msgspec.Struct, frozen=True):
+    """`prompt` or `messages`; all members that are not listed reach the engine as they are."""
+
+    prompt: str | None = None
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] | None = None
+    model: str | None = None  # the pool, where the header X-Model-Pool does not name it
+    max_tokens: Count | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
+    stream: bool | None = None
+
+
+class TokenUsage(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class InferenceAnswer(msgspec.Struct, frozen=True):
+    text: str
+    finish_reason: str | None
+    usage: TokenUsage
+    model: str
+    request_id: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What can be run right now. Capacities count requests side by side, over all targets of all pools."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    region: str
+    available_capacity: int
+    total_capacity: int
+    avg_queue_depth: float
+    timestamp: str
+
+
+class ProblemPage(msgspec.Struct, frozen=True):
+    """What a problem's `type` means."""
+
+    title: str
+    status: int
+    meaning: str
+
+
+class _Part(msgspec.Struct, frozen=True):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    message: _Part = _Part()
+    delta: _Part = _Part()
+    finish_reason: str | None = None
+
+
+class _Chat(msgspec.Struct, frozen=True):
+    """Of an engine's chat answer or chunk, what the native answer needs."""
+
+    choices: list[_Choice] = []
+    usage: TokenUsage | None = None
+
+    @property
+    def choice(self) -> _Choice:
+        return self.choices[0] if self.choices else _Choice()
+
+
+@surface.door(
+    "POST", "/inference",
+    summary="Run a model", accepts=InferenceRequest, returns=InferenceAnswer, streams=True, infers=True,
+    headers=("X-Tenant-ID", "X-Model-Pool", "X-Request-ID"),
+)  # fmt: skip
+def infer(asked: Incoming) -> Reply:
+    request = asked.json(InferenceRequest)
+    if (request.prompt is None) == (request.messages is None):
+        raise Malformed("Send either `prompt` or `messages`.", field="prompt")
+    pool = asked.headers.get("x-model-pool") or request.model
+    if not pool:
+        raise Malformed("Name the model pool in the header X-Model-Pool.", field="model")
+    fields = asked.json(dict[str, msgspec.Raw])
+    prompt = fields.pop("prompt", None)
+    if prompt is not None:
+        fields["messages"] = msgspec.Raw(b'[{"role":"user","content":' + bytes(prompt) + b"}]")
+    answer = run(
+        Ask(
+            credential=asked.credential,
+            tenant=asked.headers.get("x-tenant-id"),
+            surface="native",
+            operation="chat.completions",
+            pool=pool,
+            fields=fields,
+            prompt_bytes=sum(
+                len(bytes(fields[name])) for name in ("messages", "tools", "response_format") if name in fields
+            ),
+            request_id=asked.request_id,
+            max_tokens=request.max_tokens,
+            stream=bool(request.stream),
+            idempotency_key=asked.headers.get("idempotency-key"),
+        ),
+        wiring.house(),
+    )
+    if request.stream:
+        return streamed(answer, asked, Events(answer, pool, asked.request_id), "problem")
+    return buffered(answer, asked, lambda whole: _translated(whole, pool, asked.request_id))
+
+
+@public.door(
+    "GET", "/health", summary="What can be run right now", returns=Health,
+    own_statuses={503: "No target is healthy"},
+)  # fmt: skip
+def health(_: Incoming) -> Reply:
+    house = wiring.house()
+    now_ms = house.clock()
+    seen = house.health.look([target for pool in wiring.offering().pools() for target in pool.targets], now_ms)
+    alive = [capacity for capacity in seen.values() if capacity is not None]
+    total = sum(capacity.total for capacity in alive)
+    body = Health(
+        status="unhealthy" if not alive else "healthy" if len(alive) == len(seen) else "degraded",
+        region=house.settings.region,
+        available_capacity=sum(max(0, capacity.total - capacity.in_flight) for capacity in alive),
+        total_capacity=total,
+        avg_queue_depth=round(sum(capacity.queue_depth for capacity in alive) / len(alive), 2) if alive else 0.0,
+        timestamp=datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+    )
+    reply = drawn(body, 200 if alive else 503)
+    if not alive:
+        reply.headers["Retry-After"] = "5"
+    return reply
+
+
+@public.door("GET", "/openapi.json", summary="This API, as OpenAPI 3.1", returns=dict[str, Any])
+def describe(_: Incoming) -> dict[str, Any]:
+    return openapi.document()
+
+
+@public.door("GET", "/problems/{name}", summary="What a problem means, and what to do", returns=ProblemPage)
+def explain(asked: Incoming) -> ProblemPage:
+    for refusal, kind in problems.KINDS.items():
+        if kind.slug == asked.path["name"]:
+            return ProblemPage(kind.title, kind.status, " ".join((refusal.__doc__ or "").split()))
+    if asked.path["name"] == problems.FAULT.slug:
+        return ProblemPage(problems.FAULT.title, problems.FAULT.status, problems.FAULT_TEXT)
+    raise NotFound("There is no such problem.")
+
+
+class Events:
+    """An answer's events as server-sent events: `{"text"}` for each piece, at last the rest of the answer."""
+
+    def __init__(self, answer: Answer, pool: str, request_id: str) -> None:
+        self._answer = answer
+        self._pool = pool
+        self._request_id = request_id
+
+    def __iter__(self) -> Iterator[bytes]:
+        finish_reason, usage = None, None
+        for event in self._answer:
+            if isinstance(event, Waiting):
+                yield b": queue_position=%d predicted_start_ms=%d\n\n" % (
+                    event.queue_position,
+                    event.predicted_start_ms,
+                )
+            elif isinstance(event, Delta):
+                chat = _chat(event.data)
+                finish_reason = chat.choice.finish_reason or finish_reason
+                if chat.choice.delta.content:
+                    yield b"data: " + msgspec.json.encode({"text": chat.choice.delta.content}) + b"\n\n"
+        usage = self._answer.usage
+        last = InferenceAnswer("", finish_reason, _usage(usage), self._pool, self._request_id)
+        yield b"data: " + msgspec.json.encode(last) + b"\n\n"
+
+
+def _translated(whole: bytes, pool: str, request_id: str) -> bytes:
+    chat = _chat(whole)
+    return msgspec.json.encode(
+        InferenceAnswer(
+            text=chat.choice.message.content or "",
+            finish_reason=chat.choice.finish_reason,
+            usage=chat.usage or TokenUsage(),
+            model=pool,
+            request_id=request_id,
+        )
+    )
+
+
+def _usage(usage: Usage) -> TokenUsage:
+    return TokenUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+
+
+def _chat(data: bytes) -> _Chat:
+    try:
+        return msgspec.json.decode(data, type=_Chat)
+    except msgspec.MsgspecError:
+        raise EngineFailed("The model's answer could not be read. Try again.") from None

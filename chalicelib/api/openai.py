@@ -1,0 +1,213 @@
+"""The OpenAI surface: what the official `openai` package speaks, under `/tenants/{tenant}/v1`.
+
+A request's known members are checked, everything else passes through to the engine untouched; an
+engine's answer passes back untouched.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.outgoing import buffered, streamed
+from chalicelib.api.surface import Surface
+from chalicelib.call import Delta, Event, Finished, Operation, Waiting
+from chalicelib.identity import identify
+from chalicelib.identity.principal import Principal
+from chalicelib.inference import run
+from chalicelib.inference.answer import Answer
+from chalicelib.inference.plan import Ask
+from chalicelib.placement.pool import Pool
+from chalicelib.refusal import NotFound
+from chalicelib.tenancy.snapshot import Snapshot
+
+surface = Surface(__name__, shape="openai", auth="key")
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+Choices = Annotated[int, msgspec.Meta(ge=1, le=16)]
+Tokens = list[int]
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a chat; its other members pass through."""
+
+    role: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    content: str | list[dict[str, Any]] | None = None
+
+
+class ChatCompletionRequest(msgspec.Struct, frozen=True):
+    """Members that the gateway itself looks at; all others reach the engine as they are."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    n: Choices | None = None
+
+
+class CompletionRequest(msgspec.Struct, frozen=True):
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    prompt: str | list[str | int | Tokens]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    n: Choices | None = None
+    best_of: Choices | None = None
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True):
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    input: str | Annotated[list[str | int | Tokens], msgspec.Meta(min_length=1, max_length=2048)]
+
+
+class Model(msgspec.Struct, frozen=True):
+    id: str
+    created: int
+    object: Literal["model"] = "model"
+    owned_by: str = "cloister"
+
+
+class Models(msgspec.Struct, frozen=True):
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """An engine's answer, OpenAI-shaped; it passes through as the engine gave it."""
+
+    object: str
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/v1/chat/completions",
+    summary="Answer a chat", accepts=ChatCompletionRequest, returns=Completion, streams=True, infers=True,
+)  # fmt: skip
+def create_chat_completion(asked: Incoming) -> Any:
+    request = asked.json(ChatCompletionRequest)
+    ceiling = request.max_completion_tokens or request.max_tokens
+    return _infer(
+        asked,
+        request,
+        "chat.completions",
+        ("messages", "tools", "functions", "response_format"),
+        ceiling,
+        request.n or 1,
+    )
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/v1/completions",
+    summary="Continue a prompt", accepts=CompletionRequest, returns=Completion, streams=True, infers=True,
+)  # fmt: skip
+def create_completion(asked: Incoming) -> Any:
+    request = asked.json(CompletionRequest)
+    prompts = len(request.prompt) if _several(request.prompt) else 1
+    choices = prompts * max(request.n or 1, request.best_of or 1)
+    return _infer(asked, request, "completions", ("prompt", "suffix"), request.max_tokens, choices)
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/v1/embeddings",
+    summary="Embed texts", accepts=EmbeddingRequest, returns=Completion, infers=True,
+)  # fmt: skip
+def create_embedding(asked: Incoming) -> Any:
+    return _infer(asked, asked.json(EmbeddingRequest), "embeddings", ("input",), None, 1)
+
+
+@surface.door("GET", "/tenants/{tenant}/v1/models", summary="List the models this key may use", returns=Models)
+def list_models(asked: Incoming) -> Models:
+    principal, snapshot = _reader(asked)
+    return Models([_model(pool) for name, pool in sorted(snapshot.pools.items()) if principal.may_use(name)])
+
+
+@surface.door("GET", "/tenants/{tenant}/v1/models/{model}", summary="Look at one model", returns=Model)
+def retrieve_model(asked: Incoming) -> Model:
+    principal, snapshot = _reader(asked)
+    name = asked.path["model"]
+    if name not in snapshot.pools or not principal.may_use(name):
+        raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
+    return _model(snapshot.pools[name])
+
+
+def _infer(
+    asked: Incoming,
+    request: ChatCompletionRequest | CompletionRequest | EmbeddingRequest,
+    operation: Operation,
+    prompt_members: tuple[str, ...],
+    max_tokens: int | None,
+    choices: int,
+) -> Any:
+    fields = asked.json(dict[str, msgspec.Raw])
+    stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
+    answer = run(
+        Ask(
+            credential=asked.credential,
+            tenant=asked.path["tenant"],
+            surface="openai",
+            operation=operation,
+            pool=request.model,
+            fields=fields,
+            prompt_bytes=sum(len(bytes(fields[name])) for name in prompt_members if name in fields),
+            request_id=asked.request_id,
+            max_tokens=max_tokens,
+            choices=choices,
+            stream=stream,
+            idempotency_key=asked.headers.get("idempotency-key"),
+        ),
+        wiring.house(),
+    )
+    if not stream:
+        return buffered(answer, asked, lambda whole: whole)
+    options = getattr(request, "stream_options", None)
+    return streamed(answer, asked, Events(answer, wants_usage=bool(options and options.include_usage)), "openai")
+
+
+class Events:
+    """An answer's events as server-sent events in OpenAI's form."""
+
+    def __init__(self, answer: Answer, wants_usage: bool) -> None:
+        self._answer = answer
+        self._wants_usage = wants_usage
+
+    def __iter__(self) -> Iterator[bytes]:
+        for event in self._answer:
+            yield self._drawn(event)
+
+    def _drawn(self, event: Event) -> bytes:
+        if isinstance(event, Delta):
+            return b"data: " + event.data + b"\n\n"
+        if isinstance(event, Waiting):
+            # A comment: every client tolerates it, and it keeps the connection from going idle.
+            return b": queue_position=%d predicted_start_ms=%d\n\n" % (event.queue_position, event.predicted_start_ms)
+        if isinstance(event, Finished):
+            usage = b"data: " + event.data + b"\n\n" if event.data and self._wants_usage else b""
+            return usage + b"data: [DONE]\n\n"
+        return b""
+
+
+def _reader(asked: Incoming) -> tuple[Principal, Snapshot]:
+    """Whoever does not admit reads afresh: nothing else would notice a revoked key."""
+    house = wiring.house()
+    principal, snapshot = identify(
+        asked.credential, asked.path["tenant"], house.snapshots, house.snapshots.fresh, house.clock()
+    )
+    principal.must("models.read")
+    principal.must_reach("openai")
+    return principal, snapshot
+
+
+def _model(pool: Pool) -> Model:
+    return Model(id=pool.name, created=pool.created_s)
+
+
+def _several(prompt: str | list[str | int | Tokens]) -> bool:
+    """A list of prompts, as against one prompt as text or as a list of tokens."""
+    return isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)

@@ -1,0 +1,155 @@
+"""Refusals as the caller sees them: one table joins them to HTTP, three functions draw them.
+
+Native routes answer RFC 9457 `application/problem+json`; OpenAI routes answer OpenAI's error object, in
+which an exhausted budget is 429 `insufficient_quota`, as their SDK expects.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from chalicelib.refusal import (
+    Conflict,
+    Crowded,
+    EngineFailed,
+    EngineTimedOut,
+    Forbidden,
+    Malformed,
+    NoCapacity,
+    NotFound,
+    OverBudget,
+    QuotaExhausted,
+    RateLimited,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+)
+
+Shape = Literal["problem", "openai"]
+
+PAGES = "/problems"
+"""Where the gateway itself explains the `type` of every problem."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """How one class of refusal looks over HTTP."""
+
+    status: int
+    title: str
+    openai_type: str
+    openai_code: str
+    openai_status: int | None = None  # where it is not `status`
+
+    @property
+    def slug(self) -> str:
+        return self.openai_code.replace("_", "-")
+
+
+KINDS: dict[type[Refusal], Kind] = {
+    Malformed: Kind(400, "Malformed request", "invalid_request_error", "invalid_request"),
+    Unauthenticated: Kind(401, "Not authenticated", "invalid_request_error", "invalid_api_key"),
+    OverBudget: Kind(402, "Over budget", "insufficient_quota", "insufficient_quota", openai_status=429),
+    Forbidden: Kind(403, "Not permitted", "invalid_request_error", "permission_denied"),
+    NotFound: Kind(404, "Not found", "invalid_request_error", "not_found"),
+    Conflict: Kind(409, "Conflict", "invalid_request_error", "conflict"),
+    TooLarge: Kind(413, "Too large", "invalid_request_error", "too_large"),
+    RateLimited: Kind(429, "Rate limited", "rate_limit_exceeded", "rate_limit_exceeded"),
+    QuotaExhausted: Kind(429, "Quota exhausted", "insufficient_quota", "insufficient_quota"),
+    Crowded: Kind(429, "Too many requests in flight", "rate_limit_exceeded", "too_many_in_flight"),
+    EngineFailed: Kind(502, "The model failed", "server_error", "engine_failed"),
+    NoCapacity: Kind(503, "No capacity", "server_error", "no_capacity"),
+    EngineTimedOut: Kind(504, "The model timed out", "server_error", "engine_timed_out"),
+}
+
+FAULT = Kind(500, "Internal error", "server_error", "internal_error")
+FAULT_TEXT = "Something broke on our side. Try again; if it persists, report the request id."
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457, with the request's id and, for limits, which one and when to come back."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    limit: str | None = None
+    remaining: int | None = None
+    retry_in_ms: int | None = None
+    field: str | None = None
+
+
+class OpenAIErrorBody(msgspec.Struct, frozen=True):
+    """The members of OpenAI's error object, and ours that its SDK ignores."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None
+    request_id: str
+    limit: str | None = None
+    remaining: int | None = None
+    retry_in_ms: int | None = None
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    error: OpenAIErrorBody
+
+
+def kind_of(error: Exception) -> Kind:
+    return KINDS.get(type(error), FAULT) if isinstance(error, Refusal) else FAULT
+
+
+def status_of(error: Exception, shape: Shape) -> int:
+    kind = kind_of(error)
+    return kind.openai_status or kind.status if shape == "openai" else kind.status
+
+
+def body_of(error: Exception, shape: Shape, request_id: str) -> Problem | OpenAIError:
+    """The error's body. An exception that is no Refusal is drawn without its text."""
+    kind = kind_of(error)
+    refusal = error if isinstance(error, Refusal) and kind is not FAULT else Refusal(FAULT_TEXT)
+    if shape == "openai":
+        return OpenAIError(
+            OpenAIErrorBody(
+                message=refusal.text,
+                type=kind.openai_type,
+                code=kind.openai_code,
+                param=refusal.field,
+                request_id=request_id,
+                limit=refusal.limit,
+                remaining=refusal.remaining,
+                retry_in_ms=refusal.retry_in_ms,
+            )
+        )
+    return Problem(
+        type=f"{PAGES}/{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=refusal.text,
+        request_id=request_id,
+        limit=refusal.limit,
+        remaining=refusal.remaining,
+        retry_in_ms=refusal.retry_in_ms,
+        field=refusal.field,
+    )
+
+
+def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
+    """The headers that go with the error's body: content type, and when to come back."""
+    headers = {"Content-Type": "application/json" if shape == "openai" else "application/problem+json"}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if not isinstance(error, Refusal) or error.retry_in_ms is None:
+        return headers
+    # Whole seconds, rounded up: a client that waits so long is not early (RFC 9110, section 10.2.3).
+    headers["Retry-After"] = str(-(-error.retry_in_ms // 1000))
+    # OpenAI's SDKs read this one first and wait to the millisecond.
+    headers["Retry-After-Ms"] = str(error.retry_in_ms)
+    if error.limit is not None:
+        headers["RateLimit"] = f'"{error.limit}";r={error.remaining or 0};t={-(-error.retry_in_ms // 1000)}'
+    return headers
+
+
+def schema_of(shape: Shape) -> type[Any]:
+    return OpenAIError if shape == "openai" else Problem

@@ -1,0 +1,36 @@
+"""Who is calling."""
+
+from typing import Literal
+
+import msgspec
+
+from chalicelib.identity.roles import PERMISSIONS, Permission
+from chalicelib.refusal import Forbidden
+from chalicelib.tenancy.tenant import Role, Scopes, Surface
+
+Proof = Literal["api_key", "iam"]
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """A caller whose credential was checked, and how it proved itself."""
+
+    tenant: str
+    subject: str  # "key:<id>", or the ARN of an IAM principal
+    role: Role
+    proof: Proof
+    scopes: Scopes = Scopes()
+
+    def must(self, permission: Permission) -> None:
+        """Raises Forbidden unless the role holds the permission."""
+        if permission not in PERMISSIONS[self.role]:
+            raise Forbidden(
+                f"The role {self.role} does not hold the permission {permission}. Ask an owner of the tenant."
+            )
+
+    def must_reach(self, surface: Surface) -> None:
+        """Raises Forbidden where the key is narrowed to other surfaces."""
+        if self.scopes.surfaces and surface not in self.scopes.surfaces:
+            raise Forbidden(f"This key is limited to: {', '.join(self.scopes.surfaces)}. Use another key here.")
+
+    def may_use(self, pool: str) -> bool:
+        return not self.scopes.pools or pool in self.scopes.pools

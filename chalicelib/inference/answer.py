@@ -1,0 +1,133 @@
+"""The events of one admitted call, metered, closed exactly once.
+
+Settlement hangs on `close()`, never on a generator's `finally`: a generator that is never begun never
+runs it. It happens before the last event leaves: after that, Lambda may freeze us.
+"""
+
+from collections.abc import Callable, Iterator
+from threading import Lock
+from types import TracebackType
+
+import msgspec
+
+from chalicelib.admission import Lease
+from chalicelib.call import Delta, Event, Finished, Started, Stream, Usage, Waiting
+from chalicelib.clock import Clock
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal
+
+CLIENT_LEFT = "client_left"
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a call ended: `reason` is "" where the engine finished."""
+
+    reason: str
+    usage: Usage | None  # as the engine reported it
+    counted: int  # completion tokens seen on the way, for when it did not
+
+
+class Answer:
+    """An iterator over the events of a call; whoever holds it closes it. Safe to close from another thread.
+
+    `renew` raises LeaseLost when the lease was given up on; `settle` is called exactly once.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        first: Event,
+        stream: Stream,
+        *,
+        prompt_tokens: int,
+        clock: Clock,
+        renew_ms: int,
+        deadline_ms: int,
+        renew: Callable[[Lease], Lease],
+        settle: Callable[[Lease, Ending], None],
+    ) -> None:
+        self.lease = lease
+        self.instance = first.instance if isinstance(first, Started) else ""
+        self.queue_ms = first.queue_ms if isinstance(first, Started) else 0
+        self.buffered = isinstance(first, Started) and first.buffered
+        self._first: Event | None = first
+        self._stream = stream
+        self._events: Iterator[Event] = iter(stream)
+        self._prompt_tokens = prompt_tokens
+        self._clock = clock
+        self._renew_ms = renew_ms
+        self._ends_ms = lease.admitted_ms + deadline_ms
+        self._renewed_ms = clock()
+        self._renew = renew
+        self._settle = settle
+        self._counted = 0
+        self._usage: Usage | None = None
+        self._closing = Lock()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        if self._closed:
+            raise StopIteration
+        try:
+            event = self._next_event()
+        except BaseException as error:
+            if self._closed:  # by another thread, which is why the stream broke
+                raise StopIteration from None
+            self._close(
+                Ending(type(error).__name__ if isinstance(error, Refusal) else "EngineFailed", None, self._counted)
+            )
+            raise
+        if isinstance(event, Finished):
+            self._usage = event.usage
+            self._close(Ending("", event.usage, self._counted))
+        return event
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far: the engine's count once it has finished, until then ours."""
+        return self._usage or Usage(self._prompt_tokens, self._counted)
+
+    def close(self) -> None:
+        """Stop the generation, if it still runs, and settle what was used so far. Idempotent."""
+        self._close(Ending(CLIENT_LEFT, None, self._counted))
+
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _next_event(self) -> Event:
+        event = self._first
+        self._first = None
+        if event is None:
+            event = next(self._events, None)
+        if event is None:
+            raise EngineFailed("The model's answer broke off. Try again.")
+        now_ms = self._clock()
+        if now_ms > self._ends_ms:
+            raise EngineTimedOut("The answer took longer than is allowed. Ask for fewer tokens.")
+        if now_ms - self._renewed_ms >= self._renew_ms:
+            self.lease = self._renew(self.lease)
+            self._renewed_ms = now_ms
+        if isinstance(event, Delta):
+            self._counted += event.tokens
+        elif isinstance(event, Started):
+            self.instance, self.queue_ms = event.instance, event.queue_ms
+        elif isinstance(event, Waiting):
+            self.queue_ms = max(self.queue_ms, event.predicted_start_ms)
+        return event
+
+    def _close(self, ending: Ending) -> None:
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self._stream.close()
+        finally:
+            self._settle(self.lease, ending)

@@ -1,0 +1,33 @@
+"""An `Idempotency-Key` stands for one request: whoever repeats it gets a clear refusal, never a second charge.
+
+The claim is made while the lease is held. So a claim whose lease is not on the meter any more has its
+entry in the ledger, and nothing in between has to be guessed from clocks.
+"""
+
+import hashlib
+
+from chalicelib.admission import Lease, Meters
+from chalicelib.ledger import Claims, Ledger, Units
+from chalicelib.refusal import Conflict
+
+
+def claim(key: str, lease: Lease, claims: Claims, ledger: Ledger, meters: Meters) -> None:
+    """Let the key stand for this lease.
+
+    A key whose request failed without a charge may be used again. Raises Conflict; StoreUnavailable.
+    """
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    found = claims.claim(lease.tenant, digest, lease.lease_id, lease.admitted_ms)
+    if found is None:
+        return
+    meter = meters.reading(lease.tenant)
+    if meter is not None and found.lease_id in meter.leases:
+        raise Conflict("A request with this Idempotency-Key is still running. Wait for it.", retry_in_ms=1_000)
+    entry = ledger.find(lease.tenant, found.lease_id)
+    if entry is not None and entry.charged != Units():
+        raise Conflict(
+            f"This Idempotency-Key was used by request {entry.request_id}, which {entry.outcome} and was charged "
+            f"{entry.charged.tokens} tokens. Its answer is not kept; use a new key to run it again."
+        )
+    if not claims.replace(lease.tenant, found, lease.lease_id, lease.admitted_ms):
+        raise Conflict("A request with this Idempotency-Key is still running. Wait for it.", retry_in_ms=1_000)

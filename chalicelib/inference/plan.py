@@ -1,0 +1,104 @@
+"""From what the caller asks to what an engine is called with, and what is reserved for it. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from chalicelib.call import Call, Operation, Usage
+from chalicelib.identity.principal import Principal
+from chalicelib.ledger import Units
+from chalicelib.placement.pool import Pool
+from chalicelib.refusal import Malformed, NotFound
+from chalicelib.tenancy.snapshot import Snapshot
+from chalicelib.tenancy.tenant import Surface
+
+MICRO = 1_000_000
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One inference request as a door took it in: parsed, nothing about it decided yet."""
+
+    credential: str | None
+    tenant: str | None  # the one the request names, if it names one
+    surface: Surface
+    operation: Operation
+    pool: str
+    fields: Mapping[str, msgspec.Raw]  # the OpenAI-shaped body, values undecoded
+    prompt_bytes: int
+    request_id: str
+    max_tokens: int | None = None
+    choices: int = 1
+    stream: bool = False
+    idempotency_key: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A call with its pool, and everything that is reserved for it before it may run."""
+
+    principal: Principal
+    snapshot: Snapshot
+    pool: Pool
+    call: Call
+    reservation: Units
+
+    @property
+    def pin(self) -> str | None:
+        """The one target that this tenant's calls may run on, if it has one for this pool."""
+        return self.snapshot.tenant.pins.get(self.pool.name)
+
+
+def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
+    """What this principal's request would run and reserve.
+
+    Raises: Forbidden, NotFound (no such pool for this caller), Malformed.
+    """
+    principal.must("infer")
+    principal.must_reach(ask.surface)
+    pool = snapshot.pools.get(ask.pool)
+    if pool is None or not principal.may_use(ask.pool):
+        raise NotFound(
+            f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
+        )
+    if ask.operation not in pool.operations:
+        raise Malformed(
+            f"The model {pool.name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
+        )
+    if ask.max_tokens is not None and ask.max_tokens > pool.max_tokens:
+        raise Malformed(
+            f"max_tokens is {ask.max_tokens}; {pool.name} generates at most {pool.max_tokens}.", field="max_tokens"
+        )
+    generates = ask.operation != "embeddings"
+    ceiling = (ask.max_tokens or min(pool.default_max_tokens, pool.max_tokens)) if generates else 0
+    call = Call(
+        request_id=ask.request_id,
+        operation=ask.operation,
+        pool=pool.name,
+        fields=ask.fields,
+        stream=ask.stream,
+        prompt_tokens=-(-ask.prompt_bytes // pool.bytes_per_token),
+        ceiling_tokens=ceiling,
+        choices=ask.choices,
+        tenant_tag=tag_of(principal.tenant),
+        priority=snapshot.tenant.priority,
+    )
+    return Plan(
+        principal,
+        snapshot,
+        pool,
+        call,
+        cost(pool, Usage(call.prompt_tokens, ceiling * ask.choices), pool.gpu_ms_ceiling),
+    )
+
+
+def cost(pool: Pool, usage: Usage, gpu_ms: int) -> Units:
+    """What a request with this usage takes of every limited unit. Money is rounded up to whole micro-dollars."""
+    price = (
+        usage.prompt_tokens * pool.input_micro_usd_per_mtok + usage.completion_tokens * pool.output_micro_usd_per_mtok
+    )
+    return Units(requests=1, tokens=usage.total_tokens, micro_usd=-(-price // MICRO), gpu_ms=gpu_ms)
+
+
+def tag_of(tenant: str) -> str:
+    """The tenant as engines may know it: stable, and not its name."""
+    return hashlib.sha256(b"cloister tenant tag\0" + tenant.encode()).hexdigest()[:16]

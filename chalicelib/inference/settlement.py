@@ -1,0 +1,58 @@
+"""What an ended call is charged, and its entry in the ledger."""
+
+from chalicelib.admission import Lease
+from chalicelib.call import Usage
+from chalicelib.inference.answer import CLIENT_LEFT, Ending
+from chalicelib.inference.house import House
+from chalicelib.inference.plan import Plan, cost
+from chalicelib.ledger import Entry, Units
+from chalicelib.placement.pool import Target
+from chalicelib.tables import StoreUnavailable
+
+
+def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, house: House) -> None:
+    """Write the entry and free the lease.
+
+    A store that is down does not take the answer from the caller: the lease expires by itself and the
+    reaper finishes it, charging nothing; the line in the log holds what was used.
+    """
+    ended = entry(planned, lease, target, ending, house.clock(), house.settings.region)
+    try:
+        house.admission.settle(lease, ended)
+    except StoreUnavailable:
+        house.telemetry.count(
+            "SettlementDeferred",
+            house.clock(),
+            tenant=lease.tenant,
+            lease=lease.lease_id,
+            tokens=ended.used.tokens,
+            micro_usd=ended.used.micro_usd,
+        )
+
+
+def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, now_ms: int, region: str) -> Entry:
+    """What became of the call. Pure.
+
+    A finished call is charged what the engine reported; a call that its client left, what was generated
+    until then; a call that failed, which is our doing, nothing.
+    """
+    call = planned.call
+    usage = ending.usage or Usage(call.prompt_tokens, ending.counted)
+    used = cost(planned.pool, usage, now_ms - lease.admitted_ms if planned.pool.gpu_ms_ceiling else 0)
+    return Entry(
+        tenant=lease.tenant,
+        lease_id=lease.lease_id,
+        request_id=call.request_id,
+        outcome="failed" if ending.reason else "completed",
+        reason=ending.reason,
+        used=used,
+        charged=used.at_most(lease.reserved) if ending.reason in ("", CLIENT_LEFT) else Units(),
+        admitted_ms=lease.admitted_ms,
+        settled_ms=now_ms,
+        region=region,
+        subject=planned.principal.subject,
+        pool=planned.pool.name,
+        target=target.name if target else "",
+        operation=call.operation,
+        streamed=call.stream,
+    )

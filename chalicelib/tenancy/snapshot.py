@@ -1,0 +1,106 @@
+"""What a sandbox remembers of a tenant, together with the epoch it is true for.
+
+Nothing here expires. A cached snapshot is proved current by the admission write, whose condition names
+its epoch; whoever does not admit asks for a fresh one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from chalicelib.admission import Epochs, NoMeter
+from chalicelib.clock import Clock
+from chalicelib.placement.pool import Pool
+from chalicelib.refusal import NotFound
+from chalicelib.tables import PLATFORM
+from chalicelib.tenancy.documents import Documents
+from chalicelib.tenancy.tenant import Key, Tenant
+
+MOST_TENANTS = 1_000
+MOST_KEYS = 10_000
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A tenant and its pools as they were at an epoch."""
+
+    epoch: int
+    tenant: Tenant
+    pools: Mapping[str, Pool]  # those the tenant may use
+
+
+class Snapshots:
+    """This sandbox's memory of tenants and keys. Safe to use from many threads."""
+
+    def __init__(self, documents: Documents, epochs: Epochs) -> None:
+        self._documents = documents
+        self._epochs = epochs
+        self._snapshots: dict[str, Snapshot] = {}
+        self._keys: dict[str, tuple[int, Key]] = {}
+
+    def cached(self, tenant: str) -> Snapshot:
+        """The snapshot remembered, or a fresh one. Raises NotFound; StoreUnavailable."""
+        return self._snapshots.get(tenant) or self._read(tenant, self._epoch(tenant))
+
+    def fresh(self, tenant: str) -> Snapshot:
+        """A snapshot that was current when this was called. Raises NotFound; StoreUnavailable."""
+        epoch = self._epoch(tenant)
+        held = self._snapshots.get(tenant)
+        return held if held and held.epoch == epoch else self._read(tenant, epoch)
+
+    def key(self, snapshot: Snapshot, key_id: str) -> Key | None:
+        """The key as of the snapshot's epoch or later."""
+        held = self._keys.get(key_id)
+        if held and held[0] == snapshot.epoch:
+            return held[1]
+        document = self._documents.get(snapshot.tenant.id, f"key#{key_id}")
+        if document is None:
+            return None
+        key = msgspec.json.decode(document.text, type=Key)
+        _make_room(self._keys, MOST_KEYS)
+        self._keys[key_id] = (snapshot.epoch, key)
+        return key
+
+    def _epoch(self, tenant: str) -> int:
+        try:
+            return self._epochs.read(tenant)
+        except NoMeter:
+            raise NotFound(f"There is no tenant {tenant}.") from None
+
+    def _read(self, tenant: str, epoch: int) -> Snapshot:
+        # The epoch was read first: what is read after it is at least as new (see the package's text).
+        document = self._documents.get(tenant, "tenant")
+        if document is None:
+            raise NotFound(f"There is no tenant {tenant}.")
+        record = msgspec.json.decode(document.text, type=Tenant)
+        pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
+        snapshot = Snapshot(epoch, record, {pool.name: pool for pool in pools if pool.name in record.pools})
+        _make_room(self._snapshots, MOST_TENANTS)
+        self._snapshots[tenant] = snapshot
+        return snapshot
+
+
+def _make_room(memory: dict[str, Any], most: int) -> None:
+    while len(memory) >= most:
+        memory.pop(next(iter(memory)), None)
+
+
+class Offering:
+    """Every pool there is, for /health: read at most once in `max_age_ms`."""
+
+    def __init__(self, documents: Documents, clock: Clock, max_age_ms: int) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._max_age_ms = max_age_ms
+        self._pools: list[Pool] = []
+        self._read_ms: int | None = None
+
+    def pools(self) -> list[Pool]:
+        """Raises StoreUnavailable."""
+        now_ms = self._clock()
+        if self._read_ms is None or now_ms - self._read_ms > self._max_age_ms:
+            self._pools = [
+                msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#")
+            ]
+            self._read_ms = now_ms
+        return self._pools

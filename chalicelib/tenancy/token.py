@@ -1,0 +1,53 @@
+"""The text of an API key: `ck_<key id>_<secret>`.
+
+The key id is `<tenant>.<8 letters>`: the tenant is in it so that one look-up by full key finds the
+record, and no index over all tenants' keys is needed. The secret has 256 bits of randomness, which is
+why a plain SHA-256 is enough to store it (a slow hash protects guessable secrets; this is none).
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+
+import msgspec
+
+_FORM = re.compile(r"ck_((?P<tenant>[a-z0-9][a-z0-9-]{0,39})\.[a-z2-7]{8})_(?P<secret>[A-Za-z0-9_-]{43})")
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A presented API key, taken apart; nothing about it is proved yet."""
+
+    tenant: str
+    key_id: str
+    secret: str
+
+    def matches(self, digest: str) -> bool:
+        """Whether the secret is the one with this digest; in constant time."""
+        return hmac.compare_digest(digest_of(self.secret), digest)
+
+    def __repr__(self) -> str:
+        return f"Token({self.key_id})"
+
+    @property
+    def text(self) -> str:
+        return f"ck_{self.key_id}_{self.secret}"
+
+
+def mint(tenant: str, randomness: bytes) -> Token:
+    """A new key for the tenant from 37 random bytes."""
+    name = base64.b32encode(randomness[:5]).decode().lower()
+    secret = base64.urlsafe_b64encode(randomness[5:37]).decode().rstrip("=")
+    return Token(tenant=tenant, key_id=f"{tenant}.{name}", secret=secret)
+
+
+def parse(text: str) -> Token | None:
+    """Take an API key apart; None where it does not have the form of one."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        return None
+    return Token(tenant=found["tenant"], key_id=found[1], secret=found["secret"])
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
