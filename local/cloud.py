@@ -8,15 +8,14 @@ to loopback only.
 """
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 
 from local import endpoints
-from local.asgi_server import LOOPBACK, inherited, listen, serve
+from local.asgi_server import serve
 from local.aws_services import ACCOUNT, AwsServices, create_operator
 from local.sagemaker_runtime import INVOCATION, Receive, SageMakerRuntime, Scope, Send
+from local.sockets import inherited, listen
 
 OPERATOR = "cloister-operator"
 
@@ -47,17 +46,9 @@ def main() -> int:
     known = endpoints.read(options.endpoints) if options.endpoints else {}
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
     access_key_id, secret_access_key = create_operator(OPERATOR, options.region)
-    ready = {
-        "url": f"http://{LOOPBACK}:{listening.getsockname()[1]}",
-        "access_key_id": access_key_id,
-        "secret_access_key": secret_access_key,
-    }
-
-    def tell() -> None:
-        os.write(options.ready_fd, json.dumps(ready).encode() + b"\n")
-
+    ready = {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
     cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), AwsServices())
-    serve(cloud, listening, drain_s=1, ready=tell)
+    serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0
 
 

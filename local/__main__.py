@@ -1,0 +1,46 @@
+"""`python -m local`: the command line. Whatever is wrong is said in one sentence, with exit status 2."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+NEEDED = ("_ssl", "chalice", "flask", "flask_cors", "httptools", "moto", "msgspec", "pynamodb", "uvicorn", "xllamacpp")
+CANNOT_START = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m local", description="The whole of Cloister on this machine.")
+    parser.add_argument("--port", type=_port, default=8000, help="where the gateway listens; 0: any free port [8000]")
+    parser.add_argument("--state-dir", type=Path, default=Path(".local"), help="its lock, logs and env [.local]")
+    options = parser.parse_args(arguments)
+    if sys.version_info < (3, 11):  # noqa: UP036  make run checks it too, but not everybody uses make
+        return _refuse(f"Cloister needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+    if missing := [module for module in NEEDED if find_spec(module) is None]:
+        return _refuse(
+            f"This Python lacks {', '.join(missing)}: `make run` installs everything into .venv, "
+            "and `pip install -r local/requirements.txt` into this one."
+        )
+
+    from local.terminal import CannotStart, run  # not before it is known that what it imports is there
+
+    try:
+        return run(options.port, options.state_dir.absolute())
+    except CannotStart as problem:
+        return _refuse(str(problem))
+
+
+def _port(text: str) -> int:
+    if not (text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _refuse(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return CANNOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys.
+
+    python -m local.bootstrap --endpoints FILE [--ready-fd N]
+
+Run once per start, against the cloud that the environment names. Writes the tenant and its keys as one line of JSON
+to `--ready-fd` (standard output by default), the only place where they are ever seen.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from chalicelib import wiring
+from chalicelib.placement.pool import Pool, Target
+from chalicelib.tables import Tables
+from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.tenant import Tenant
+from local import endpoints, layout
+from local.asgi_server import tell
+from local.endpoints import Components, Endpoints
+
+TENANT = "demo"
+CAPACITY = 4  # what a container runs side by side
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.bootstrap", description=__doc__.splitlines()[0])
+    parser.add_argument("--endpoints", type=Path, required=True, help="which SageMaker endpoint is which container")
+    parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
+    options = parser.parse_args()
+
+    create_tables(wiring.tables())
+    tenancy = wiring.tenancy()
+    offered = pools(endpoints.read(options.endpoints))
+    for pool in offered:
+        tenancy.put_pool(pool)
+    tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
+    tenancy.create_tenant(Tenant(id=TENANT, name="Demo", pools=tuple(pool.name for pool in offered)))
+    _, admin = tenancy.create_key(PLATFORM_TENANT, "owner", label="local admin")
+    _, owner = tenancy.create_key(TENANT, "owner", label="local demo")
+    tell(options.ready_fd, {"tenant": TENANT, "api_key": str(owner), "admin_key": str(admin)})
+    return 0
+
+
+def pools(known: Endpoints) -> list[Pool]:
+    """Every way to reach a model that the gateway has, each as a pool of its own."""
+    components = known[layout.COMPONENTS]
+    assert isinstance(components, Components)
+
+    def component(name: str) -> Target:
+        return Target(
+            f"{name}-component", "sagemaker", name, capacity=CAPACITY, endpoint=layout.COMPONENTS, component=name
+        )
+
+    direct = Target("demo-direct", "openai_compatible", "demo", capacity=CAPACITY, url=f"{components.urls['demo']}/v1")
+    multi = tuple(
+        Target(model.split(".")[0], "sagemaker", capacity=CAPACITY, endpoint=layout.MULTI_MODEL, target_model=model)
+        for model in layout.TARGET_MODELS
+    )
+    return [
+        Pool("demo", (component("demo"),)),
+        Pool("demo-direct", (direct,)),
+        Pool("demo-multi", multi),
+        Pool("embed", (component("embed"),), operations=("embeddings",)),
+    ]
+
+
+def create_tables(tables: Tables) -> None:
+    """The tables as the models describe them. On AWS, CloudFormation does this."""
+    for model in (tables.tenancy, tables.meters, tables.ledger):
+        model.create_table(wait=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

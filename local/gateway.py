@@ -1,0 +1,33 @@
+"""The gateway of the local system: the Chalice app through the ASGI bridge, under uvicorn.
+
+    python -m local.gateway [--port 0 | --fd N] [--ready-fd N]
+
+It differs from `uvicorn chalicelib.api.bridge:application` only in that it takes a socket that is bound already and
+says when it serves.
+"""
+
+import argparse
+import sys
+
+from local.asgi_server import serve
+from local.sockets import inherited, listen
+
+DRAIN_S = 5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.gateway")
+    parser.add_argument("--port", type=int, default=0, help="a free one by default")
+    parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
+    parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
+    options = parser.parse_args()
+    listening = inherited(options.fd) if options.fd is not None else listen(options.port)
+
+    from chalicelib.api.bridge import application  # after the flags: --help should not take half a second
+
+    serve(application, listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""What runs on one machine, as data: which containers, behind which SageMaker endpoints, as which pools."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from local.endpoints import Components, Endpoints, MultiModel
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_MODEL = ROOT / "sagemaker" / "models" / "demo"
+EMBEDDING_MODEL = ROOT / ".local" / "models" / "minilm"
+"""Derived once from an installed package, so all state directories share it."""
+
+REGION = "us-east-1"
+
+COMPONENTS = "cloister-components"
+MULTI_MODEL = "cloister-multi-model"
+TARGET_MODELS = ("demo-a.tar.gz", "demo-b.tar.gz")
+
+
+class Container(msgspec.Struct, frozen=True):
+    """One inference container: `python -m serving` with these arguments, as the images start it."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+CONTAINERS = (
+    Container("demo", ("--model", f"demo={DEMO_MODEL}")),
+    Container("embed", ("--embedding", f"embed={EMBEDDING_MODEL}")),
+    Container("multi", ("--multi-model",)),
+)
+
+
+def embedding_model_exists() -> bool:
+    return (EMBEDDING_MODEL / "minilm.gguf").exists()
+
+
+def endpoints(urls: Mapping[str, str]) -> Endpoints:
+    """What the local cloud's SageMaker knows; `urls` are the containers', by name."""
+    return {
+        COMPONENTS: Components({"demo": urls["demo"], "embed": urls["embed"]}),
+        MULTI_MODEL: MultiModel(urls["multi"], dict.fromkeys(TARGET_MODELS, str(DEMO_MODEL))),
+    }

@@ -1,0 +1,285 @@
+"""The local system: starts everything at once, says when it is healthy, and stops it all.
+
+The gateway, the cloud and the scheduler end the system when they end; a container that crashes is started again,
+one that was told to stop stays stopped, and `/health` says so meanwhile.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+from local import endpoints, layout, processes
+from local.container import ContainerFailed, exchange
+from local.processes import Process
+from local.sockets import LOOPBACK, listen, reserve, url
+from local.state import StateDirectory
+
+START_DEADLINE_S = 90
+POLL_S = 0.05
+LOOK_AROUND_S = 0.5  # how soon a process that was started meanwhile is watched, too
+RESTART_PAUSE_S = 1.0
+RESTART_PAUSE_MOST_S = 30.0
+DRAIN_S = 8
+CONTAINER_GRACE_S = 3
+PASSING = {"bootstrap", "embedding-model"}
+
+T = TypeVar("T")
+
+
+class CannotStart(Exception):
+    """The text is one sentence for the person at the terminal."""
+
+
+class Stopped(Exception):
+    """A process that the system cannot be without has ended. The text is one sentence."""
+
+
+class Ready(NamedTuple):
+    """What a person needs to know of a running system."""
+
+    base_url: str
+    tenant: str
+    api_key: str
+    seconds: float  # it took to start
+
+
+class System:
+    """Use as: `await start()`, `await run()`, and in any case `await stop()`."""
+
+    def __init__(self, port: int, state: StateDirectory) -> None:
+        self._state = state
+        self._began = time.monotonic()
+        self._running: dict[str, Process] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self._gateway_socket = _listen_or_say(port)
+        self._cloud_socket = listen(0)
+        self._base_url = url(self._gateway_socket)
+        self._cloud_url = url(self._cloud_socket)
+        self._reserved = {container.name: reserve() for container in layout.CONTAINERS}
+        self._container_urls = {name: url(held) for name, held in self._reserved.items()}
+        self._env = _environment()
+
+    async def start(self) -> Ready:
+        """Everything up and healthy. Raises CannotStart, Stopped."""
+        try:
+            async with asyncio.timeout(START_DEADLINE_S):
+                return await self._start()
+        except TimeoutError:
+            raise CannotStart(
+                f"The system was not healthy within {START_DEADLINE_S} s; the logs are in {self._state.logs}."
+            ) from None
+
+    async def run(self) -> None:
+        """Watches; ends only by being cancelled, or with Stopped."""
+        await self._unless_one_ends(asyncio.Event().wait())
+
+    async def stop(self) -> None:
+        """Stops every process; the gateway before what it needs, so that it may finish what it has begun."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        behind = [
+            process for name, process in self._running.items() if name == "cloud" or name.startswith("container-")
+        ]
+        await processes.stop([process for process in self._running.values() if process not in behind], DRAIN_S)
+        await processes.stop(behind, CONTAINER_GRACE_S + 2)
+
+    def kill(self) -> None:
+        for process in self._running.values():
+            process.signal(signal.SIGKILL)
+
+    async def _start(self) -> Ready:
+        endpoints.write(layout.endpoints(self._container_urls), self._state.endpoints)
+        cloud = asyncio.create_task(self._start_cloud())
+        if not layout.embedding_model_exists():
+            await self._unless_one_ends(self._convert_embedding_model())
+        for container in layout.CONTAINERS:
+            await self._start_container(container)
+        self._env |= await self._unless_one_ends(cloud)
+        gateway = asyncio.create_task(self._start_gateway())
+        keys = await self._unless_one_ends(self._bootstrap())
+        scheduler = asyncio.create_task(self._start_module("scheduler", "local.scheduler"))
+        await self._unless_one_ends(gateway)
+        await self._unless_one_ends(scheduler)
+        await self._unless_one_ends(self._healthy())
+        self._watchers = [asyncio.create_task(self._keep_running(container)) for container in layout.CONTAINERS]
+        self._write_state(keys)
+        return Ready(self._base_url, keys["tenant"], keys["api_key"], time.monotonic() - self._began)
+
+    async def _start_cloud(self) -> dict[str, str]:
+        """Returns what the environment of the others must say to call it."""
+        known = ("--endpoints", str(self._state.endpoints))
+        told = await self._start_module("cloud", "local.cloud", *known, listening=self._cloud_socket)
+        return {
+            "AWS_ENDPOINT_URL": told["url"],
+            "AWS_ACCESS_KEY_ID": told["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": told["secret_access_key"],
+        }
+
+    async def _start_gateway(self) -> None:
+        await self._start_module("gateway", "local.gateway", listening=self._gateway_socket)
+
+    async def _bootstrap(self) -> dict[str, str]:
+        """Returns the tenant and its keys."""
+        told = await self._start_module("bootstrap", "local.bootstrap", "--endpoints", str(self._state.endpoints))
+        await self._end_of("bootstrap")
+        return told
+
+    async def _convert_embedding_model(self) -> None:
+        command = [sys.executable, "-m", "local.embedding_model", str(layout.EMBEDDING_MODEL)]
+        await self._start_process("embedding-model", command, self._env)
+        await self._end_of("embedding-model")
+
+    async def _start_container(self, container: layout.Container) -> None:
+        port = self._reserved[container.name].getsockname()[1]
+        command = [sys.executable, "-m", "serving", "--port", str(port), "--grace-s", str(CONTAINER_GRACE_S)]
+        command += ["--instance-id", f"local-{container.name}", *container.arguments]
+        env = self._env | {"PYTHONPATH": str(layout.ROOT / "sagemaker")}
+        await self._start_process(f"container-{container.name}", command, env)
+
+    async def _start_module(
+        self, name: str, module: str, *arguments: str, listening: socket.socket | None = None
+    ) -> dict[str, str]:
+        """Start one of our own processes, and wait for the line of JSON that it writes when it is ready."""
+        told, tell = os.pipe()
+        inherited = [tell]
+        command = [sys.executable, "-m", module, *arguments, "--ready-fd", str(tell)]
+        if listening is not None:
+            inherited.append(listening.fileno())
+            command += ["--fd", str(listening.fileno())]
+        try:
+            process = await self._start_process(name, command, self._env, inherited)
+        finally:
+            os.close(tell)
+            if listening is not None:
+                listening.close()  # it is the child's now, and free again when the child ends
+        line = await asyncio.get_running_loop().run_in_executor(None, _read_line, told)
+        if not line:
+            raise await _death(process)
+        ready: dict[str, str] = json.loads(line)
+        return ready
+
+    async def _start_process(
+        self, name: str, command: list[str], env: Mapping[str, str], descriptors: Sequence[int] = ()
+    ) -> Process:
+        log = self._state.logs / f"{name}.log"
+        process = await processes.start(name, command, directory=layout.ROOT, env=env, log=log, descriptors=descriptors)
+        self._running[name] = process
+        return process
+
+    async def _end_of(self, name: str) -> None:
+        """Wait until a process that does one thing has done it. Raises Stopped when it failed."""
+        process = self._running[name]
+        if await process.exited != 0:
+            raise await _death(process)
+        del self._running[name]
+
+    async def _healthy(self) -> None:
+        """Until every container answers a ping and the gateway says that it can serve."""
+        for container in self._container_urls.values():
+            while await _status(container, "/ping") != 200:
+                await asyncio.sleep(POLL_S)
+        while await _status(self._base_url, "/health") != 200:
+            await asyncio.sleep(POLL_S)
+
+    async def _unless_one_ends(self, wanted: Awaitable[T]) -> T:
+        """The result of `wanted`. Raises Stopped when a process that is needed for it has ended."""
+        task = asyncio.ensure_future(wanted)
+        while not task.done():
+            needed = {process.exited: process for process in self._running.values() if self._needed(process)}
+            await asyncio.wait({task, *needed}, timeout=LOOK_AROUND_S, return_when=asyncio.FIRST_COMPLETED)
+            for exited, process in needed.items():
+                if exited.done() and not task.done():
+                    task.cancel()
+                    raise await _death(process)
+        return task.result()
+
+    def _needed(self, process: Process) -> bool:
+        """A container is needed to start, and may come and go later; a process that does one thing may end."""
+        if _is_container(process):
+            return not self._watchers
+        return process.name not in PASSING
+
+    async def _keep_running(self, container: layout.Container) -> None:
+        name = f"container-{container.name}"
+        pause_s = RESTART_PAUSE_S
+        while True:
+            process = self._running[name]
+            began = time.monotonic()
+            if await process.exited == 0:
+                _say(f"The {name} was told to stop, and stays so until the system is started again.")
+                return
+            # One that never lives long is given ever more time.
+            pause_s = RESTART_PAUSE_S if time.monotonic() - began > 60 else min(2 * pause_s, RESTART_PAUSE_MOST_S)
+            _say(f"The {name} {process.ended()}; it is started again in {pause_s:.0f} s.")
+            await asyncio.sleep(pause_s)
+            await self._start_container(container)
+            self._write_processes()
+
+    def _write_state(self, keys: Mapping[str, str]) -> None:
+        self._write_processes()
+        self._state.write_env(
+            {
+                "CLOISTER_BASE_URL": self._base_url,
+                "CLOISTER_TENANT": keys["tenant"],
+                "CLOISTER_API_KEY": keys["api_key"],
+                "CLOISTER_ADMIN_KEY": keys["admin_key"],
+                **{name: self._env[name] for name in sorted(self._env) if name in _OF_THE_CLOUD},
+            }
+        )
+
+    def _write_processes(self) -> None:
+        self._state.write_processes({name: held.pid for name, held in self._running.items() if held.running})
+
+
+_OF_THE_CLOUD = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without whatever would lead an AWS client anywhere but to the local cloud."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    for name in ("no_proxy", "NO_PROXY"):
+        env[name] = ",".join(filter(None, [env.get(name), LOOPBACK]))
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    here = {"AWS_REGION": layout.REGION, "AWS_DEFAULT_REGION": layout.REGION, "AWS_EC2_METADATA_DISABLED": "true"}
+    return env | nowhere | here | {"PYTHONUNBUFFERED": "1"}
+
+
+def _listen_or_say(port: int) -> socket.socket:
+    try:
+        return listen(port)
+    except OSError as error:
+        raise CannotStart(f"Port {port} cannot be used: {error.strerror}; name another with --port.") from None
+
+
+def _is_container(process: Process) -> bool:
+    return process.name.startswith("container-")
+
+
+async def _death(process: Process) -> Stopped:
+    await process.exited
+    return Stopped(f"The {process.name} {process.ended()}.")
+
+
+def _read_line(descriptor: int) -> str:
+    with open(descriptor, encoding="utf-8") as told:
+        return told.readline()
+
+
+async def _status(url: str, path: str) -> int:
+    """The HTTP status, or 0 where nobody answers."""
+    with suppress(ContainerFailed):
+        async with exchange(url, "GET", path, {}) as reply:
+            await reply.read()
+            return reply.status
+    return 0
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
