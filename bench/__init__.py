@@ -1,0 +1,16 @@
+"""Speed and memory beside a peer, in one run. `python -m bench.gateway` and `python -m bench.admission`.
+
+    wire.py           a HTTP/1.1 server in one asyncio protocol, cheap enough to be no part of what is measured
+    upstream.py       an instant OpenAI-compatible engine
+    dynamodb.py       an instant DynamoDB: canned, valid replies
+    load.py           the client: the same requests to whoever is measured
+    processes.py      programs started and stopped; their CPU, memory and start time
+    environments.py   a virtual environment for each contestant, and Redis
+    contestants.py    how each contestant is set up: LiteLLM bare and governed, Cloister
+    rounds.py         what one round measures, and the medians over rounds
+    gateway.py        the comparison of gateways, printed as one table
+    cold_start.py     import and client creation of the Lambda handler
+    admission.py      admit + settle beside zae-limiter
+
+Standard library only: a contestant's packages live in its own environment under `.bench/`.
+"""

@@ -1,0 +1,142 @@
+"""Who is measured, and how each is started: LiteLLM's proxy bare and governed, and Cloister.
+
+Each is one process with one worker, behind keep-alive connections on loopback, in front of the same upstream.
+"""
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import environments, tenant
+from bench.load import BadAnswer, ask, once
+from bench.processes import Program, free_port, wait_listening
+
+LOGS = environments.PLACE / "log"
+START_S = 90.0
+PROBE_S = 0.02
+
+LITELLM_CONFIG = Path(__file__).resolve().parent / "litellm"
+# What LiteLLM's own production guide sets, and nothing that leaves the machine.
+LITELLM_ENVIRONMENT = {
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_TELEMETRY": "False",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "NO_DOCS": "True",
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    port: int
+    path: str  # of chat completions
+    key: str | None
+    command: tuple[str | Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self) -> Program:
+        log = LOGS / f"{self.name.replace(' ', '-')}.log"
+        # From the project's root, where Cloister's modules are; LiteLLM finds its hook by the config's folder.
+        return Program(self.command, environment=self.environment, log=log, at=environments.ROOT)
+
+
+async def started(contestant: Contestant) -> tuple[Program, float]:
+    """The running contestant, and the seconds from its start to its first right answer.
+
+    Raises: RuntimeError (it ended by itself), BadAnswer or TimeoutError (it does not answer rightly).
+    """
+    began = time.perf_counter()
+    program = contestant.start()
+    wrong: Exception = TimeoutError(f"{contestant.name} does not listen")
+    while time.perf_counter() - began < START_S:
+        program.check_alive()
+        try:
+            await once(contestant.port, ask(contestant.path, contestant.key))
+        except (OSError, BadAnswer) as error:
+            wrong = error
+            time.sleep(PROBE_S)
+        else:
+            return program, time.perf_counter() - began
+    program.stop()
+    raise wrong
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    """The instant engine; yields its port."""
+    with _served("bench.upstream") as port:
+        yield port
+
+
+@contextmanager
+def dynamodb(upstream_port: int, key: str) -> Iterator[int]:
+    """The instant DynamoDB, holding the bench's tenant; yields its port."""
+    with _served("bench.dynamodb", str(upstream_port), key) as port:
+        yield port
+
+
+@contextmanager
+def redis() -> Iterator[int]:
+    """Redis in memory only; yields its port. Raises: NotInstallable."""
+    server, environment = environments.redis_server()
+    port = free_port()
+    command: list[str | Path] = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with Program(command, environment=environment, log=LOGS / "redis.log", at=environments.PLACE) as program:
+        wait_listening(program, port)
+        yield port
+
+
+@contextmanager
+def _served(module: str, *arguments: str) -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, "-m", module, str(port), *arguments]
+    with Program(command, environment={}, log=LOGS / f"{module}.log", at=environments.ROOT) as program:
+        wait_listening(program, port)
+        yield port
+
+
+def direct(upstream_port: int) -> Contestant:
+    return Contestant("direct", upstream_port, "/v1/chat/completions", None)
+
+
+def litellm(kind: str, upstream_port: int, redis_port: int | None = None) -> Contestant:
+    """LiteLLM's proxy with `litellm/<kind>.yaml`: `bare` or `governed` (which needs Redis)."""
+    interpreter = environments.python("litellm")
+    port = free_port()
+    key = None if redis_port is None else f"sk-{secrets.token_hex(16)}"
+    environment = {**LITELLM_ENVIRONMENT, "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream_port}/v1"}
+    if key is not None:
+        environment |= {
+            "BENCH_KEY": key,
+            "BENCH_MASTER_KEY": f"sk-{secrets.token_hex(24)}",
+            "BENCH_REDIS_PORT": str(redis_port),
+        }
+    command = (interpreter.parent / "litellm", "--config", LITELLM_CONFIG / f"{kind}.yaml", "--num_workers", "1")
+    serving = ("--host", "127.0.0.1", "--port", str(port))
+    return Contestant(f"LiteLLM {kind}", port, "/v1/chat/completions", key, (*command, *serving), environment)
+
+
+def cloister(dynamodb_port: int, key: str) -> Contestant:
+    """The gateway under uvicorn with exact admission on, as the local system runs it."""
+    interpreter = environments.python("gateway")
+    port = free_port()
+    command = (interpreter, "-m", "uvicorn", "chalicelib.api.bridge:application", "--host", "127.0.0.1")
+    serving = ("--port", str(port), "--no-access-log", "--log-level", "warning")
+    path = f"/tenants/{tenant.NAME}/v1/chat/completions"
+    return Contestant("Cloister", port, path, key, (*command, *serving), cloister_environment(dynamodb_port))
+
+
+def cloister_environment(dynamodb_port: int) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{dynamodb_port}",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",  # the stub checks no signature; signing is part of our cost
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }

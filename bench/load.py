@@ -1,0 +1,188 @@
+"""The client: a closed loop of keep-alive connections, the same bytes to whoever is measured.
+
+One asyncio protocol per connection, so that the client costs little beside the gateways; every answer is
+checked, because a fast refusal is no achievement.
+"""
+
+import asyncio
+import gc
+import json
+import time
+from dataclasses import dataclass, field
+
+from bench.upstream import CHUNKS, MODEL
+
+GIVE_UP_S = 30.0
+
+
+class BadAnswer(Exception):
+    """The gateway did not answer as asked; the text is what it said."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request, ready to send, and whether its answer is a stream."""
+
+    wire: bytes
+    streamed: bool
+
+
+@dataclass
+class Load:
+    """What one closed loop saw. Times in nanoseconds."""
+
+    total: list[int] = field(default_factory=list)  # request sent -> answer complete
+    first: list[int] = field(default_factory=list)  # request sent -> first `data:` of a stream
+    seconds: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return len(self.total)
+
+    @property
+    def per_s(self) -> float:
+        return self.count / self.seconds
+
+
+def percentile(values: list[int], share: float) -> float:
+    """The value below which `share` (0..1) of the values lie, by nearest rank, in milliseconds."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1e6
+
+
+def ask(path: str, key: str | None, *, prompt: str = "hello", streamed: bool = False) -> Ask:
+    """A chat completion of a short prompt; 64 tokens at most, more than the upstream answers with."""
+    body: dict[str, object] = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 64}
+    if streamed:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    content = json.dumps(body, separators=(",", ":")).encode()
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: 127.0.0.1",
+        "content-type: application/json",
+        "accept: application/json",
+        "user-agent: bench",
+        f"content-length: {len(content)}",
+    ]
+    if key is not None:
+        lines.append(f"authorization: Bearer {key}")
+    return Ask(("\r\n".join(lines) + "\r\n\r\n").encode() + content, streamed)
+
+
+class Conversation(asyncio.Protocol):
+    """One connection; one request at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._parts: list[bytes] = []
+        self._missing: int | None = None  # bytes until a sized answer is complete; None for a chunked one
+        self._headed = False
+        self.first_ns = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"connection lost: {exc}")
+
+    def _fail(self, text: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(BadAnswer(f"{text}; so far: {b''.join(self._parts)[:600]!r}"))
+
+    def ask(self, wire: bytes) -> asyncio.Future[bytes]:
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._parts, self._missing, self._headed, self.first_ns = [], None, False, 0
+        self._transport.write(wire)
+        return self._answer
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._parts.append(data)
+        if not self._headed:
+            joined = b"".join(self._parts)
+            end = joined.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            self._headed = True
+            length = joined[: end + 2].lower().find(b"\r\ncontent-length:")
+            if length >= 0:
+                size = int(joined[length + 17 : joined.find(b"\r\n", length + 2)])
+                self._missing = end + 4 + size - len(joined)
+        elif self._missing is not None:
+            self._missing -= len(data)
+        if not self.first_ns and b"data:" in data:
+            self.first_ns = time.perf_counter_ns()
+        complete = self._missing <= 0 if self._missing is not None else self._ended()
+        if complete and self._answer is not None and not self._answer.done():
+            self._answer.set_result(b"".join(self._parts))
+
+    def _ended(self) -> bool:
+        tail = self._parts[-1]
+        if len(tail) < 5 and len(self._parts) > 1:
+            tail = self._parts[-2][-5:] + tail
+        return tail.endswith(b"0\r\n\r\n")
+
+
+def check(asked: Ask, answer: bytes) -> None:
+    """Raises BadAnswer unless it is the whole answer of the upstream, with its usage."""
+    usage = f'"completion_tokens":{CHUNKS}'.encode()
+    good = answer.startswith(b"HTTP/1.1 200") and usage in answer.replace(b'": ', b'":')
+    if good and asked.streamed:
+        good = b"data: [DONE]" in answer and answer.count(b"data: {") >= CHUNKS
+    if not good:
+        raise BadAnswer(answer[:1500].decode(errors="replace"))
+
+
+async def connect(port: int) -> Conversation:
+    _, conversation = await asyncio.get_running_loop().create_connection(Conversation, "127.0.0.1", port)
+    return conversation
+
+
+async def _worker(port: int, asked: Ask, until: float, load: Load) -> None:
+    conversation = await connect(port)
+    try:
+        while time.perf_counter() < until:
+            sent = time.perf_counter_ns()
+            answer = await conversation.ask(asked.wire)
+            done = time.perf_counter_ns()
+            load.total.append(done - sent)
+            if asked.streamed:
+                load.first.append(conversation.first_ns - sent)
+            check(asked, answer)
+    finally:
+        conversation.close()
+
+
+async def drive(port: int, asked: Ask, *, concurrency: int, seconds: float) -> Load:
+    """Ask over and over on `concurrency` connections for `seconds`; requests under way are finished.
+
+    Raises: BadAnswer, TimeoutError (an answer did not come within GIVE_UP_S).
+    """
+    load = Load()
+    gc.collect()
+    gc.disable()
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(seconds + GIVE_UP_S), asyncio.TaskGroup() as workers:
+            for _ in range(concurrency):
+                workers.create_task(_worker(port, asked, began + seconds, load))
+    finally:
+        gc.enable()
+    load.seconds = time.perf_counter() - began
+    return load
+
+
+async def once(port: int, asked: Ask) -> None:
+    """One request. Raises: BadAnswer, OSError (nobody listens), TimeoutError."""
+    conversation = await connect(port)
+    try:
+        async with asyncio.timeout(GIVE_UP_S):
+            check(asked, await conversation.ask(asked.wire))
+    finally:
+        conversation.close()

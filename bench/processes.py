@@ -1,0 +1,121 @@
+"""Programs the bench starts, measures and stops. It signals no process that it did not start."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+STOP_S = 10.0
+
+
+class Program:
+    """A child process in a session of its own, its output in `log`. A context manager: leaving it stops it."""
+
+    def __init__(self, command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path, at: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as out:
+            self.child = subprocess.Popen(
+                [str(part) for part in command],
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=at,
+                start_new_session=True,
+            )
+        self.log = log
+
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def check_alive(self) -> None:
+        """Raises RuntimeError with the end of its output when it has ended by itself."""
+        if self.child.poll() is not None:
+            raise RuntimeError(f"{self.child.args!r} ended with {self.child.returncode}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
+
+    def stop(self) -> None:
+        """SIGTERM to its process group, SIGKILL after STOP_S. Idempotent."""
+        if self.child.poll() is None:
+            os.killpg(self.child.pid, signal.SIGTERM)
+            try:
+                self.child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
+
+    def tree(self) -> list[int]:
+        """Its own pid and those of all living descendants."""
+        parents: dict[int, list[int]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and (stat := _stat(int(entry.name))) is not None:
+                parents.setdefault(int(stat[1]), []).append(int(entry.name))
+        found, queue = [], [self.child.pid]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            queue += parents.get(pid, [])
+        return found
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the tree since its start, user and system, ended children included; to 10 ms."""
+        ticks = 0
+        for pid in self.tree():
+            if (stat := _stat(pid)) is not None:
+                ticks += sum(int(value) for value in stat[11:15])
+        return ticks * TICK_S
+
+    def memory_mb(self) -> tuple[float, float]:
+        """Resident and proportional memory of the tree, in MB (10^6 bytes)."""
+        rss = pss = 0
+        for pid in self.tree():
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Rss:"):
+                    rss += int(line.split()[1])
+                elif line.startswith("Pss:"):
+                    pss += int(line.split()[1])
+        return rss * 1024 / 1e6, pss * 1024 / 1e6
+
+
+def _stat(pid: int) -> list[str] | None:
+    """/proc/<pid>/stat from the state on ([0]); [1] is the parent, [11:15] the CPU ticks. None when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_listening(program: Program, port: int, *, within_s: float = 30.0) -> None:
+    """Return when something listens on the port. Raises RuntimeError (it ended), TimeoutError."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        program.check_alive()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on {port}:\n{program.tail()}")

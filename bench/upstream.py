@@ -1,0 +1,104 @@
+"""An instant OpenAI-compatible engine: `python -m bench.upstream PORT`.
+
+A prompt that contains `paced` is streamed with a pause before every chunk but the first; everything else
+is answered at once. The answers are the same bytes for everyone.
+"""
+
+import asyncio
+import json
+import sys
+
+from bench.wire import Reply, Request, reply, serve
+
+CHUNKS = 50
+PACE_S = 0.002
+PROMPT_TOKENS = 12
+MODEL = "bench"
+
+_USAGE = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": CHUNKS, "total_tokens": PROMPT_TOKENS + CHUNKS}
+_CREATED = 1_750_000_000
+
+
+def _chunk(choices: list[dict[str, object]], **more: object) -> bytes:
+    body = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": _CREATED, "model": MODEL}
+    return b"data: " + json.dumps({**body, "choices": choices, **more}, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _framed(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _deltas() -> list[bytes]:
+    """CHUNKS chunks of text, each as one HTTP chunk; the first names the role too."""
+    first = _chunk([{"index": 0, "delta": {"role": "assistant", "content": "word"}, "finish_reason": None}])
+    rest = _chunk([{"index": 0, "delta": {"content": " word"}, "finish_reason": None}])
+    return [_framed(first)] + [_framed(rest)] * (CHUNKS - 1)
+
+
+def _closing() -> bytes:
+    stop = _chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    return _framed(stop) + _framed(_chunk([], usage=_USAGE)) + _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+
+
+_ANSWER = {
+    "id": "chatcmpl-bench",
+    "object": "chat.completion",
+    "created": _CREATED,
+    "model": MODEL,
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": " ".join(["word"] * CHUNKS)},
+            "finish_reason": "stop",
+            "logprobs": None,
+        }
+    ],
+    "usage": _USAGE,
+}
+UNARY = reply(json.dumps(_ANSWER, separators=(",", ":")).encode())
+HEALTH = reply(b'{"status":"ok","instance":"bench","capacity":64,"in_flight":0,"queue_depth":0}')
+_MODEL = {"id": MODEL, "object": "model", "created": _CREATED, "owned_by": MODEL}
+MODELS = reply(json.dumps({"object": "list", "data": [_MODEL]}).encode())
+NOT_FOUND = reply(b'{"error":{"message":"no such route","type":"not_found","code":null}}', status="404 Not Found")
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+DELTAS = _deltas()
+CLOSING = _closing()
+STREAM = STREAM_HEAD + b"".join(DELTAS) + CLOSING
+
+_running: set[asyncio.Task[None]] = set()
+
+
+async def _paced(to: Reply) -> None:
+    """Each chunk in its own write, as a model produces them."""
+    to.write(STREAM_HEAD + DELTAS[0])
+    for delta in DELTAS[1:]:
+        await asyncio.sleep(PACE_S)
+        if not to.alive:
+            return
+        to.write(delta)
+    to.write(CLOSING)
+
+
+def answer(request: Request, to: Reply) -> None:
+    if request.method == b"POST" and request.path.startswith(b"/v1/chat/completions"):
+        if b'"stream":true' not in request.body.replace(b'": ', b'":'):
+            to.write(UNARY)
+        elif b"paced" in request.body:
+            task = asyncio.get_running_loop().create_task(_paced(to))
+            _running.add(task)
+            task.add_done_callback(_running.discard)
+        else:
+            to.write(STREAM)
+    elif request.path in (b"/health", b"/ping", b"/v1/health"):
+        to.write(HEALTH)
+    elif request.path == b"/v1/models":
+        to.write(MODELS)
+    else:
+        to.write(NOT_FOUND)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), answer)
