@@ -11,6 +11,7 @@ from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.engines import Engine
 from chalicelib.inference.house import House
 from chalicelib.ledger import DynamoLedger
+from chalicelib.placement.breaker import Rule
 from chalicelib.placement.health import Health
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables, open_tables
@@ -68,7 +69,7 @@ def house() -> House:
         ledger=ledger,
         claims=ledger,
         engines=engines,
-        health=Health(engines, settings()),
+        health=Health(Rule(settings().breaker_failures, settings().breaker_pause_ms)),
         telemetry=LogTelemetry(),
     )
 
@@ -76,7 +77,12 @@ def house() -> House:
 def _openai_compatible() -> Engine:
     from chalicelib.engines.openai_compatible import OpenAICompatible
 
-    return OpenAICompatible(settings())
+    return OpenAICompatible(
+        connect_deadline_ms=settings().connect_deadline_ms,
+        idle_deadline_ms=settings().idle_deadline_ms,
+        answer_deadline_ms=settings().answer_deadline_ms,
+        clock=clock,
+    )
 
 
 def _sagemaker() -> Engine:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import cache
 from threading import Condition
 from typing import Any
 from urllib.parse import parse_qsl
@@ -227,8 +228,13 @@ def _event(
     }
 
 
-def application() -> Bridge:
-    """What `uvicorn --factory chalicelib.api.bridge:application` serves."""
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """What `uvicorn chalicelib.api.bridge:application` serves; built by the server's start, not by an import."""
+    await _bridge()(scope, receive, send)
+
+
+@cache
+def _bridge() -> Bridge:
     from app import app
     from chalicelib import wiring
 
