@@ -1,6 +1,6 @@
 """The seams behind which entries and claims are kept."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ class Claim(msgspec.Struct, frozen=True):
     claimed_ms: int
 
 
-class Page(msgspec.Struct, frozen=True):
+class Page(NamedTuple):
     """Entries, newest first; `cursor` continues where they end, None at the end of all."""
 
     entries: tuple[Entry, ...]

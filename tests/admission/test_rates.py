@@ -1,0 +1,109 @@
+"""GCRA against its law: no interval holds more than burst + d * count / period."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.admission import DEFAULT_LIMITS, rates
+from chalicelib.admission.limits import SLACK_MS, Rate
+from chalicelib.admission.rates import SLACK_US, US_PER_MS
+
+T0 = 1_795_000_000_000
+
+
+@st.composite
+def sound_rates(draw: st.DrawFn) -> Rate:
+    count = draw(st.integers(1, 5_000))
+    period_ms = draw(st.sampled_from([1_000, 2_000, 60_000, 3_600_000]))
+    smallest = 1 + -(-SLACK_MS * count // period_ms)
+    burst = draw(st.integers(smallest, smallest + 500))
+    rate = Rate("r", "tokens", count, period_ms, burst)
+    assert rates.is_sound(rate)
+    return rate
+
+
+def admit(rate: Rate, tat: int | None, units: int, now_ms: int) -> int | None:
+    """One admission as the two branches say it; the new arrival time, or None where it is denied."""
+    now, cost, tolerance = now_ms * US_PER_MS, rates.cost_us(rate, units), rates.tolerance_us(rate)
+    if tat is None or tat < now - SLACK_US:
+        return now + cost
+    if tat + cost - now <= tolerance - SLACK_US:
+        return tat + cost
+    return None
+
+
+calls = st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 40)), min_size=1, max_size=60)
+
+
+@given(sound_rates(), calls)
+def test_no_interval_holds_more_than_its_curve(rate: Rate, arrivals: list[tuple[int, int]]) -> None:
+    now_ms, tat, admitted = T0, None, []
+    for gap_ms, units in arrivals:
+        now_ms += gap_ms
+        if units <= rate.burst and (after := admit(rate, tat, units, now_ms)) is not None:
+            tat = after
+            admitted.append((now_ms, units))
+    for first in range(len(admitted)):
+        total = 0
+        for at_ms, units in admitted[first:]:
+            total += units
+            assert total <= rate.burst + Fraction((at_ms - admitted[first][0]) * rate.count, rate.period_ms)
+
+
+@given(sound_rates(), calls, st.integers(1, 40))
+def test_the_wait_is_exact_to_the_microsecond(rate: Rate, arrivals: list[tuple[int, int]], units: int) -> None:
+    now_ms, tat = T0, None
+    for gap_ms, before in arrivals:
+        now_ms += gap_ms // 10
+        tat = (admit(rate, tat, before, now_ms) if before <= rate.burst else None) or tat
+    units = min(units, rate.burst)
+    passes_us = rates.passes_at_us(rate, tat, units)
+    first_ms = max(now_ms, -(-passes_us // US_PER_MS))
+    assert admit(rate, tat, units, first_ms) is not None
+    assert admit(rate, tat, units, first_ms + 100_000_000) is not None
+    if first_ms > now_ms:
+        assert admit(rate, tat, units, first_ms - 1) is None
+
+
+@given(sound_rates(), calls)
+def test_what_is_said_to_remain_passes_and_one_more_does_not(rate: Rate, arrivals: list[tuple[int, int]]) -> None:
+    now_ms, tat = T0, None
+    for gap_ms, before in arrivals:
+        now_ms += gap_ms // 10
+        tat = (admit(rate, tat, before, now_ms) if before <= rate.burst else None) or tat
+    left = rates.remaining(rate, tat, now_ms * US_PER_MS)
+    assert 0 <= left <= rate.burst
+    if left:
+        assert admit(rate, tat, left, now_ms) is not None
+    if left < rate.burst:
+        assert admit(rate, tat, left + 1, now_ms) is None
+
+
+@given(sound_rates(), st.integers(2, 200))
+def test_a_sound_rate_sustains_one_unit_at_a_time(rate: Rate, count: int) -> None:
+    gap_ms = -(-rate.period_ms // rate.count)
+    now_ms, tat = T0, None
+    for _ in range(count):
+        tat = admit(rate, tat, 1, now_ms)
+        assert tat is not None
+        now_ms += gap_ms
+
+
+def test_a_burst_falls_short_by_at_most_the_slack() -> None:
+    rate = DEFAULT_LIMITS.rates[0]
+    tat, admitted = None, 0
+    for call in range(400):
+        after = admit(rate, tat, 1, T0 + call * 100)
+        if after is None:
+            break
+        tat, admitted = after, admitted + 1
+    # 10 requests/s for 30 s: 255 + 1.5/s x 29.9 s is 299.85, and the slack is worth 0.375.
+    assert admitted == 299
+
+
+def test_another_definition_is_another_rate_but_another_burst_is_not() -> None:
+    rate = Rate("minute", "requests", 60, 60_000, 300)
+    assert rates.key(rate) == rates.key(Rate("minute", "requests", 60, 60_000, 10))
+    assert rates.key(rate) != rates.key(Rate("minute", "requests", 61, 60_000, 300))
+    assert rates.key(rate) != rates.key(Rate("minute", "tokens", 60, 60_000, 300))
