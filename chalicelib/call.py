@@ -70,6 +70,7 @@ class Started(msgspec.Struct, frozen=True):
 
     instance: str
     queue_ms: int = 0
+    buffered: bool = False  # asked for as a stream, but the target could only answer at once
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -1,14 +1,17 @@
-"""What this sandbox knows of its targets: their breakers, and how many calls it has open at each."""
+"""What this sandbox knows of its targets: their breakers, its open calls at each, and what they last said."""
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from chalicelib.engines import Capacity, Engine
 from chalicelib.placement import breaker
 from chalicelib.placement.breaker import CLOSED, Breaker, Rule
 from chalicelib.placement.pool import Target
+from chalicelib.placement.probes import Probes
+from chalicelib.settings import Settings
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -21,8 +24,9 @@ class Visit(msgspec.Struct, frozen=True):
 class Health:
     """One for each sandbox. Thread-safe. Targets are known by address: pools that share one share its fate."""
 
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+    def __init__(self, engines: Mapping[str, Engine], settings: Settings) -> None:
+        self._rule = Rule(settings.breaker_failures, settings.breaker_pause_ms)
+        self._probes = Probes(engines, settings.health_max_age_ms)
         self._lock = threading.Lock()
         self._breakers: dict[str, Breaker] = {}  # only those that are not CLOSED
         self._in_flight: Counter[str] = Counter()
@@ -76,6 +80,13 @@ class Health:
                 del self._in_flight[key]
             if visit.trial:
                 self._keep(key, breaker.trial_over(self._breakers.get(key, CLOSED)))
+
+    def look(self, targets: Iterable[Target], now_ms: int) -> dict[str, Capacity | None]:
+        """What each place says of itself, at most `health_max_age_ms` old; None for one that does not answer.
+
+        The keys are opaque: targets of several pools that are the same place are one. Takes about a second at most.
+        """
+        return self._probes.look({address(target): target for target in targets}, now_ms)
 
     def _change(self, visit: Visit, transition: Callable[[Breaker], Breaker]) -> None:
         key = address(visit.target)

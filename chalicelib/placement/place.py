@@ -1,6 +1,7 @@
 """Run a call at the first target that begins to answer. After the first event there is no other try."""
 
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from chalicelib.call import Call, Event, Finished, Stream
@@ -27,13 +28,12 @@ def place(
     pool: Pool,
     pin: str | None,
     call: Call,
-    *,
     engines: Mapping[str, Engine],
     health: Health,
     clock: Clock,
-    draw: float,
+    draw: Callable[[], float] = random.random,
 ) -> Placed:
-    """Try the pool's targets until one gives its first event.
+    """Try the pool's targets until one gives its first event. `draw` gives numbers in [0, 1), for the weights.
 
     What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
 
@@ -44,7 +44,7 @@ def place(
     now_ms = clock()
     waits_ms: list[int] = []
     last: Refusal | None = None
-    for target in candidates(pool.targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw):
+    for target in candidates(pool.targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw()):
         visit = health.enter(target, clock())
         if visit is None:
             continue

@@ -1,0 +1,44 @@
+"""The two kinds of Stream that engines over HTTP give."""
+
+from collections.abc import Iterator
+
+from chalicelib.call import Event
+from chalicelib.engines.http_body import HttpBody
+from chalicelib.engines.openai_wire import Translator
+
+
+class StreamedAnswer:
+    """A Stream whose events are read from the wire as they come."""
+
+    def __init__(self, answer: HttpBody, translator: Translator) -> None:
+        self._answer = answer
+        self._translator = translator
+
+    def __iter__(self) -> Iterator[Event]:
+        translator = self._translator
+        while not translator.done:
+            data = self._answer.next()
+            if not data:
+                translator.end()
+            yield from translator.feed(data)
+        self._answer.finish()
+
+    def close(self) -> None:
+        """See Stream.close."""
+        if self._translator.done:
+            self._answer.finish()
+        else:
+            self._answer.close()
+
+
+class BufferedAnswer:
+    """A Stream that was already read to its end."""
+
+    def __init__(self, events: tuple[Event, ...]) -> None:
+        self._events = events
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    def close(self) -> None:
+        """See Stream.close; there is nothing left to stop."""
