@@ -38,7 +38,7 @@ def main() -> int:
     tenancy.create_tenant(Tenant(id=TENANT, name="Demo", pools=tuple(pool.name for pool in offered)))
     _, admin = tenancy.create_key(PLATFORM_TENANT, "owner", label="local admin")
     _, owner = tenancy.create_key(TENANT, "owner", label="local demo")
-    tell(options.ready_fd, {"tenant": TENANT, "api_key": str(owner), "admin_key": str(admin)})
+    tell(options.ready_fd, {"tenant": TENANT, "api_key": owner.text, "admin_key": admin.text})
     return 0
 
 

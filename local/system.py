@@ -268,7 +268,7 @@ async def _death(process: Process) -> Stopped:
 
 
 def _read_line(descriptor: int) -> str:
-    with open(descriptor, encoding="utf-8") as told:
+    with os.fdopen(descriptor, encoding="utf-8") as told:
         return told.readline()
 
 
