@@ -86,17 +86,19 @@ class Invocation:
     async def _run(self, body: bytes, answer: Answer) -> None:
         settings = self._container.settings
         attributes = self._attributes
-        call = read(body, attributes.op, attributes)
+        call = read(body, attributes)
         self._stream = call.stream
         if call.stream and call.op == "embeddings":
             raise Malformed("embeddings cannot be streamed")
         model = self._choose(call)
         self._model = model.name
         with self._container.turnstile.turn(attributes.tenant, attributes.priority) as turn:
-            async for forecast in turn.waiting(settings.queue_timeout_s * 1000):
-                if call.stream:
-                    await answer.waiting(forecast)
-            answer.queue_ms = turn.queue_ms
+            try:
+                async for forecast in turn.waiting(settings.queue_timeout_s * 1000):
+                    if call.stream:
+                        await answer.waiting(forecast)
+            finally:
+                answer.queue_ms = turn.queue_ms
             model = self._container.shelf.get(model.name)  # it may have been unloaded meanwhile
             try:
                 async with asyncio.timeout(settings.request_timeout_s):

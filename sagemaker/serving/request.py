@@ -5,7 +5,6 @@ bytes they came as.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
@@ -17,10 +16,8 @@ MAX_TAG = 128
 HIGHEST_PRIORITY = 9
 DEFAULT_PRIORITY = 5
 
-Operation = Literal["chat.completions", "completions", "embeddings"]
-
-# How an engine's OpenAI server calls each operation.
-ENGINE_PATHS: dict[Operation, str] = {
+# The operations, and how an engine's OpenAI server calls each.
+ENGINE_PATHS = {
     "chat.completions": "/v1/chat/completions",
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
@@ -46,11 +43,14 @@ class Head(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, frozen=True):
     """One model call. `fields` are the body's members, still encoded."""
 
-    op: Operation
     attributes: Attributes
     model: str | None
     stream: bool
     fields: dict[str, msgspec.Raw]
+
+    @property
+    def op(self) -> str:
+        return self.attributes.op
 
     def body(self, overrides: Mapping[str, object]) -> bytes:
         """The body for the engine: as it came, with a few members replaced (None takes one out)."""
@@ -62,10 +62,8 @@ _head = msgspec.json.Decoder(Head)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read(body: bytes, op: str, attributes: Attributes) -> Call:
+def read(body: bytes, attributes: Attributes) -> Call:
     """Raises: Malformed."""
-    if op not in ENGINE_PATHS:
-        raise Malformed("unknown operation; one of: " + ", ".join(ENGINE_PATHS))
     try:
         str(body, "utf-8")
         head = _head.decode(body)
@@ -76,7 +74,7 @@ def read(body: bytes, op: str, attributes: Attributes) -> Call:
         raise Malformed("the body is not a valid JSON object") from None
     except RecursionError:
         raise Malformed("the body is nested too deeply") from None
-    return Call(op, attributes, head.model, bool(head.stream), fields)
+    return Call(attributes, head.model, bool(head.stream), fields)
 
 
 def read_attributes(text: str) -> Attributes:
@@ -86,11 +84,17 @@ def read_attributes(text: str) -> Attributes:
     pairs = dict(part.partition("=")[::2] for part in text.split(";") if part.strip())
     named = {name.strip(): value.strip() for name, value in pairs.items()}
     return Attributes(
-        op=named.get("op") or "chat.completions",
+        op=read_op(named.get("op") or "chat.completions"),
         tenant=read_tag("tenant", named.get("tenant", "")),
         priority=read_priority(named.get("priority", "")),
         request=read_tag("request", named.get("request", "")),
     )
+
+
+def read_op(text: str) -> str:
+    if text not in (*ENGINE_PATHS, "probe"):
+        raise Malformed("unknown operation; one of: " + ", ".join((*ENGINE_PATHS, "probe")))
+    return text
 
 
 def read_priority(text: str) -> int:

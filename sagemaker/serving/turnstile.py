@@ -23,12 +23,19 @@ class Turn:
         self._turnstile = turnstile
         self._ticket = ticket
         self._news = asyncio.Event()
-        self.started = False
-        self.queue_ms = 0
+        self._begun_ms: int | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._begun_ms is not None
+
+    @property
+    def queue_ms(self) -> int:
+        """How long it waited, or has waited so far."""
+        return (now_ms() if self._begun_ms is None else self._begun_ms) - self._ticket.at_ms
 
     def begin(self, at_ms: int) -> None:
-        self.started = True
-        self.queue_ms = at_ms - self._ticket.at_ms
+        self._begun_ms = at_ms
         self._news.set()
 
     def tell(self) -> None:

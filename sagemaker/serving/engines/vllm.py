@@ -64,7 +64,7 @@ class Maker:
             "--served-model-name",
             name,
         ]
-        command += ["--max-num-seqs", str(settings.limits.capacity)]
+        command += ["--max-num-seqs", str(settings.limits.capacity), "--disable-uvicorn-access-log"]
         if settings.context:
             command += ["--max-model-len", str(settings.context)]
         if name in settings.embeddings:

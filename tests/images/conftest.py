@@ -1,0 +1,36 @@
+"""A container in this process, with a scripted engine, for each test that asks."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.engines.scripted import Gate
+from serving.queue import Limits
+from serving.settings import Settings
+from tests.images.houses import House
+
+Open = Callable[..., House]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Open]:
+    """`house(gate=…, capacity=…)`: a running container with one scripted model named `one`."""
+    houses: list[House] = []
+    model = tmp_path / "one"
+    model.touch()
+
+    def open_(gate: Gate | None = None, **changes: Any) -> House:
+        limits = Limits(**{name: changes.pop(name) for name in Limits.__struct_fields__ if name in changes})
+        settings = Settings(
+            **{"limits": limits, "models": (("one", model),), "instance": "i-test", "engine": "scripted", **changes}
+        )
+        each = House(settings, gate)
+        houses.append(each)
+        each.start()
+        return each
+
+    yield open_
+    for each in houses:
+        each.stop()
