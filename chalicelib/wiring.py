@@ -11,7 +11,6 @@ from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.engines import Engine
 from chalicelib.inference.house import House
 from chalicelib.ledger import DynamoLedger
-from chalicelib.placement.breaker import Rule
 from chalicelib.placement.health import Health
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables, open_tables
@@ -69,7 +68,7 @@ def house() -> House:
         ledger=ledger,
         claims=ledger,
         engines=engines,
-        health=Health(Rule(settings().breaker_failures, settings().breaker_pause_ms)),
+        health=Health(engines, settings()),
         telemetry=LogTelemetry(),
     )
 
@@ -77,12 +76,7 @@ def house() -> House:
 def _openai_compatible() -> Engine:
     from chalicelib.engines.openai_compatible import OpenAICompatible
 
-    return OpenAICompatible(
-        connect_deadline_ms=settings().connect_deadline_ms,
-        idle_deadline_ms=settings().idle_deadline_ms,
-        answer_deadline_ms=settings().answer_deadline_ms,
-        clock=clock,
-    )
+    return OpenAICompatible(settings())
 
 
 def _sagemaker() -> Engine:

@@ -12,7 +12,7 @@ from chalicelib.api.surface import Surface
 from chalicelib.identity import identify
 from chalicelib.identity.principal import Principal
 from chalicelib.identity.roles import Permission
-from chalicelib.ledger import Page
+from chalicelib.ledger import Entry
 from chalicelib.refusal import Conflict, Malformed, NotFound
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Subject
@@ -107,6 +107,13 @@ class LedgerQuery(msgspec.Struct, frozen=True):
     cursor: Annotated[str, msgspec.Meta(max_length=200)] | None = None
 
 
+class LedgerPage(msgspec.Struct, frozen=True):
+    """Newest first; a `cursor` where there are more."""
+
+    entries: tuple[Entry, ...]
+    cursor: str | None
+
+
 @surface.door("GET", "/tenants/{tenant}", summary="The tenant, its pools and limits", returns=Profile)
 def show_tenant(asked: Incoming) -> Profile:
     _, snapshot = _permitted(asked, "usage.read")
@@ -130,8 +137,10 @@ def show_usage(asked: Incoming) -> Usage:
     )
 
 
-@surface.door("GET", "/tenants/{tenant}/requests", summary="The ledger, newest first", query=LedgerQuery, returns=Page)
-def list_requests(asked: Incoming) -> Page:
+@surface.door(
+    "GET", "/tenants/{tenant}/requests", summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage
+)
+def list_requests(asked: Incoming) -> LedgerPage:
     principal, _ = _permitted(asked, "usage.read")
     query = asked.query_as(LedgerQuery)
     house = wiring.house()
@@ -139,7 +148,8 @@ def list_requests(asked: Incoming) -> Page:
     since_ms = query.since_ms or 0
     if since_ms > until_ms:
         raise Malformed("since_ms is later than until_ms.", field="since_ms")
-    return house.ledger.page(principal.tenant, since_ms, until_ms, query.cursor, query.limit)
+    page = house.ledger.page(principal.tenant, since_ms, until_ms, query.cursor, query.limit)
+    return LedgerPage(page.entries, page.cursor)
 
 
 @surface.door("GET", "/tenants/{tenant}/keys", summary="List the API keys", returns=Keys)

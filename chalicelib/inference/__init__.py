@@ -15,7 +15,7 @@ from chalicelib.inference.idempotency import claim
 from chalicelib.inference.plan import Ask, Plan, plan
 from chalicelib.inference.settlement import settle
 from chalicelib.ledger import RANDOM_BITS
-from chalicelib.placement.fallover import place
+from chalicelib.placement.place import place
 from chalicelib.refusal import EngineFailed, Forbidden, Malformed, NoCapacity, NotFound, Refusal, Unauthenticated
 from chalicelib.tables import StoreUnavailable
 
@@ -32,15 +32,7 @@ def run(ask: Ask, house: House) -> Answer:
     try:
         if ask.idempotency_key is not None:
             claim(ask.idempotency_key, lease, house.claims, house.ledger, house.meters)
-        target, stream, first = place(
-            planned.pool,
-            planned.pin,
-            planned.call,
-            engines=house.engines,
-            health=house.health,
-            clock=house.clock,
-            draw=int.from_bytes(house.randomness(4)) / 2**32,
-        )
+        target, stream, first = place(planned.pool, planned.pin, planned.call, house.engines, house.health, house.clock)
         return Answer(
             lease,
             first,

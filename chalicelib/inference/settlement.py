@@ -37,8 +37,11 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
     until then; a call that failed, which is our doing, nothing.
     """
     call = planned.call
-    usage = ending.usage or Usage(call.prompt_tokens, ending.counted)
-    used = cost(planned.pool, usage, now_ms - lease.admitted_ms if planned.pool.gpu_ms_ceiling else 0)
+    if target is None:
+        used = Units()  # no engine saw it
+    else:
+        usage = ending.usage or Usage(call.prompt_tokens, ending.counted)
+        used = cost(planned.pool, usage, now_ms - lease.admitted_ms if planned.pool.gpu_ms_ceiling else 0)
     return Entry(
         tenant=lease.tenant,
         lease_id=lease.lease_id,
