@@ -65,6 +65,7 @@ class System:
         self._reserved = {container.name: reserve() for container in layout.CONTAINERS}
         self._container_urls = {name: url(held) for name, held in self._reserved.items()}
         self._env = _environment()
+        self._waiting_for = "its processes"
 
     async def start(self) -> Ready:
         """Everything up and healthy. Raises CannotStart, Stopped."""
@@ -73,7 +74,8 @@ class System:
                 return await self._start()
         except TimeoutError:
             raise CannotStart(
-                f"The system was not healthy within {START_DEADLINE_S} s; the logs are in {self._state.logs}."
+                f"After {START_DEADLINE_S} s the system still waits for {self._waiting_for}; "
+                f"the logs are in {self._state.logs}."
             ) from None
 
     async def run(self) -> None:
@@ -182,11 +184,11 @@ class System:
 
     async def _healthy(self) -> None:
         """Until every container answers a ping and the gateway says that it can serve."""
-        for container in self._container_urls.values():
-            while await _status(container, "/ping") != 200:
+        asked = [(f"container {name}", held, "/ping") for name, held in self._container_urls.items()]
+        for name, where, path in [*asked, ("gateway", self._base_url, "/health")]:
+            while (status := await _status(where, path)) != 200:
+                self._waiting_for = f"the {name}, whose {path} answers {status or 'nothing'}"
                 await asyncio.sleep(POLL_S)
-        while await _status(self._base_url, "/health") != 200:
-            await asyncio.sleep(POLL_S)
 
     async def _unless_one_ends(self, wanted: Awaitable[T]) -> T:
         """The result of `wanted`. Raises Stopped when a process that is needed for it has ended."""
