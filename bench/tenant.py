@@ -1,7 +1,66 @@
-"""The bench's tenant, its key and its pool, as Cloister's tables hold them."""
+"""The bench's tenant, its key and its pool, as Cloister's tables hold them.
+
+The limits have the form of a new tenant's (four rates, one budget, a cap) with figures that nothing here
+reaches: every check is made, and none denies.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from typing import Any
+
+from bench.upstream import MODEL
 
 NAME = "bench"
+EPOCH = 1_750_000_000_000
+
+Item = dict[str, dict[str, Any]]
+
+LIMITS = {
+    "rates": [
+        {"name": "second", "unit": "requests", "count": 200_000, "period_ms": 2_000, "burst": 1_000_000},
+        {"name": "minute", "unit": "requests", "count": 6_000_000, "period_ms": 60_000, "burst": 6_000_000},
+        {"name": "hour", "unit": "requests", "count": 360_000_000, "period_ms": 3_600_000, "burst": 360_000_000},
+        {"name": "tpm", "unit": "tokens", "count": 6_000_000_000, "period_ms": 60_000, "burst": 6_000_000_000},
+    ],
+    "budgets": [{"name": "month", "unit": "tokens", "limit": 10**15, "window": "month"}],
+    "in_flight": 1_000,
+}
 
 
 def new_key() -> str:
-    return "ck_x"
+    """A key of the bench's tenant, in the form that Cloister mints."""
+    name = base64.b32encode(secrets.token_bytes(5)).decode().lower()
+    secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    return f"ck_{NAME}.{name}_{secret}"
+
+
+def documents(key: str, upstream_port: int) -> dict[tuple[str, str], Item]:
+    """The tenancy table: (pk, sk) -> item."""
+    key_id, secret = key[3 : -len("_") - 43], key[-43:]
+    target = {
+        "name": "upstream",
+        "engine": "openai_compatible",
+        "model": MODEL,
+        "capacity": 64,
+        "url": f"http://127.0.0.1:{upstream_port}/v1",
+    }
+    pool = {
+        "name": MODEL,
+        "targets": [target],
+        "input_micro_usd_per_mtok": 100_000,
+        "output_micro_usd_per_mtok": 200_000,
+    }
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    return {
+        (NAME, "tenant"): _item(NAME, "tenant", {"id": NAME, "name": NAME, "limits": LIMITS, "pools": [MODEL]}),
+        (NAME, f"key#{key_id}"): _item(
+            NAME, f"key#{key_id}", {"id": key_id, "tenant": NAME, "digest": digest, "role": "developer"}
+        ),
+        ("~platform", f"pool#{MODEL}"): _item("~platform", f"pool#{MODEL}", pool),
+    }
+
+
+def _item(pk: str, sk: str, document: object) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}, "doc": {"S": json.dumps(document)}, "version": {"N": "1"}}
