@@ -13,9 +13,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chalicelib.tables import Tables, open_tables
 
@@ -125,3 +125,30 @@ def fresh_tables(url: str, deadline_ms: int = _DEADLINE_MS) -> Tables:
 def prefix_of(tables: Tables) -> str:
     name: str = tables.meters.Meta.table_name
     return name.removesuffix("-meters")
+
+
+class Served:
+    """The stores of one test session, each started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._urls: dict[StoreName, str] = {}
+
+    def url(self, store: StoreName) -> str:
+        if store not in self._urls:
+            self._urls[store] = self._stack.enter_context(served(store))
+        return self._urls[store]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def sent(tables: Tables) -> list[str]:
+    """A list that grows by the operation's name with every request that leaves for DynamoDB, repeated ones too."""
+    operations: list[str] = []
+
+    def note(request: Any, **_: Any) -> None:
+        operations.append(request.headers["X-Amz-Target"].decode().rpartition(".")[2])
+
+    tables.connection.client.meta.events.register("before-send.dynamodb", note)
+    return operations

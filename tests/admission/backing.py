@@ -1,0 +1,38 @@
+"""Every implementation of the seams, to run one suite over all of them."""
+
+from typing import Literal
+
+import msgspec
+
+from chalicelib.admission import Admission, DynamoMeters, MemoryMeters
+from chalicelib.ledger import DynamoLedger, MemoryLedger
+from tests.admission.arrange import REGION
+from tests.stores import Served, fresh_tables
+
+BackingName = Literal["memory", "local", "ministack"]
+BACKINGS: tuple[BackingName, ...] = ("memory", "local", "ministack")
+LEASE_MS = 90_000
+
+
+class Backing(msgspec.Struct, frozen=True):
+    """Meters (and epochs) with their ledger (and claims)."""
+
+    meters: MemoryMeters | DynamoMeters
+    ledger: MemoryLedger | DynamoLedger
+
+    def sandbox(self, lease_ms: int = LEASE_MS) -> Admission:
+        """One more process, as far as caches are concerned. It never pauses."""
+        return Admission(self.meters, self.ledger, lease_ms=lease_ms, region=REGION, pause=_no_pause)
+
+
+def open_backing(name: BackingName, stores: Served) -> Backing:
+    if name == "memory":
+        return Backing(MemoryMeters(), MemoryLedger())
+    tables = fresh_tables(stores.url(name))
+    return Backing(DynamoMeters(tables, REGION), DynamoLedger(tables))
+
+
+def _no_pause(pause_ms: int) -> None:
+    return None
+
+
