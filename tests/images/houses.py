@@ -187,6 +187,10 @@ class Process(Client):
         """Terminated if it still runs: its exit code, its journal from here on, and what it complained of."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> tuple[int, list[Any], str]:
+        """The same of a process that ends by itself."""
         out, err = self.process.communicate(timeout=30)
         return self.process.returncode, [json.loads(line) for line in out.splitlines()], err
 

@@ -32,6 +32,7 @@ class Header(msgspec.Struct, frozen=True):
     context: int  # tokens it was trained for; 0 when the file does not say
     vocabulary: int
     width: int  # of the embedding
+    pooled: bool  # it says how vectors of tokens become one of the text
     bytes_per_cell: int  # keys and values of one token in all layers, in 16 bits
 
     @property
@@ -62,9 +63,13 @@ def read(path: Path) -> Header:
     values = number("attention.value_length") or head_size
     cell = number("block_count") * (number("attention.head_count_kv") or heads) * (keys + values) * F16_BYTES
     tokens = pairs.get("tokenizer.ggml.tokens")
-    vocabulary = tokens.length if isinstance(tokens, Array) else 0
     return Header(
-        kind, number("context_length"), vocabulary, number("embedding_length"), 0 if kind in ENCODERS else cell
+        architecture=kind,
+        context=number("context_length"),
+        vocabulary=tokens.length if isinstance(tokens, Array) else 0,
+        width=number("embedding_length"),
+        pooled=f"{kind}.pooling_type" in pairs,
+        bytes_per_cell=0 if kind in ENCODERS else cell,
     )
 
 

@@ -67,11 +67,12 @@ class Maker:
             context=_context(header, settings),
             threads=settings.threads or _threads(file),
             embedding=name in settings.embeddings or header.is_encoder,
+            pooled=header.pooled,
             prompt_cache=settings.prompt_cache == "shared",
         )
         command = [sys.executable, "-m", "serving.engines.llamacpp_child", SOCKET]
         command.append(msgspec.json.encode(parameters).decode())
-        child = Child(name, command, settings.load_timeout_s)
+        child = Child(name, command, settings.load_timeout_s, "the file is damaged, or too new for llama.cpp")
         await child.start()
         return LlamaCpp(child, settings)
 

@@ -17,6 +17,7 @@ class Parameters(msgspec.Struct, frozen=True):
     context: int  # tokens per slot
     threads: int
     embedding: bool
+    pooled: bool  # the file says how vectors of tokens become one of the text
     prompt_cache: bool
 
 
@@ -33,6 +34,8 @@ def main(socket: str, parameters: Parameters) -> int:
     params.embedding = parameters.embedding
     if parameters.embedding:  # an input must fit into one micro-batch
         params.n_batch = params.n_ubatch = max(512, parameters.context)
+        if not parameters.pooled:
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.cache_prompt = parameters.prompt_cache
     params.cache_ram_mib = 0  # finished prompts are not kept: memory is counted, and they are tenants' words
     params.cache_idle_slots = False
@@ -47,8 +50,7 @@ def main(socket: str, parameters: Parameters) -> int:
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
-        sys.stderr.write("llama.cpp could not load the file\n")
-        return 1
+        return 1  # it says no more than that it failed; the container finds better words
     # llama.cpp has put its own handlers in place, which let requests finish; we have already seen to that.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while os.read(0, 4096):

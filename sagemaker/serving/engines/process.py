@@ -34,7 +34,7 @@ SOCKET = "{socket}"
 class Child:
     """One engine process: brought up, watched, brought back when it dies, ended for good by `close`."""
 
-    def __init__(self, name: str, command: Sequence[str], load_timeout_s: float) -> None:
+    def __init__(self, name: str, command: Sequence[str], load_timeout_s: float, silence: str) -> None:
         self.name = name
         self._folder = tempfile.TemporaryDirectory(prefix="cloister-")  # mode 0700: nobody else reaches the socket
         self.socket = Path(self._folder.name) / "engine.sock"
@@ -42,6 +42,7 @@ class Child:
         # Our own modules are found by the child too, whatever its working directory is.
         self._environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         self._load_timeout_s = load_timeout_s
+        self._silence = silence  # what it means when the engine ends without a word
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._output: asyncio.Task[str] | None = None  # held, or it would be collected while it reads
@@ -99,7 +100,7 @@ class Child:
         self._output = output = asyncio.create_task(_tail(process))
         while time.monotonic() - began < self._load_timeout_s:
             if process.returncode is not None:
-                raise BadModel(f"model {self.name!r} did not load: {_last_sentence(await output)}")
+                raise BadModel(f"model {self.name!r} did not load: {_last_line(await output) or self._silence}")
             if await self._healthy():
                 self._up = True
                 return
@@ -160,6 +161,5 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
     return kept.decode(errors="replace")
 
 
-def _last_sentence(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "its engine ended without a word"
+def _last_line(output: str) -> str:
+    return next((line.strip()[:300] for line in reversed(output.splitlines()) if line.strip()), "")

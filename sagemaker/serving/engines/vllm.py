@@ -69,6 +69,6 @@ class Maker:
             command += ["--max-model-len", str(settings.context)]
         if name in settings.embeddings:
             command += ["--runner", "pooling"]
-        child = Child(name, [*command, *settings.engine_args], settings.load_timeout_s)
+        child = Child(name, [*command, *settings.engine_args], settings.load_timeout_s, "vLLM ended without a word")
         await child.start()
         return Vllm(child, name, settings)

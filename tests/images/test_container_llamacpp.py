@@ -1,0 +1,213 @@
+"""The container as it ships: `python -m serving` with llama.cpp and the demo model, in processes of their own."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.images.houses import DEMO, Process, events, process
+
+QUESTION = {"messages": [{"role": "user", "content": "What is Cloister?"}], "temperature": 0, "max_tokens": 48}
+LONG = {**QUESTION, "max_tokens": 1500, "ignore_eos": True, "temperature": 1.5}
+SECRET = "a-secret-nobody-may-log"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Process]:
+    with process("--model", f"demo={DEMO}", "--embedding", f"vectors={DEMO}", "--capacity", "2") as each:
+        yield each.ready()
+
+
+def ask(served: Process, body: dict[str, Any], op: str = "chat.completions") -> Any:
+    answer = served.call("POST", "/models/demo/invoke", body, {"X-Amzn-SageMaker-Custom-Attributes": f"op={op}"})
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+def test_the_demo_model_answers(served: Process) -> None:
+    answer = ask(served, QUESTION)
+    assert "private AI endpoint" in answer["choices"][0]["message"]["content"]
+    assert answer["model"] == "demo"
+    assert answer["usage"]["completion_tokens"] == 48
+
+
+def test_a_stream_says_the_same_token_by_token(served: Process) -> None:
+    whole = ask(served, QUESTION)["choices"][0]["message"]["content"]
+    stream = {**QUESTION, "stream": True, "stream_options": {"include_usage": True}}
+    started, *said, usage, done = events(served.open("POST", "/models/demo/invoke", stream))
+    chunks = [json.loads(each.removeprefix("data: ")) for each in said]
+    words = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks]
+    assert started == ": started queue_ms=0"
+    assert "".join(words) == whole
+    assert len([word for word in words if word]) > 40, "one event for about every token"
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert json.loads(usage.removeprefix("data: "))["usage"]["completion_tokens"] == 48
+    assert done == "data: [DONE]"
+
+
+def test_the_first_token_is_here_while_later_ones_are_generated(served: Process) -> None:
+    got = events(served.open("POST", "/models/demo/invoke", {**LONG, "stream": True}))
+    while not next(got).startswith("data: "):
+        pass
+    assert served.ping()["in_flight"] == 1, "the container still works on the rest"
+    assert list(got)[-1] == "data: [DONE]"
+
+
+def test_fields_the_container_does_not_know_reach_the_engine(served: Process) -> None:
+    """Each shows in the answer, so each has arrived: an OpenAI field, a grammar, and one that only llama.cpp has."""
+    assert ask(served, {**QUESTION, "logprobs": True, "top_logprobs": 2})["choices"][0]["logprobs"]["content"]
+    shape = {"type": "json_schema", "json_schema": {"schema": {"enum": ["yes", "no"]}}}
+    assert ask(served, {**QUESTION, "response_format": shape})["choices"][0]["message"]["content"] in ('"yes"', '"no"')
+    assert ask(served, {**QUESTION, "stop": [" every"]})["choices"][0]["message"]["content"] == "Cloister gives"
+    assert (
+        ask(served, {**QUESTION, "grammar": 'root ::= "only this"'})["choices"][0]["message"]["content"] == "only this"
+    )
+
+
+def test_a_seed_repeats_an_answer(served: Process) -> None:
+    dice = {"prompt": "The", "temperature": 2, "max_tokens": 30}
+    said = [ask(served, {**dice, "seed": seed}, "completions")["choices"][0]["text"] for seed in (7, 7, 8)]
+    assert said[0] == said[1] != said[2]
+
+
+def test_completions_and_embeddings(served: Process) -> None:
+    text = ask(served, {"prompt": "Cloister gives every", "max_tokens": 2, "temperature": 0}, "completions")
+    assert text["choices"][0]["text"].startswith(" tenant")
+    answer = served.call("POST", "/v1/embeddings", {"model": "vectors", "input": ["one", "two", "one"]})
+    vectors = [each["embedding"] for each in answer.json["data"]]
+    assert len(vectors) == 3
+    assert vectors[0] == pytest.approx(vectors[2], abs=1e-3)
+    assert vectors[0] != pytest.approx(vectors[1], abs=1e-3)
+
+
+def test_no_tenant_sees_in_the_cache_what_another_has_asked(served: Process) -> None:
+    for body in (QUESTION, {**QUESTION, "cache_prompt": True, "id_slot": 0}):
+        for _ in range(3):
+            assert ask(served, body)["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": 3},
+        {"messages": [{"role": "user"}], "max_tokens": "many"},
+        {"prompt": "no messages"},
+        {**QUESTION, "grammar": "this is ( no grammar"},
+        {"messages": [{"role": "user", "content": "word " * 5000}]},
+        {**QUESTION, "n": 100},
+        {"messages": json.loads("[" * 400 + "]" * 400)},
+    ],
+    ids=["type", "tokens", "missing", "grammar", "too long", "n", "deep"],
+)
+def test_what_llama_cpp_refuses_is_400_and_it_lives_on(served: Process, body: dict[str, Any]) -> None:
+    for stream in (False, True):
+        answer = served.call("POST", "/models/demo/invoke", {**body, "stream": stream})
+        assert answer.status == 400, answer.body
+        assert answer.code
+    assert served.ping()["status"] == "ok"
+    assert ask(served, QUESTION)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def alive(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    try:
+        return path.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_llama_cpp_itself(served: Process, stream: bool) -> None:
+    pids = children(served.process.pid)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port)
+    # Eight answers of 1,500 tokens are seconds of work: if the engine went on, it would be busy far longer.
+    connection.request("POST", "/models/demo/invoke", json.dumps({**LONG, "stream": stream}))
+    wait(lambda: served.ping()["in_flight"] == 1)
+    connection.close()
+    wait(lambda: served.ping()["in_flight"] == 0)
+    used, quiet = sum(map(cpu_s, pids)), 0
+    while quiet < 2:  # llama.cpp looks once a second whether anyone still waits for a whole answer
+        time.sleep(0.1)
+        now = sum(map(cpu_s, pids))
+        quiet = quiet + 1 if now == used else 0
+        used = now
+
+
+def wait(true: Any) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it never came to pass"
+        time.sleep(0.02)
+
+
+def test_unloading_gives_the_memory_back_and_an_engine_that_dies_comes_back(tmp_path: Path) -> None:
+    with process("--multi-model", "--memory-limit-mb", "200", "--queue-timeout-s", "5") as each:
+        each.ready()
+        assert each.call("POST", "/models", {"model_name": "a", "url": str(DEMO)}).status == 200
+        assert each.call("POST", "/models", {"model_name": "b", "url": str(DEMO)}).status == 200
+        refused = each.call("POST", "/models", {"model_name": "c", "url": str(DEMO)})
+        assert (refused.status, refused.code) == (507, "insufficient_memory")
+        assert each.call("POST", "/models/a/invoke", QUESTION).status == 200
+        first, second = children(each.process.pid)
+        assert each.call("DELETE", "/models/a").status == 200
+        assert not alive(first)
+        assert each.call("POST", "/models/b/invoke", QUESTION).status == 200
+        assert each.call("POST", "/models", {"model_name": "c", "url": str(DEMO)}).status == 200
+
+        response = each.open("POST", "/models/b/invoke", {**LONG, "stream": True})
+        got = events(response)
+        assert next(got) == ": started queue_ms=0"
+        os.kill(second, signal.SIGKILL)
+        last = list(got)[-1]
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_failed"
+        assert each.call("POST", "/models/c/invoke", QUESTION).status == 200, "the others do not notice"
+        wait(lambda: each.call("POST", "/models/b/invoke", QUESTION).status == 200)
+
+
+def test_no_word_of_a_prompt_or_an_answer_is_logged(tmp_path: Path) -> None:
+    each = Process("--model", f"demo={DEMO}", "--instance-id", "i-7").ready()
+    said = []
+    for stream in (False, True):
+        body = {"messages": [{"role": "user", "content": f"What is Cloister? {SECRET}"}], "stream": stream}
+        attributes = "request=r-42;tenant=tenant-x"
+        answer = each.call("POST", "/invocations", body, {"X-Amzn-SageMaker-Custom-Attributes": attributes})
+        said.append(answer.status)
+    each.call("POST", "/invocations", {"messages": SECRET})
+    each.call("POST", "/invocations", SECRET.encode())
+    each.call("POST", "/invocations", {"messages": [{"role": SECRET}], "grammar": SECRET})
+    code, lines, complaint = each.finish()
+    assert (code, said) == (0, [200, 200])
+    requests = [line for line in lines if line["event"] == "request"]
+    assert [line["status"] for line in requests] == [200, 200, 400, 400, 400]
+    assert {line["instance"] for line in requests} == {"i-7"}
+    assert requests[0]["request"] == "r-42"
+    assert requests[0]["op"] == "chat.completions"
+    assert requests[0]["tokens"] > 0
+    assert {"queue_ms", "duration_ms", "model", "stream"} <= set(requests[0])
+    assert not re.search(f"{SECRET}|tenant-x|Cloister", json.dumps(lines) + complaint)
+
+
+def test_the_container_takes_its_engines_along_even_if_it_is_killed() -> None:
+    each = Process("--model", f"demo={DEMO}").ready()
+    (engine,) = children(each.process.pid)
+    each.process.kill()
+    each.process.communicate()
+    wait(lambda: not alive(engine))

@@ -1,0 +1,172 @@
+"""How the container starts and ends, run as SageMaker, Docker and developers do."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving import settings
+from serving.settings import BadSettings
+from tests.images.houses import DEMO, ROOT, Process, events, process
+
+IMAGES = ("cpu", "gpu")
+
+
+def one_sentence(each: Process) -> str:
+    code, journal, complaint = each.ended()
+    assert code == 2
+    assert complaint.startswith("cannot start: ")
+    assert complaint.count("\n") == 1, complaint
+    assert not [line for line in journal if line["event"] == "ready"]
+    return complaint
+
+
+def test_a_port_in_use_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        complaint = one_sentence(Process("--model", f"demo={DEMO}", "--port", str(port)))
+    assert str(port) in complaint
+    assert "in use" in complaint
+
+
+def test_a_missing_model_is_one_sentence() -> None:
+    assert "/no/such/model" in one_sentence(Process("--model", "demo=/no/such/model"))
+
+
+@pytest.mark.parametrize("keep", [0, 3, 200, 100_000, 4_000_000])
+def test_a_damaged_model_is_one_sentence(tmp_path: Path, keep: int) -> None:
+    damaged = tmp_path / "model.gguf"
+    damaged.write_bytes((DEMO / "cloister-demo.gguf").read_bytes()[:keep])
+    one_sentence(Process("--model", f"demo={damaged}"))
+
+
+def test_a_model_of_the_wrong_kind_is_one_sentence(tmp_path: Path) -> None:
+    one_sentence(Process("--model", f"demo={tmp_path}"))
+    one_sentence(Process("--engine", "vllm", "--model", f"demo={tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    "flags", [["--model", "nonsense"], ["--capacity", "0"], ["--model", "a=x", "--embedding", "a=y"]], ids=str
+)
+def test_settings_that_make_no_sense_are_one_sentence(flags: list[str]) -> None:
+    one_sentence(Process(*flags))
+
+
+def test_a_variable_that_makes_no_sense_is_one_sentence() -> None:
+    assert "CLOISTER_CAPACITY" in one_sentence(Process(environ={"CLOISTER_CAPACITY": "many"}))
+
+
+def test_the_environment_of_sagemaker_is_understood() -> None:
+    one = settings.read(["serve"], {"SAGEMAKER_BIND_TO_PORT": "9090"})
+    assert (one.host, one.port, one.models, one.multi_model) == (
+        "0.0.0.0",
+        9090,
+        (("default", Path("/opt/ml/model")),),
+        False,
+    )
+    many = settings.read(["serve"], {"SAGEMAKER_BIND_TO_PORT": "9090", "SAGEMAKER_MULTI_MODEL": "true"})
+    assert (many.models, many.multi_model) == ((), True)
+
+
+def test_a_flag_wins_over_the_environment_and_a_developers_machine_stays_closed() -> None:
+    chosen = settings.read(
+        ["--port", "1", "--capacity", "7"], {"SAGEMAKER_BIND_TO_PORT": "2", "CLOISTER_CAPACITY": "3"}
+    )
+    assert (chosen.port, chosen.limits.capacity) == (1, 7)
+    assert settings.read([], {}).host == "127.0.0.1"
+    with pytest.raises(BadSettings):
+        settings.read([], {"CLOISTER_AGING_MS": "0"})
+
+
+def test_sigterm_lets_a_stream_end_and_exits_with_0(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.touch()
+    each = Process("--engine", "scripted", "--model", f"one={model}").ready()
+    stream = events(each.open("POST", "/invocations", {"stream": True, "script": {"tokens": 20, "delay_ms": 20}}))
+    assert next(stream) == ": started queue_ms=0"
+    each.process.send_signal(signal.SIGTERM)
+    assert list(stream)[-1] == "data: [DONE]"
+    code, journal, complaint = each.finish()
+    assert (code, complaint) == (0, "")
+    assert journal[-1]["event"] == "stopped"
+
+
+def test_sigterm_cuts_a_stream_that_does_not_end(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.touch()
+    each = Process("--engine", "scripted", "--model", f"one={model}", "--grace-s", "1").ready()
+    stream = events(each.open("POST", "/invocations", {"stream": True, "script": {"tokens": 10_000, "delay_ms": 20}}))
+    assert next(stream) == ": started queue_ms=0"
+    each.process.send_signal(signal.SIGTERM)
+    assert json.loads(list(stream)[-1].removeprefix("data: "))["error"]["code"] == "shutting_down"
+    assert each.finish()[0] == 0
+
+
+# The images: nothing but an install step and an entry, both of which run here too.
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_is_an_install_step_and_an_entry(image: str) -> None:
+    lines = (ROOT / "sagemaker" / image / "Dockerfile").read_text().splitlines()
+    steps = [line for line in lines if line and not line.startswith("#")]
+    assert {step.split()[0] for step in steps} <= {"FROM", "LABEL", "COPY", "RUN", "ENV", "EXPOSE", "ENTRYPOINT"}
+    assert [step for step in steps if step.startswith("RUN ")] == [f"RUN /opt/cloister/{image}/install.sh"]
+    assert steps[-1] == 'ENTRYPOINT ["/opt/cloister/serving/entry.sh"]'
+    for label in ("multi-models", "accept-bind-to-port"):
+        assert f"LABEL com.amazonaws.sagemaker.capabilities.{label}=true" in steps
+    for step in steps:
+        if step.startswith("COPY "):
+            source, target = step.split()[1:]
+            assert target == "/opt/cloister/" + source.removeprefix("sagemaker/"), "the image mirrors the repository"
+            assert (ROOT / source).is_dir()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_the_install_step_finds_everything_installed_that_it_pins(image: str, tmp_path: Path) -> None:
+    """The very script of the image, against this interpreter: it must have nothing to do, so the pins are tested."""
+    requirements = (ROOT / "sagemaker" / image / "requirements.txt").read_text()
+    pins = [line for line in requirements.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z]+==[\d.]+", pin) for pin in pins), pins
+    report = install(image, tmp_path, PIP_DRY_RUN="1", PIP_NO_INDEX="1", PIP_NO_DEPS="1")
+    assert report.returncode == 0, report.stderr
+    assert "Would install" not in report.stdout
+
+
+def install(image: str, tmp_path: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(ROOT / "sagemaker" / image / "install.sh")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": sys.executable, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_entry_serves_the_demo_model_as_sagemaker_runs_it(tmp_path: Path) -> None:
+    with process() as probe:  # only for a free port; without a model it ends by itself
+        port = probe.port
+        probe.process.wait(20)
+    entry = subprocess.Popen(
+        [str(ROOT / "sagemaker" / "serving" / "entry.sh"), "serve"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, "SAGEMAKER_BIND_TO_PORT": str(port)}
+        | {"CLOISTER_MODEL_DIR": str(DEMO), "CLOISTER_HOST": "127.0.0.1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert entry.stdout
+        assert any(json.loads(line)["event"] == "ready" for line in entry.stdout)
+        question = {"messages": [{"role": "user", "content": "What is Cloister?"}], "max_tokens": 4}
+        assert probe.call("POST", "/invocations", question).status == 200
+    finally:
+        entry.send_signal(signal.SIGTERM)
+        entry.communicate(timeout=20)
+    assert entry.returncode == 0
