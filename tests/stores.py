@@ -146,9 +146,5 @@ class Served:
 def sent(tables: Tables) -> list[str]:
     """A list that grows by the operation's name with every request that leaves for DynamoDB, repeated ones too."""
     operations: list[str] = []
-
-    def note(request: Any, **_: Any) -> None:
-        operations.append(request.headers["X-Amz-Target"].decode().rpartition(".")[2])
-
-    tables.connection.client.meta.events.register("before-send.dynamodb", note)
+    tables.connection.observe = operations.append
     return operations

@@ -6,7 +6,7 @@ Law: in any interval of d, no more than `burst + d * count / period` units pass.
 A call may borrow from the future up to the tolerance, which is what a whole burst costs.
 
     busy   tat >= now - slack    passes if tat + cost - now <= tolerance - slack;  then tat + cost
-    idle   tat <  now - slack    passes always (cost <= tolerance);                then now + cost
+    idle   tat <  now - slack    passes always (a call of at most the burst);      then now + cost
 
 The slack is hysteresis. Without it a tenant just below its limit changes branch at every call, and
 concurrent callers, who must predict the branch for a conditional write, mispredict for ever. It gives
@@ -41,8 +41,8 @@ def cost_us(rate: Rate, units: int) -> int:
 
 
 def tolerance_us(rate: Rate) -> int:
-    """What a whole burst costs."""
-    return cost_us(rate, rate.burst)
+    """What a whole burst costs, rounded down: with both rounded up the curve could be missed by a microsecond."""
+    return rate.burst * rate.period_ms * US_PER_MS // rate.count
 
 
 def passes_at_us(rate: Rate, tat_us: int | None, units: int) -> int:

@@ -34,5 +34,3 @@ def open_backing(name: BackingName, stores: Served) -> Backing:
 
 def _no_pause(pause_ms: int) -> None:
     return None
-
-

@@ -1,0 +1,150 @@
+"""A store that fails: money fails closed, and nothing is charged twice or held for ever."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission.limits import Rate, Units
+from chalicelib.admission.meter import Lease, Meter
+from chalicelib.ledger import DynamoLedger
+from chalicelib.refusal import NoCapacity
+from chalicelib.tables import StoreUnavailable
+from tests.admission.arrange import MONTH, REGION, T0, entry, limits
+from tests.admission.backing import LEASE_MS
+from tests.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.stores import Served, StoreName, fresh_tables, prefix_of, reach_tables
+
+DEADLINE_MS = 250
+LIMITS = limits(Rate("roomy", "requests", 1_000, 1_000, 10_000), MONTH)
+EXPIRED = T0 + LEASE_MS + 1
+
+
+class House:
+    """A sandbox whose store may fail, and the store itself to look at."""
+
+    def __init__(self, proxy: FaultProxy, proxied: str, direct: str) -> None:
+        truth = fresh_tables(direct)
+        self.proxy = proxy
+        self.meters = DynamoMeters(truth, REGION)
+        self.ledger = DynamoLedger(truth)
+        self.pauses: list[int] = []
+        through = reach_tables(proxied, prefix_of(truth), DEADLINE_MS)
+        self.admission = Admission(
+            DynamoMeters(through, REGION),
+            DynamoLedger(through),
+            lease_ms=LEASE_MS,
+            region=REGION,
+            pause=self.pauses.append,
+        )
+        self.epoch = self.meters.open("acme", T0)
+
+    def admit(self, lease_id: str = "0a") -> Lease:
+        return self.admission.admit(
+            tenant="acme",
+            epoch=self.epoch,
+            limits=LIMITS,
+            units=Units(requests=1, tokens=100),
+            lease_id=lease_id,
+            now_ms=T0,
+        )
+
+    def meter(self) -> Meter:
+        meter = self.meters.reading("acme")
+        assert meter is not None
+        return meter
+
+
+@pytest.fixture
+def house(stores: Served, store: StoreName) -> Iterator[House]:
+    direct = stores.url(store)
+    with fault_proxy(direct) as (proxy, proxied):
+        yield House(proxy, proxied, direct)
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_500, Fault.THROTTLED, Fault.SILENT])
+def test_a_store_that_does_not_answer_refuses_and_says_when_to_come_back(house: House, fault: Fault) -> None:
+    house.proxy.always = fault
+    began = time.monotonic()
+    with pytest.raises(NoCapacity) as refused:
+        house.admit()
+    assert refused.value.retry_in_ms == 1_000
+    # Two tries within the deadline each, and botocore's pause of at most a second between them.
+    assert time.monotonic() - began < 2 * DEADLINE_MS / 1_000 + 1.5
+    assert house.proxy.seen == ["UpdateItem"] * 2
+    assert house.meter().leases == {}
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_500, Fault.SILENT, Fault.LOST, Fault.LOST_SILENT])
+def test_an_admission_whose_answer_was_lost_is_admitted_once(house: House, fault: Fault) -> None:
+    house.proxy.plan(fault)
+    lease = house.admit()
+    assert house.proxy.seen == ["UpdateItem"] * 2
+    assert (list(house.meter().leases), house.meter().windows["month.tm"][1]) == (["0a"], 100)
+    house.admission.settle(lease, entry(lease, tokens=30))
+    assert (house.meter().leases, house.meter().windows["month.tm"][1]) == ({}, 30)
+
+
+@pytest.mark.parametrize("lost", [(Fault.LOST,), (Fault.NONE, Fault.LOST), (Fault.LOST, Fault.NONE, Fault.LOST)])
+def test_a_settlement_whose_answers_were_lost_charges_once(house: House, lost: tuple[Fault, ...]) -> None:
+    lease, other = house.admit("0a"), house.admit("0b")
+    house.proxy.plan(*lost)
+    decided = house.admission.settle(lease, entry(lease, tokens=30))
+    assert house.ledger.find("acme", "0a") == decided == entry(lease, tokens=30)
+    assert (list(house.meter().leases), house.meter().windows["month.tm"][1]) == (["0b"], 130)
+    assert house.admission.settle(other, entry(other, tokens=0)).outcome == "completed"
+
+
+def test_an_admission_that_landed_unheard_is_abandoned_and_charged_nothing(house: House) -> None:
+    house.proxy.plan(Fault.LOST, Fault.LOST)
+    with pytest.raises(NoCapacity):
+        house.admit()
+    assert list(house.meter().leases) == ["0a"]
+    assert house.admission.reap(EXPIRED) == 1
+    assert (house.meter().leases, house.meter().windows["month.tm"][1]) == ({}, 0)
+    found = house.ledger.find("acme", "0a")
+    assert found is not None
+    assert found.outcome == "abandoned"
+
+
+def test_a_settlement_outlives_a_short_outage(house: House) -> None:
+    lease = house.admit()
+    house.proxy.plan(*[Fault.ERROR_500] * 4)  # two of our tries, two of botocore's each
+    house.admission.settle(lease, entry(lease, tokens=30))
+    assert house.pauses == [50, 200]
+    assert (house.meter().leases, house.meter().windows["month.tm"][1]) == ({}, 30)
+
+
+def test_a_settlement_in_a_long_outage_says_so_and_is_made_good_by_the_reaper(house: House) -> None:
+    lease = house.admit()
+    house.proxy.always = Fault.ERROR_500
+    with pytest.raises(StoreUnavailable):
+        house.admission.settle(lease, entry(lease, tokens=30))
+    house.proxy.always = Fault.NONE
+    assert house.admission.reap(EXPIRED) == 1
+    assert (house.meter().leases, house.meter().windows["month.tm"][1]) == ({}, 0)
+    late = house.admission.settle(lease, entry(lease, tokens=30))
+    assert (late.outcome, late.late) == ("abandoned", Units(requests=1, tokens=30))
+
+
+def test_an_outage_between_entry_and_meter_charges_what_the_entry_says(house: House) -> None:
+    lease = house.admit()
+    house.proxy.plan(Fault.NONE)
+    house.proxy.always = Fault.ERROR_500
+    with pytest.raises(StoreUnavailable):
+        house.admission.settle(lease, entry(lease, tokens=30))
+    house.proxy.always = Fault.NONE
+    assert house.admission.reap(EXPIRED) == 1
+    assert (house.meter().leases, house.meter().windows["month.tm"][1]) == ({}, 30)
+
+
+def test_a_reaper_stopped_by_an_outage_goes_on_when_it_ends(house: House) -> None:
+    for lease_id in ("0a", "0b", "0c"):
+        house.admit(lease_id)
+    house.proxy.plan(Fault.NONE, Fault.NONE, *[Fault.ERROR_500] * 2)  # one entry is put, its release fails
+    with pytest.raises(StoreUnavailable):
+        house.admission.reap(EXPIRED)
+    assert len(house.meter().leases) == 1
+    assert house.admission.reap(EXPIRED) == 1
+    assert (house.meter().leases, house.meter().windows["month.tm"][1]) == ({}, 0)
