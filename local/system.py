@@ -28,6 +28,7 @@ RESTART_PAUSE_S = 1.0
 RESTART_PAUSE_MOST_S = 30.0
 DRAIN_S = 8
 CONTAINER_GRACE_S = 3
+TOLD_TO_STOP = {0, -signal.SIGTERM}  # the second one where the signal came before the container listened to it
 PASSING = {"bootstrap", "embedding-model"}
 
 T = TypeVar("T")
@@ -214,7 +215,7 @@ class System:
         while True:
             process = self._running[name]
             began = time.monotonic()
-            if await process.exited == 0:
+            if await process.exited in TOLD_TO_STOP:
                 _say(f"The {name} was told to stop, and stays so until the system is started again.")
                 return
             # One that never lives long is given ever more time.
@@ -223,6 +224,7 @@ class System:
             await asyncio.sleep(pause_s)
             await self._start_container(container)
             self._write_processes()
+            _say(f"The {name} runs again.")
 
     def _write_state(self, keys: Mapping[str, str]) -> None:
         self._write_processes()
