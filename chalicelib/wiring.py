@@ -4,7 +4,10 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
+
+import msgspec
 
 from chalicelib import settings as environment
 from chalicelib.admission import Admission, DynamoMeters
@@ -18,6 +21,38 @@ from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Offering, Snapshots
 from chalicelib.tenancy.store import DynamoDocuments
+
+
+class Rooms(msgspec.Struct, frozen=True):
+    """What the doors open into."""
+
+    house: House
+    tenancy: Tenancy
+    offering: Offering
+
+
+def house() -> House:
+    return _rooms().house
+
+
+def tenancy() -> Tenancy:
+    return _rooms().tenancy
+
+
+def offering() -> Offering:
+    return _rooms().offering
+
+
+@contextmanager
+def furnished(rooms: Rooms) -> Iterator[None]:
+    """For as long as it is entered, the doors of this process open into these rooms: others than AWS's, or a test's."""
+    global _rooms
+    before = _rooms
+    _rooms = lambda: rooms  # noqa: E731
+    try:
+        yield
+    finally:
+        _rooms = before
 
 
 def clock() -> int:
@@ -45,17 +80,18 @@ def documents() -> DynamoDocuments:
 
 
 @cache
-def tenancy() -> Tenancy:
-    return Tenancy(documents(), meters(), clock, secrets.token_bytes)
+def _on_aws() -> Rooms:
+    return Rooms(
+        house=_house(),
+        tenancy=Tenancy(documents(), meters(), clock, secrets.token_bytes),
+        offering=Offering(documents(), clock, settings().health_max_age_ms),
+    )
 
 
-@cache
-def offering() -> Offering:
-    return Offering(documents(), clock, settings().health_max_age_ms)
+_rooms: Callable[[], Rooms] = _on_aws
 
 
-@cache
-def house() -> House:
+def _house() -> House:
     ledger = DynamoLedger(tables())
     engines = Engines()
     return House(
