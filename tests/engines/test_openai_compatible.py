@@ -1,0 +1,465 @@
+"""Against real sockets: everything a target may do to us, and what is left behind afterwards."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+import pytest
+
+from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
+from chalicelib.engines import Capacity
+from chalicelib.engines.openai_compatible import OpenAICompatible
+from chalicelib.placement.pool import Target
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
+from chalicelib.settings import Settings
+from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
+from tests.engines.servers import (
+    LAST_CHUNK,
+    PATIENCE_S,
+    Handler,
+    Request,
+    Server,
+    Wire,
+    chunk,
+    head,
+    serving,
+    stream_head,
+    whole,
+)
+
+PATIENT = Settings()
+IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=150)
+SEVENS = [STREAM[at : at + 7] for at in range(0, len(STREAM), 7)]
+KNOWN_LENGTH = head(content_type="text/event-stream", content_length=str(len(STREAM)))
+WHOLE_STREAM = stream_head() + chunk(STREAM) + LAST_CHUNK
+
+
+def always(*answer: bytes) -> Handler:
+    return lambda request, wire: wire.send(*answer)
+
+
+def answer_then_hang_up(*answer: bytes) -> Handler:
+    def handler(_: Request, wire: Wire) -> None:
+        wire.send(*answer)
+        wire.hang_up()
+
+    return handler
+
+
+@contextmanager
+def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[OpenAICompatible, Target, Server]]:
+    with serving(handler) as server:
+        target = Target("gpu-1", "openai_compatible", model="org/model", capacity=3, url=f"{server.root}/v1")
+        yield OpenAICompatible(settings), target, server
+
+
+def outcome(handler: Handler, call: Call, settings: Settings = IMPATIENT) -> tuple[list[object], Refusal | None]:
+    """What a caller sees: all events, and the refusal that ended them, also where `open` raised it."""
+    with engine_for(handler, settings) as (engine, target, _):
+        try:
+            stream = engine.open(target, call)
+        except Refusal as refusal:
+            return [], refusal
+        try:
+            return ending(iter(stream))
+        finally:
+            stream.close()
+
+
+def test_a_call_arrives_as_openai_has_it_with_our_headers() -> None:
+    with engine_for(always(whole(WHOLE))) as (engine, target, server):
+        for operation in ("chat.completions", "completions", "embeddings"):
+            engine.open(target, chat(operation=operation)).close()
+    assert [request.path for request in server.requests] == [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+    ]
+    request = server.requests[0]
+    assert request.method == "POST"
+    assert {name: request.headers[name] for name in ("content-type", "x-request-id")} == {
+        "content-type": "application/json",
+        "x-request-id": "req-1",
+    }
+    assert request.headers["x-cloister-tenant"] == "tag-1"
+    assert request.headers["x-cloister-priority"] == "5"
+    assert msgspec.json.decode(request.body) == {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "top_k": 3,
+        "model": "org/model",
+        "max_tokens": 16,
+    }
+
+
+def test_a_whole_answer_passes_byte_for_byte() -> None:
+    answer = whole(WHOLE, x_instance_id="i-9", x_queue_time_ms="12")
+    assert outcome(always(answer), chat()) == ([Started("i-9", 12), Delta(WHOLE, 2), Finished(Usage(7, 2))], None)
+
+
+def test_a_whole_answer_may_end_with_its_connection() -> None:
+    events, refusal = outcome(answer_then_hang_up(head(content_type="application/json"), WHOLE), chat())
+    assert (events[1], refusal) == (Delta(WHOLE, 2), None)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param((stream_head(), chunk(STREAM), LAST_CHUNK), id="one chunk"),
+        pytest.param(
+            (stream_head(), *(chunk(STREAM[at : at + 7]) for at in range(0, len(STREAM), 7)), LAST_CHUNK), id="cut"
+        ),
+        pytest.param((head(content_type="text/event-stream"), STREAM), id="until the connection closes"),
+        pytest.param(
+            (head(content_type="text/event-stream", content_length=str(len(STREAM))), STREAM), id="of known length"
+        ),
+    ],
+)
+def test_a_stream_gives_the_same_events_however_http_frames_it(pieces: tuple[bytes, ...]) -> None:
+    assert outcome(answer_then_hang_up(*pieces), chat(stream=True)) == (
+        [Started("gpu-1"), Delta(said("Hello"), 1), Delta(said(" there"), 1), Finished(Usage(7, 2), USAGE_CHUNK)],
+        None,
+    )
+
+
+def test_the_first_token_is_here_while_later_ones_are_still_to_be_made() -> None:
+    first_arrived = threading.Event()
+
+    def gated(_: Request, wire: Wire) -> None:
+        wire.send(stream_head(x_instance_id="i-9"), chunk(b": queue_position=1 predicted_start_ms=40\n\n"))
+        wire.send(chunk(b": started queue_ms=40\n\n" + event(said("Hello"))))
+        assert first_arrived.wait(PATIENCE_S)
+        wire.send(chunk(event(said(" there")) + event(USAGE_CHUNK) + DONE), LAST_CHUNK)
+
+    with engine_for(gated) as (engine, target, _):
+        events = iter(engine.open(target, chat(stream=True)))
+        assert [next(events) for _ in range(3)] == [Waiting(1, 40), Started("i-9", 40), Delta(said("Hello"), 1)]
+        first_arrived.set()
+        assert list(events)[-1] == Finished(Usage(7, 2), USAGE_CHUNK)
+
+
+def read_to_the_end(engine: OpenAICompatible, target: Target, call: Call) -> None:
+    stream = engine.open(target, call)
+    assert isinstance(list(stream)[-1], Finished)
+    stream.close()
+
+
+def take_until_finished(engine: OpenAICompatible, target: Target, call: Call) -> None:
+    """As the path does: `Finished` is the last event that anybody asks for."""
+    stream = engine.open(target, call)
+    for each in stream:
+        if isinstance(each, Finished):
+            break
+    stream.close()
+
+
+@pytest.mark.parametrize("reader", [read_to_the_end, take_until_finished])
+@pytest.mark.parametrize(
+    ("answer", "stream"),
+    [
+        (whole(WHOLE), False),
+        (stream_head() + chunk(WHOLE) + LAST_CHUNK, False),
+        (WHOLE_STREAM, True),
+        (KNOWN_LENGTH + STREAM, True),
+    ],
+)
+def test_a_connection_serves_one_call_after_the_other(
+    answer: bytes, stream: bool, reader: Callable[[OpenAICompatible, Target, Call], None]
+) -> None:
+    with engine_for(always(answer)) as (engine, target, server):
+        for _ in range(5):
+            reader(engine, target, chat(stream=stream))
+        assert (len(server.requests), server.connections) == (5, 1)
+
+
+def test_a_connection_survives_a_refusal() -> None:
+    with engine_for(always(whole(b'{"error":{"message":"no"}}', 400))) as (engine, target, server):
+        for _ in range(3):
+            with pytest.raises(Malformed):
+                engine.open(target, chat())
+        assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_while_idle_costs_nobody_a_failure() -> None:
+    def answers_once(request: Request, wire: Wire) -> None:
+        if len(server.requests) == 2:  # what a server does whose keep-alive ran out as the request was on its way
+            wire.hang_up()
+        else:
+            wire.send(whole(WHOLE))
+
+    with engine_for(answers_once) as (engine, target, server):
+        read_to_the_end(engine, target, chat())
+        read_to_the_end(engine, target, chat())
+        assert (len(server.requests), server.connections) == (3, 2)
+
+
+def test_a_server_that_dies_of_a_request_gets_it_once() -> None:
+    with engine_for(answer_then_hang_up()) as (engine, target, server):
+        with pytest.raises(EngineFailed):
+            engine.open(target, chat())
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Malformed),
+        (422, Malformed),
+        (413, TooLarge),
+        (401, EngineFailed),
+        (403, EngineFailed),
+        (404, EngineFailed),
+        (408, EngineTimedOut),
+        (504, EngineTimedOut),
+        (429, NoCapacity),
+        (503, NoCapacity),
+        (500, EngineFailed),
+        (502, EngineFailed),
+        (302, EngineFailed),
+        (204, EngineFailed),
+    ],
+)
+def test_a_status_says_what_the_caller_can_do(status: int, kind: type[Refusal]) -> None:
+    secret = b'{"error":{"message":"token for http://10.0.0.7 expired"}}'
+    for stream in (False, True):
+        events, refusal = outcome(always(whole(secret, status, location="http://10.0.0.8/")), chat(stream=stream))
+        assert (events, type(refusal)) == ([], kind)
+        assert refusal is not None
+        assert "10.0.0" not in refusal.text or kind is Malformed
+
+
+def test_a_full_target_says_when_to_come_back() -> None:
+    _, refusal = outcome(always(whole(b"{}", 503, retry_after="3")), chat())
+    assert isinstance(refusal, NoCapacity)
+    assert refusal.retry_in_ms == 3_000
+
+
+@pytest.mark.parametrize("value", ["soon", "nan", "inf", "-1", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_strange_retry_after_is_not_believed(value: str) -> None:
+    _, refusal = outcome(always(whole(b"{}", 503, retry_after=value)), chat())
+    assert isinstance(refusal, NoCapacity)
+    assert refusal.retry_in_ms in (None, 0, 600_000)
+
+
+def test_a_complaint_about_the_request_is_shown_short_on_one_line_and_without_our_addresses() -> None:
+    with engine_for(lambda request, wire: wire.send(whole(complaint, 400))) as (engine, target, server):
+        text = f"bad\r\nseed\x00 at {server.root}/v1 " + "x" * 1_000
+        complaint = msgspec.json.encode({"error": {"message": text}})
+        with pytest.raises(Malformed) as refused:
+            engine.open(target, chat())
+    assert refused.value.text.startswith("bad seed at the model xxx")
+    assert len(refused.value.text) == 500
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>oops</html>", b"\xff", b'{"error":{"message":""}}'])
+def test_a_complaint_without_a_text_gets_one(body: bytes) -> None:
+    _, refusal = outcome(always(whole(body, 400)), chat())
+    assert isinstance(refusal, Malformed)
+    assert refusal.text == "The model says that the request is malformed."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"\x00\x01garbage that is no HTTP\r\n\r\n", id="no HTTP"),
+        pytest.param(b"HTTP/1.1 999999\r\n\r\n", id="no status"),
+        pytest.param(whole(b"<html>", content_type="text/html"), id="a web page"),
+        pytest.param(whole(WHOLE)[:-20], id="half a body"),
+        pytest.param(stream_head() + chunk(WHOLE)[:-20], id="half a chunk"),
+        pytest.param(stream_head() + b"zz\r\n", id="no chunk length"),
+        pytest.param(stream_head() + LAST_CHUNK, id="nothing"),
+        pytest.param(stream_head() + chunk(b"data: {garbage}\n\n") + LAST_CHUNK, id="no JSON"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"x-header: y\r\n" * 500 + b"\r\n", id="too many headers"),
+        pytest.param(b"", id="no byte at all"),
+    ],
+)
+def test_garbage_is_a_failed_engine_before_any_event(answer: bytes, stream: bool) -> None:
+    events, refusal = outcome(answer_then_hang_up(answer), chat(stream=stream))
+    assert (events, type(refusal)) == ([], EngineFailed)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(chunk(b""), id="between events"),
+        pytest.param(chunk(event(said(" there"))[:9]), id="within an event"),
+        pytest.param(chunk(event(said(" there")))[:20], id="within a chunk"),
+    ],
+)
+def test_a_target_that_dies_mid_stream_breaks_off_after_what_it_said(cut: bytes) -> None:
+    cut = b"" if cut == chunk(b"") else cut
+    answer = stream_head() + chunk(event(said("Hello"))) + cut
+    events, refusal = outcome(answer_then_hang_up(answer), chat(stream=True))
+    assert events == [Started("gpu-1"), Delta(said("Hello"), 1)]
+    assert isinstance(refusal, EngineFailed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        pytest.param(b"", 0, id="at once"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", 0, id="in its head"),
+        pytest.param(stream_head(), 0, id="before its first event"),
+        pytest.param(stream_head() + chunk(event(said("Hello")) + b"data: {"), 2, id="within an event"),
+    ],
+)
+def test_a_target_that_hangs_times_out(answer: bytes, seen: int) -> None:
+    events, refusal = outcome(always(answer), chat(stream=True))
+    assert (len(events), type(refusal)) == (seen, EngineTimedOut)
+
+
+def test_a_target_that_only_ever_chatters_times_out() -> None:
+    """Its bytes keep the connection from being silent, but no event comes of them."""
+
+    def chatter(_: Request, wire: Wire) -> None:
+        wire.send(stream_head())
+        while True:
+            wire.send(chunk(b": ping\n\n"))
+
+    _, refusal = outcome(chatter, chat(stream=True), Settings(answer_deadline_ms=100))
+    assert isinstance(refusal, EngineTimedOut)
+
+
+def test_a_target_that_is_not_there_failed() -> None:
+    with serving(always()) as server:
+        url = server.root
+    with pytest.raises(EngineFailed, match="could not be reached") as refused:
+        OpenAICompatible(IMPATIENT).open(Target("gone", "openai_compatible", url=url), chat())
+    assert url not in refused.value.text
+    with pytest.raises(EngineFailed):
+        OpenAICompatible(IMPATIENT).open(Target("odd", "openai_compatible", url="http://"), chat())
+
+
+def test_an_answer_without_end_is_cut_off() -> None:
+    def endless(_: Request, wire: Wire) -> None:
+        wire.send(stream_head())
+        piece = chunk(b"x" * 1_000_000)
+        while True:
+            wire.send(piece)
+
+    for stream in (False, True):
+        _, refusal = outcome(endless, chat(stream=stream))
+        assert isinstance(refusal, EngineFailed)
+
+
+def test_closing_from_another_thread_wakes_the_reader_and_tells_the_server() -> None:
+    server_saw_it = threading.Event()
+
+    def hangs(_: Request, wire: Wire) -> None:
+        wire.send(stream_head(), chunk(event(said("Hello"))))
+        if wire.await_departure():
+            server_saw_it.set()
+
+    with engine_for(hangs) as (engine, target, server):
+        stream = engine.open(target, chat(stream=True))
+        told: list[object] = []
+        halfway = threading.Event()
+        woken = threading.Event()
+
+        def read() -> None:
+            try:
+                for each in stream:
+                    told.append(each)
+                    if len(told) == 2:
+                        halfway.set()
+            except EngineFailed as refusal:
+                told.append(refusal)
+            woken.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        assert halfway.wait(PATIENCE_S)
+        began = time.monotonic()
+        stream.close()
+        assert woken.wait(PATIENCE_S)
+        assert server_saw_it.wait(PATIENCE_S)
+        assert time.monotonic() - began < 5, "far below the idle deadline of a minute"
+        stream.close()
+        assert isinstance(told[-1], EngineFailed)
+
+        server.handler = always(whole(WHOLE))
+        read_to_the_end(engine, target, chat())  # the engine is none the worse
+        assert server.connections == 2
+
+
+def test_closing_an_unread_stream_tells_the_server() -> None:
+    server_saw_it = threading.Event()
+
+    def hangs(_: Request, wire: Wire) -> None:
+        wire.send(stream_head(), chunk(event(said("Hello"))))
+        if wire.await_departure():
+            server_saw_it.set()
+
+    with engine_for(hangs) as (engine, target, _):
+        stream = engine.open(target, chat(stream=True))
+        stream.close()
+        assert server_saw_it.wait(PATIENCE_S)
+        with pytest.raises(EngineFailed):
+            next(iter(stream))
+
+
+def test_a_server_that_keeps_the_body_open_behind_done_does_not_hold_the_answer() -> None:
+    with engine_for(always(stream_head(), chunk(STREAM))) as (engine, target, server):
+        for _ in range(2):
+            began = time.monotonic()
+            read_to_the_end(engine, target, chat(stream=True))
+            assert time.monotonic() - began < 5
+        assert server.connections == 2
+
+
+def test_many_threads_share_an_engine() -> None:
+    with engine_for(always(WHOLE_STREAM)) as (engine, target, server):
+        failures: list[Exception] = []
+
+        def work() -> None:
+            try:
+                for _ in range(20):
+                    read_to_the_end(engine, target, chat(stream=True))
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert len(server.requests) == 320
+        assert server.connections <= 16
+
+
+HEALTH = b'{"status":"ok","instance":"i-1","capacity":4,"in_flight":1,"queue_depth":2}'
+
+
+@pytest.mark.parametrize(
+    ("answers", "capacity"),
+    [
+        pytest.param({"/health": whole(HEALTH)}, Capacity(4, 1, 2), id="our container"),
+        pytest.param({"/health": whole(b"")}, Capacity(3, 0, 0), id="vLLM"),
+        pytest.param({"/health": whole(b'{"status":"ok"}')}, Capacity(3, 0, 0), id="llama.cpp"),
+        pytest.param({"/v1/models": whole(b'{"data":[]}')}, Capacity(3, 0, 0), id="only models"),
+        pytest.param({"/health": whole(HEALTH, 503)}, None, id="unwell"),
+        pytest.param({}, None, id="neither"),
+        pytest.param({"/health": b""}, None, id="hangs"),
+        pytest.param({"/health": whole(b"x" * 100_000)}, None, id="talks too much"),
+    ],
+)
+def test_a_probe_says_what_the_target_says(answers: dict[str, bytes], capacity: Capacity | None) -> None:
+    def handler(request: Request, wire: Wire) -> None:
+        wire.send(answers.get(request.path, whole(b"{}", 404)))
+
+    with engine_for(handler) as (engine, target, server):
+        try:
+            found: Capacity | None = engine.probe(target)
+        except (EngineFailed, EngineTimedOut):
+            found = None
+        assert found == capacity
+        assert server.requests[0].path == "/health"
+
+
+def test_a_caller_cannot_add_headers_by_the_request_id() -> None:
+    with engine_for(always(whole(WHOLE))) as (engine, target, server):
+        engine.open(target, chat(request_id="a\r\nX-Cloister-Priority: 9\x00ü"))
+    assert server.requests[0].headers["x-request-id"] == "a__X-Cloister-Priority:_9__"
+    assert server.requests[0].headers["x-cloister-priority"] == "5"
