@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 import msgspec
 from botocore.exceptions import BotoCoreError
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttribute
-from pynamodb.connection import Connection
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import VerboseClientError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
+
+from chalicelib.dynamodb import DynamoDB, Refused
 
 PLATFORM = "~platform"
 
@@ -93,7 +93,7 @@ class ConditionFailed(Exception):
 class Tables(msgspec.Struct, frozen=True):
     """The three tables of one deployment, behind one client."""
 
-    connection: Connection
+    connection: DynamoDB
     tenancy: type[TenancyItem]
     meters: type[MeterItem]
     ledger: type[LedgerItem]
@@ -105,12 +105,11 @@ class Tables(msgspec.Struct, frozen=True):
         """
         try:
             return self.connection.dispatch(operation, arguments)
-        except VerboseClientError as error:
-            code = error.response["Error"].get("Code", "")
+        except Refused as refused:
+            code = refused.response["Error"]["Code"]
             if code != "ConditionalCheckFailedException":
-                raise StoreUnavailable(code) from error
-            # PynamoDB drops the old item from its own error; botocore's still has it.
-            raise ConditionFailed(getattr(error.__cause__, "response", {}).get("Item", {})) from None
+                raise StoreUnavailable(code) from refused
+            raise ConditionFailed(refused.old) from None
         except BotoCoreError as error:
             raise StoreUnavailable(type(error).__name__) from error
 
@@ -119,18 +118,9 @@ def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | 
     """Bind the models to one deployment's tables (`<prefix>-tenancy`, ...).
 
     No call is made and no client is built before the first use. `endpoint_url` is for tests that talk
-    to several stores at once; elsewhere botocore reads AWS_ENDPOINT_URL by itself.
+    to several stores at once; elsewhere the environment's AWS_ENDPOINT_URL counts, as everywhere in AWS's SDKs.
     """
-    connection = Connection(
-        region=region,
-        host=endpoint_url,
-        connect_timeout_seconds=deadline_ms / 1000,
-        read_timeout_seconds=deadline_ms / 1000,
-        # Every write of ours is conditional and may be repeated; one repetition covers a connection
-        # that died idle. More would only outlast the caller's patience.
-        max_retry_attempts=1,
-        max_pool_connections=64,
-    )
+    connection = DynamoDB(region, deadline_ms, endpoint_url)
     return Tables(
         connection=connection,
         tenancy=_bound(TenancyItem, connection, region, prefix),
@@ -139,7 +129,7 @@ def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | 
     )
 
 
-def _bound(model: type[ModelT], connection: Connection, region: str, prefix: str) -> type[ModelT]:
+def _bound(model: type[ModelT], connection: DynamoDB, region: str, prefix: str) -> type[ModelT]:
     meta = type("Meta", (), {**vars(model.Meta), "table_name": f"{prefix}-{model.Meta.table_name}", "region": region})
     bound: type[ModelT] = type(model.__name__, (model,), {"Meta": meta, "__module__": __name__})
     # PynamoDB would build a client for each model; one client, one pool and one cold start serve all.

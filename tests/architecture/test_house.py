@@ -24,11 +24,12 @@ ARROWS = {
     "ledger": {"admission", "tables"},
     "placement": {"engines"},
     "engines": {"placement"},
-    "tables": set(),
+    "tables": {"dynamodb"},
+    "dynamodb": set(),
 } | {leaf: set() for leaf in LEAVES}
 OUTSIDERS = {
-    "pynamodb": {"store.py", "tables.py"},
-    "botocore": {"tables.py", "sagemaker.py", "wiring.py"},
+    "pynamodb": {"store.py", "tables.py", "dynamodb.py"},
+    "botocore": {"tables.py", "dynamodb.py", "sagemaker.py", "wiring.py"},
     "chalice": {"app.py", "doors.py", "surface.py"},
 }
 BANNED = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "managers"}

@@ -1,0 +1,117 @@
+"""PynamoDB's connection, with a shorter way to the wire.
+
+botocore's client costs 0.6 ms of CPU for each call, most of it in finding endpoints, building user agents
+and walking service models; and 50 ms when it is made. DynamoDB's protocol needs none of that: JSON in its
+wire form, a header that names the operation, a signature. So the operations go out through the same parts
+that botocore is made of, its credentials and its signer, on one urllib3 pool: 0.2 ms, nothing to build.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
+"""
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
+from botocore.httpsession import get_cert_path
+from pynamodb.connection import Connection
+from pynamodb.exceptions import VerboseClientError
+
+CONTENT_TYPE = "application/x-amz-json-1.0"
+CONNECTIONS = 64
+
+_TARGET = "DynamoDB_20120810."
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class DynamoDB(Connection):
+    """A PynamoDB connection to one region. Thread-safe; nothing is opened before the first call."""
+
+    def __init__(self, region: str, deadline_ms: int, endpoint_url: str | None) -> None:
+        super().__init__(region=region, host=endpoint_url)
+        self._url = (
+            endpoint_url
+            or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB")
+            or os.environ.get("AWS_ENDPOINT_URL")
+            or f"https://dynamodb.{region}.amazonaws.com"  # the same suffix in `aws` and `aws-us-gov`
+        )
+        self._deadline_s = deadline_ms / 1000
+        self.observe: Callable[[str], None] | None = None  # told each operation before it leaves, also a repeated one
+
+    def _make_api_call(self, operation_name: str, operation_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What every operation of PynamoDB comes down to. Raises VerboseClientError, EndpointConnectionError."""
+        body = _encode(operation_kwargs)
+        response = self._sent(operation_name, body)
+        if response is None or response.status >= 500:
+            # Every write of ours is conditional and may be repeated; once covers a connection that died idle.
+            # More would only outlast the caller's patience.
+            response = self._sent(operation_name, body)
+        if response is None:
+            raise EndpointConnectionError(endpoint_url=self._url)
+        answer: dict[str, Any] = self._decoded(response)
+        if response.status == 200:
+            return answer
+        code = str(answer.get("__type", response.status)).rpartition("#")[2]
+        message = str(answer.get("message") or answer.get("Message") or "")
+        raise Refused(
+            {"Error": {"Code": code, "Message": message}},
+            operation_name,
+            {
+                "request_id": response.headers.get("x-amzn-requestid", ""),
+                "table_name": operation_kwargs.get("TableName", ""),
+            },
+            old=answer.get("Item", {}),
+        )
+
+    def _sent(self, operation: str, body: bytes) -> urllib3.BaseHTTPResponse | None:
+        """The response, or None where the store could not be reached or did not answer in time."""
+        request = AWSRequest(
+            "POST", self._url, {"Content-Type": CONTENT_TYPE, "X-Amz-Target": _TARGET + operation}, body
+        )
+        self._signer.add_auth(request)
+        if self.observe is not None:
+            self.observe(operation)
+        try:
+            return self._pool.urlopen("POST", self._path, body=body, headers=dict(request.headers.items()))
+        except urllib3.exceptions.HTTPError:
+            return None
+
+    def _decoded(self, response: urllib3.BaseHTTPResponse) -> Any:
+        try:
+            return _decode(response.data)
+        except msgspec.DecodeError:
+            raise EndpointConnectionError(endpoint_url=self._url) from None
+
+    @cached_property
+    def _path(self) -> str:
+        return urlsplit(self._url).path or "/"
+
+    @cached_property
+    def _pool(self) -> urllib3.HTTPConnectionPool:
+        secure = {"ca_certs": get_cert_path(True)} if self._url.startswith("https:") else {}
+        timeout = urllib3.Timeout(connect=self._deadline_s, read=self._deadline_s)
+        return urllib3.connection_from_url(self._url, maxsize=CONNECTIONS, timeout=timeout, retries=False, **secure)
+
+    @cached_property
+    def _signer(self) -> SigV4Auth:
+        credentials = self.session.get_credentials()  # these refresh themselves
+        if credentials is None:
+            raise NoCredentialsError
+        return SigV4Auth(credentials, "dynamodb", self.region)
+
+
+class Refused(VerboseClientError):
+    """DynamoDB's own error; `old` is the item that a failed condition was asked to return."""
+
+    def __init__(
+        self, response: dict[str, Any], operation: str, verbose: dict[str, str], *, old: dict[str, dict[str, Any]]
+    ) -> None:
+        super().__init__(response, operation, verbose)
+        self.old = old
