@@ -27,13 +27,16 @@ _STATUS_OF_TYPE = {
     "BadRequestError": 400,
     "Bad Request": 400,
     "validation": 422,
+    "request_too_large": 413,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "overloaded": 503,
     "overloaded_error": 503,
     "queue_full": 503,
+    "shutting_down": 503,
     "service_unavailable": 503,
     "unavailable_error": 503,
+    "engine_timeout": 504,
 }
 
 

@@ -12,6 +12,10 @@ from chalicelib.engines import failures
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal
 
 READ_BYTES = 64 * 1024
+ANSWER_LIMIT_BYTES = 64 * 1024 * 1024  # a buffered answer; embeddings of a long list are the largest
+ERROR_LIMIT_BYTES = 64 * 1024
+PROBE_LIMIT_BYTES = 64 * 1024
+PROBE_DEADLINE_S = 1.0
 TAIL_DEADLINE_S = 0.2  # for the end of the body behind `[DONE]`, to keep the connection
 
 

@@ -5,25 +5,28 @@ urllib3, because botocore brings it along: nothing more to ship or to import, ke
 
 import threading
 from collections.abc import Mapping
-from http.client import RemoteDisconnected
 from urllib.parse import urlsplit
 
-import msgspec
 import urllib3
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Capacity, failures, openai_wire
-from chalicelib.engines.http_body import HttpBody, monotonic_ms, refusal
+from chalicelib.engines.container_wire import capacity, milliseconds, token
+from chalicelib.engines.http_body import (
+    ANSWER_LIMIT_BYTES,
+    ERROR_LIMIT_BYTES,
+    PROBE_DEADLINE_S,
+    PROBE_LIMIT_BYTES,
+    HttpBody,
+    monotonic_ms,
+    refusal,
+)
 from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 
-ANSWER_LIMIT_BYTES = 64 * 1024 * 1024  # a buffered answer; embeddings of a long list are the largest
-ERROR_LIMIT_BYTES = 64 * 1024
-PROBE_LIMIT_BYTES = 64 * 1024
-PROBE_DEADLINE_S = 1.0
 CONNECTIONS = 64  # kept alive for each server
 
 _PATHS = {
@@ -31,17 +34,6 @@ _PATHS = {
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
-
-
-class _Said(msgspec.Struct):
-    """What our container's /health answers."""
-
-    capacity: int
-    in_flight: int
-    queue_depth: int
-
-
-_said = msgspec.json.Decoder(_Said)
 
 
 class OpenAICompatible:
@@ -63,8 +55,8 @@ class OpenAICompatible:
         headers = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if call.stream else "application/json",
-            "X-Request-ID": call.request_id,
-            "X-Cloister-Tenant": call.tenant_tag,
+            "X-Request-ID": token(call.request_id),
+            "X-Cloister-Tenant": token(call.tenant_tag),
             "X-Cloister-Priority": str(call.priority),
         }
         response = self._post(server, path + _PATHS[call.operation], call.wire(target.model or call.pool), headers)
@@ -80,8 +72,7 @@ class OpenAICompatible:
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
                 return StreamedAnswer(answer, openai_wire.Translator(target, instance))
             body = answer.read(ANSWER_LIMIT_BYTES)
-            queued = response.headers.get("X-Queue-Time-Ms", "")
-            started = Started(instance, int(queued) if queued.isdecimal() else 0)
+            started = Started(instance, milliseconds(response.headers.get("X-Queue-Time-Ms")))
             return BufferedAnswer((started, *openai_wire.buffered(body, target)))
         except BaseException:
             answer.close()
@@ -96,12 +87,7 @@ class OpenAICompatible:
             status, body = self._get(server, path + "/models")
         if status != 200:
             raise EngineFailed(failures.FAILED)
-        try:
-            said = _said.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # vLLM says nothing and llama.cpp only that it is well: believe it, and our own configuration.
-            return Capacity(target.capacity, 0, 0)
-        return Capacity(said.capacity, said.in_flight, said.queue_depth)
+        return capacity(body, target)
 
     def _server(self, target: Target) -> tuple[urllib3.HTTPConnectionPool, str]:
         found = self._servers.get(target.url)
@@ -109,9 +95,12 @@ class OpenAICompatible:
             with self._lock:
                 found = self._servers.get(target.url)
                 if found is None:
-                    pool = urllib3.connection_from_url(
-                        target.url, maxsize=CONNECTIONS, timeout=self._timeout, retries=False
-                    )
+                    try:
+                        pool = urllib3.connection_from_url(
+                            target.url, maxsize=CONNECTIONS, timeout=self._timeout, retries=False
+                        )
+                    except urllib3.exceptions.LocationValueError as error:
+                        raise EngineFailed(failures.UNREACHABLE) from error
                     found = self._servers[target.url] = (pool, urlsplit(target.url).path.rstrip("/"))
         return found
 
@@ -124,7 +113,8 @@ class OpenAICompatible:
         except urllib3.exceptions.ProtocolError as error:
             # A server may hang up an idle connection in the instant we use it. Nothing came back and no new
             # connection was made, so once more, on a fresh one: otherwise a lone target costs a 502.
-            if not isinstance(error.__cause__, RemoteDisconnected) or server.num_connections != connections:
+            reused = server.num_connections == connections
+            if not reused or not isinstance(error.args[-1], ConnectionError):
                 raise EngineFailed(failures.BROKE_OFF) from error
         except urllib3.exceptions.HTTPError as error:
             raise refusal(error) from error

@@ -61,10 +61,11 @@ _body = msgspec.json.Decoder(_Body)
 class Translator:
     """One streamed answer, from its bytes to our events. Not thread-safe."""
 
-    def __init__(self, target: Target, instance: str) -> None:
+    def __init__(self, target: Target, instance: str, *, buffered: bool = False) -> None:
         """`instance`: who answers, where the response's headers did say so, else the target's own name."""
         self._target = target
         self._instance = instance
+        self._buffered = buffered
         self._sse = sse.Reader()
         self._queue_ms = 0
         self._started = False
@@ -114,7 +115,7 @@ class Translator:
             data = data.replace(b"\n", b" ")
         if not self._started:
             self._started = True
-            yield Started(self._instance, self._queue_ms)
+            yield Started(self._instance, self._queue_ms, self._buffered)
         if self._usage_chunk:
             yield Delta(self._usage_chunk)  # it was not the last one after all
             self._usage_chunk = b""

@@ -1,16 +1,29 @@
 """The two kinds of Stream that engines over HTTP give."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from chalicelib.call import Event
-from chalicelib.engines.http_body import HttpBody
 from chalicelib.engines.openai_wire import Translator
+
+
+class Body(Protocol):
+    """The bytes of an answer: read by one thread, closed by any."""
+
+    def next(self) -> bytes:
+        """What has arrived, waiting for something; empty at the end. Raises EngineFailed, EngineTimedOut."""
+
+    def finish(self) -> None:
+        """The answer is complete, the body perhaps not: read its end, so that the connection can be used again."""
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end, else cut it. Idempotent."""
 
 
 class StreamedAnswer:
     """A Stream whose events are read from the wire as they come."""
 
-    def __init__(self, answer: HttpBody, translator: Translator) -> None:
+    def __init__(self, answer: Body, translator: Translator) -> None:
         self._answer = answer
         self._translator = translator
 

@@ -1,0 +1,230 @@
+"""SageMaker endpoints: inference components, multi-model endpoints, single models.
+
+botocore signs and sends; the bodies are read from its urllib3 response directly, because only a socket can be
+cut off by another thread while one is reading it.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import botocore.session
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
+
+from chalicelib.call import Call, Started, Stream
+from chalicelib.clock import Clock
+from chalicelib.engines import Capacity, eventstream, failures, openai_wire
+from chalicelib.engines.container_wire import attributes, attributes_of, capacity, milliseconds
+from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, HttpBody, monotonic_ms
+from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.placement.pool import Target
+from chalicelib.refusal import EngineFailed, EngineTimedOut, NoCapacity, Refusal
+from chalicelib.settings import Settings
+
+CONNECTIONS = 64
+PROBE_CONNECTIONS = 8
+
+_BUSY = {
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "ModelNotReadyException",
+}
+
+
+class _StreamError(msgspec.Struct):
+    code: str = msgspec.field(default="", name="ErrorCode")
+
+
+_stream_error = msgspec.json.Decoder(_StreamError)
+
+NewClient = Callable[[Settings, Config], Any]
+"""Makes a botocore client of `sagemaker-runtime`; botocore has no types for it."""
+
+
+def new_client(settings: Settings, config: Config) -> Any:
+    """With credentials and endpoint as the environment says."""
+    return botocore.session.get_session().create_client("sagemaker-runtime", region_name=settings.region, config=config)
+
+
+class SageMaker:
+    """Engine for targets with an `endpoint`. Thread-safe; its clients are made when they are first needed."""
+
+    def __init__(self, settings: Settings, new_client: NewClient = new_client, clock: Clock = monotonic_ms) -> None:
+        self._settings = settings
+        self._new_client = new_client
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._invoking: Any = None
+        self._probing: Any = None
+
+    def open(self, target: Target, call: Call) -> Stream:
+        """See Engine.open."""
+        until_ms = self._clock() + self._settings.answer_deadline_ms
+        framed = call.stream and not target.target_model
+        request: dict[str, object] = {
+            **_place(target),
+            "Body": call.wire(target.model or call.pool),
+            "ContentType": "application/json",
+            "Accept": "text/event-stream" if call.stream else "application/json",
+            "CustomAttributes": attributes_of(call),
+        }
+        client = self._client()
+        try:
+            # There is no streamed invocation with a target model: SageMaker hands over the events all at once.
+            invoke = client.invoke_endpoint_with_response_stream if framed else client.invoke_endpoint
+            response = invoke(**request)
+        except (BotoCoreError, ClientError) as error:
+            raise _refusal(error, target) from error
+        # Public access to a botocore stream cannot be interrupted, so take the urllib3 response from under it.
+        body = HttpBody(response["Body"]._raw_stream, self._clock, until_ms)
+        try:
+            said_back = attributes(response.get("CustomAttributes", ""))
+            instance = said_back.get("instance") or target.name
+            if call.stream:
+                if not response.get("ContentType", "").startswith("text/event-stream"):
+                    raise EngineFailed(failures.NOT_UNDERSTOOD)
+                translator = openai_wire.Translator(target, instance, buffered=not framed)
+                return StreamedAnswer(FramedBody(body) if framed else body, translator)
+            whole = body.read(ANSWER_LIMIT_BYTES)
+            started = Started(instance, milliseconds(said_back.get("queue_ms")))
+            return BufferedAnswer((started, *openai_wire.buffered(whole, target)))
+        except BaseException:
+            body.close()
+            raise
+
+    def probe(self, target: Target) -> Capacity:
+        """See Engine.probe. The container answers what it answers to a ping."""
+        client = self._probe_client()
+        try:
+            response = client.invoke_endpoint(
+                **_place(target), Body=b"{}", ContentType="application/json", CustomAttributes="op=probe"
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise _refusal(error, target) from error
+        body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + round(PROBE_DEADLINE_S * 1_000))
+        try:
+            return capacity(body.read(PROBE_LIMIT_BYTES), target)
+        finally:
+            body.close()
+
+    def _client(self) -> Any:
+        if self._invoking is None:
+            with self._lock:
+                if self._invoking is None:
+                    connect_s = self._settings.connect_deadline_ms / 1_000
+                    idle_s = self._settings.idle_deadline_ms / 1_000
+                    self._invoking = self._new_client(self._settings, _config(connect_s, idle_s, CONNECTIONS))
+        return self._invoking
+
+    def _probe_client(self) -> Any:
+        # Its deadlines are another's: botocore knows them for a client only, not for a call.
+        if self._probing is None:
+            with self._lock:
+                if self._probing is None:
+                    config = _config(PROBE_DEADLINE_S, PROBE_DEADLINE_S, PROBE_CONNECTIONS)
+                    self._probing = self._new_client(self._settings, config)
+        return self._probing
+
+
+class FramedBody:
+    """The payloads within an event stream, as a body of their own."""
+
+    def __init__(self, body: HttpBody) -> None:
+        self._body = body
+        self._frames = eventstream.Reader()
+        self._failure: Refusal | None = None
+
+    def next(self) -> bytes:
+        """See HttpBody.next. Raises also what an exception frame says, once all before it is read."""
+        payloads: list[bytes] = []
+        while not payloads:
+            if self._failure is not None:
+                raise self._failure
+            data = self._body.next()
+            if not data:
+                break
+            try:
+                for frame in self._frames.feed(data):
+                    if frame.headers.get(":message-type") != "event":
+                        self._failure = _broken(frame)
+                        break
+                    if frame.headers.get(":event-type") == "PayloadPart" and frame.payload:
+                        payloads.append(frame.payload)
+            except eventstream.BadFrame:
+                self._failure = EngineFailed(failures.NOT_UNDERSTOOD)
+        return b"".join(payloads)
+
+    def finish(self) -> None:
+        """See HttpBody.finish."""
+        self._body.finish()
+
+    def close(self) -> None:
+        """See HttpBody.close."""
+        self._body.close()
+
+
+def _config(connect_s: float, read_s: float, connections: int) -> Config:
+    return Config(
+        connect_timeout=connect_s,
+        read_timeout=read_s,
+        max_pool_connections=connections,
+        retries={"total_max_attempts": 1},  # placement knows other targets; botocore would only ask this one again
+        tcp_keepalive=True,
+        parameter_validation=False,  # the service validates as well, and this costs CPU on every call
+    )
+
+
+def _place(target: Target) -> dict[str, object]:
+    place: dict[str, object] = {"EndpointName": target.endpoint}
+    if target.component:
+        place["InferenceComponentName"] = target.component
+    if target.target_model:
+        place["TargetModel"] = target.target_model
+    return place
+
+
+def _refusal(error: BotoCoreError | ClientError, target: Target) -> Refusal:
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "ModelError":
+            return _model_error(error.response, target)
+        if code in _BUSY:
+            return NoCapacity(failures.FULL)
+        # A wrong name, a missing permission, a fault of SageMaker: nothing that the caller could mend.
+        return EngineFailed(failures.FAILED)
+    if isinstance(error, ReadTimeoutError):
+        return EngineTimedOut(failures.SILENT)
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+        return EngineFailed(failures.UNREACHABLE)
+    return EngineFailed(failures.BROKE_OFF)
+
+
+def _model_error(response: Mapping[str, Any], target: Target) -> Refusal:
+    """The container's own status and body, as SageMaker quotes them; its headers are lost, Retry-After among them."""
+    status = response.get("OriginalStatusCode") or 0
+    message = response.get("OriginalMessage") or ""
+    if status == 0:  # no answer came from the container at all
+        silent = "timed out" in message
+        return EngineTimedOut(failures.SILENT) if silent else EngineFailed(failures.BROKE_OFF)
+    return failures.of_status(status, message.encode(), target)
+
+
+def _broken(frame: eventstream.Frame) -> Refusal:
+    try:
+        code = _stream_error.decode(frame.payload).code
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        code = ""
+    if code == "ModelInvocationTimeExceeded":
+        return EngineTimedOut(failures.SILENT)
+    return EngineFailed(failures.BROKE_OFF)
