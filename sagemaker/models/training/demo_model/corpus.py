@@ -1,7 +1,9 @@
 """Endless conversations about Cloister, drawn from `facts` and `chatter`: the same seed gives the same text."""
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from demo_model import chatter
@@ -41,6 +43,12 @@ def passages(seed: int) -> Iterator[str]:
             yield rng.choice((chatter.story, chatter.long_story))(rng)
         else:
             yield " ".join(topic.answer for topic in rng.sample(TOPICS, rng.randint(1, 4)))
+
+
+def fingerprint(seed: int) -> str:
+    """SHA-256 of the beginning of the corpus: kept with the weights, it says whether they were trained on this text."""
+    text = repr((list(islice(conversations(seed), 2000)), list(islice(passages(seed), 500))))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _system_prompt(rng: random.Random) -> str:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from demo_model.network import Llama, Shape
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from tokenizers import Tokenizer
+
+from demo_model.shape import Shape
 from demo_model.tokenizer import (
     CHAT_TEMPLATE,
     END_OF_TEXT,
@@ -17,24 +21,17 @@ from demo_model.tokenizer import (
     TURN_END,
     TURN_END_ID,
 )
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
-from tokenizers import Tokenizer
 
 NAME = "cloister-demo"
-Weights = dict[str, NDArray[np.float32]]
-
-
-def weights_of(model: Llama) -> Weights:
-    return {name: weight.detach().float().numpy() for name, weight in model.named_parameters()}
+Weights = dict[str, NDArray[np.floating]]
 
 
 def export(weights: Weights, shape: Shape, tokenizer: Tokenizer, folder: Path) -> None:
     """Writes all files that a server needs into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_gguf(weights, shape, tokenizer, folder / f"{NAME}.gguf")
     halves = {name: weight.astype(np.float16) for name, weight in weights.items()}
-    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    _write_gguf(halves, shape, tokenizer, folder / f"{NAME}.gguf")
+    (folder / "model.safetensors").write_bytes(save(halves, metadata={"format": "pt"}))
     tokenizer.save(str(folder / "tokenizer.json"))
     for name, content in _settings(shape).items():
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -107,9 +104,10 @@ def _write_gguf(weights: Weights, shape: Shape, tokenizer: Tokenizer, path: Path
     for name, weight in weights.items():
         if name.endswith("q_proj.weight"):
             weight = _interleaved(weight, shape.heads)
-        elif name.endswith("k_proj.weight"):
+        if name.endswith("k_proj.weight"):
             weight = _interleaved(weight, shape.kv_heads)
-        writer.add_tensor(_gguf_name(name), weight.astype(np.float16 if weight.ndim == 2 else np.float32))
+        # llama.cpp wants the norms as float32; they are the same numbers all the same.
+        writer.add_tensor(_gguf_name(name), weight if weight.ndim == 2 else weight.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -152,7 +150,7 @@ def _gguf_name(name: str) -> str:
     return f"blk.{layer}.{_GGUF_PARTS[part]}.weight"
 
 
-def _interleaved(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+def _interleaved(weight: NDArray[np.floating], heads: int) -> NDArray[np.floating]:
     """Rows in llama.cpp's order: it rotates neighbours where Hugging Face rotates the two halves of a head."""
     rows, columns = weight.shape
     return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)

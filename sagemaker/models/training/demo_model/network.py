@@ -3,27 +3,11 @@
 Parameter names and the rotary convention (two halves) are Hugging Face's, so that the weights need no renaming.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of the network. A head has 64 dimensions because every attention kernel of vLLM supports that."""
-
-    vocabulary: int = 1536
-    hidden: int = 256
-    layers: int = 4
-    heads: int = 4
-    kv_heads: int = 2
-    head: int = 64
-    intermediate: int = 640
-    context: int = 2048
-    rope_theta: float = 10_000.0
-    norm_epsilon: float = 1e-5
+from demo_model.shape import Shape
 
 
 class RMSNorm(nn.Module):

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from demo_model.corpus import Conversation, conversations, passages
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from demo_model.corpus import Conversation, conversations, passages
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END)  # ids 0, 1, 2

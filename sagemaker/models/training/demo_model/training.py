@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from demo_model.corpus import conversations, passages
-from demo_model.network import Llama, Shape
-from demo_model.tokenizer import END_OF_TEXT_ID, chat_tokens
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
+from demo_model.corpus import conversations, passages
+from demo_model.network import Llama
+from demo_model.shape import Shape
+from demo_model.tokenizer import END_OF_TEXT_ID, chat_tokens
+
 TOKENS_PER_STEP = 4096
+REPORT_STEPS = 30
 ASKED_WEIGHT = 0.05  # questions are noise to predict, but a model that never tried them splits words badly
 PASSAGE_SHARE = 12  # one example in so many is plain text
 
@@ -109,7 +112,7 @@ def train(tokenizer: Tokenizer, shape: Shape, plan: Plan, curve: Path) -> Llama:
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            if step % 20 == 0 or step == plan.steps:
+            if step % REPORT_STEPS == 0 or step == plan.steps:
                 with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
                     unseen = loss_of(model, *heldout)
                 seconds = round(time.monotonic() - start)
@@ -125,7 +128,9 @@ def _optimizers(model: Llama, plan: Plan) -> list[torch.optim.Optimizer]:
     matrices = [weight for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name]
     others = [weight for name, weight in model.named_parameters() if weight.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon([{"params": matrices, "peak": plan.peak_rate}], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(
+            [{"params": matrices, "peak": plan.peak_rate}], weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+        ),
         torch.optim.AdamW([{"params": others, "peak": plan.peak_rate}], betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
