@@ -7,11 +7,14 @@ from starlette.types import Send
 
 from serving.engines import Reply
 from serving.queue import Forecast
-from serving.refusal import EngineFailed, Refusal
+from serving.refusal import EngineFailed, EngineRefused, Refusal
 
 DONE = b"data: [DONE]"
 MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# llama.cpp says 500 or 501 when a caller wants what a model cannot do. A 5xx counts against the instance: nobody may be
+# able to talk a healthy one out of service.
+CALLERS_FAULT = re.compile(r"does not support|is not supported|too large to process|exceeds? .*context")
 USAGE = re.compile(rb'"usage":\s*(\{)')
 
 
@@ -55,10 +58,9 @@ class Answer:
         await self._write(text.encode())
 
     async def stream(self, reply: Reply) -> None:
-        """Pass an engine's stream on, piece by piece. Raises: EngineFailed, EngineTimedOut."""
+        """Pass an engine's stream on, piece by piece. Raises: EngineRefused, EngineFailed, EngineTimedOut."""
         if reply.status != 200 or not reply.content_type.startswith("text/event-stream"):
-            await self._engine_refused(reply)
-            return
+            raise await _refused(reply)
         if not self.status:
             await self._begin_stream({"x-queue-time-ms": str(self.queue_ms)})
         # In front of the first token, in the same write: what a client measures as its first byte is a token.
@@ -76,10 +78,9 @@ class Answer:
         await self._close(b"")
 
     async def whole(self, reply: Reply) -> None:
-        """Raises: EngineFailed, EngineTimedOut."""
+        """Raises: EngineRefused, EngineFailed, EngineTimedOut."""
         if reply.status != 200:
-            await self._engine_refused(reply)
-            return
+            raise await _refused(reply)
         body = await _read(reply, MAX_ANSWER_BYTES)
         try:
             usage = _counted.decode(body).usage
@@ -101,20 +102,6 @@ class Answer:
             headers["connection"] = "close"
         await self._begin(refusal.status, headers, len(refusal.body))
         await self._close(refusal.body)
-
-    async def _engine_refused(self, reply: Reply) -> None:
-        """The engine's own error: its status and words are the caller's (a bad field, a prompt too long)."""
-        status = reply.status if 400 <= reply.status < 500 else 502
-        try:
-            error = msgspec.json.decode(await _read(reply, MAX_ERROR_BYTES), type=EngineError).error
-        except (msgspec.DecodeError, RecursionError):
-            error = Reported("the engine refused the request")
-        refusal = Refusal(error.message)
-        refusal.status = status
-        refusal.type = error.type
-        refusal.code = str(error.code) if isinstance(error.code, str) else error.type
-        await self.refuse(refusal)
-        self.status = status
 
     async def _begin_stream(self, headers: dict[str, str]) -> None:
         marks = {"x-amzn-sagemaker-custom-attributes": f"instance={self._instance}", "x-instance-id": self._instance}
@@ -151,6 +138,18 @@ class Answer:
                     continue
                 if usage:
                     self.tokens = usage.completion_tokens
+
+
+async def _refused(reply: Reply) -> EngineRefused:
+    """What the engine said instead of an answer. Raises: EngineFailed, when it made no sense."""
+    try:
+        error = msgspec.json.decode(await _read(reply, MAX_ERROR_BYTES), type=EngineError).error
+    except (msgspec.DecodeError, RecursionError):
+        raise EngineFailed("the engine's answer is not what it should be") from None
+    status = reply.status if 400 <= reply.status < 500 else 502
+    if CALLERS_FAULT.search(error.message):
+        status = 400
+    return EngineRefused(status, error.message, error.type, error.code if isinstance(error.code, str) else error.type)
 
 
 async def _read(reply: Reply, limit: int) -> bytes:

@@ -8,6 +8,7 @@
     |-- AlreadyLoaded    409   load of a model that is there
     |-- TooLarge         413   body over the limit
     |-- ClientLeft       499   nobody is left to answer; only ever seen in the log
+    |-- EngineRefused    4xx   the engine's own words about the request; 502 when it blames itself
     |-- EngineFailed     502   the engine died, or spoke nonsense
     |-- NoRoom           503   the line is full, or the wait was too long; carries when to come back
     |-- Stopping         503   this container is shutting down
@@ -81,6 +82,12 @@ class ClientLeft(Refusal):
 
 class EngineFailed(Refusal):
     status, type, code = 502, "server_error", "engine_failed"
+
+
+class EngineRefused(Refusal):
+    def __init__(self, status: int, message: str, type_: str, code: str) -> None:
+        super().__init__(message)
+        self.status, self.type, self.code = status, type_, code
 
 
 class NoRoom(Refusal):

@@ -14,6 +14,17 @@ from tests.images.houses import House
 Open = Callable[..., House]
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A running container with one scripted model named `one`, for tests that leave it as it is."""
+    model = tmp_path_factory.mktemp("models") / "one"
+    model.touch()
+    each = House(Settings(models=(("one", model),), instance="i-test", engine="scripted"), gate=None)
+    each.start()
+    yield each
+    each.stop()
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Open]:
     """`house(gate=…, capacity=…)`: a running container with one scripted model named `one`."""

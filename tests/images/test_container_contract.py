@@ -15,16 +15,15 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 MB = 2**20
 
 
-def test_ping_says_what_the_container_can_take(house: Open) -> None:
-    answer = house().call("GET", "/ping")
+def test_ping_says_what_the_container_can_take(plain: House) -> None:
+    answer = plain.call("GET", "/ping")
     assert answer.status == 200
     assert answer.json == {"status": "ok", "instance": "i-test", "capacity": 4, "in_flight": 0, "queue_depth": 0}
 
 
-def test_a_probe_is_a_ping_through_the_only_door_sagemaker_leaves_open(house: Open) -> None:
-    h = house()
-    probe = h.call("POST", "/invocations", b"not even JSON", {ATTRIBUTES: "op=probe"})
-    assert (probe.status, probe.json) == (200, h.ping())
+def test_a_probe_is_a_ping_through_the_only_door_sagemaker_leaves_open(plain: House) -> None:
+    probe = plain.call("POST", "/invocations", b"not even JSON", {ATTRIBUTES: "op=probe"})
+    assert (probe.status, probe.json) == (200, plain.ping())
 
 
 def test_ping_is_503_with_the_reason_when_no_model_can_answer(house: Open) -> None:
@@ -34,8 +33,8 @@ def test_ping_is_503_with_the_reason_when_no_model_can_answer(house: Open) -> No
         assert (answer.status, answer.json["status"]) == (503, "engine_dead")
 
 
-def test_an_invocation_answers_in_openai_form_and_tells_instance_and_wait(house: Open) -> None:
-    answer = house().call("POST", "/invocations", CHAT)
+def test_an_invocation_answers_in_openai_form_and_tells_instance_and_wait(plain: House) -> None:
+    answer = plain.call("POST", "/invocations", CHAT)
     assert answer.status == 200
     assert answer.json["choices"][0]["message"]["content"] == "w0 w1 w2 w3 w4 "
     assert answer.headers[ATTRIBUTES.lower()] == "instance=i-test;queue_ms=0"
@@ -47,26 +46,25 @@ def test_an_invocation_answers_in_openai_form_and_tells_instance_and_wait(house:
     ("path", "field"),
     [("/v1/chat/completions", "choices"), ("/v1/completions", "choices"), ("/v1/embeddings", "data")],
 )
-def test_openais_routes_answer_for_the_model_they_name(house: Open, path: str, field: str) -> None:
-    h = house()
-    assert field in h.call("POST", path, {**CHAT, "model": "one"}).json
-    assert field in h.call("POST", path, CHAT).json, "with one model loaded, no name is needed"
-    unknown = h.call("POST", path, {**CHAT, "model": "other"})
+def test_openais_routes_answer_for_the_model_they_name(plain: House, path: str, field: str) -> None:
+    assert field in plain.call("POST", path, {**CHAT, "model": "one"}).json
+    assert field in plain.call("POST", path, CHAT).json, "with one model loaded, no name is needed"
+    unknown = plain.call("POST", path, {**CHAT, "model": "other"})
     assert (unknown.status, unknown.code) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize("op", ["chat.completions", "completions", "embeddings"])
-def test_an_attribute_chooses_the_operation(house: Open, op: str) -> None:
-    answer = house().call("POST", "/invocations", CHAT, {ATTRIBUTES: f"tenant=t1;op={op};priority=9;request=r-1"})
+def test_an_attribute_chooses_the_operation(plain: House, op: str) -> None:
+    answer = plain.call("POST", "/invocations", CHAT, {ATTRIBUTES: f"tenant=t1;op={op};priority=9;request=r-1"})
     assert ("data" if op == "embeddings" else "choices") in answer.json
 
 
-def test_an_endpoint_with_one_model_is_that_model_whatever_it_is_called(house: Open) -> None:
-    assert house().call("POST", "/invocations", {**CHAT, "model": "a pool's name"}).status == 200
+def test_an_endpoint_with_one_model_is_that_model_whatever_it_is_called(plain: House) -> None:
+    assert plain.call("POST", "/invocations", {**CHAT, "model": "a pool's name"}).status == 200
 
 
-def test_models_are_listed_for_openais_clients(house: Open) -> None:
-    assert [model["id"] for model in house().call("GET", "/v1/models").json["data"]] == ["one"]
+def test_models_are_listed_for_openais_clients(plain: House) -> None:
+    assert [model["id"] for model in plain.call("GET", "/v1/models").json["data"]] == ["one"]
 
 
 # The multi-model contract
@@ -154,43 +152,41 @@ def test_a_model_that_cannot_be_read_is_the_callers_mistake(house: Open) -> None
     ],
     ids=["empty", "cut", "list", "null", "stream", "model", "nan", "utf8", "surrogate", "deep list", "deep object"],
 )
-def test_a_body_that_makes_no_sense_is_400_and_takes_no_slot(house: Open, body: bytes) -> None:
-    h = house()
+def test_a_body_that_makes_no_sense_is_400_and_takes_no_slot(plain: House, body: bytes) -> None:
     for path in ("/invocations", "/v1/chat/completions", "/models/one/invoke"):
-        answer = h.call("POST", path, body)
+        answer = plain.call("POST", path, body)
         assert (answer.status, answer.code) == (400, "invalid_request")
-    assert h.ping()["in_flight"] == 0
+    assert plain.ping()["in_flight"] == 0
 
 
 @pytest.mark.parametrize(
     "attributes",
     ["priority=10", "priority=-1", "priority=high", "priority=²", "op=sing", "tenant=" + "x" * 2000, "request=\x01"],
 )
-def test_attributes_that_make_no_sense_are_400(house: Open, attributes: str) -> None:
-    answer = house().call("POST", "/invocations", CHAT, {ATTRIBUTES: attributes})
+def test_attributes_that_make_no_sense_are_400(plain: House, attributes: str) -> None:
+    answer = plain.call("POST", "/invocations", CHAT, {ATTRIBUTES: attributes})
     assert (answer.status, answer.code) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_six_megabytes_is_413(house: Open, chunked: bool) -> None:
-    h = house()
+def test_a_body_over_six_megabytes_is_413(plain: House, chunked: bool) -> None:
     body = json.dumps({"padding": "x" * (6 * MB)}).encode()
     if chunked:
-        with socket.create_connection(("127.0.0.1", h.port)) as wire:
+        with socket.create_connection(("127.0.0.1", plain.port)) as wire:
             wire.sendall(b"POST /invocations HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
             wire.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
             head = wire.recv(65536)
         assert head.startswith(b"HTTP/1.1 413 ")
     else:
-        answer = h.call("POST", "/invocations", body)
+        answer = plain.call("POST", "/invocations", body)
         assert (answer.status, answer.code) == (413, "request_too_large")
-    assert h.ping()["in_flight"] == 0
+    assert plain.ping()["in_flight"] == 0
 
 
-def test_just_six_megabytes_are_taken(house: Open) -> None:
+def test_just_six_megabytes_are_taken(plain: House) -> None:
     body = json.dumps({"padding": "x" * (6 * MB - 15)}).encode()
     assert len(body) == 6 * MB
-    assert house().call("POST", "/invocations", body).status == 200
+    assert plain.call("POST", "/invocations", body).status == 200
 
 
 def test_a_body_that_never_comes_is_408(house: Open) -> None:
@@ -212,22 +208,21 @@ def test_a_body_that_never_comes_is_408(house: Open) -> None:
     ],
     ids=["header", "endless header", "many headers", "path", "no HTTP", "bad header"],
 )
-def test_a_head_that_is_too_long_or_no_http_is_refused_in_json(house: Open, sent: bytes, status: int) -> None:
-    h = house()
-    with socket.create_connection(("127.0.0.1", h.port)) as wire:
+def test_a_head_that_is_too_long_or_no_http_is_refused_in_json(plain: House, sent: bytes, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", plain.port)) as wire:
         wire.sendall(sent)
         answer = wire.recv(65536)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
-    assert h.ping()["status"] == "ok"
+    assert plain.ping()["status"] == "ok"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("GET", "/invocations", 405), ("PUT", "/models", 405), ("POST", "/v1/responses", 404)],
 )
-def test_an_unknown_door_is_refused_in_openais_shape(house: Open, method: str, path: str, status: int) -> None:
-    answer = house().call(method, path)
+def test_an_unknown_door_is_refused_in_openais_shape(plain: House, method: str, path: str, status: int) -> None:
+    answer = plain.call(method, path)
     assert (answer.status, answer.code) == (status, "not_found")
 
 
@@ -235,14 +230,14 @@ def test_an_unknown_door_is_refused_in_openais_shape(house: Open, method: str, p
 
 
 @pytest.mark.parametrize(("said", "passed_on"), [(400, 400), (422, 422), (500, 502), (503, 502)])
-def test_an_engines_refusal_is_passed_on_and_its_failure_is_502(house: Open, said: int, passed_on: int) -> None:
+def test_an_engines_refusal_is_passed_on_and_its_failure_is_502(plain: House, said: int, passed_on: int) -> None:
     for stream in (False, True):
-        answer = house().call("POST", "/invocations", {**CHAT, "stream": stream, "script": {"status": said}})
+        answer = plain.call("POST", "/invocations", {**CHAT, "stream": stream, "script": {"status": said}})
         assert (answer.status, answer.code) == (passed_on, "scripted")
 
 
-def test_an_engine_that_breaks_off_is_502(house: Open) -> None:
-    answer = house().call("POST", "/invocations", {**CHAT, "script": {"break_at": 2}})
+def test_an_engine_that_breaks_off_is_502(plain: House) -> None:
+    answer = plain.call("POST", "/invocations", {**CHAT, "script": {"break_at": 2}})
     assert (answer.status, answer.code) == (502, "engine_failed")
 
 
@@ -261,9 +256,8 @@ def test_a_mistake_of_ours_is_500_without_its_text(house: Open) -> None:
     assert b"Attribute" not in answer.body
 
 
-def test_a_connection_serves_many_requests(house: Open) -> None:
-    h = house()
-    connection = http.client.HTTPConnection("127.0.0.1", h.port)
+def test_a_connection_serves_many_requests(plain: House) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", plain.port)
     connection.connect()
     wire = connection.sock
     for _ in range(3):

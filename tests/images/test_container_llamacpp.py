@@ -102,9 +102,10 @@ def test_no_tenant_sees_in_the_cache_what_another_has_asked(served: Process) -> 
         {**QUESTION, "grammar": "this is ( no grammar"},
         {"messages": [{"role": "user", "content": "word " * 5000}]},
         {**QUESTION, "n": 100},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1/"}}]}]},
         {"messages": json.loads("[" * 400 + "]" * 400)},
     ],
-    ids=["type", "tokens", "missing", "grammar", "too long", "n", "deep"],
+    ids=["type", "tokens", "missing", "grammar", "too long", "n", "image", "deep"],
 )
 def test_what_llama_cpp_refuses_is_400_and_it_lives_on(served: Process, body: dict[str, Any]) -> None:
     for stream in (False, True):
@@ -113,6 +114,15 @@ def test_what_llama_cpp_refuses_is_400_and_it_lives_on(served: Process, body: di
         assert answer.code
     assert served.ping()["status"] == "ok"
     assert ask(served, QUESTION)
+
+
+def test_what_a_model_cannot_do_is_the_callers_fault_not_the_instances(served: Process) -> None:
+    for path, body in (
+        ("/v1/embeddings", {"model": "demo", "input": "x"}),
+        ("/v1/embeddings", {"model": "vectors", "input": "word " * 10_000}),
+    ):
+        answer = served.call("POST", path, body)
+        assert answer.status == 400, answer.body
 
 
 def cpu_s(pid: int) -> float:
