@@ -13,6 +13,7 @@
     container.py             one HTTP exchange with a container
     event_stream.py          the framing of a response stream
     gateway.py             process: the gateway under uvicorn
+    iam.py                   signatures on the admin surface, as API Gateway checks them
     scheduler.py           process: runs the app's Chalice schedules
     bootstrap.py           process, once: tables, pools, the demo tenant and its keys
     embedding_model.py     process, once per set-up: MiniLM as GGUF

@@ -2,8 +2,8 @@
 
     python -m local.gateway [--port 0 | --fd N] [--ready-fd N]
 
-It differs from `uvicorn chalicelib.api.bridge:application` only in that it takes a socket that is bound already and
-says when it serves.
+It differs from `uvicorn chalicelib.api.bridge:application` in that it takes a socket that is bound already, says when
+it serves, and checks the signatures on the admin surface, as API Gateway does on AWS.
 """
 
 import argparse
@@ -23,9 +23,11 @@ def main() -> int:
     options = parser.parse_args()
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
 
-    from chalicelib.api.bridge import application  # after the flags: --help should not take half a second
+    from chalicelib import wiring  # after the flags: --help should not take half a second
+    from chalicelib.api import bridge
+    from local import iam
 
-    serve(application, listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    serve(bridge.build(iam.operator(wiring.clock)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

@@ -8,8 +8,9 @@ can, this file goes.
 
 import asyncio
 import os
+import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
@@ -20,8 +21,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from chalicelib.api.doors import Body, Doors, streaming_transport
+from chalicelib.api.incoming import request_id_of
 from chalicelib.api.problems import Problem
 from chalicelib.api.routing import Matcher, NoSuchRoute
+from chalicelib.api.surface import refused
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -34,10 +37,24 @@ PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
 
 
-class Bridge:
-    """The ASGI application."""
+class Signed(msgspec.Struct, frozen=True):
+    """A request as its client signed it: nothing decoded, nothing joined."""
 
-    def __init__(self, app: Doors, body_limit: int, environment: Mapping[str, str]) -> None:
+    method: str
+    path: bytes
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+Iam = Callable[[Signed], Mapping[str, str]]
+"""Who signed a request, as members of API Gateway's `identity`. Raises Forbidden."""
+
+
+class Bridge:
+    """The ASGI application. `iam` stands in for API Gateway's authoriser, where there is no API Gateway."""
+
+    def __init__(self, app: Doors, body_limit: int, environment: Mapping[str, str], iam: Iam | None = None) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
         self._body_limit = body_limit
@@ -45,6 +62,7 @@ class Bridge:
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
         # else it is a client's, who could claim to be an IAM principal with it.
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
+        self._iam = iam
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -69,11 +87,12 @@ class Bridge:
         if body is None:
             return None
         event = _event(scope, template, parameters, body, self._behind_adapter)
+        signed = self._signed(scope, template, body)
         loop = asyncio.get_running_loop()
         context = copy_context()
         gone = asyncio.ensure_future(_gone(receive))
         try:
-            reply = await loop.run_in_executor(self._threads, context.run, self._call, event)
+            reply = await loop.run_in_executor(self._threads, context.run, self._call, event, signed)
             await self._send(reply, send, gone)
         finally:
             gone.cancel()
@@ -89,8 +108,24 @@ class Bridge:
             if not message.get("more_body"):
                 return bytes(body)
 
-    def _call(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _signed(self, scope: Scope, template: str, body: bytes) -> Signed | None:
+        """The request, if somebody claims to have signed it and its route asks for that."""
+        if self._iam is None or not self._app.asks_iam(template, scope["method"]) or len(body) > self._body_limit:
+            return None
+        if not any(name == b"authorization" and value.startswith(b"AWS4-") for name, value in scope["headers"]):
+            return None
+        return Signed(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
+
+    def _call(self, event: dict[str, Any], signed: Signed | None) -> dict[str, Any]:
         streaming_transport.set(True)
+        if self._iam is not None and signed is not None:
+            try:
+                event["requestContext"]["identity"] |= self._iam(signed)
+            except Exception as error:
+                request_id = request_id_of(event, secrets.token_hex(12))
+                refusal = refused(error, "problem", request_id)
+                refusal.headers["X-Request-ID"] = request_id
+                return refusal.to_dict()
         reply: dict[str, Any] = self._app(event, None)
         return reply
 
@@ -235,7 +270,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 @cache
 def _bridge() -> Bridge:
+    return build()
+
+
+def build(iam: Iam | None = None) -> Bridge:
+    """The bridge in front of this program's app."""
     from app import app
     from chalicelib import wiring
 
-    return Bridge(app, wiring.house().settings.body_limit_bytes, os.environ)
+    return Bridge(app, wiring.house().settings.body_limit_bytes, os.environ, iam)

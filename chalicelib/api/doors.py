@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from chalice.app import Chalice, Request, Response
+from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
 _request: ContextVar[Request | None] = ContextVar("current_request", default=None)
 _context: ContextVar[Any] = ContextVar("lambda_context", default=None)
@@ -27,6 +27,10 @@ class Doors(Chalice):
     @current_request.setter
     def current_request(self, request: Request | None) -> None:
         _request.set(request)
+
+    def asks_iam(self, template: str, method: str) -> bool:
+        """Whether API Gateway would let only signed requests come here."""
+        return isinstance(self.routes[template][method].authorizer, IAMAuthorizer)
 
     @property
     def lambda_context(self) -> Any:
