@@ -55,13 +55,13 @@ def some_limits(draw: st.DrawFn) -> Limits:
         rates=(
             Rate("req", "requests", draw(st.integers(1, 4)), 1_000, draw(st.integers(3, 9))),
             Rate("tok", "tokens", draw(st.integers(20, 90)), 1_000, draw(st.integers(60, 300))),
-        )[: draw(st.integers(0, 2))],
+        )[: draw(st.sampled_from([0, 1, 2, 2]))],
         budgets=(
             Budget("hour", "tokens", draw(st.integers(40, 300)), "hour"),
             Budget("own", "micro_usd", draw(st.integers(4, 20)), "day", source="tenant"),
             Budget("soft", "requests", draw(st.integers(0, 5)), "minute", hard=False),
         )[: draw(st.integers(0, 3))],
-        in_flight=draw(st.integers(1, 4)),
+        in_flight=draw(st.sampled_from([1, 2, 4, 8, 20])),
     )
 
 
