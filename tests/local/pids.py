@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 from time import monotonic, sleep
 
 PATIENCE_S = 10
@@ -10,8 +9,13 @@ PATIENCE_S = 10
 
 def family(pid: int) -> list[int]:
     """The process and all that descend from it."""
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
-    return [pid, *(each for child in children for each in family(int(child)))]
+    everybody = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = [tuple(map(int, line.split())) for line in everybody.splitlines()]
+
+    def descend(ancestor: int) -> list[int]:
+        return [ancestor, *(each for child, parent in parents if parent == ancestor for each in descend(child))]
+
+    return descend(pid)
 
 
 def await_gone(pids: Iterable[int]) -> None:
@@ -22,9 +26,15 @@ def await_gone(pids: Iterable[int]) -> None:
         sleep(0.01)
 
 
+def command_line(pid: int) -> str:
+    return _ps("command", "-p", pid)
+
+
 def _is_there(pid: int) -> bool:
     """A zombie is gone: it only waits for whoever inherited it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    state = _ps("stat", "-p", pid)
+    return bool(state) and not state.startswith("Z")
+
+
+def _ps(column: str, selector: str, pid: int) -> str:
+    return subprocess.run(["ps", "-o", f"{column}=", selector, str(pid)], capture_output=True, text=True).stdout.strip()

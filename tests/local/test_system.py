@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from time import sleep
 
-from tests.local.pids import await_gone, family
+from tests.local.pids import await_gone, command_line, family
 from tests.local_system import RunningSystem, local_system
 
 
@@ -52,7 +52,7 @@ def test_its_env_has_what_scripts_need(running_system: RunningSystem) -> None:
 def test_no_key_is_in_a_log_or_a_command_line(running_system: RunningSystem) -> None:
     secrets = {running_system.api_key, running_system.admin_key, running_system.env["AWS_SECRET_ACCESS_KEY"]}
     logs = "".join(log.read_text() for log in (running_system.state_dir / "logs").iterdir())
-    commands = "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in running_system.pids().values())
+    commands = "".join(command_line(pid) for pid in running_system.pids().values())
 
     assert not [secret for secret in secrets if secret in logs or secret in commands]
 
