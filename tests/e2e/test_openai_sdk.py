@@ -1,0 +1,227 @@
+"""The official `openai` package, unmodified, against the whole running system."""
+
+import threading
+import time
+
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.e2e.admin import admin, entries, in_flight, new_tenant
+from tests.local_system import RunningSystem
+
+QUESTION = [{"role": "user", "content": "What is Cloister?"}]
+LONG = [{"role": "user", "content": "Count to 64."}]
+CHAT_POOLS = ["demo", "demo-direct", "demo-multi"]
+
+
+def client(system: RunningSystem, key: str | None = None, tenant: str | None = None) -> OpenAI:
+    base = f"{system.base_url}/tenants/{tenant or system.tenant}/v1"
+    return OpenAI(base_url=base, api_key=key or system.api_key, max_retries=0, timeout=60)
+
+
+@pytest.mark.parametrize("pool", CHAT_POOLS)
+def test_a_chat_is_answered(running_system: RunningSystem, pool: str) -> None:
+    answer = client(running_system).chat.completions.create(model=pool, messages=QUESTION, temperature=0, max_tokens=64)  # type: ignore[call-overload]
+    assert "Cloister" in answer.choices[0].message.content
+    assert answer.choices[0].finish_reason in ("stop", "length")
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize("pool", CHAT_POOLS)
+def test_a_chat_is_streamed_with_its_usage(running_system: RunningSystem, pool: str) -> None:
+    chat = client(running_system).chat.completions
+    whole = chat.create(model=pool, messages=QUESTION, temperature=0, max_tokens=48)  # type: ignore[call-overload]
+    stream = chat.create(  # type: ignore[call-overload]
+        model=pool, messages=QUESTION, temperature=0, max_tokens=48, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_usage_comes_only_where_it_was_asked_for(running_system: RunningSystem) -> None:
+    stream = client(running_system).chat.completions.create(model="demo", messages=QUESTION, max_tokens=8, stream=True)  # type: ignore[call-overload]
+    assert all(chunk.choices and chunk.usage is None for chunk in stream)
+
+
+@pytest.mark.parametrize("pool", ["demo", "demo-direct"])
+def test_the_first_token_arrives_while_later_ones_are_generated(running_system: RunningSystem, pool: str) -> None:
+    stream = client(running_system).chat.completions.create(  # type: ignore[call-overload]
+        model=pool, messages=LONG, temperature=0, max_tokens=64, stream=True, extra_body={"ignore_eos": True}
+    )
+    began = time.monotonic()
+    arrivals = [time.monotonic() - began for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
+    assert len(arrivals) >= 32
+    # Relative, not absolute: what is gathered first and sent then would arrive all at once.
+    assert arrivals[0] < 0.6 * arrivals[-1]
+
+
+def test_a_multi_model_pool_says_that_its_stream_was_buffered(running_system: RunningSystem) -> None:
+    raw = client(running_system).chat.completions.with_raw_response
+    for pool, said in (("demo-multi", "buffered"), ("demo", None)):
+        answer = raw.create(model=pool, messages=QUESTION, max_tokens=4, stream=True)  # type: ignore[call-overload]
+        assert answer.headers.get("X-Stream") == said
+
+
+def test_a_prompt_is_continued(running_system: RunningSystem) -> None:
+    answer = client(running_system).completions.create(model="demo", prompt="Cloister is", max_tokens=8, temperature=0)
+    assert answer.choices[0].text
+    assert answer.usage is not None
+    assert 0 < answer.usage.completion_tokens <= 8
+
+
+def test_texts_are_embedded(running_system: RunningSystem) -> None:
+    texts = ["a cat sat on the mat", "a kitten rested on the rug", "the budget of the ministry grew"]
+    answer = client(running_system).embeddings.create(model="embed", input=texts)
+    vectors = [each.embedding for each in answer.data]
+    assert {len(vector) for vector in vectors} == {384}
+
+    def dot(a: list[float], b: list[float]) -> float:
+        return sum(x * y for x, y in zip(a, b, strict=True))
+
+    assert dot(vectors[0], vectors[1]) > dot(vectors[0], vectors[2])
+
+
+def test_models_are_listed_and_looked_up(running_system: RunningSystem) -> None:
+    models = client(running_system).models
+    assert {model.id for model in models.list()} == {*CHAT_POOLS, "embed"}
+    assert models.retrieve("demo").id == "demo"
+
+
+def test_unknown_fields_reach_the_engine(running_system: RunningSystem) -> None:
+    chat = client(running_system).chat.completions
+
+    def said(seed: int) -> str:
+        answer = chat.create(  # type: ignore[call-overload]
+            model="demo", messages=QUESTION, seed=seed, temperature=4, top_p=1, max_tokens=24, extra_body={"top_k": 0}
+        )
+        return str(answer.choices[0].message.content)
+
+    assert said(7) == said(7)
+    assert len({said(seed) for seed in range(5)}) > 1
+    stopped = chat.create(model="demo", messages=QUESTION, temperature=0, stop=[" is"], max_tokens=32)  # type: ignore[call-overload]
+    assert " is" not in stopped.choices[0].message.content
+    detailed = chat.create(model="demo", messages=QUESTION, logprobs=True, top_logprobs=2, max_tokens=4)  # type: ignore[call-overload]
+    assert detailed.choices[0].logprobs.content
+
+
+def test_errors_are_the_sdks_own(running_system: RunningSystem) -> None:
+    messages = QUESTION
+    with pytest.raises(openai.AuthenticationError):
+        client(running_system, key="ck_demo.aaaaaaaa_" + "x" * 43).models.list()
+    with pytest.raises(openai.NotFoundError):
+        client(running_system).chat.completions.create(model="no-such-model", messages=messages)  # type: ignore[call-overload]
+    with pytest.raises(openai.NotFoundError):
+        client(running_system, tenant="somebody-else").models.list()
+    with pytest.raises(openai.BadRequestError) as refused:
+        client(running_system).chat.completions.create(model="demo", messages=[])  # type: ignore[call-overload]
+    assert refused.value.body["param"] == "messages"  # type: ignore[index]
+    with pytest.raises(openai.BadRequestError):
+        client(running_system).chat.completions.create(model="embed", messages=messages)  # type: ignore[call-overload]
+
+
+def test_a_viewer_may_not_chat(running_system: RunningSystem) -> None:
+    new_tenant(running_system, "sdk-viewer")
+    key = admin(running_system, "POST", "/tenants/sdk-viewer/keys", {"role": "viewer"})["api_key"]
+    viewer = client(running_system, key, "sdk-viewer")
+    assert viewer.models.retrieve("demo").id == "demo"
+    with pytest.raises(openai.PermissionDeniedError):
+        viewer.chat.completions.create(model="demo", messages=QUESTION)  # type: ignore[call-overload]
+
+
+def test_a_rate_denies_with_the_exact_wait(running_system: RunningSystem) -> None:
+    limits = {
+        "rates": [{"name": "slow", "unit": "requests", "count": 1, "period_ms": 60000, "burst": 3}],
+        "budgets": [],
+        "in_flight": 4,
+    }
+    key = new_tenant(running_system, "sdk-slow", limits=limits)
+    chat = client(running_system, key, "sdk-slow").chat.completions
+    with pytest.raises(openai.RateLimitError) as refused:
+        for _ in range(3):
+            chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+    headers = refused.value.response.headers
+    assert 0 < int(headers["Retry-After"]) <= 60
+    assert refused.value.body["limit"] == "slow"  # type: ignore[index]
+    assert '"slow"' in headers["RateLimit"]
+    # A burst of 3 is short of it by the slack, so 2 pass. The denied call was not admitted: it has no entry.
+    assert len(entries(running_system, "sdk-slow", key)) == 2
+
+
+def test_an_exhausted_budget_is_insufficient_quota(running_system: RunningSystem) -> None:
+    budget = {"name": "own", "unit": "requests", "limit": 1, "window": "day", "source": "tenant"}
+    key = new_tenant(running_system, "sdk-broke", limits={"rates": [], "budgets": [budget], "in_flight": 4})
+    chat = client(running_system, key, "sdk-broke").chat.completions
+    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+    with pytest.raises(openai.RateLimitError) as refused:
+        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+    assert refused.value.code == "insufficient_quota"
+
+
+def test_the_cap_on_requests_in_flight_holds(running_system: RunningSystem) -> None:
+    key = new_tenant(running_system, "sdk-crowd", limits={"rates": [], "budgets": [], "in_flight": 1})
+    chat = client(running_system, key, "sdk-crowd").chat.completions
+    stream = chat.create(  # type: ignore[call-overload]
+        model="demo-direct", messages=LONG, max_tokens=2000, stream=True, extra_body={"ignore_eos": True}
+    )
+    next(iter(stream))
+    with pytest.raises(openai.RateLimitError) as refused:
+        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+    assert refused.value.code == "too_many_in_flight"
+    stream.close()
+    settled(running_system, "sdk-crowd", key, 1)
+    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("pool", ["demo", "demo-direct"])
+def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(
+    running_system: RunningSystem, pool: str
+) -> None:
+    tenant = f"sdk-drop-{pool}"
+    key = new_tenant(running_system, tenant)
+    stream = client(running_system, key, tenant).chat.completions.create(  # type: ignore[call-overload]
+        model=pool, messages=LONG, max_tokens=1900, stream=True, extra_body={"ignore_eos": True}
+    )
+    for _, _chunk in zip(range(5), stream, strict=False):
+        pass
+    stream.close()
+    entry = settled(running_system, tenant, key, 1)[0]
+    assert (entry["outcome"], entry["reason"]) == ("failed", "client_left")
+    assert 5 <= entry["charged"]["tokens"] < 1900
+    assert entry["charged"] == entry["used"]
+
+
+def test_many_at_once_are_all_answered_and_settled(running_system: RunningSystem) -> None:
+    key = new_tenant(running_system, "sdk-many")
+    chat = client(running_system, key, "sdk-many").chat.completions
+    failures: list[Exception] = []
+
+    def one() -> None:
+        try:
+            for _ in range(3):
+                chat.create(model="demo", messages=QUESTION, max_tokens=4)  # type: ignore[call-overload]
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    found = entries(running_system, "sdk-many", key)
+    assert len(found) == 24
+    assert {entry["outcome"] for entry in found} == {"completed"}
+    assert in_flight(running_system, "sdk-many", key) == 0
+
+
+def settled(system: RunningSystem, tenant: str, key: str, count: int) -> list[dict[str, object]]:
+    """The ledger once it holds `count` entries and nothing is in flight; a gateway notices a leaver within moments."""
+    until = time.monotonic() + 20
+    while True:
+        found = entries(system, tenant, key)
+        if len(found) >= count and in_flight(system, tenant, key) == 0:
+            return found
+        assert time.monotonic() < until, found
