@@ -129,6 +129,7 @@ def _json(status: int, value: object, headers: dict[str, str] | None = None) -> 
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
+    journal.event("refused", status=error.status, code=error.code)
     return Response(error.body, error.status, error.headers, "application/json")
 
 
