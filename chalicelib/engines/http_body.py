@@ -1,7 +1,6 @@
 """The body of a target's HTTP response: read as it arrives by one thread, closed by any."""
 
 import contextlib
-import socket
 import threading
 import time
 
@@ -17,6 +16,7 @@ ERROR_LIMIT_BYTES = 64 * 1024
 PROBE_LIMIT_BYTES = 64 * 1024
 PROBE_DEADLINE_S = 1.0
 TAIL_DEADLINE_S = 0.2  # for the end of the body behind `[DONE]`, to keep the connection
+TAIL_READS = 4  # more than that is no tail
 
 
 def monotonic_ms() -> int:
@@ -38,7 +38,6 @@ class HttpBody:
 
     def __init__(self, response: urllib3.BaseHTTPResponse, clock: Clock, until_ms: int) -> None:
         self._response = response
-        self._socket: socket.socket | None = getattr(response.connection, "sock", None)
         self._clock = clock
         self._until_ms = until_ms
         self._lock = threading.Lock()
@@ -79,13 +78,16 @@ class HttpBody:
 
     def finish(self) -> None:
         """The answer is complete, the body perhaps not: read its end, so that the connection can be used again."""
-        if self._socket is not None and not self._closed and self._response.connection is not None:
-            with contextlib.suppress(OSError):
-                self._socket.settimeout(TAIL_DEADLINE_S)
-            with contextlib.suppress(Refusal):
-                for _ in range(4):
+        connection = getattr(self._response.connection, "sock", None)
+        if connection is not None and not self._closed:
+            patience_s = connection.gettimeout()
+            with contextlib.suppress(Refusal, OSError):
+                connection.settimeout(TAIL_DEADLINE_S)
+                for _ in range(TAIL_READS):
                     if not self.next():
                         break
+            with contextlib.suppress(OSError):
+                connection.settimeout(patience_s)  # the next call may have much to send
         self.close()
 
     def close(self) -> None:
@@ -96,9 +98,8 @@ class HttpBody:
             self._closed = True
             if self._reading:
                 # Its reader wakes up and discards it: to close a socket under a reader is not safe.
-                if self._socket is not None:
-                    with contextlib.suppress(OSError):
-                        self._socket.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError, RuntimeError, ValueError):
+                    self._response.shutdown()
             else:
                 self._discard()
 

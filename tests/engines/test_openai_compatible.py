@@ -30,7 +30,7 @@ from tests.engines.servers import (
 )
 
 PATIENT = Settings()
-IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=150)
+IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=500)
 SEVENS = [STREAM[at : at + 7] for at in range(0, len(STREAM), 7)]
 KNOWN_LENGTH = head(content_type="text/event-stream", content_length=str(len(STREAM)))
 WHOLE_STREAM = stream_head() + chunk(STREAM) + LAST_CHUNK
@@ -55,7 +55,7 @@ def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple
         yield OpenAICompatible(settings), target, server
 
 
-def outcome(handler: Handler, call: Call, settings: Settings = IMPATIENT) -> tuple[list[object], Refusal | None]:
+def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
     """What a caller sees: all events, and the refusal that ended them, also where `open` raised it."""
     with engine_for(handler, settings) as (engine, target, _):
         try:
@@ -306,7 +306,7 @@ def test_a_target_that_dies_mid_stream_breaks_off_after_what_it_said(cut: bytes)
     ],
 )
 def test_a_target_that_hangs_times_out(answer: bytes, seen: int) -> None:
-    events, refusal = outcome(always(answer), chat(stream=True))
+    events, refusal = outcome(always(answer), chat(stream=True), IMPATIENT)
     assert (len(events), type(refusal)) == (seen, EngineTimedOut)
 
 
@@ -344,11 +344,19 @@ def test_an_answer_without_end_is_cut_off() -> None:
         assert isinstance(refusal, EngineFailed)
 
 
-def test_closing_from_another_thread_wakes_the_reader_and_tells_the_server() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(stream_head() + chunk(event(said("Hello"))), id="between chunks"),
+        pytest.param(stream_head() + chunk(event(said("Hello"))) + b"10\r\nhalf", id="within a chunk"),
+        pytest.param(head(content_type="text/event-stream") + event(said("Hello")), id="until the connection closes"),
+    ],
+)
+def test_closing_from_another_thread_wakes_the_reader_and_tells_the_server(answer: bytes) -> None:
     server_saw_it = threading.Event()
 
     def hangs(_: Request, wire: Wire) -> None:
-        wire.send(stream_head(), chunk(event(said("Hello"))))
+        wire.send(answer)
         if wire.await_departure():
             server_saw_it.set()
 

@@ -1,0 +1,316 @@
+"""Against a real server that speaks the SageMaker runtime API, through botocore."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import botocore.session
+import msgspec
+import pytest
+from botocore.config import Config
+
+from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
+from chalicelib.engines import Capacity
+from chalicelib.engines.sagemaker import SageMaker
+from chalicelib.placement.pool import Target
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
+from chalicelib.settings import Settings
+from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
+from tests.engines.frames import exception, part
+from tests.engines.servers import LAST_CHUNK, PATIENCE_S, Handler, Request, Server, Wire, chunk, head, serving, whole
+
+PATIENT = Settings()
+IMPATIENT = Settings(idle_deadline_ms=500)
+COMPONENT = Target("gpu-1", "sagemaker", endpoint="shared", component="model-a-component", capacity=3)
+MULTI_MODEL = Target("gpu-2", "sagemaker", endpoint="many", target_model="model-a.tar.gz")
+ATTRIBUTES = "x_amzn_sagemaker_custom_attributes"
+
+
+def framed(*pieces: bytes) -> bytes:
+    headers = {
+        "content_type": "application/vnd.amazon.eventstream",
+        "x_amzn_sagemaker_content_type": "text/event-stream; charset=utf-8",
+        ATTRIBUTES: "instance=i-9",
+        "transfer_encoding": "chunked",
+    }
+    return head(**headers) + b"".join(map(chunk, pieces))
+
+
+@contextmanager
+def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMaker, Server]]:
+    with serving(handler) as server:
+        session = botocore.session.Session()
+        session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
+
+        def new_client(settings: Settings, config: Config) -> object:
+            return session.create_client(
+                "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
+            )
+
+        yield SageMaker(settings, new_client), server
+
+
+def always(*answer: bytes) -> Handler:
+    return lambda request, wire: wire.send(*answer)
+
+
+def answer_then_hang_up(*answer: bytes) -> Handler:
+    def handler(_: Request, wire: Wire) -> None:
+        wire.send(*answer)
+        wire.hang_up()
+
+    return handler
+
+
+def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
+    with engine_for(handler, settings) as (engine, _):
+        try:
+            stream = engine.open(COMPONENT, call)
+        except Refusal as refusal:
+            return [], refusal
+        try:
+            return ending(iter(stream))
+        finally:
+            stream.close()
+
+
+def test_a_whole_answer_from_an_inference_component() -> None:
+    answer = whole(WHOLE, **{ATTRIBUTES: "instance=i-9;queue_ms=12"})
+    with engine_for(always(answer)) as (engine, server):
+        assert list(engine.open(COMPONENT, chat())) == [
+            Started("i-9", 12),
+            Delta(WHOLE, 2),
+            Finished(Usage(7, 2)),
+        ]
+    request = server.requests[0]
+    assert request.path == "/endpoints/shared/invocations"
+    assert request.headers["x-amzn-sagemaker-inference-component"] == "model-a-component"
+    assert "x-amzn-sagemaker-target-model" not in request.headers
+    assert request.headers["x-amzn-sagemaker-custom-attributes"] == (
+        "op=chat.completions;tenant=tag-1;priority=5;request=req-1"
+    )
+    assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 ")
+    assert msgspec.json.decode(request.body)["model"] == "model-a"
+
+
+def test_a_caller_cannot_add_attributes_by_the_request_id() -> None:
+    with engine_for(always(whole(WHOLE))) as (engine, server):
+        engine.open(COMPONENT, chat(request_id="a;priority=9\r\nb" + "x" * 2_000))
+    attributes = server.requests[0].headers["x-amzn-sagemaker-custom-attributes"]
+    assert attributes.endswith(";priority=5;request=a_priority_9__b" + "x" * 113)
+
+
+def test_a_streamed_answer_gives_each_token_as_it_is_made() -> None:
+    first_arrived = threading.Event()
+
+    def gated(_: Request, wire: Wire) -> None:
+        wire.send(framed(part(b": queue_position=1 predicted_start_ms=40\n\n"), part(event(said("Hello"))[:20])))
+        wire.send(chunk(part(event(said("Hello"))[20:])))
+        assert first_arrived.wait(PATIENCE_S)
+        rest = part(event(said(" there"))) + part(event(USAGE_CHUNK) + DONE)
+        wire.send(chunk(rest[:50]), chunk(rest[50:]), LAST_CHUNK)
+
+    with engine_for(gated) as (engine, server):
+        events = iter(engine.open(COMPONENT, chat(stream=True)))
+        assert [next(events) for _ in range(3)] == [Waiting(1, 40), Started("i-9"), Delta(said("Hello"), 1)]
+        first_arrived.set()
+        assert list(events) == [Delta(said(" there"), 1), Finished(Usage(7, 2), USAGE_CHUNK)]
+    assert server.requests[0].path == "/endpoints/shared/invocations-response-stream"
+
+
+def test_a_multi_model_endpoint_answers_a_stream_at_once_and_says_so() -> None:
+    with engine_for(always(whole(STREAM, content_type="text/event-stream"))) as (engine, server):
+        assert list(engine.open(MULTI_MODEL, chat(stream=True))) == [
+            Started("gpu-2", 0, buffered=True),
+            Delta(said("Hello"), 1),
+            Delta(said(" there"), 1),
+            Finished(Usage(7, 2), USAGE_CHUNK),
+        ]
+    request = server.requests[0]
+    assert request.path == "/endpoints/many/invocations"
+    assert request.headers["x-amzn-sagemaker-target-model"] == "model-a.tar.gz"
+    assert "x-amzn-sagemaker-inference-component" not in request.headers
+    assert msgspec.json.decode(request.body)["stream"] is True
+
+
+@pytest.mark.parametrize("take_all", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "target", "stream"),
+    [
+        (whole(WHOLE), COMPONENT, False),
+        (framed(part(STREAM)) + LAST_CHUNK, COMPONENT, True),
+        (whole(STREAM, content_type="text/event-stream"), MULTI_MODEL, True),
+    ],
+)
+def test_a_connection_serves_one_call_after_the_other(
+    answer: bytes, target: Target, stream: bool, take_all: bool
+) -> None:
+    with engine_for(always(answer)) as (engine, server):
+        for _ in range(4):
+            answered = engine.open(target, chat(stream=stream))
+            for each in answered:
+                if isinstance(each, Finished) and not take_all:
+                    break
+            answered.close()
+        assert (len(server.requests), server.connections) == (4, 1)
+
+
+def error(status: int, code: str, **members: object) -> bytes:
+    body = json.dumps({"Message": "Endpoint shared of account 123456789012 failed", **members}).encode()
+    return whole(body, status, x_amzn_errortype=code)
+
+
+def model_error(status: int, message: str = "") -> bytes:
+    return error(424, "ModelError", OriginalStatusCode=status, OriginalMessage=message)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        pytest.param(model_error(400, '{"error":{"message":"bad seed"}}'), Malformed, id="container: bad request"),
+        pytest.param(model_error(413), TooLarge, id="container: too large"),
+        pytest.param(model_error(503, '{"error":{"message":"full"}}'), NoCapacity, id="container: full"),
+        pytest.param(model_error(507), EngineFailed, id="container: no memory for the model"),
+        pytest.param(model_error(500, "Traceback"), EngineFailed, id="container: fault"),
+        pytest.param(model_error(504), EngineTimedOut, id="container: silent"),
+        pytest.param(model_error(0, "Your invocation timed out while waiting"), EngineTimedOut, id="no answer in time"),
+        pytest.param(model_error(0, "connection reset"), EngineFailed, id="no answer"),
+        pytest.param(error(400, "ThrottlingException"), NoCapacity, id="throttled"),
+        pytest.param(error(503, "ServiceUnavailable"), NoCapacity, id="unavailable"),
+        pytest.param(error(429, "ModelNotReadyException"), NoCapacity, id="still loading"),
+        pytest.param(error(400, "ValidationError"), EngineFailed, id="no such endpoint"),
+        pytest.param(error(403, "AccessDeniedException"), EngineFailed, id="no permission"),
+        pytest.param(error(500, "InternalFailure"), EngineFailed, id="a fault of SageMaker"),
+        pytest.param(whole(b"<html>", 502, content_type="text/html"), EngineFailed, id="a web page"),
+        pytest.param(b"garbage that is no HTTP\r\n\r\n", EngineFailed, id="no HTTP"),
+        pytest.param(b"", EngineFailed, id="no byte at all"),
+        pytest.param(whole(b"garbage"), EngineFailed, id="no JSON, and no frames"),
+    ],
+)
+def test_every_error_of_the_runtime_says_what_the_caller_can_do(answer: bytes, kind: type[Refusal]) -> None:
+    for call in (chat(), chat(stream=True)):
+        with engine_for(answer_then_hang_up(answer)) as (engine, server):
+            with pytest.raises(kind) as caught:
+                engine.open(COMPONENT, call)
+            assert type(caught.value) is kind
+            assert not any(secret in caught.value.text for secret in ("shared", "123456789012", "Traceback"))
+            assert len(server.requests) == 1, "placement fails over, botocore does not retry"
+
+
+def test_a_complaint_of_the_container_is_shown() -> None:
+    _, refusal = outcome(always(model_error(400, '{"error":{"message":"bad seed for model-a-component"}}')), chat())
+    assert refusal is not None
+    assert refusal.text == "bad seed for the model"
+
+
+def stream_error(code: str) -> bytes:
+    return exception("ModelStreamError", Message="it broke", ErrorCode=code)
+
+
+HELLO = part(event(said("Hello")))
+HEARD: list[object] = [Started("i-9"), Delta(said("Hello"), 1)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kind"),
+    [
+        pytest.param(
+            (stream_error("ModelInvocationTimeExceeded"),),
+            EngineTimedOut,
+            id="took too long",
+        ),
+        pytest.param((stream_error("StreamBroken"),), EngineFailed, id="broken"),
+        pytest.param((exception("InternalStreamFailure", Message="x"),), EngineFailed, id="a fault of SageMaker"),
+        pytest.param((part(event(b'{"error":{"code":"engine_failed"}}')),), EngineFailed, id="error event"),
+        pytest.param((part(b"data: {"),), EngineFailed, id="half an event"),
+        pytest.param((HELLO[:20],), EngineFailed, id="half a frame"),
+        pytest.param((b"garbage of some length",), EngineFailed, id="no frame"),
+        pytest.param((), EngineFailed, id="nothing more"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_a_stream_that_breaks_gives_first_what_was_said(
+    pieces: tuple[bytes, ...], kind: type[Refusal], together: bool
+) -> None:
+    sent = framed(HELLO + b"".join(pieces)) if together else framed(HELLO, *pieces)
+    events, refusal = outcome(answer_then_hang_up(sent + LAST_CHUNK), chat(stream=True))
+    assert (events, type(refusal)) == (HEARD, kind)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"), [(b"", 0), (framed(), 0), (framed(HELLO), 2), (framed(HELLO, HELLO[:9]), 2)]
+)
+def test_an_endpoint_that_hangs_times_out(answer: bytes, seen: int) -> None:
+    events, refusal = outcome(always(answer), chat(stream=True), IMPATIENT)
+    assert (len(events), type(refusal)) == (seen, EngineTimedOut)
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [(COMPONENT, framed(HELLO)), (MULTI_MODEL, head(content_type="text/event-stream") + event(said("Hello")))],
+)
+def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target: Target, answer: bytes) -> None:
+    server_saw_it = threading.Event()
+
+    def hangs(_: Request, wire: Wire) -> None:
+        wire.send(answer)
+        if wire.await_departure():
+            server_saw_it.set()
+
+    with engine_for(hangs) as (engine, _):
+        stream = engine.open(target, chat(stream=True))
+        halfway = threading.Event()
+        woken = threading.Event()
+
+        def read() -> None:
+            with pytest.raises(EngineFailed):
+                for each in stream:
+                    if isinstance(each, Delta):
+                        halfway.set()
+            woken.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        assert halfway.wait(PATIENCE_S)
+        began = time.monotonic()
+        stream.close()
+        assert woken.wait(PATIENCE_S)
+        assert server_saw_it.wait(PATIENCE_S)
+        assert time.monotonic() - began < 5
+
+
+def test_a_probe_reaches_the_container_behind_the_endpoint() -> None:
+    with engine_for(always(whole(b'{"status":"ok","capacity":4,"in_flight":1,"queue_depth":2}'))) as (engine, server):
+        assert engine.probe(COMPONENT) == Capacity(4, 1, 2)
+        assert engine.probe(MULTI_MODEL) == Capacity(4, 1, 2)
+    assert server.requests[0].headers["x-amzn-sagemaker-custom-attributes"] == "op=probe"
+    assert server.requests[0].headers["x-amzn-sagemaker-inference-component"] == "model-a-component"
+    assert server.requests[1].headers["x-amzn-sagemaker-target-model"] == "model-a.tar.gz"
+
+
+def test_a_probe_of_an_unwell_container_fails() -> None:
+    with engine_for(always(model_error(503, '{"status":"engine died"}'))) as (engine, _), pytest.raises(Refusal):
+        engine.probe(COMPONENT)
+
+
+def test_threads_share_one_client_made_on_first_use() -> None:
+    made: list[Config] = []
+    session = botocore.session.Session()
+    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
+    with serving(always(whole(WHOLE))) as server:
+
+        def new_client(settings: Settings, config: Config) -> object:
+            made.append(config)
+            return session.create_client(
+                "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
+            )
+
+        engine = SageMaker(Settings(), new_client)
+        assert made == []
+        threads = [threading.Thread(target=lambda: engine.open(COMPONENT, chat()).close()) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (len(made), len(server.requests)) == (1, 8)
