@@ -11,9 +11,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from local import endpoints, layout, processes
 from local.container import ContainerFailed, exchange
@@ -58,11 +58,11 @@ class System:
         self._state = state
         self._began = time.monotonic()
         self._running: dict[str, Process] = {}
+        self._starting: list[asyncio.Task[Any]] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._gateway_socket = _listen_or_say(port)
         self._cloud_socket = listen(0)
         self._base_url = url(self._gateway_socket)
-        self._cloud_url = url(self._cloud_socket)
         self._reserved = {container.name: reserve() for container in layout.CONTAINERS}
         self._container_urls = {name: url(held) for name, held in self._reserved.items()}
         self._env = _environment()
@@ -87,11 +87,12 @@ class System:
         """Stops every process; the gateway before what it needs, so that it may finish what it has begun."""
         for watcher in self._watchers:
             watcher.cancel()
-        behind = [
-            process for name, process in self._running.items() if name == "cloud" or name.startswith("container-")
-        ]
-        await processes.stop([process for process in self._running.values() if process not in behind], DRAIN_S)
+        everything = list(self._running.values())
+        behind = [process for process in everything if process.name == "cloud" or _is_container(process)]
+        await processes.stop([process for process in everything if process not in behind], DRAIN_S)
         await processes.stop(behind, CONTAINER_GRACE_S + 2)
+        # With their processes gone they have ended; what they say to it has been said already.
+        await asyncio.gather(*self._starting, return_exceptions=True)
 
     def kill(self) -> None:
         for process in self._running.values():
@@ -99,21 +100,26 @@ class System:
 
     async def _start(self) -> Ready:
         endpoints.write(layout.endpoints(self._container_urls), self._state.endpoints)
-        cloud = asyncio.create_task(self._start_cloud())
+        cloud = self._begin(self._start_cloud())
         if not layout.embedding_model_exists():
             await self._unless_one_ends(self._convert_embedding_model())
         for container in layout.CONTAINERS:
             await self._start_container(container)
         self._env |= await self._unless_one_ends(cloud)
-        gateway = asyncio.create_task(self._start_gateway())
+        gateway = self._begin(self._start_gateway())
         keys = await self._unless_one_ends(self._bootstrap())
-        scheduler = asyncio.create_task(self._start_module("scheduler", "local.scheduler"))
+        scheduler = self._begin(self._start_module("scheduler", "local.scheduler"))
         await self._unless_one_ends(gateway)
         await self._unless_one_ends(scheduler)
         await self._unless_one_ends(self._healthy())
         self._watchers = [asyncio.create_task(self._keep_running(container)) for container in layout.CONTAINERS]
         self._write_state(keys)
         return Ready(self._base_url, keys["tenant"], keys["api_key"], time.monotonic() - self._began)
+
+    def _begin(self, starting: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(starting)
+        self._starting.append(task)
+        return task
 
     async def _start_cloud(self) -> dict[str, str]:
         """Returns what the environment of the others must say to call it."""
