@@ -3,6 +3,9 @@
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
 document only under an old epoch, and the next admission with that epoch fails.
+
+Whoever dies between the two has changed the document, and no warm cache has heard of it. Every change is
+therefore such that repeating it moves the epoch, even if there is nothing left to write.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +20,16 @@ from chalicelib.placement.pool import Pool
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tables import PLATFORM
 from chalicelib.tenancy.documents import Changed, Document, Documents
-from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Tenant
+from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, Role, Scopes, Tenant
 from chalicelib.tenancy.token import Token, digest_of, mint
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 Randomness = Callable[[int], bytes]
 """n -> n bytes nobody can guess (`secrets.token_bytes`)."""
+
+LONGEST_NAME = 250
+"""Characters of any tenant's id and the name of one of its documents, together."""
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -37,7 +43,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits | None = None
     pools: tuple[PoolName, ...] | None = None
     pins: dict[str, str] | None = None
-    priority: int | None = None
+    priority: Priority | None = None
 
 
 class Tenancy:
@@ -90,8 +96,12 @@ class Tenancy:
         return [_value(document, Pool) for document in self._documents.under(PLATFORM, "pool#")]
 
     def delete_pool(self, name: str) -> None:
-        self._delete(self._get(PLATFORM, f"pool#{name}", f"pool {name}"))
+        held = self._held(PLATFORM, f"pool#{name}")
+        if held is not None:
+            self._delete(held)
         self._bump_users_of(name)
+        if held is None:
+            raise NotFound(f"There is no pool {name}.")
 
     # keys
 
@@ -140,6 +150,7 @@ class Tenancy:
         old = _value(document, Key)
         now_ms = self._clock()
         if not old.valid(now_ms) or old.replaced_by is not None:
+            self._epochs.bump(tenant_id)
             raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
         new, token = self.create_key(tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms)
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
@@ -149,10 +160,13 @@ class Tenancy:
     # members
 
     def put_member(self, tenant_id: str, member: Member) -> Member:
+        """Add a member, or change their role. Raises Conflict where the tenant would be left without an owner."""
         name = f"member#{member.subject}"
-        held = self._documents.get(tenant_id, name)
+        held = self._held(tenant_id, name)
         added_ms = _value(held, Member).added_ms if held else self._clock()
         stored = msgspec.structs.replace(member, added_ms=added_ms)
+        if held and stored.role != "owner":
+            self._keep_an_owner(held)
         self._write(Document(tenant_id, name, _text(stored), held.version if held else 0))
         self._epochs.bump(tenant_id)
         return stored
@@ -161,8 +175,27 @@ class Tenancy:
         return [_value(document, Member) for document in self._documents.under(tenant_id, "member#")]
 
     def remove_member(self, tenant_id: str, subject: str) -> None:
-        self._delete(self._get(tenant_id, f"member#{subject}", f"member {subject}"))
+        """Raises Conflict where the tenant would be left without an owner."""
+        held = self._held(tenant_id, f"member#{subject}")
+        if held is not None:
+            self._keep_an_owner(held)
+            self._delete(held)
         self._epochs.bump(tenant_id)
+        if held is None:
+            raise NotFound(f"There is no member {subject}.")
+
+    def _keep_an_owner(self, leaving: Document) -> None:
+        """Before an owner ceases to be one: see that another stays, whatever is being done at the same time.
+
+        That other one's document is written again as it is. Should somebody be removing that owner just now,
+        counting on ours in turn, then each has moved the version that the other one read, and both are refused.
+        """
+        if _value(leaving, Member).role != "owner":
+            return None
+        for other in self._documents.under(leaving.tenant, "member#"):
+            if other.name != leaving.name and _value(other, Member).role == "owner":
+                return self._write(other)
+        raise Conflict("This is the last member who is an owner. Make another one an owner first.")
 
     # the order of writing
 
@@ -175,8 +208,12 @@ class Tenancy:
             if pool in tenant.pools:
                 self._epochs.bump(tenant.id)
 
+    def _held(self, tenant: str, name: str) -> Document | None:
+        # Names come from paths. One that is longer than any stored one is not worth an error of the store.
+        return self._documents.get(tenant, name) if len(tenant) + len(name) <= LONGEST_NAME else None
+
     def _get(self, tenant: str, name: str, what: str) -> Document:
-        document = self._documents.get(tenant, name)
+        document = self._held(tenant, name)
         if document is None:
             raise NotFound(f"There is no {what}.")
         return document
