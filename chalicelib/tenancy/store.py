@@ -37,7 +37,8 @@ class DynamoDocuments:
 
     def tenants(self) -> Iterable[Document]:
         with _faults():
-            return [_document(item) for item in self._items.by_kind.query("tenant")]
+            # Not by an index, which may lag: a tenant that is missed when a pool changes would keep the old one.
+            return [_document(item) for item in self._items.scan(self._items.sk == "tenant", consistent_read=True)]
 
     def _item(self, document: Document) -> TenancyItem:
         item = self._items(document.tenant, document.name, doc=document.text)
