@@ -5,7 +5,8 @@ its epoch; whoever does not admit asks for a fresh one.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from threading import Lock
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,8 @@ from chalicelib.refusal import NotFound
 from chalicelib.tables import PLATFORM
 from chalicelib.tenancy.documents import Documents
 from chalicelib.tenancy.tenant import Key, Tenant
+
+T = TypeVar("T")
 
 MOST_TENANTS = 1_000
 MOST_KEYS = 10_000
@@ -37,6 +40,7 @@ class Snapshots:
         self._epochs = epochs
         self._snapshots: dict[str, Snapshot] = {}
         self._keys: dict[str, tuple[int, Key]] = {}
+        self._lock = Lock()
 
     def cached(self, tenant: str) -> Snapshot:
         """The snapshot remembered, or a fresh one. Raises NotFound; StoreUnavailable."""
@@ -57,8 +61,7 @@ class Snapshots:
         if document is None:
             return None
         key = msgspec.json.decode(document.text, type=Key)
-        _make_room(self._keys, MOST_KEYS)
-        self._keys[key_id] = (snapshot.epoch, key)
+        self._remember(self._keys, key_id, (snapshot.epoch, key), MOST_KEYS)
         return key
 
     def _epoch(self, tenant: str) -> int:
@@ -75,14 +78,15 @@ class Snapshots:
         record = msgspec.json.decode(document.text, type=Tenant)
         pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
         snapshot = Snapshot(epoch, record, {pool.name: pool for pool in pools if pool.name in record.pools})
-        _make_room(self._snapshots, MOST_TENANTS)
-        self._snapshots[tenant] = snapshot
+        self._remember(self._snapshots, tenant, snapshot, MOST_TENANTS)
         return snapshot
 
-
-def _make_room(memory: dict[str, Any], most: int) -> None:
-    while len(memory) >= most:
-        memory.pop(next(iter(memory)), None)
+    def _remember(self, memory: dict[str, T], name: str, value: T, most: int) -> None:
+        """The oldest goes when there are too many."""
+        with self._lock:
+            if name not in memory and len(memory) >= most:
+                del memory[next(iter(memory))]
+            memory[name] = value
 
 
 class Offering:
