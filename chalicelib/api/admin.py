@@ -1,6 +1,6 @@
 """What the operator does: tenants, pools, and a tenant's first keys. IAM-authorised by API Gateway."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -14,7 +14,7 @@ from chalicelib.identity import operator
 from chalicelib.placement.pool import Pool
 from chalicelib.refusal import Malformed
 from chalicelib.tenancy import Change
-from chalicelib.tenancy.tenant import Label, PoolName, Tenant, TenantId
+from chalicelib.tenancy.tenant import Label, PoolName, Priority, Tenant, TenantId
 
 surface = Surface(__name__, shape="problem", auth="iam")
 
@@ -27,7 +27,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = DEFAULT_LIMITS
     pools: tuple[PoolName, ...] = ()
     pins: dict[str, str] = {}
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
+    priority: Priority = 5
 
 
 class Tenants(msgspec.Struct, frozen=True):
@@ -76,8 +76,9 @@ def change_tenant(asked: Incoming) -> Tenant:
 @surface.door("GET", "/admin/tenants/{tenant}/keys", summary="List a tenant's API keys", returns=Keys)
 def list_any_keys(asked: Incoming) -> Keys:
     _operator(asked)
+    tenant = wiring.tenancy().tenant(asked.path["tenant"])
     now_ms = wiring.house().clock()
-    return Keys([view(key, now_ms) for key in wiring.tenancy().keys(asked.path["tenant"])])
+    return Keys([view(key, now_ms) for key in wiring.tenancy().keys(tenant.id)])
 
 
 @surface.door(
@@ -107,6 +108,10 @@ def put_pool(asked: Incoming) -> Pool:
     pool = asked.json(Pool)
     if pool.name != asked.path["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
+    try:
+        msgspec.convert(pool.name, PoolName)
+    except msgspec.ValidationError:
+        raise Malformed("A pool's name has 1 to 64 letters, digits or any of . _ -", field="name") from None
     return wiring.tenancy().put_pool(pool)
 
 

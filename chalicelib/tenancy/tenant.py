@@ -10,10 +10,12 @@ from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 Role = Literal["owner", "developer", "analyst", "viewer"]
 Surface = Literal["openai", "native", "management"]
 
-TenantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-PoolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
+# Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
+TenantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)")]
+PoolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$(?!\n)")]
 Label = Annotated[str, msgspec.Meta(max_length=100)]
-Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$")]
+Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)")]
+Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -25,7 +27,7 @@ class Tenant(msgspec.Struct, frozen=True):
     limits: Limits = DEFAULT_LIMITS
     pools: tuple[PoolName, ...] = ()
     pins: Mapping[str, str] = {}  # pool -> the one target this tenant's calls may run on
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
+    priority: Priority = 5
     created_ms: int = 0
 
 
