@@ -56,4 +56,5 @@ def operator(credential: str | None, iam_arn: str | None, snapshots: Snapshots, 
     principal, _ = identify(credential, None, snapshots, snapshots.fresh, now_ms)
     if principal.tenant != PLATFORM_TENANT or principal.role != "owner":
         raise Forbidden("The admin surface takes signed IAM requests, or an owner key of the platform tenant.")
+    principal.must_reach("management")
     return principal

@@ -32,5 +32,14 @@ class Principal(msgspec.Struct, frozen=True):
         if self.scopes.surfaces and surface not in self.scopes.surfaces:
             raise Forbidden(f"This key is limited to: {', '.join(self.scopes.surfaces)}. Use another key here.")
 
+    def must_cover(self, scopes: Scopes) -> None:
+        """Raises Forbidden where a key with these scopes could do more than this one: nobody gives what they lack."""
+        for what in ("pools", "surfaces"):
+            mine, theirs = getattr(self.scopes, what), getattr(scopes, what)
+            if mine and not (theirs and set(theirs) <= set(mine)):
+                raise Forbidden(
+                    f"This key is limited to the {what} {', '.join(mine)}; so must be any key that it makes."
+                )
+
     def may_use(self, pool: str) -> bool:
         return not self.scopes.pools or pool in self.scopes.pools
