@@ -76,7 +76,9 @@ def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: i
     Raises: Malformed, TooLarge; `request_id_of` still tells the id to answer with.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    if sum(len(name) + len(value) for name, value in headers.items()) > HEADER_BYTES:
+    # With what was repeated, of which `headers` holds the last.
+    several = event.get("multiValueHeaders") or {name: [value] for name, value in headers.items()}
+    if sum(len(name) + len(value) for name, values in several.items() for value in values) > HEADER_BYTES:
         raise TooLarge(f"The headers are larger than {HEADER_BYTES} bytes together.")
     return Incoming(
         method=event["httpMethod"],
