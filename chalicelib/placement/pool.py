@@ -1,11 +1,13 @@
 """A pool is a named model offering; a target is one place that can run it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from chalicelib.call import Operation
 
+Natural = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 EngineKind = Literal["sagemaker", "openai_compatible", "scripted"]
 
 
@@ -21,8 +23,8 @@ class Target(msgspec.Struct, frozen=True):
     name: str
     engine: EngineKind
     model: str = ""  # what the target calls the model; the pool's name where empty
-    weight: int = 1  # share of first choices; 0 means only as a fall-back
-    capacity: int = 1  # requests it runs side by side
+    weight: Natural = 1  # share of first choices; 0 means only as a fall-back
+    capacity: Positive = 1  # requests it runs side by side
     url: str = ""
     endpoint: str = ""
     component: str = ""
@@ -35,11 +37,11 @@ class Pool(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]
     operations: tuple[Operation, ...] = ("chat.completions", "completions")
-    context_tokens: int = 8_192
-    default_max_tokens: int = 512  # reserved and imposed when the caller names none
-    max_tokens: int = 4_096  # the most one answer may generate
-    bytes_per_token: int = 3  # 1 is a true upper bound for byte-level tokenizers
-    input_micro_usd_per_mtok: int = 0  # micro-dollars for a million tokens
-    output_micro_usd_per_mtok: int = 0
-    gpu_ms_ceiling: int = 0  # GPU time reserved for an answer, and the most one is charged
+    context_tokens: Positive = 8_192
+    default_max_tokens: Positive = 512  # reserved and imposed when the caller names none
+    max_tokens: Positive = 4_096  # the most one answer may generate
+    bytes_per_token: Positive = 3  # 1 is a true upper bound for byte-level tokenizers
+    input_micro_usd_per_mtok: Natural = 0  # micro-dollars for a million tokens
+    output_micro_usd_per_mtok: Natural = 0
+    gpu_ms_ceiling: Natural = 0  # GPU time reserved for an answer, and the most one is charged
     created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it
