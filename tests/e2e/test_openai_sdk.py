@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import openai
 import pytest
@@ -15,14 +16,16 @@ LONG = [{"role": "user", "content": "Count to 64."}]
 CHAT_POOLS = ["demo", "demo-direct", "demo-multi"]
 
 
-def client(system: RunningSystem, key: str | None = None, tenant: str | None = None) -> OpenAI:
+def client(
+    system: RunningSystem, key: str | None = None, tenant: str | None = None
+) -> Any:  # the SDK's overloads are for literals
     base = f"{system.base_url}/tenants/{tenant or system.tenant}/v1"
     return OpenAI(base_url=base, api_key=key or system.api_key, max_retries=0, timeout=60)
 
 
 @pytest.mark.parametrize("pool", CHAT_POOLS)
 def test_a_chat_is_answered(running_system: RunningSystem, pool: str) -> None:
-    answer = client(running_system).chat.completions.create(model=pool, messages=QUESTION, temperature=0, max_tokens=64)  # type: ignore[call-overload]
+    answer = client(running_system).chat.completions.create(model=pool, messages=QUESTION, temperature=0, max_tokens=64)
     assert "Cloister" in answer.choices[0].message.content
     assert answer.choices[0].finish_reason in ("stop", "length")
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
@@ -31,8 +34,8 @@ def test_a_chat_is_answered(running_system: RunningSystem, pool: str) -> None:
 @pytest.mark.parametrize("pool", CHAT_POOLS)
 def test_a_chat_is_streamed_with_its_usage(running_system: RunningSystem, pool: str) -> None:
     chat = client(running_system).chat.completions
-    whole = chat.create(model=pool, messages=QUESTION, temperature=0, max_tokens=48)  # type: ignore[call-overload]
-    stream = chat.create(  # type: ignore[call-overload]
+    whole = chat.create(model=pool, messages=QUESTION, temperature=0, max_tokens=48)
+    stream = chat.create(
         model=pool, messages=QUESTION, temperature=0, max_tokens=48, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
@@ -42,13 +45,13 @@ def test_a_chat_is_streamed_with_its_usage(running_system: RunningSystem, pool: 
 
 
 def test_usage_comes_only_where_it_was_asked_for(running_system: RunningSystem) -> None:
-    stream = client(running_system).chat.completions.create(model="demo", messages=QUESTION, max_tokens=8, stream=True)  # type: ignore[call-overload]
+    stream = client(running_system).chat.completions.create(model="demo", messages=QUESTION, max_tokens=8, stream=True)
     assert all(chunk.choices and chunk.usage is None for chunk in stream)
 
 
 @pytest.mark.parametrize("pool", ["demo", "demo-direct"])
 def test_the_first_token_arrives_while_later_ones_are_generated(running_system: RunningSystem, pool: str) -> None:
-    stream = client(running_system).chat.completions.create(  # type: ignore[call-overload]
+    stream = client(running_system).chat.completions.create(
         model=pool, messages=LONG, temperature=0, max_tokens=64, stream=True, extra_body={"ignore_eos": True}
     )
     began = time.monotonic()
@@ -61,7 +64,7 @@ def test_the_first_token_arrives_while_later_ones_are_generated(running_system: 
 def test_a_multi_model_pool_says_that_its_stream_was_buffered(running_system: RunningSystem) -> None:
     raw = client(running_system).chat.completions.with_raw_response
     for pool, said in (("demo-multi", "buffered"), ("demo", None)):
-        answer = raw.create(model=pool, messages=QUESTION, max_tokens=4, stream=True)  # type: ignore[call-overload]
+        answer = raw.create(model=pool, messages=QUESTION, max_tokens=4, stream=True)
         assert answer.headers.get("X-Stream") == said
 
 
@@ -94,16 +97,16 @@ def test_unknown_fields_reach_the_engine(running_system: RunningSystem) -> None:
     chat = client(running_system).chat.completions
 
     def said(seed: int) -> str:
-        answer = chat.create(  # type: ignore[call-overload]
+        answer = chat.create(
             model="demo", messages=QUESTION, seed=seed, temperature=4, top_p=1, max_tokens=24, extra_body={"top_k": 0}
         )
         return str(answer.choices[0].message.content)
 
     assert said(7) == said(7)
     assert len({said(seed) for seed in range(5)}) > 1
-    stopped = chat.create(model="demo", messages=QUESTION, temperature=0, stop=[" is"], max_tokens=32)  # type: ignore[call-overload]
+    stopped = chat.create(model="demo", messages=QUESTION, temperature=0, stop=[" is"], max_tokens=32)
     assert " is" not in stopped.choices[0].message.content
-    detailed = chat.create(model="demo", messages=QUESTION, logprobs=True, top_logprobs=2, max_tokens=4)  # type: ignore[call-overload]
+    detailed = chat.create(model="demo", messages=QUESTION, logprobs=True, top_logprobs=2, max_tokens=4)
     assert detailed.choices[0].logprobs.content
 
 
@@ -112,14 +115,14 @@ def test_errors_are_the_sdks_own(running_system: RunningSystem) -> None:
     with pytest.raises(openai.AuthenticationError):
         client(running_system, key="ck_demo.aaaaaaaa_" + "x" * 43).models.list()
     with pytest.raises(openai.NotFoundError):
-        client(running_system).chat.completions.create(model="no-such-model", messages=messages)  # type: ignore[call-overload]
+        client(running_system).chat.completions.create(model="no-such-model", messages=messages)
     with pytest.raises(openai.NotFoundError):
         client(running_system, tenant="somebody-else").models.list()
     with pytest.raises(openai.BadRequestError) as refused:
-        client(running_system).chat.completions.create(model="demo", messages=[])  # type: ignore[call-overload]
-    assert refused.value.body["param"] == "messages"  # type: ignore[index]
+        client(running_system).chat.completions.create(model="demo", messages=[])
+    assert refused.value.param == "messages"
     with pytest.raises(openai.BadRequestError):
-        client(running_system).chat.completions.create(model="embed", messages=messages)  # type: ignore[call-overload]
+        client(running_system).chat.completions.create(model="embed", messages=messages)
 
 
 def test_a_viewer_may_not_chat(running_system: RunningSystem) -> None:
@@ -128,7 +131,7 @@ def test_a_viewer_may_not_chat(running_system: RunningSystem) -> None:
     viewer = client(running_system, key, "sdk-viewer")
     assert viewer.models.retrieve("demo").id == "demo"
     with pytest.raises(openai.PermissionDeniedError):
-        viewer.chat.completions.create(model="demo", messages=QUESTION)  # type: ignore[call-overload]
+        viewer.chat.completions.create(model="demo", messages=QUESTION)
 
 
 def test_a_rate_denies_with_the_exact_wait(running_system: RunningSystem) -> None:
@@ -141,10 +144,10 @@ def test_a_rate_denies_with_the_exact_wait(running_system: RunningSystem) -> Non
     chat = client(running_system, key, "sdk-slow").chat.completions
     with pytest.raises(openai.RateLimitError) as refused:
         for _ in range(3):
-            chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+            chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
     headers = refused.value.response.headers
     assert 0 < int(headers["Retry-After"]) <= 60
-    assert refused.value.body["limit"] == "slow"  # type: ignore[index]
+    assert refused.value.response.json()["error"]["limit"] == "slow"
     assert '"slow"' in headers["RateLimit"]
     # A burst of 3 is short of it by the slack, so 2 pass. The denied call was not admitted: it has no entry.
     assert len(entries(running_system, "sdk-slow", key)) == 2
@@ -154,25 +157,25 @@ def test_an_exhausted_budget_is_insufficient_quota(running_system: RunningSystem
     budget = {"name": "own", "unit": "requests", "limit": 1, "window": "day", "source": "tenant"}
     key = new_tenant(running_system, "sdk-broke", limits={"rates": [], "budgets": [budget], "in_flight": 4})
     chat = client(running_system, key, "sdk-broke").chat.completions
-    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
     with pytest.raises(openai.RateLimitError) as refused:
-        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
     assert refused.value.code == "insufficient_quota"
 
 
 def test_the_cap_on_requests_in_flight_holds(running_system: RunningSystem) -> None:
     key = new_tenant(running_system, "sdk-crowd", limits={"rates": [], "budgets": [], "in_flight": 1})
     chat = client(running_system, key, "sdk-crowd").chat.completions
-    stream = chat.create(  # type: ignore[call-overload]
+    stream = chat.create(
         model="demo-direct", messages=LONG, max_tokens=2000, stream=True, extra_body={"ignore_eos": True}
     )
     next(iter(stream))
     with pytest.raises(openai.RateLimitError) as refused:
-        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
     assert refused.value.code == "too_many_in_flight"
     stream.close()
     settled(running_system, "sdk-crowd", key, 1)
-    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)  # type: ignore[call-overload]
+    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
 
 
 @pytest.mark.parametrize("pool", ["demo", "demo-direct"])
@@ -181,7 +184,7 @@ def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(
 ) -> None:
     tenant = f"sdk-drop-{pool}"
     key = new_tenant(running_system, tenant)
-    stream = client(running_system, key, tenant).chat.completions.create(  # type: ignore[call-overload]
+    stream = client(running_system, key, tenant).chat.completions.create(
         model=pool, messages=LONG, max_tokens=1900, stream=True, extra_body={"ignore_eos": True}
     )
     for _, _chunk in zip(range(5), stream, strict=False):
@@ -201,7 +204,7 @@ def test_many_at_once_are_all_answered_and_settled(running_system: RunningSystem
     def one() -> None:
         try:
             for _ in range(3):
-                chat.create(model="demo", messages=QUESTION, max_tokens=4)  # type: ignore[call-overload]
+                chat.create(model="demo", messages=QUESTION, max_tokens=4)
         except Exception as error:
             failures.append(error)
 
@@ -217,7 +220,7 @@ def test_many_at_once_are_all_answered_and_settled(running_system: RunningSystem
     assert in_flight(running_system, "sdk-many", key) == 0
 
 
-def settled(system: RunningSystem, tenant: str, key: str, count: int) -> list[dict[str, object]]:
+def settled(system: RunningSystem, tenant: str, key: str, count: int) -> list[dict[str, Any]]:
     """The ledger once it holds `count` entries and nothing is in flight; a gateway notices a leaver within moments."""
     until = time.monotonic() + 20
     while True:
