@@ -6,11 +6,14 @@
     load.py           the client: the same requests to whoever is measured
     processes.py      programs started and stopped; their CPU, memory and start time
     environments.py   a virtual environment for each contestant, and Redis
+    tenant.py         the tenant, key and pool that Cloister is measured with
     contestants.py    how each contestant is set up: LiteLLM bare and governed, Cloister
     rounds.py         what one round measures, and the medians over rounds
+    table.py          figures as one table, with ratios
     gateway.py        the comparison of gateways, printed as one table
     cold_start.py     import and client creation of the Lambda handler
     admission.py      admit + settle beside zae-limiter
+    limiter*.py       one limiter put to work, in its own interpreter
 
 Standard library only: a contestant's packages live in its own environment under `.bench/`.
 """

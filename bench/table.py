@@ -10,6 +10,7 @@ class Row:
     title: str
     unit: str
     more_is_better: bool = False
+    compared: bool = True  # False: a count that has no ratio
 
 
 def print_table(rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]], *, ours: str) -> None:
@@ -39,5 +40,7 @@ def _shown(value: float) -> str:
 
 def _ratio(row: Row, theirs: float, ours: float) -> str:
     """How many times better we are: over 1 means ahead."""
+    if not row.compared:
+        return ""
     above, below = (ours, theirs) if row.more_is_better else (theirs, ours)
     return f"{above / below:.1f}x" if below > 0 else "-"
