@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -31,7 +32,7 @@ class Wire:
         self._connection.settimeout(PATIENCE_S)
         try:
             return self._connection.recv(1) == b""
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             return True
         except TimeoutError:
             return False
@@ -48,8 +49,9 @@ Handler = Callable[[Request, Wire], None]
 class Server:
     """Answers each request by `handler`, on as many connections as are opened."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
+        self._tls = tls
         self.requests: list[Request] = []
         self.connections = 0
         self._wires: list[Wire] = []
@@ -59,7 +61,7 @@ class Server:
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -75,6 +77,11 @@ class Server:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                try:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                except ssl.SSLError:  # the client does not trust us
+                    continue
             self.connections += 1
             wire = Wire(connection)
             self._wires.append(wire)
@@ -107,8 +114,8 @@ def _requests(connection: socket.socket) -> Iterator[Request]:
 
 
 @contextlib.contextmanager
-def serving(handler: Handler) -> Iterator[Server]:
-    server = Server(handler)
+def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    server = Server(handler, tls)
     try:
         yield server
     finally:

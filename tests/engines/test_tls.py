@@ -1,0 +1,107 @@
+"""Over TLS, as targets are reached in production: the same promises hold."""
+
+import datetime
+import ipaddress
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from chalicelib.call import Delta, Finished
+from chalicelib.engines.openai_compatible import OpenAICompatible
+from chalicelib.placement.pool import Target
+from chalicelib.refusal import EngineFailed
+from chalicelib.settings import Settings
+from tests.engines.answers import STREAM, chat, event, said
+from tests.engines.servers import LAST_CHUNK, PATIENCE_S, Handler, Request, Server, Wire, chunk, serving, stream_head
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "target")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "target.pem"
+    path.write_bytes(
+        signed.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+def context(certificate: Path) -> ssl.SSLContext:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    return tls
+
+
+def target(server: Server) -> Target:
+    return Target("gpu-1", "openai_compatible", url=f"{server.root}/v1")
+
+
+def always(answer: bytes) -> Handler:
+    return lambda request, wire: wire.send(answer)
+
+
+def test_connections_are_kept(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving(always(stream_head() + chunk(STREAM) + LAST_CHUNK), context(certificate)) as server:
+        engine = OpenAICompatible(Settings())
+        for _ in range(3):
+            stream = engine.open(target(server), chat(stream=True))
+            assert isinstance(list(stream)[-1], Finished)
+            stream.close()
+        assert (len(server.requests), server.connections) == (3, 1)
+
+
+def test_closing_from_another_thread_wakes_the_reader(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server_saw_it = threading.Event()
+
+    def hangs(_: Request, wire: Wire) -> None:
+        wire.send(stream_head(), chunk(event(said("Hello"))))
+        if wire.await_departure():
+            server_saw_it.set()
+
+    with serving(hangs, context(certificate)) as server:
+        stream = OpenAICompatible(Settings()).open(target(server), chat(stream=True))
+        halfway = threading.Event()
+        woken = threading.Event()
+
+        def read() -> None:
+            with pytest.raises(EngineFailed):
+                for each in stream:
+                    if isinstance(each, Delta):
+                        halfway.set()
+            woken.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        assert halfway.wait(PATIENCE_S)
+        stream.close()
+        assert woken.wait(PATIENCE_S)
+        assert server_saw_it.wait(PATIENCE_S)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_failed_engine(certificate: Path) -> None:
+    with serving(always(b""), context(certificate)) as server:
+        with pytest.raises(EngineFailed):
+            OpenAICompatible(Settings()).open(target(server), chat())
+        assert server.requests == []
