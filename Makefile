@@ -2,6 +2,7 @@
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench-admission
+# make package  what is deployed, into build/package        make package STAGE=prod
 #
 # Everything is installed into .venv, pinned, the first time and whenever a requirements file changes.
 
@@ -15,6 +16,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 MODELS := .local/models
+VLLM := .local/vllm
+STAGE ?= dev
 
 RUN_REQUIREMENTS := requirements.txt $(wildcard sagemaker/cpu/requirements.txt) local/requirements.txt
 # With its dependencies it would bring torch; llama.cpp runs it here.
@@ -35,19 +38,24 @@ fmt: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/test.stamp
-	@exec $(BIN)/python -m bench $(ARGS)
+# Both make what they compare with, in virtual environments under .bench.
+bench: $(VENV)/run.stamp
+	@exec $(BIN)/python -m bench.gateway $(ARGS)
 
-bench-admission: $(VENV)/bench.stamp
+bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)
 
-# Needs a vLLM installation; CONTRIBUTING.md says how to make one.
+# 3.5 GB, the first time.
 test-vllm: $(VENV)/test.stamp
-	$(BIN)/pytest -m vllm $(ARGS)
+	PYTHON=$(BIN)/python tests/images/vllm_on_cpu.sh $(VLLM)
+	PATH="$(CURDIR)/$(VLLM)/bin:$$PATH" $(BIN)/pytest -m vllm tests/images/test_vllm.py $(ARGS)
 
+# Ready for `aws cloudformation package`; prints the size of what Lambda gets.
 package: $(VENV)/run.stamp
 	rm -rf build/package
-	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/chalice package build/package
+	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/chalice package --stage $(STAGE) \
+	  --template-format yaml --merge-template .chalice/overlay.yaml build/package
+	$(BIN)/python -m infra.finish_package build/package
 
 clean:
 	rm -rf $(VENV) .local build dist
@@ -70,10 +78,6 @@ $(VENV)/run.stamp: $(VENV)/made.stamp $(RUN_REQUIREMENTS)
 $(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt
 	@echo "Installing what the tests need."
 	@$(PIP) -r tests/requirements.txt
-	@touch $@
-
-$(VENV)/bench.stamp: $(VENV)/test.stamp bench/requirements.txt
-	@$(PIP) -r bench/requirements.txt
 	@touch $@
 
 $(MODELS)/minilm/minilm.gguf: local/embedding_model.py $(VENV)/run.stamp
