@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,14 +14,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("cloister")
-
-
-@pytest.fixture(scope="session")
-def stores() -> Iterator[Served]:
-    """The served DynamoDBs, started when first asked for."""
-    served = Served()
-    yield served
-    served.close()
 
 
 @pytest.fixture(params=BACKINGS)

@@ -1,17 +1,7 @@
-from collections.abc import Iterator
-
 import pytest
 
 from chalicelib.ledger import DynamoLedger, MemoryLedger
 from tests.stores import Served, StoreName, fresh_tables
-
-
-@pytest.fixture(scope="session")
-def stores() -> Iterator[Served]:
-    """The served DynamoDBs, started when first asked for."""
-    served = Served()
-    yield served
-    served.close()
 
 
 @pytest.fixture(params=["memory", "local", "ministack"])

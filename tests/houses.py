@@ -1,0 +1,236 @@
+"""Deployments small enough for a test: one store, and as many gateways over it as the test asks for.
+
+    deployment = Deployment()                      # in memory; or Deployment(dynamodb(tables))
+    deployment.pool("model-a", "a", "b")
+    deployment.tenant("acme")
+    key = deployment.key("acme")
+    with served() as gateway, wiring.furnished(deployment.rooms()):
+        gateway.call("POST", "/inference", key=key, json={...})
+
+Models answer with the name of the target that ran them.
+"""
+
+import asyncio
+import hashlib
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+import uvicorn
+
+from chalicelib.admission import Admission, DynamoMeters, MemoryMeters
+from chalicelib.admission.limits import DEFAULT_LIMITS
+from chalicelib.api.bridge import Bridge, Iam
+from chalicelib.call import Call
+from chalicelib.engines.scripted import Scripted, Step, whole, words
+from chalicelib.inference import Ask, run
+from chalicelib.inference.house import House
+from chalicelib.ledger import DynamoLedger, MemoryLedger
+from chalicelib.placement.health import Health
+from chalicelib.placement.pool import Pool, Target
+from chalicelib.settings import Settings
+from chalicelib.tables import Tables
+from chalicelib.telemetry import LogTelemetry
+from chalicelib.tenancy import Tenancy
+from chalicelib.tenancy.documents import Documents, MemoryDocuments
+from chalicelib.tenancy.snapshot import Offering, Snapshots
+from chalicelib.tenancy.store import DynamoDocuments
+from chalicelib.tenancy.tenant import Role, Scopes, Tenant
+from chalicelib.wiring import Rooms
+
+T0 = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
+PATIENCE_S = 20.0  # for what happens at once unless the code is broken
+
+Script = Callable[[Target, Call], Iterable[Step]]
+
+
+class Hands:
+    """A clock that moves when it is moved."""
+
+    def __init__(self, now_ms: int = T0) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Chance:
+    """Randomness: the same bytes in every run, never twice in one. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._count = count()
+
+    def __call__(self, size: int) -> bytes:
+        return hashlib.shake_256(str(next(self._count)).encode()).digest(size)
+
+
+class Store(msgspec.Struct, frozen=True):
+    """What all gateways of a deployment share."""
+
+    documents: Documents
+    meters: MemoryMeters | DynamoMeters
+    ledger: MemoryLedger | DynamoLedger
+
+
+def memory() -> Store:
+    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger())
+
+
+def dynamodb(tables: Tables) -> Store:
+    return Store(DynamoDocuments(tables), DynamoMeters(tables, Settings().region), DynamoLedger(tables))
+
+
+class Deployment:
+    """One store, one scripted engine, one clock."""
+
+    def __init__(self, store: Store | None = None, script: Script | None = None) -> None:
+        self.store = store or memory()
+        self.clock = Hands()
+        self.chance = Chance()
+        self.engine = Scripted(script or _names_its_target)
+        self.tenancy = Tenancy(self.store.documents, self.store.meters, self.clock, self.chance)
+
+    def house(self) -> House:
+        """One more gateway process, as far as caches are concerned."""
+        settings = Settings()
+        engines = {"scripted": self.engine}
+        return House(
+            settings=settings,
+            clock=self.clock,
+            randomness=self.chance,
+            snapshots=Snapshots(self.store.documents, self.store.meters),
+            meters=self.store.meters,
+            admission=Admission(
+                self.store.meters, self.store.ledger, lease_ms=settings.lease_ms, region=settings.region
+            ),
+            ledger=self.store.ledger,
+            claims=self.store.ledger,
+            engines=engines,
+            health=Health(engines, settings),
+            telemetry=LogTelemetry(),
+        )
+
+    def rooms(self, house: House | None = None, tenancy: Tenancy | None = None) -> Rooms:
+        offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
+        return Rooms(house or self.house(), tenancy or self.tenancy, offering)
+
+    def pool(self, name: str = "model-a", *targets: str) -> Pool:
+        """A pool whose first target gets every call, unless it is pinned elsewhere."""
+        known = [
+            Target(target, "scripted", url=target, weight=int(not place)) for place, target in enumerate(targets or "a")
+        ]
+        return self.tenancy.put_pool(Pool(name, tuple(known)))
+
+    def tenant(self, name: str = "acme", **members: Any) -> Tenant:
+        with_limits = {"limits": DEFAULT_LIMITS, "pools": ("model-a",), **members}
+        return self.tenancy.create_tenant(Tenant(id=name, name=name.title(), **with_limits))
+
+    def key(self, tenant: str = "acme", role: Role = "owner", *, expires_ms: int | None = None, **scopes: Any) -> str:
+        """The text of a new API key."""
+        _, token = self.tenancy.create_key(tenant, role, scopes=Scopes(**scopes), expires_ms=expires_ms)
+        return token.text
+
+    def ask(self, house: House, key: str | None, *, tenant: str | None = None, pool: str = "model-a") -> str:
+        """One small inference, to its end: the target that ran it. Raises what `run` raises."""
+        messages = msgspec.Raw(b'[{"role":"user","content":"hi"}]')
+        ask = Ask(
+            credential=key,
+            tenant=tenant,
+            surface="native",
+            operation="chat.completions",
+            pool=pool,
+            fields={"messages": messages},
+            prompt_bytes=len(bytes(messages)),
+            request_id="test",
+            max_tokens=8,
+        )
+        with run(ask, house) as answer:
+            list(answer)
+            return answer.instance
+
+
+def _names_its_target(target: Target, call: Call) -> Iterable[Step]:
+    said = f"from {target.name}"
+    return words(said, instance=target.name) if call.stream else whole(said, instance=target.name)
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; names of headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Gateway:
+    """An HTTP server somewhere on this machine. Every call is a connection of its own."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        json: Any = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request, sent as it is given: nothing is encoded or normalised on the way."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        if json is not None:
+            body = msgspec.json.encode(json)
+            sent.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def served(bridge: Bridge) -> Iterator[Gateway]:
+    """The bridge under uvicorn, in a thread."""
+    ready = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            ready.set()
+
+    config = uvicorn.Config(
+        bridge, host="127.0.0.1", port=0, http="httptools", ws="none", log_level="warning", access_log=False
+    )
+    server = Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S), "the server did not start"
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        yield Gateway(host, port)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+
+
+def front(iam: Iam | None = None) -> Bridge:
+    """The bridge in front of the real app; which rooms it opens into is `wiring.furnished`'s to say."""
+    from app import app
+
+    return Bridge(app, Settings().body_limit_bytes, {}, iam)
