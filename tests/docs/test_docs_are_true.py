@@ -1,0 +1,59 @@
+"""Docs cannot lie: what they list is what the code has, and what they show runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from app import app
+from chalicelib.api import openapi, problems
+from chalicelib.settings import Settings
+from tests.local_system import RunningSystem
+
+ROOT = Path(__file__).parents[2]
+API = (ROOT / "docs" / "api.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def test_every_route_is_documented_and_every_documented_route_exists() -> None:
+    served = {f"{method} {path}" for path, methods in app.routes.items() for method in methods}
+    described = {f"{method.upper()} {path}" for path, item in openapi.document()["paths"].items() for method in item}
+    documented = set(re.findall(r"^\| `((?:GET|POST|PUT|PATCH|DELETE) /[^`]*)`", API, re.MULTILINE))
+    assert served == described == documented
+
+
+def test_every_refusal_is_documented_with_its_statuses() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)`", API, re.MULTILINE)
+    assert set(rows) == {
+        (refusal.__name__, str(kind.status), str(kind.openai_status or kind.status), kind.openai_code)
+        for refusal, kind in problems.KINDS.items()
+    }
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(re.findall(r"`(CLOISTER_\w+)` \| `?([\w-]+)`? \|", API))
+    assert rows == {f"CLOISTER_{field.name.upper()}": str(field.default) for field in msgspec.structs.fields(Settings)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readmes_example_runs(running_system: RunningSystem) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        env={**os.environ, **running_system.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Cloister" in done.stdout
