@@ -42,6 +42,7 @@ class HttpBody:
         self._until_ms = until_ms
         self._lock = threading.Lock()
         self._reading = False
+        self._finishing = False
         self._closed = False
 
     def next(self) -> bytes:
@@ -78,8 +79,12 @@ class HttpBody:
 
     def finish(self) -> None:
         """The answer is complete, the body perhaps not: read its end, so that the connection can be used again."""
+        with self._lock:
+            if self._closed or self._finishing:
+                return
+            self._finishing = True
         connection = getattr(self._response.connection, "sock", None)
-        if connection is not None and not self._closed:
+        if connection is not None:
             patience_s = connection.gettimeout()
             with contextlib.suppress(Refusal, OSError):
                 connection.settimeout(TAIL_DEADLINE_S)

@@ -14,6 +14,9 @@ from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapaci
 
 NO_TARGET = "no healthy target"
 RETRY_IN_MS = 1_000  # where no target said better
+# After this long no further target is tried: it might be silent for the whole idle deadline, and the lease
+# is renewed only once an answer has begun. The defaults of `lease_ms` less `idle_deadline_ms`.
+PATIENCE_MS = 30_000
 
 
 class Placed(NamedTuple):
@@ -32,6 +35,7 @@ def place(
     health: Health,
     clock: Clock,
     draw: Callable[[], float] = random.random,
+    patience_ms: int = PATIENCE_MS,
 ) -> Placed:
     """Try the pool's targets until one gives its first event. `draw` gives numbers in [0, 1), for the weights.
 
@@ -40,8 +44,9 @@ def place(
     Raises:
         Malformed, TooLarge: a target says that the request is wrong; the others would too.
         NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
+        EngineFailed, EngineTimedOut: a target took more than `patience_ms` to break.
     """
-    now_ms = clock()
+    began_ms = now_ms = clock()
     waits_ms: list[int] = []
     last: Refusal | None = None
     for target in candidates(pool.targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw()):
@@ -56,6 +61,8 @@ def place(
                 waits_ms.append(refusal.retry_in_ms)
         except (EngineFailed, EngineTimedOut) as refusal:
             last = refusal
+            if clock() - began_ms > patience_ms:
+                raise
     now_ms = clock()
     for target in pool.targets:
         if pin in (None, target.name):

@@ -141,3 +141,15 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 def stream_head(**headers: str) -> bytes:
     return head(content_type="text/event-stream; charset=utf-8", transfer_encoding="chunked", **headers)
+
+
+def always(*answer: bytes) -> Handler:
+    return lambda request, wire: wire.send(*answer)
+
+
+def answer_then_hang_up(*answer: bytes) -> Handler:
+    def handler(_: Request, wire: Wire) -> None:
+        wire.send(*answer)
+        wire.hang_up()
+
+    return handler

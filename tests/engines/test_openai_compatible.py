@@ -1,9 +1,6 @@
 """Against real sockets: everything a target may do to us, and what is left behind afterwards."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -15,44 +12,21 @@ from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
+from tests.engines.openai_server import IMPATIENT, PATIENT, engine_for
 from tests.engines.servers import (
     LAST_CHUNK,
     PATIENCE_S,
     Handler,
     Request,
-    Server,
     Wire,
+    always,
+    answer_then_hang_up,
     chunk,
     head,
     serving,
     stream_head,
     whole,
 )
-
-PATIENT = Settings()
-IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=500)
-SEVENS = [STREAM[at : at + 7] for at in range(0, len(STREAM), 7)]
-KNOWN_LENGTH = head(content_type="text/event-stream", content_length=str(len(STREAM)))
-WHOLE_STREAM = stream_head() + chunk(STREAM) + LAST_CHUNK
-
-
-def always(*answer: bytes) -> Handler:
-    return lambda request, wire: wire.send(*answer)
-
-
-def answer_then_hang_up(*answer: bytes) -> Handler:
-    def handler(_: Request, wire: Wire) -> None:
-        wire.send(*answer)
-        wire.hang_up()
-
-    return handler
-
-
-@contextmanager
-def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[OpenAICompatible, Target, Server]]:
-    with serving(handler) as server:
-        target = Target("gpu-1", "openai_compatible", model="org/model", capacity=3, url=f"{server.root}/v1")
-        yield OpenAICompatible(settings), target, server
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
@@ -137,68 +111,6 @@ def test_the_first_token_is_here_while_later_ones_are_still_to_be_made() -> None
         assert [next(events) for _ in range(3)] == [Waiting(1, 40), Started("i-9", 40), Delta(said("Hello"), 1)]
         first_arrived.set()
         assert list(events)[-1] == Finished(Usage(7, 2), USAGE_CHUNK)
-
-
-def read_to_the_end(engine: OpenAICompatible, target: Target, call: Call) -> None:
-    stream = engine.open(target, call)
-    assert isinstance(list(stream)[-1], Finished)
-    stream.close()
-
-
-def take_until_finished(engine: OpenAICompatible, target: Target, call: Call) -> None:
-    """As the path does: `Finished` is the last event that anybody asks for."""
-    stream = engine.open(target, call)
-    for each in stream:
-        if isinstance(each, Finished):
-            break
-    stream.close()
-
-
-@pytest.mark.parametrize("reader", [read_to_the_end, take_until_finished])
-@pytest.mark.parametrize(
-    ("answer", "stream"),
-    [
-        (whole(WHOLE), False),
-        (stream_head() + chunk(WHOLE) + LAST_CHUNK, False),
-        (WHOLE_STREAM, True),
-        (KNOWN_LENGTH + STREAM, True),
-    ],
-)
-def test_a_connection_serves_one_call_after_the_other(
-    answer: bytes, stream: bool, reader: Callable[[OpenAICompatible, Target, Call], None]
-) -> None:
-    with engine_for(always(answer)) as (engine, target, server):
-        for _ in range(5):
-            reader(engine, target, chat(stream=stream))
-        assert (len(server.requests), server.connections) == (5, 1)
-
-
-def test_a_connection_survives_a_refusal() -> None:
-    with engine_for(always(whole(b'{"error":{"message":"no"}}', 400))) as (engine, target, server):
-        for _ in range(3):
-            with pytest.raises(Malformed):
-                engine.open(target, chat())
-        assert server.connections == 1
-
-
-def test_a_connection_that_the_server_closed_while_idle_costs_nobody_a_failure() -> None:
-    def answers_once(request: Request, wire: Wire) -> None:
-        if len(server.requests) == 2:  # what a server does whose keep-alive ran out as the request was on its way
-            wire.hang_up()
-        else:
-            wire.send(whole(WHOLE))
-
-    with engine_for(answers_once) as (engine, target, server):
-        read_to_the_end(engine, target, chat())
-        read_to_the_end(engine, target, chat())
-        assert (len(server.requests), server.connections) == (3, 2)
-
-
-def test_a_server_that_dies_of_a_request_gets_it_once() -> None:
-    with engine_for(answer_then_hang_up()) as (engine, target, server):
-        with pytest.raises(EngineFailed):
-            engine.open(target, chat())
-        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -342,99 +254,6 @@ def test_an_answer_without_end_is_cut_off() -> None:
     for stream in (False, True):
         _, refusal = outcome(endless, chat(stream=stream))
         assert isinstance(refusal, EngineFailed)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(stream_head() + chunk(event(said("Hello"))), id="between chunks"),
-        pytest.param(stream_head() + chunk(event(said("Hello"))) + b"10\r\nhalf", id="within a chunk"),
-        pytest.param(head(content_type="text/event-stream") + event(said("Hello")), id="until the connection closes"),
-    ],
-)
-def test_closing_from_another_thread_wakes_the_reader_and_tells_the_server(answer: bytes) -> None:
-    server_saw_it = threading.Event()
-
-    def hangs(_: Request, wire: Wire) -> None:
-        wire.send(answer)
-        if wire.await_departure():
-            server_saw_it.set()
-
-    with engine_for(hangs) as (engine, target, server):
-        stream = engine.open(target, chat(stream=True))
-        told: list[object] = []
-        halfway = threading.Event()
-        woken = threading.Event()
-
-        def read() -> None:
-            try:
-                for each in stream:
-                    told.append(each)
-                    if len(told) == 2:
-                        halfway.set()
-            except EngineFailed as refusal:
-                told.append(refusal)
-            woken.set()
-
-        threading.Thread(target=read, daemon=True).start()
-        assert halfway.wait(PATIENCE_S)
-        began = time.monotonic()
-        stream.close()
-        assert woken.wait(PATIENCE_S)
-        assert server_saw_it.wait(PATIENCE_S)
-        assert time.monotonic() - began < 5, "far below the idle deadline of a minute"
-        stream.close()
-        assert isinstance(told[-1], EngineFailed)
-
-        server.handler = always(whole(WHOLE))
-        read_to_the_end(engine, target, chat())  # the engine is none the worse
-        assert server.connections == 2
-
-
-def test_closing_an_unread_stream_tells_the_server() -> None:
-    server_saw_it = threading.Event()
-
-    def hangs(_: Request, wire: Wire) -> None:
-        wire.send(stream_head(), chunk(event(said("Hello"))))
-        if wire.await_departure():
-            server_saw_it.set()
-
-    with engine_for(hangs) as (engine, target, _):
-        stream = engine.open(target, chat(stream=True))
-        stream.close()
-        assert server_saw_it.wait(PATIENCE_S)
-        with pytest.raises(EngineFailed):
-            next(iter(stream))
-
-
-def test_a_server_that_keeps_the_body_open_behind_done_does_not_hold_the_answer() -> None:
-    with engine_for(always(stream_head(), chunk(STREAM))) as (engine, target, server):
-        for _ in range(2):
-            began = time.monotonic()
-            read_to_the_end(engine, target, chat(stream=True))
-            assert time.monotonic() - began < 5
-        assert server.connections == 2
-
-
-def test_many_threads_share_an_engine() -> None:
-    with engine_for(always(WHOLE_STREAM)) as (engine, target, server):
-        failures: list[Exception] = []
-
-        def work() -> None:
-            try:
-                for _ in range(20):
-                    read_to_the_end(engine, target, chat(stream=True))
-            except Exception as error:
-                failures.append(error)
-
-        threads = [threading.Thread(target=work) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert failures == []
-        assert len(server.requests) == 320
-        assert server.connections <= 16
 
 
 HEALTH = b'{"status":"ok","instance":"i-1","capacity":4,"in_flight":1,"queue_depth":2}'

@@ -19,7 +19,20 @@ from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapaci
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.frames import exception, part
-from tests.engines.servers import LAST_CHUNK, PATIENCE_S, Handler, Request, Server, Wire, chunk, head, serving, whole
+from tests.engines.servers import (
+    LAST_CHUNK,
+    PATIENCE_S,
+    Handler,
+    Request,
+    Server,
+    Wire,
+    always,
+    answer_then_hang_up,
+    chunk,
+    head,
+    serving,
+    whole,
+)
 
 PATIENT = Settings()
 IMPATIENT = Settings(idle_deadline_ms=500)
@@ -50,18 +63,6 @@ def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple
             )
 
         yield SageMaker(settings, new_client), server
-
-
-def always(*answer: bytes) -> Handler:
-    return lambda request, wire: wire.send(*answer)
-
-
-def answer_then_hang_up(*answer: bytes) -> Handler:
-    def handler(_: Request, wire: Wire) -> None:
-        wire.send(*answer)
-        wire.hang_up()
-
-    return handler
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:

@@ -18,7 +18,17 @@ from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM, chat, event, said
-from tests.engines.servers import LAST_CHUNK, PATIENCE_S, Handler, Request, Server, Wire, chunk, serving, stream_head
+from tests.engines.servers import (
+    LAST_CHUNK,
+    PATIENCE_S,
+    Request,
+    Server,
+    Wire,
+    always,
+    chunk,
+    serving,
+    stream_head,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +65,6 @@ def context(certificate: Path) -> ssl.SSLContext:
 
 def target(server: Server) -> Target:
     return Target("gpu-1", "openai_compatible", url=f"{server.root}/v1")
-
-
-def always(answer: bytes) -> Handler:
-    return lambda request, wire: wire.send(answer)
 
 
 def test_connections_are_kept(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:

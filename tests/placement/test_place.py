@@ -206,6 +206,18 @@ def test_a_caller_that_leaves_is_no_failure_of_the_target() -> None:
     assert sandbox.health.admits(target, sandbox.now_ms)
 
 
+def test_who_has_waited_too_long_for_one_target_does_not_wait_for_another() -> None:
+    sandbox = Sandbox(a=(), b=HELLO)
+
+    def silent(_: Target, __: Call) -> Iterable[Step]:
+        sandbox.now_ms += 60_000
+        return (EngineTimedOut("silent"),)
+
+    sandbox.engines["scripted"] = Scripted(silent)
+    assert sandbox.run() == "EngineTimedOut"
+    assert sandbox.tried == []
+
+
 def test_pools_that_share_a_place_share_its_fate() -> None:
     sandbox = Sandbox(a=(DIED,), b=HELLO)
     for _ in range(3):

@@ -1,0 +1,31 @@
+"""The OpenAI-compatible engine, with a server whose every byte a test decides."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chalicelib.engines.openai_compatible import OpenAICompatible
+from chalicelib.placement.pool import Target
+from chalicelib.settings import Settings
+from tests.engines.answers import STREAM
+from tests.engines.servers import (
+    LAST_CHUNK,
+    Handler,
+    Server,
+    chunk,
+    head,
+    serving,
+    stream_head,
+)
+
+PATIENT = Settings()
+IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=500)
+SEVENS = [STREAM[at : at + 7] for at in range(0, len(STREAM), 7)]
+KNOWN_LENGTH = head(content_type="text/event-stream", content_length=str(len(STREAM)))
+WHOLE_STREAM = stream_head() + chunk(STREAM) + LAST_CHUNK
+
+
+@contextmanager
+def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[OpenAICompatible, Target, Server]]:
+    with serving(handler) as server:
+        target = Target("gpu-1", "openai_compatible", model="org/model", capacity=3, url=f"{server.root}/v1")
+        yield OpenAICompatible(settings), target, server
