@@ -1,0 +1,324 @@
+"""The life of a request: what it costs, and what it leaves behind, whatever goes wrong in between."""
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from chalicelib.admission.limits import Budget, Limits
+from chalicelib.call import Call, Delta, Finished, Started, Usage
+from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.inference import Answer, Ask, House, run
+from chalicelib.inference.answer import CLIENT_LEFT
+from chalicelib.ledger import Entry, Units
+from chalicelib.placement.pool import Target
+from chalicelib.refusal import (
+    Conflict,
+    EngineFailed,
+    EngineTimedOut,
+    Forbidden,
+    Malformed,
+    NoCapacity,
+    NotFound,
+    Refusal,
+    TooLarge,
+)
+from chalicelib.settings import Settings
+from tests.fault_proxy import Fault, fault_proxy
+from tests.houses import T0, Deployment, dynamodb
+from tests.stores import Served, fresh_tables, prefix_of, reach_tables, sent
+
+MESSAGES = b'[{"role":"user","content":"hello there"}]'
+PROMPT_TOKENS = -(-len(MESSAGES) // 3)
+MONTH = Limits(rates=(), budgets=(Budget("month", "tokens", 10_000, "month"),), in_flight=2)
+
+
+def ask(key: str | None, **more: Any) -> Ask:
+    fields: dict[str, Any] = {
+        "credential": key,
+        "tenant": None,
+        "surface": "openai",
+        "operation": "chat.completions",
+        "pool": "model-a",
+        "fields": {"messages": msgspec.Raw(MESSAGES)},
+        "prompt_bytes": len(MESSAGES),
+        "request_id": "req-1",
+        "max_tokens": 100,
+        "stream": True,
+    }
+    return Ask(**{**fields, **more})
+
+
+class Acme:
+    """A deployment with one tenant, its pool of two targets, and one gateway."""
+
+    def __init__(self, script: Any = None, deployment: Deployment | None = None) -> None:
+        self.deployment = deployment or Deployment(script=script)
+        self.deployment.pool("model-a", "a", "b")
+        self.deployment.tenant("acme", limits=MONTH)
+        self.key = self.deployment.key("acme")
+        self.house: House = self.deployment.house()
+
+    def run(self, **more: Any) -> Answer:
+        return run(ask(self.key, **more), self.house)
+
+    def entries(self) -> tuple[Entry, ...]:
+        return self.deployment.store.ledger.page("acme", 0, T0 * 2, None, 100).entries
+
+    def entry(self) -> Entry:
+        (only,) = self.entries()
+        return only
+
+    def held(self) -> tuple[int, int]:
+        """Leases, and the month's tokens, on the meter."""
+        meter = self.deployment.store.meters.reading("acme")
+        assert meter is not None
+        return len(meter.leases), sum(used for _, used in meter.windows.values())
+
+
+def test_a_finished_answer_is_charged_what_the_engine_counted() -> None:
+    acme = Acme()
+    with acme.run() as answer:
+        assert acme.held() == (1, PROMPT_TOKENS + 100)
+        events = list(answer)
+    assert isinstance(events[-1], Finished)
+    entry = acme.entry()
+    assert (entry.outcome, entry.reason, entry.pool, entry.target) == ("completed", "", "model-a", "a")
+    assert entry.charged == entry.used == Units(requests=1, tokens=3)  # scripted: 1 in, 2 words out
+    assert acme.held() == (0, 3)
+
+
+def test_it_is_settled_before_the_last_event_leaves() -> None:
+    acme = Acme()
+    for event in acme.run():
+        assert acme.held()[0] == (0 if isinstance(event, Finished) else 1)
+
+
+def test_a_charge_is_never_more_than_was_reserved() -> None:
+    def greedy(_target: Target, _call: Call) -> Iterable[Step]:
+        return (Started("i"), Delta(b"{}", 1), Finished(Usage(5_000, 5_000)))
+
+    acme = Acme(greedy)
+    list(acme.run())
+    assert acme.entry().used.tokens == 10_000
+    assert acme.entry().charged.tokens == PROMPT_TOKENS + 100 == acme.held()[1]
+
+
+def test_an_answer_that_is_never_begun_is_settled_when_it_is_closed() -> None:
+    acme = Acme()
+    acme.run().close()
+    assert acme.entry().reason == CLIENT_LEFT
+    assert acme.held() == (0, PROMPT_TOKENS)
+    assert acme.deployment.engine.running == 0
+
+
+def test_a_client_that_leaves_is_charged_what_was_generated_until_then() -> None:
+    acme = Acme(lambda _target, _call: words("one two three four five"))
+    answer = acme.run()
+    for _, event in zip(range(3), answer, strict=False):
+        assert isinstance(event, Started | Delta)
+    answer.close()
+    answer.close()
+    assert acme.entry().charged == Units(requests=1, tokens=PROMPT_TOKENS + 2)
+    assert acme.held() == (0, PROMPT_TOKENS + 2)
+    assert acme.deployment.engine.running == 0
+    assert list(answer) == []
+
+
+def test_a_client_that_leaves_while_the_engine_is_silent_stops_it() -> None:
+    silent = threading.Event()
+    acme = Acme(lambda _target, _call: (Started("i"), Delta(b"{}", 1), silent, *words("never")[1:]))
+    answer = acme.run()
+    seen: list[Any] = []
+    reading = threading.Thread(target=lambda: seen.extend(answer))
+    reading.start()
+    while len(seen) < 2:  # until the reader is at the gate
+        reading.join(0.001)
+    answer.close()
+    reading.join(10)
+    assert not reading.is_alive()
+    assert acme.entry().reason == CLIENT_LEFT
+    assert acme.held() == (0, PROMPT_TOKENS + 1)
+
+
+def test_an_engine_that_breaks_off_costs_nothing_and_is_on_record() -> None:
+    acme = Acme(lambda _target, _call: (Started("i"), Delta(b"{}", 1), EngineFailed("broke")))
+    with acme.run() as answer, pytest.raises(EngineFailed):
+        list(answer)
+    entry = acme.entry()
+    assert (entry.outcome, entry.reason) == ("failed", "EngineFailed")
+    assert entry.used.tokens == PROMPT_TOKENS + 1
+    assert entry.charged == Units()
+    assert acme.held() == (0, 0)
+
+
+def test_a_stream_without_its_end_is_a_failed_engine() -> None:
+    acme = Acme(lambda _target, _call: (Started("i"), Delta(b"{}", 1)))
+    with pytest.raises(EngineFailed):
+        list(acme.run())
+    assert acme.entry().outcome == "failed"
+
+
+def test_the_next_target_answers_when_the_first_fails_before_its_first_event() -> None:
+    def first_is_down(target: Target, _call: Call) -> Iterable[Step]:
+        return (EngineFailed("down"),) if target.name == "a" else words("fine", instance=target.name)
+
+    acme = Acme(first_is_down)
+    answer = acme.run()
+    list(answer)
+    assert answer.instance == "b"
+    assert acme.entry().target == "b"
+
+
+@pytest.mark.parametrize("refusal", [NoCapacity("full"), Malformed("wrong"), TooLarge("long")])
+def test_a_call_that_no_target_takes_leaves_one_entry_and_no_lease(refusal: Refusal) -> None:
+    acme = Acme(lambda _target, _call: (refusal,))
+    with pytest.raises(type(refusal)):
+        acme.run()
+    assert (acme.entry().outcome, acme.entry().reason) == ("failed", type(refusal).__name__)
+    assert acme.entry().charged == acme.entry().used == Units()
+    assert acme.held() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "refusal"),
+    [
+        ({"pool": "model-b"}, NotFound),
+        ({"max_tokens": 1_000_000}, Malformed),
+        ({"operation": "embeddings"}, Malformed),
+        ({"tenant": "other"}, NotFound),
+        ({"max_tokens": 4_000, "choices": 16}, TooLarge),
+    ],
+)
+def test_what_is_refused_without_an_admission_leaves_nothing(more: dict[str, Any], refusal: type[Refusal]) -> None:
+    acme = Acme()
+    with pytest.raises(refusal):
+        acme.run(**more)
+    assert acme.entries() == ()
+    assert acme.held() == (0, 0)
+    assert acme.deployment.engine.opened == 0
+
+
+def test_a_role_without_the_permission_is_refused() -> None:
+    acme = Acme()
+    acme.key = acme.deployment.key("acme", "viewer")
+    with pytest.raises(Forbidden):
+        acme.run()
+
+
+def test_a_long_answer_renews_its_lease() -> None:
+    acme = Acme(lambda _target, _call: words("one two three"))
+    answer = acme.run()
+    expires_ms = answer.lease.expires_ms
+    next(iter(answer))
+    acme.deployment.clock.now_ms += Settings().renew_ms
+    next(iter(answer))
+    assert answer.lease.expires_ms == expires_ms + Settings().renew_ms
+    list(answer)
+    assert acme.entry().outcome == "completed"
+
+
+def test_an_answer_that_was_given_up_on_is_cut_and_its_usage_recorded_late() -> None:
+    acme = Acme(lambda _target, _call: words("one two three"))
+    answer = acme.run()
+    next(iter(answer))
+    acme.deployment.clock.now_ms += Settings().lease_ms + 1
+    assert acme.house.admission.reap(acme.deployment.clock()) == 1
+    with pytest.raises(EngineFailed):
+        list(answer)
+    entry = acme.entry()
+    assert (entry.outcome, entry.charged) == ("abandoned", Units())
+    assert entry.late is not None
+    assert entry.late.tokens >= PROMPT_TOKENS
+    assert acme.held() == (0, 0)
+
+
+def test_an_answer_that_takes_too_long_is_ended() -> None:
+    acme = Acme(lambda _target, _call: words("one two three"))
+    answer = acme.run()
+    next(iter(answer))
+    acme.deployment.clock.now_ms += Settings().answer_deadline_ms + 1
+    with pytest.raises(EngineTimedOut):
+        list(answer)
+    assert acme.held()[0] == 0
+
+
+def test_a_repeated_idempotency_key_is_refused_and_charged_once() -> None:
+    acme = Acme()
+    list(acme.run(idempotency_key="k"))
+    with pytest.raises(Conflict, match="req-1"):
+        acme.run(idempotency_key="k")
+    assert [entry.charged.tokens for entry in acme.entries()] == [0, 3]
+    assert acme.held() == (0, 3)
+    list(acme.run(idempotency_key="another"))
+
+
+def test_an_idempotency_key_whose_request_is_running_is_refused() -> None:
+    acme = Acme()
+    running = acme.run(idempotency_key="k")
+    with pytest.raises(Conflict, match="still running"):
+        acme.run(idempotency_key="k")
+    running.close()
+
+
+def test_an_idempotency_key_whose_request_failed_uncharged_may_be_used_again() -> None:
+    broken: list[Refusal] = [EngineFailed("down"), EngineFailed("down")]
+    acme = Acme(lambda _target, _call: (broken.pop(),) if broken else whole("fine"))
+    with pytest.raises(Refusal):
+        acme.run(idempotency_key="k", stream=False)
+    list(acme.run(idempotency_key="k", stream=False))
+    with pytest.raises(Conflict):
+        acme.run(idempotency_key="k", stream=False)
+
+
+def test_the_engine_is_told_the_ceiling_and_what_it_does_not_know_passes_through() -> None:
+    told: list[bytes] = []
+
+    def note(target: Target, call: Call) -> Iterable[Step]:
+        told.append(call.wire(target.model or call.pool))
+        return words("fine")
+
+    acme = Acme(note)
+    fields = {
+        "messages": msgspec.Raw(MESSAGES),
+        "max_completion_tokens": msgspec.Raw(b"7"),
+        "min_p": msgspec.Raw(b"0.10"),
+    }
+    list(acme.run(fields=fields, max_tokens=7))
+    assert b'"min_p":0.10' in told[0]
+    body = msgspec.json.decode(told[0])
+    assert body["max_tokens"] == 7
+    assert "max_completion_tokens" not in body
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_a_warm_request_is_three_calls_and_reads_nothing(stores: Served) -> None:
+    tables = fresh_tables(stores.url("local"))
+    acme = Acme(deployment=Deployment(dynamodb(tables)))
+    list(acme.run())
+    calls = sent(tables)
+    for number in range(3):
+        acme.deployment.clock.now_ms += 1_000
+        list(acme.run(request_id=f"warm-{number}"))
+    assert calls == ["UpdateItem", "PutItem", "UpdateItem"] * 3
+
+
+def test_a_settlement_that_the_store_does_not_take_is_late_and_not_lost(
+    stores: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    direct = fresh_tables(stores.url("local"))
+    with fault_proxy(stores.url("local")) as (proxy, url):
+        deployment = Deployment(dynamodb(reach_tables(url, prefix_of(direct), 300)))
+        acme = Acme(deployment=deployment)
+        answer = acme.run()
+        proxy.always = Fault.ERROR_500
+        assert isinstance(list(answer)[-1], Finished)  # the caller has the answer
+        assert '"SettlementDeferred":1' in capsys.readouterr().out
+        proxy.always = Fault.NONE
+        assert acme.held()[0] == 1
+        deployment.clock.now_ms += Settings().lease_ms + 1
+        assert acme.house.admission.reap(deployment.clock()) == 1
+        assert acme.entry().outcome == "abandoned"
+        assert acme.held() == (0, 0)
