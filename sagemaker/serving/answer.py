@@ -12,9 +12,12 @@ from serving.refusal import EngineFailed, EngineRefused, Refusal
 DONE = b"data: [DONE]"
 MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-# llama.cpp says 500 or 501 when a caller wants what a model cannot do. A 5xx counts against the instance: nobody may be
-# able to talk a healthy one out of service.
-CALLERS_FAULT = re.compile(r"does not support|is not supported|too large to process|exceeds? .*context")
+ERROR = b'data: {"error"'  # cannot stand inside an event: quotes in there are escaped
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+# llama.cpp says 500 or 501 to nearly everything a caller gets wrong: a field, a schema, what the model cannot do. A 5xx
+# of ours counts against the instance, and nobody may be able to talk a healthy one out of service.
+TOO_HARSH = ("server_error", "not_supported_error")
+ENGINES_FAULT = re.compile(r"compute|decode|memory|slot|internal", re.IGNORECASE)
 USAGE = re.compile(rb'"usage":\s*(\{)')
 
 
@@ -65,15 +68,26 @@ class Answer:
             await self._begin_stream({"x-queue-time-ms": str(self.queue_ms)})
         # In front of the first token, in the same write: what a client measures as its first byte is a token.
         before = f": started queue_ms={self.queue_ms}\n\n".encode()
-        tail = b""
+        rest = b""
+        done = False
         async for piece in reply.pieces():
-            self.tokens += piece.count(b"data: {")
-            if b'"usage":' in piece:
-                self._count_stream(piece)
-            tail = (tail + piece)[-len(DONE) - 4 :]
-            await self._write(before + piece if before else piece)
+            # Only whole events go out, so that one that tells of a failure can be held back.
+            whole, mark, rest = (rest + piece).rpartition(b"\n\n")
+            if len(rest) > MAX_EVENT_BYTES:
+                raise EngineFailed("the engine's answer is too large")
+            if not mark:
+                continue
+            if ERROR in whole:
+                whole, _, error = whole.partition(ERROR)
+                await self._write(before + whole)
+                raise _refusal(502, ERROR[6:] + error.partition(b"\n")[0])
+            self.tokens += whole.startswith(b"data: {") + whole.count(b"\n\ndata: {")
+            if b'"usage":' in whole:
+                self._count_stream(whole)
+            done = whole.endswith(DONE)
+            await self._write(before + whole + mark)
             before = b""
-        if not tail.rstrip().endswith(DONE):
+        if not done:
             raise EngineFailed("the engine broke off its answer")
         await self._close(b"")
 
@@ -142,13 +156,16 @@ class Answer:
 
 async def _refused(reply: Reply) -> EngineRefused:
     """What the engine said instead of an answer. Raises: EngineFailed, when it made no sense."""
+    return _refusal(reply.status, await _read(reply, MAX_ERROR_BYTES))
+
+
+def _refusal(status: int, body: bytes) -> EngineRefused:
     try:
-        error = msgspec.json.decode(await _read(reply, MAX_ERROR_BYTES), type=EngineError).error
+        error = msgspec.json.decode(body, type=EngineError).error
     except (msgspec.DecodeError, RecursionError):
         raise EngineFailed("the engine's answer is not what it should be") from None
-    status = reply.status if 400 <= reply.status < 500 else 502
-    if CALLERS_FAULT.search(error.message):
-        status = 400
+    if not 400 <= status < 500:
+        status = 400 if error.type in TOO_HARSH and not ENGINES_FAULT.search(error.message) else 502
     return EngineRefused(status, error.message, error.type, error.code if isinstance(error.code, str) else error.type)
 
 

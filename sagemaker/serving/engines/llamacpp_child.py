@@ -51,6 +51,10 @@ def main(socket: str, parameters: Parameters) -> int:
         server = xllamacpp.Server(params)
     except RuntimeError:
         return 1  # it says no more than that it failed; the container finds better words
+    # It prints what it cannot parse, and those are a caller's words, which no log may hold.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     # llama.cpp has put its own handlers in place, which let requests finish; we have already seen to that.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while os.read(0, 4096):

@@ -23,8 +23,9 @@ from serving.refusal import EngineFailed, EngineTimedOut
 
 HEALTH_EVERY_S = 0.05
 STOP_TIMEOUT_S = 5.0
-# A model that dies again at once is broken; one that dies once a day only needs to be brought back.
-RESTART_PAUSES_S = (0.0, 1.0, 5.0, 15.0)
+# The first time at once, and ever more slowly while it keeps dying; but never given up, or whoever finds a request that
+# kills an engine could switch a model off for good by sending it a few times.
+RESTART_PAUSES_S = (0.0, 1.0, 5.0, 15.0, 30.0)
 STEADY_AFTER_S = 60.0
 KEPT_OUTPUT = 4096
 # Stands in a command where the socket's path goes.
@@ -40,14 +41,13 @@ class Child:
         self.socket = Path(self._folder.name) / "engine.sock"
         self._command = [str(self.socket) if part == SOCKET else part for part in command]
         # Our own modules are found by the child too, whatever its working directory is.
-        self._environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        self._environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "MALLOC_ARENA_MAX": "2"}
         self._load_timeout_s = load_timeout_s
         self._silence = silence  # what it means when the engine ends without a word
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._output: asyncio.Task[str] | None = None  # held, or it would be collected while it reads
         self._up = False
-        self._given_up = False
 
     async def start(self) -> None:
         """Raises: BadModel, when it does not come up."""
@@ -59,9 +59,7 @@ class Child:
         self._keeper = asyncio.create_task(self._keep())
 
     def ailment(self) -> str | None:
-        if self._up:
-            return None
-        return "engine_dead" if self._given_up else "engine_restarting"
+        return None if self._up else "engine_restarting"
 
     @property
     def pid(self) -> int | None:
@@ -115,9 +113,9 @@ class Child:
             return False
 
     async def _keep(self) -> None:
-        """Bring the process back when it dies, until it has died too often in a row."""
+        """Bring the process back whenever it dies."""
         deaths = 0
-        while deaths < len(RESTART_PAUSES_S):
+        while True:
             assert self._process
             began = time.monotonic()
             code = await self._process.wait()
@@ -125,11 +123,9 @@ class Child:
             deaths = 1 if time.monotonic() - began > STEADY_AFTER_S else deaths + 1
             journal.event("engine_died", model=self.name, exit_code=code, deaths=deaths)
             await self._end()
-            if deaths <= len(RESTART_PAUSES_S):
-                await asyncio.sleep(RESTART_PAUSES_S[deaths - 1])
-                with suppress(BadModel):
-                    await self._bring_up()
-        self._given_up = not self._up
+            await asyncio.sleep(RESTART_PAUSES_S[min(deaths, len(RESTART_PAUSES_S)) - 1])
+            with suppress(BadModel):
+                await self._bring_up()
 
     async def _end(self) -> None:
         """The whole process group, politely at first."""

@@ -85,7 +85,7 @@ class _Reply:
         script = self._script
         usage = {"prompt_tokens": 1, "completion_tokens": script.tokens, "total_tokens": script.tokens + 1}
         if script.status != 200:
-            yield b'{"error":{"message":"as scripted","type":"server_error","code":"scripted"}}'
+            yield b'{"error":{"message":"as scripted","type":"InternalServerError","code":"scripted"}}'
         elif self._call.op == "embeddings":
             yield self._json(object="list", data=[{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}])
         elif self._call.stream:
