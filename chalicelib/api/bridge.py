@@ -9,6 +9,7 @@ can, this file goes.
 import asyncio
 import os
 import secrets
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -223,10 +224,14 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _no_route(missing: NoSuchRoute, send: Send) -> None:
-    body = msgspec.json.encode(
-        Problem("/problems/not-found", missing.title, missing.status, "GET /openapi.json lists what is served.", "")
-    )
-    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    request_id = secrets.token_hex(12)
+    detail = "GET /openapi.json lists what is served."
+    body = msgspec.json.encode(Problem("/problems/not-found", missing.title, missing.status, detail, request_id))
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
+    ]
     if missing.allowed:
         headers.append((b"allow", ", ".join(sorted(missing.allowed)).encode()))
     await send({"type": "http.response.start", "status": missing.status, "headers": headers})

@@ -47,6 +47,8 @@ class Incoming(msgspec.Struct, frozen=True):
             raise _invalid(error) from None
         except msgspec.DecodeError as error:
             raise Malformed(f"The body is not valid JSON: {error}.") from None
+        except UnicodeDecodeError:
+            raise Malformed("The body is not valid UTF-8.") from None
         except RecursionError:
             raise Malformed("The body is nested too deeply.") from None
 

@@ -44,7 +44,8 @@ def place(
     Raises:
         Malformed, TooLarge: a target says that the request is wrong; the others would too.
         NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
-        EngineFailed, EngineTimedOut: a target took more than `patience_ms` to break.
+        EngineFailed: a target took more than `patience_ms` to break.
+        EngineTimedOut: likewise, or the last one that was tried did not answer in time.
     """
     began_ms = now_ms = clock()
     waits_ms: list[int] = []
@@ -63,6 +64,8 @@ def place(
             last = refusal
             if clock() - began_ms > patience_ms:
                 raise
+    if isinstance(last, EngineTimedOut):
+        raise last  # that the model is slow, and not only away, is what the caller should hear
     now_ms = clock()
     for target in pool.targets:
         if pin in (None, target.name):
