@@ -1,0 +1,34 @@
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from tests.deployment.packages import Package, package
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    return package("dev", "us-east-1", tmp_path_factory.mktemp("dev") / "package")
+
+
+@pytest.fixture(scope="session")
+def prod(tmp_path_factory: pytest.TempPathFactory, dev: Package) -> Package:
+    """After `dev`, whose zip it takes: what differs is the template."""
+    return package("prod", "us-gov-west-1", tmp_path_factory.mktemp("prod") / "package")
+
+
+@pytest.fixture(params=["dev", "prod"])
+def packaged(request: pytest.FixtureRequest) -> Package:
+    found: Package = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def unpacked(dev: Package, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """/var/task, with the permissions that Lambda gives the files."""
+    root = tmp_path_factory.mktemp("task")
+    with ZipFile(dev.zip) as opened:
+        for entry in opened.infolist():
+            place = Path(opened.extract(entry, root))
+            place.chmod(entry.external_attr >> 16 & 0o777)
+    return root

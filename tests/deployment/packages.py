@@ -1,0 +1,73 @@
+"""What is deployed, made as `make package` makes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra.finish_package import Size, finish
+
+ROOT = Path(__file__).parents[2]
+
+
+class Package(msgspec.Struct, frozen=True):
+    """One stage, packaged."""
+
+    stage: str
+    folder: Path
+    size: Size
+    template: dict[str, Any]
+
+    @property
+    def zip(self) -> Path:
+        return self.folder / "deployment.zip"
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.template["Resources"]
+        return found
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The API, as API Gateway imports it."""
+        found: dict[str, Any] = self.resources["RestAPI"]["Properties"]["DefinitionBody"]
+        return found
+
+    def function(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.resources[name]["Properties"]
+        return found
+
+
+def package(stage: str, region: str, folder: Path) -> Package:
+    """Without credentials, and without any place to find some."""
+    nowhere = str(folder.parent / "nowhere")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": nowhere,
+        "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+    }
+    chalice = Path(sys.executable).with_name("chalice")
+    done = subprocess.run(
+        [chalice, "package", "--stage", stage, "--merge-template", ".chalice/overlay.yaml", folder],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    size = finish(folder)
+    return Package(stage, folder, size, msgspec.json.decode((folder / "template.json").read_bytes()))
+
+
+def uploaded(template: dict[str, Any]) -> dict[str, Any]:
+    """The template as `aws cloudformation package` leaves it: the code is in a bucket."""
+    copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(template))
+    for resource in copy["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/deployment.zip"
+    return copy

@@ -1,0 +1,159 @@
+"""What the functions may do: what they really do, on the tables they really do it on, and no more."""
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Lease, Units, new_lease_id
+from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger.entry import Entry
+from chalicelib.placement.pool import Pool, Target
+from chalicelib.tenancy import Change, Tenancy
+from chalicelib.tenancy.snapshot import Snapshots
+from chalicelib.tenancy.store import DynamoDocuments
+from chalicelib.tenancy.tenant import Member, Tenant
+from tests.deployment.packages import ROOT
+from tests.deployment.recorder import Asked, recorder
+from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
+
+NOW = 1_795_000_000_000
+POLICIES = ["policy-dev.json", "policy-dev-reaper.json", "policy-prod.json", "policy-prod-reaper.json"]
+
+# X-Ray's actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+
+
+def statements(policy: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((ROOT / ".chalice" / policy).read_text())["Statement"]
+    return found
+
+
+def each(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def allowed(policy: str, table_prefix: str) -> Iterator[tuple[str, str]]:
+    """(operation, table) pairs of DynamoDB, with the stage's tables named as the test's are."""
+    for statement in statements(policy):
+        for action in each(statement["Action"]):
+            service, _, operation = action.partition(":")
+            for resource in each(statement["Resource"]):
+                if service == "dynamodb":
+                    table = resource.partition(":table/")[2]
+                    yield operation, re.sub("^cloister-(dev|prod)", table_prefix, table)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_policies_name_what_they_allow_in_every_partition(policy: str) -> None:
+    for statement in statements(policy):
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in each(statement["Action"]) if "*" in action]
+        for resource in each(statement["Resource"]):
+            if resource == "*":
+                assert set(each(statement["Action"])) <= WITHOUT_RESOURCES
+            else:
+                assert re.fullmatch(r"arn:\*:[a-z]+:\*:\*:[a-z-]+[:/].*cloister-.+", resource), resource
+
+
+@pytest.mark.parametrize("kind", ["", "-reaper"])
+def test_the_stages_differ_in_their_names_only(kind: str) -> None:
+    dev, prod = ((ROOT / ".chalice" / f"policy-{stage}{kind}.json").read_text() for stage in ("dev", "prod"))
+
+    assert dev.replace("cloister-dev", "cloister-prod") == prod
+    assert "cloister-prod" not in dev
+
+
+def test_models_are_reached_by_the_two_invocations_and_by_a_name_of_ours() -> None:
+    (models,) = [statement for statement in statements("policy-prod.json") if statement["Sid"] == "Models"]
+
+    assert models["Action"] == ["sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"]
+    for reached in ("endpoint/cloister-chat", "inference-component/cloister-chat-8b"):
+        assert any(
+            fnmatchcase(f"arn:p:sagemaker:eu-west-1:123456789012:{reached}", each_) for each_ in models["Resource"]
+        )
+
+
+def test_the_doors_use_every_permission_they_have_and_need_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _everything_at_the_doors)
+
+    assert asked == set(allowed("policy-prod.json", prefix))
+
+
+def test_the_reaper_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _reaping)
+
+    assert asked == set(allowed("policy-prod-reaper.json", prefix))
+
+
+class _Sandbox:
+    """The stores of the gateway, through the recorder, and a clock."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        tables = reach_tables(url, prefix)
+        self.meters = DynamoMeters(tables, REGION)
+        self.ledger = DynamoLedger(tables)
+        self.admission = Admission(self.meters, self.ledger, lease_ms=90_000, region=REGION)
+        self.documents = DynamoDocuments(tables)
+        self.tenancy = Tenancy(self.documents, self.meters, lambda: NOW, lambda count: b"\x07" * count)
+        self.snapshots = Snapshots(self.documents, self.meters)
+
+    def admit(self, number: int) -> Lease:
+        return self.admission.admit(
+            tenant="acme",
+            epoch=self.snapshots.fresh("acme").epoch,
+            limits=DEFAULT_LIMITS,
+            units=Units(requests=1, tokens=10),
+            lease_id=new_lease_id(NOW, number),
+            now_ms=NOW,
+        )
+
+
+def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    tenancy, ledger = sandbox.tenancy, sandbox.ledger
+    tenancy.put_pool(Pool("chat", (Target("t", "sagemaker", endpoint="cloister-chat"),)))
+    tenancy.create_tenant(Tenant(id="new", name="New", pools=("chat",)))
+    assert tenancy.tenants() and tenancy.pools()
+    tenancy.change_tenant("acme", Change(name="Acme"))
+    key, _ = tenancy.create_key("acme", "owner")
+    assert tenancy.keys("acme")
+    tenancy.revoke_key("acme", key.id)
+    tenancy.put_member("acme", Member("someone", "owner"))
+    tenancy.put_member("acme", Member("another", "viewer"))
+    tenancy.remove_member("acme", "another")
+    lease = sandbox.admit(1)
+    sandbox.admission.renew(lease, NOW)
+    sandbox.admission.settle(lease, _entry(lease.lease_id, "completed"))
+    sandbox.meters.reading("acme")
+    ledger.find("acme", lease.lease_id)
+    ledger.page("acme", 0, NOW + 1, None, 10)
+    assert ledger.claim("acme", "digest", lease.lease_id, NOW) is None
+    # The worker that comes back after its request was given up on.
+    late = sandbox.admit(2)
+    prepared.admission.reap(NOW + 91_000)
+    assert sandbox.admission.settle(late, _entry(late.lease_id, "completed")).late
+
+
+def _reaping(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    prepared.admit(1)
+    assert sandbox.admission.reap(NOW + 91_000) == 1
+
+
+def _exercised(stores: Served, exercise: Any) -> tuple[str, Asked]:
+    prefix = prefix_of(fresh_tables(stores.url("local")))
+    prepared = _Sandbox(stores.url("local"), prefix)
+    prepared.tenancy.create_tenant(Tenant(id="acme", name="Acme"))
+    with recorder(stores.url("local")) as (asked, url):
+        exercise(prepared, _Sandbox(url, prefix))
+    return prefix, asked
+
+
+def _entry(lease_id: str, outcome: Any) -> Entry:
+    used = Units(requests=1, tokens=3)
+    return Entry(
+        tenant="acme", lease_id=lease_id, request_id=lease_id, outcome=outcome, reason="", used=used, charged=used,
+        admitted_ms=NOW, settled_ms=NOW, region=REGION,
+    )  # fmt: skip

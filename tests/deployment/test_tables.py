@@ -1,0 +1,72 @@
+"""The tables' stack against the models that read and write them."""
+
+from typing import Any
+
+import cfnlint.decode
+import pytest
+
+from chalicelib.tables import LedgerItem, MeterItem, TenancyItem
+from tests.deployment.packages import ROOT
+
+MODELS = {"Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem}
+
+
+def _resources() -> dict[str, Any]:
+    template, problems = cfnlint.decode.decode(str(ROOT / "infra" / "tables.yaml"))
+    assert not problems
+    found: dict[str, Any] = template["Resources"]
+    return found
+
+
+def test_there_is_a_table_for_every_model_and_no_other() -> None:
+    names = {resource["Properties"]["TableName"]["Fn::Sub"] for resource in _resources().values()}
+
+    assert names == {f"${{TablePrefix}}-{model.Meta.table_name}" for model in MODELS.values()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keys_and_indexes_are_the_models(name: str) -> None:
+    schema = MODELS[name]._get_schema()
+    table = _resources()[name]["Properties"]
+
+    assert table["TableName"]["Fn::Sub"].endswith(f"-{MODELS[name].Meta.table_name}")
+    assert _keys(table["KeySchema"]) == _keys(schema["key_schema"])
+    assert _types(table["AttributeDefinitions"]) == _types(schema["attribute_definitions"])
+    assert {
+        index["IndexName"]: (_keys(index["KeySchema"]), dict(index["Projection"]))
+        for index in table.get("GlobalSecondaryIndexes", [])
+    } == {
+        index["index_name"]: (_keys(index["key_schema"]), index["projection"])
+        for index in schema["global_secondary_indexes"]
+    }
+
+
+def test_only_the_ledger_forgets_and_by_the_attribute_that_its_items_carry() -> None:
+    forgetting = {
+        name: resource["Properties"]["TimeToLiveSpecification"]
+        for name, resource in _resources().items()
+        if "TimeToLiveSpecification" in resource["Properties"]
+    }
+
+    assert forgetting == {"Ledger": {"AttributeName": "ttl", "Enabled": True}}
+    assert "ttl" in LedgerItem.get_attributes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_table_is_lost_by_a_mistake(name: str) -> None:
+    resource = _resources()[name]
+    table = resource["Properties"]
+
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert table["DeletionProtectionEnabled"] is True
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["BillingMode"] == MODELS[name].Meta.billing_mode
+
+
+def _keys(schema: Any) -> dict[str, str]:
+    return {key["KeyType"]: key["AttributeName"] for key in schema}
+
+
+def _types(definitions: Any) -> dict[str, str]:
+    return {definition["AttributeName"]: definition["AttributeType"] for definition in definitions}
