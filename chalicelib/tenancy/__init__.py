@@ -154,7 +154,11 @@ class Tenancy:
             raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
         new, token = self.create_key(tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms)
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
-        self._replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
+        try:
+            self._replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
+        except Conflict:
+            self._delete(self._get(tenant_id, f"key#{new.id}", "key"))  # nobody has seen its secret
+            raise
         return new, token
 
     # members
