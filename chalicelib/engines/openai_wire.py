@@ -129,6 +129,8 @@ class Translator:
     def _comment(self, comment: sse.Comment) -> Waiting | None:
         facts = _facts(comment.text)
         if "queue_position" in facts:
+            if self._buffered:
+                return None  # that wait is over by the time it is read
             return Waiting(facts["queue_position"], facts.get("predicted_start_ms", 0))
         self._queue_ms = facts.get("queue_ms", self._queue_ms)
         return None

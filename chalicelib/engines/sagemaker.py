@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     ReadTimeoutError,
@@ -80,12 +81,9 @@ class SageMaker:
             "CustomAttributes": attributes_of(call),
         }
         client = self._client()
-        try:
-            # There is no streamed invocation with a target model: SageMaker hands over the events all at once.
-            invoke = client.invoke_endpoint_with_response_stream if framed else client.invoke_endpoint
-            response = invoke(**request)
-        except (BotoCoreError, ClientError) as error:
-            raise _refusal(error, target) from error
+        # There is no streamed invocation with a target model: SageMaker hands over the events all at once.
+        invoke = client.invoke_endpoint_with_response_stream if framed else client.invoke_endpoint
+        response = _invoked(invoke, request, target)
         # Public access to a botocore stream cannot be interrupted, so take the urllib3 response from under it.
         body = HttpBody(response["Body"]._raw_stream, self._clock, until_ms)
         try:
@@ -105,13 +103,13 @@ class SageMaker:
 
     def probe(self, target: Target) -> Capacity:
         """See Engine.probe. The container answers what it answers to a ping."""
-        client = self._probe_client()
-        try:
-            response = client.invoke_endpoint(
-                **_place(target), Body=b"{}", ContentType="application/json", CustomAttributes="op=probe"
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise _refusal(error, target) from error
+        request = {
+            **_place(target),
+            "Body": b"{}",
+            "ContentType": "application/json",
+            "CustomAttributes": "op=probe",
+        }
+        response = _invoked(self._probe_client().invoke_endpoint, request, target)
         body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + round(PROBE_DEADLINE_S * 1_000))
         try:
             return capacity(body.read(PROBE_LIMIT_BYTES), target)
@@ -192,6 +190,23 @@ def _place(target: Target) -> dict[str, object]:
     if target.target_model:
         place["TargetModel"] = target.target_model
     return place
+
+
+def _invoked(
+    invoke: Callable[..., Mapping[str, Any]], request: Mapping[str, object], target: Target
+) -> Mapping[str, Any]:
+    try:
+        return invoke(**request)
+    except ConnectionClosedError:
+        # A sandbox that was frozen finds its connections closed when it thaws. SageMaker's front end answers
+        # everything else, so this call never reached a container: once more, on a fresh connection.
+        pass
+    except (BotoCoreError, ClientError) as error:
+        raise _refusal(error, target) from error
+    try:
+        return invoke(**request)
+    except (BotoCoreError, ClientError) as error:
+        raise _refusal(error, target) from error
 
 
 def _refusal(error: BotoCoreError | ClientError, target: Target) -> Refusal:

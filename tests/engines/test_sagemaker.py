@@ -122,7 +122,8 @@ def test_a_streamed_answer_gives_each_token_as_it_is_made() -> None:
 
 
 def test_a_multi_model_endpoint_answers_a_stream_at_once_and_says_so() -> None:
-    with engine_for(always(whole(STREAM, content_type="text/event-stream"))) as (engine, server):
+    stale_news = b": queue_position=1 predicted_start_ms=40\n\n"
+    with engine_for(always(whole(stale_news + STREAM, content_type="text/event-stream"))) as (engine, server):
         assert list(engine.open(MULTI_MODEL, chat(stream=True))) == [
             Started("gpu-2", 0, buffered=True),
             Delta(said("Hello"), 1),
@@ -185,8 +186,6 @@ def model_error(status: int, message: str = "") -> bytes:
         pytest.param(error(403, "AccessDeniedException"), EngineFailed, id="no permission"),
         pytest.param(error(500, "InternalFailure"), EngineFailed, id="a fault of SageMaker"),
         pytest.param(whole(b"<html>", 502, content_type="text/html"), EngineFailed, id="a web page"),
-        pytest.param(b"garbage that is no HTTP\r\n\r\n", EngineFailed, id="no HTTP"),
-        pytest.param(b"", EngineFailed, id="no byte at all"),
         pytest.param(whole(b"garbage"), EngineFailed, id="no JSON, and no frames"),
     ],
 )
@@ -198,6 +197,27 @@ def test_every_error_of_the_runtime_says_what_the_caller_can_do(answer: bytes, k
             assert type(caught.value) is kind
             assert not any(secret in caught.value.text for secret in ("shared", "123456789012", "Traceback"))
             assert len(server.requests) == 1, "placement fails over, botocore does not retry"
+
+
+def test_a_connection_that_closed_while_the_sandbox_was_frozen_costs_nobody_a_failure() -> None:
+    def closes_the_second(_: Request, wire: Wire) -> None:
+        if len(server.requests) == 2:
+            wire.hang_up()
+        else:
+            wire.send(whole(WHOLE))
+
+    with engine_for(closes_the_second) as (engine, server):
+        for _ in range(2):
+            assert isinstance(list(engine.open(COMPONENT, chat()))[-1], Finished)
+        assert (len(server.requests), server.connections) == (3, 2)
+
+
+@pytest.mark.parametrize("answer", [b"garbage that is no HTTP\r\n\r\n", b""])
+def test_a_runtime_that_speaks_no_http_is_asked_twice_and_no_more(answer: bytes) -> None:
+    with engine_for(answer_then_hang_up(answer)) as (engine, server):
+        with pytest.raises(EngineFailed):
+            engine.open(COMPONENT, chat())
+        assert len(server.requests) == 2
 
 
 def test_a_complaint_of_the_container_is_shown() -> None:
