@@ -19,6 +19,7 @@ ROWS = (
     Row("first", "first request (clients, tenant and pools read)", "ms", compared=False),
     Row("warm", "warm request", "ms", compared=False),
     Row("cold", "cold start: import + first request - warm request", "ms", compared=False),
+    Row("cpu", "CPU of import and first request", "ms", compared=False),
 )
 
 

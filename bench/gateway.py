@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import contestants, environments, tenant
+from bench import cold_start, contestants, environments, tenant
 from bench.contestants import Contestant
 from bench.processes import Program
 from bench.rounds import CROWD, STREAMS, Figures, measure, medians
@@ -135,13 +135,18 @@ def main() -> None:
         figures = asyncio.run(compare(options.rounds, options.without))
     except environments.NotInstallable as error:
         sys.exit(str(error))
+    load = os.getloadavg()
     now = datetime.datetime.now(datetime.UTC)
     litellm = environments.version(environments.python("litellm"), "litellm")
     print(
         f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}, LiteLLM {litellm}; "
-        f"medians of {options.rounds} rounds; chunks paced by {PACE_S * 1000:.0f} ms\n"
+        f"medians of {options.rounds} rounds; chunks paced by {PACE_S * 1000:.0f} ms; "
+        f"load average over the last minutes {load[1]:.1f} (about 2 is the bench alone)\n"
     )
     print_table(ROWS, figures, ours="Cloister")
+    if "cloister" not in options.without:
+        print("\nThe Lambda handler, without the platform's share:\n")
+        print_table(cold_start.ROWS, {"Cloister": cold_start.measure(cold_start.RUNS)}, ours="Cloister")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
