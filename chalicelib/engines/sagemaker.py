@@ -11,6 +11,7 @@ from typing import Any
 import botocore.session
 import msgspec
 from botocore.config import Config
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -22,7 +23,7 @@ from botocore.exceptions import (
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, eventstream, failures, openai_wire
+from chalicelib.engines import Capacity, failures, openai_wire
 from chalicelib.engines.container_wire import attributes, attributes_of, capacity, milliseconds
 from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, HttpBody, monotonic_ms
 from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
@@ -140,7 +141,7 @@ class FramedBody:
 
     def __init__(self, body: HttpBody) -> None:
         self._body = body
-        self._frames = eventstream.Reader()
+        self._frames = EventStreamBuffer()
         self._failure: Refusal | None = None
 
     def next(self) -> bytes:
@@ -153,13 +154,14 @@ class FramedBody:
             if not data:
                 break
             try:
-                for frame in self._frames.feed(data):
+                self._frames.add_data(data)
+                for frame in self._frames:
                     if frame.headers.get(":message-type") != "event":
                         self._failure = _broken(frame)
                         break
                     if frame.headers.get(":event-type") == "PayloadPart" and frame.payload:
                         payloads.append(frame.payload)
-            except eventstream.BadFrame:
+            except ParserError:
                 self._failure = EngineFailed(failures.NOT_UNDERSTOOD)
         return b"".join(payloads)
 
@@ -198,8 +200,8 @@ def _invoked(
     try:
         return invoke(**request)
     except ConnectionClosedError:
-        # A sandbox that was frozen finds its connections closed when it thaws. SageMaker's front end answers
-        # everything else, so this call never reached a container: once more, on a fresh connection.
+        # A sandbox that was frozen finds its connections closed when it thaws: once more, on a fresh connection.
+        # Should the first one have run after all, a GPU worked in vain, but the lease is charged once.
         pass
     except (BotoCoreError, ClientError) as error:
         raise _refusal(error, target) from error
@@ -235,7 +237,7 @@ def _model_error(response: Mapping[str, Any], target: Target) -> Refusal:
     return failures.of_status(status, message.encode(), target)
 
 
-def _broken(frame: eventstream.Frame) -> Refusal:
+def _broken(frame: EventStreamMessage) -> Refusal:
     try:
         code = _stream_error.decode(frame.payload).code
     except (msgspec.DecodeError, UnicodeDecodeError):
