@@ -51,6 +51,7 @@ class Request:
     held: bool = True  # its lease is on the meter
     charged: Units | None = None  # what its entry says, once there is one
     outcome: str = ""
+    late: Units | None = None
 
     def weighs(self, unit: str) -> int:
         amount: int = getattr(self.units if self.held or self.charged is None else self.charged, unit)

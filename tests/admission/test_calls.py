@@ -20,7 +20,8 @@ class Sandbox:
 
     def __init__(self, tables: Tables) -> None:
         self.meters = DynamoMeters(tables, REGION)
-        self.admission = Admission(self.meters, DynamoLedger(tables), lease_ms=LEASE_MS, region=REGION)
+        self.ledger = DynamoLedger(tables)
+        self.restart()
         self.epoch = self.meters.open("acme", T0)
         self._sent = sent(tables)
         self._admitted = 0
@@ -35,6 +36,10 @@ class Sandbox:
             lease_id=f"0{self._admitted}",
             now_ms=at_ms,
         )
+
+    def restart(self) -> None:
+        """Lose all caches."""
+        self.admission = Admission(self.meters, self.ledger, lease_ms=LEASE_MS, region=REGION)
 
     def calls(self) -> list[str]:
         """What was sent since this was last asked."""
@@ -73,7 +78,7 @@ def test_a_request_after_a_pause_costs_no_more(sandbox: Sandbox) -> None:
 def test_a_cold_sandbox_mispredicts_once(sandbox: Sandbox) -> None:
     sandbox.admit()
     sandbox.calls()
-    sandbox.admission = Admission(sandbox.meters, sandbox.admission._ledger, lease_ms=LEASE_MS, region=REGION)
+    sandbox.restart()
     sandbox.admit(at_ms=T0 + 1)
     assert sandbox.calls() == ["UpdateItem", "UpdateItem"]
 

@@ -16,7 +16,7 @@ from tests.admission.backing import LEASE_MS
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.stores import Served, StoreName, fresh_tables, prefix_of, reach_tables
 
-DEADLINE_MS = 250
+DEADLINE_MS = 1_000  # roomy for a call that is answered, also on a busy machine
 LIMITS = limits(Rate("roomy", "requests", 1_000, 1_000, 10_000), MONTH)
 EXPIRED = T0 + LEASE_MS + 1
 
@@ -71,7 +71,7 @@ def test_a_store_that_does_not_answer_refuses_and_says_when_to_come_back(house: 
         house.admit()
     assert refused.value.retry_in_ms == 1_000
     # Two tries within the deadline each; one that is throttled is not made heavier by repeating it.
-    assert time.monotonic() - began < 2 * DEADLINE_MS / 1_000 + 1.5
+    assert time.monotonic() - began < 2 * DEADLINE_MS / 1_000 + 1
     assert house.proxy.seen == ["UpdateItem"] * (1 if fault is Fault.THROTTLED else 2)
     assert house.meter().leases == {}
 
