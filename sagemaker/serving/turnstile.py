@@ -62,7 +62,10 @@ class Turn:
     async def _woken(self) -> bool:
         """Whether anything changed before it was time to tell the caller again."""
         try:
-            await asyncio.wait_for(self._news.wait(), TELL_EVERY_S)
+            async with asyncio.timeout(
+                TELL_EVERY_S
+            ):  # not wait_for: it can swallow the cancelling of a client that left
+                await self._news.wait()
         except TimeoutError:
             return False
         self._news.clear()

@@ -48,7 +48,7 @@ def main(socket: str, parameters: Parameters) -> int:
     params.fit_params = False
     params.offline = True
     try:
-        server = xllamacpp.Server(params)
+        server = xllamacpp.Server(params)  # noqa: F841  it serves for as long as somebody holds it
     except RuntimeError:
         return 1  # it says no more than that it failed; the container finds better words
     # It prints what it cannot parse, and those are a caller's words, which no log may hold.
@@ -59,8 +59,8 @@ def main(socket: str, parameters: Parameters) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while os.read(0, 4096):
         pass
-    del server
-    return 0
+    # At once: llama.cpp's own way out waits for whoever is still reading, and the kernel frees memory just as well.
+    os._exit(0)
 
 
 if __name__ == "__main__":
