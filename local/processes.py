@@ -1,7 +1,7 @@
 """Processes that never outlive the supervisor.
 
 Each has a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then stops them in
-order. Should the supervisor be killed, Linux kills them (PR_SET_PDEATHSIG).
+order. Should the supervisor be killed, Linux tells them to end (PR_SET_PDEATHSIG).
 """
 
 import asyncio
@@ -91,7 +91,8 @@ async def stop(processes: Iterable[Process], patience_s: float) -> None:
 def _die_with(parent: int) -> Callable[[], None]:
     def prepare() -> None:
         if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            # Not SIGKILL: a container has engines of its own to end.
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it died before we could ask
             os._exit(1)
 
