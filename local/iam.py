@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -68,12 +67,12 @@ class Authoriser:
     def __call__(self, request: Signed) -> Mapping[str, str]:
         """Members of API Gateway's `requestContext.identity`. Raises Forbidden."""
         headers = _by_name(request)
-        claim = _AUTHORIZATION.fullmatch(",".join(headers["authorization"]))
-        dated = ",".join(headers["x-amz-date"])
+        claim = _AUTHORIZATION.fullmatch(_joined(headers, "authorization"))
+        dated = _joined(headers, "x-amz-date")
         if claim is None or not dated:
             raise Forbidden(INCOMPLETE)
         access_key_id, _, scope = claim["credential"].partition("/")
-        if access_key_id != self._access_key_id or not _same(",".join(headers["x-amz-security-token"]), self._token):
+        if access_key_id != self._access_key_id or not _same(_joined(headers, "x-amz-security-token"), self._token):
             raise Forbidden(UNKNOWN)
         self._check_date(dated)
         self._check_scope(scope, dated)
@@ -168,10 +167,15 @@ def _owner_of_our_key() -> Owner:
 
 
 def _by_name(request: Signed) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[str]] = {}
     for name, value in request.headers:
-        found[name.decode("latin-1").lower()].append(value.decode("latin-1"))
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     return found
+
+
+def _joined(headers: Mapping[str, list[str]], name: str) -> str:
+    """What came under this name; several are joined, and no text that is read here can then be right."""
+    return ",".join(headers.get(name, ()))
 
 
 def _canonical_query(query: bytes) -> str:

@@ -1,7 +1,7 @@
 """Tenants, keys, members and pools: who wins when two change the same, and what must always be left."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -14,35 +14,11 @@ from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.placement.pool import Pool
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Change, Tenancy
-from chalicelib.tenancy.documents import Document, Documents
+from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.snapshot import MOST_TENANTS, Snapshots
 from chalicelib.tenancy.tenant import Member, Role, Scopes, Tenant
 from tests.houses import T0, Deployment, Store
-
-
-class Interrupted:
-    """Documents in which somebody else acts, once, between what was read and the `last` of the writes."""
-
-    def __init__(self, documents: Documents, last: int, meanwhile: Callable[[], object]) -> None:
-        self.get = documents.get
-        self.under = documents.under
-        self.tenants = documents.tenants
-        self._documents = documents
-        self._meanwhile = meanwhile
-        self._left = last
-
-    def put(self, document: Document) -> None:
-        self._act()
-        self._documents.put(document)
-
-    def delete(self, document: Document) -> None:
-        self._act()
-        self._documents.delete(document)
-
-    def _act(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._meanwhile()
+from tests.tenancy.interleaving import Interrupted, Stepped
 
 
 @pytest.fixture
@@ -256,34 +232,6 @@ def test_owners_who_leave_at_once_never_leave_none(there: Deployment) -> None:
         with ThreadPoolExecutor(len(names)) as threads:
             list(threads.map(leave, names))
         assert "owner" in [member.role for member in there.tenancy.members("acme")]
-
-
-class Stepped:
-    """Documents whose every call waits for its turn: an interleaving that a test chooses."""
-
-    def __init__(self, documents: Documents, turn: Callable[[], None]) -> None:
-        self._documents = documents
-        self._turn = turn
-
-    def get(self, tenant: str, name: str) -> Document | None:
-        self._turn()
-        return self._documents.get(tenant, name)
-
-    def put(self, document: Document) -> None:
-        self._turn()
-        self._documents.put(document)
-
-    def delete(self, document: Document) -> None:
-        self._turn()
-        self._documents.delete(document)
-
-    def under(self, tenant: str, prefix: str) -> Iterable[Document]:
-        self._turn()
-        return self._documents.under(tenant, prefix)
-
-    def tenants(self) -> Iterable[Document]:
-        self._turn()
-        return self._documents.tenants()
 
 
 @given(st.lists(st.integers(0, 2), max_size=14), st.lists(st.booleans(), min_size=3, max_size=3))

@@ -1,0 +1,199 @@
+"""Every route, every role, every scope. A new route fails here until it is written down who may use it."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from chalicelib.api.surface import ROUTES
+from chalicelib.tenancy import PLATFORM_TENANT, Change
+from chalicelib.tenancy.tenant import Member, Role, Surface
+from chalicelib.tenancy.token import mint, parse
+from tests.api.signing import signed
+from tests.houses import Answer, Deployment, Gateway
+
+ALL = frozenset(get_args(Role))
+NOBODY: frozenset[str] = frozenset()
+USAGE = frozenset(("owner", "developer", "analyst"))
+INFER = frozenset(("owner", "developer"))
+OWNER = frozenset(("owner",))
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Who of a tenant may use a route, and a request that succeeds."""
+
+    roles: frozenset[str]
+    surface: str
+    body: Mapping[str, Any] | None = None
+    success: int = 200
+
+
+CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
+POOL = {"name": "model-a", "targets": []}
+
+TABLE = {
+    "POST /inference": Row(INFER, "native", {"model": "model-a", "prompt": "hi"}),
+    "POST /tenants/{tenant}/v1/chat/completions": Row(INFER, "openai", CHAT),
+    "POST /tenants/{tenant}/v1/completions": Row(INFER, "openai", {"model": "model-a", "prompt": "hi"}),
+    "POST /tenants/{tenant}/v1/embeddings": Row(INFER, "openai", {"model": "model-a", "input": "hi"}),
+    "GET /tenants/{tenant}/v1/models": Row(ALL, "openai"),
+    "GET /tenants/{tenant}/v1/models/{model}": Row(ALL, "openai"),
+    "GET /tenants/{tenant}": Row(USAGE, "management"),
+    "GET /tenants/{tenant}/usage": Row(USAGE, "management"),
+    "GET /tenants/{tenant}/requests": Row(USAGE, "management"),
+    "GET /tenants/{tenant}/keys": Row(OWNER, "management"),
+    "POST /tenants/{tenant}/keys": Row(OWNER, "management", {"role": "viewer"}, 201),
+    "DELETE /tenants/{tenant}/keys/{key}": Row(OWNER, "management"),
+    "POST /tenants/{tenant}/keys/{key}/rotate": Row(OWNER, "management", {"grace_s": 60}, 201),
+    "GET /tenants/{tenant}/members": Row(OWNER, "management"),
+    "PUT /tenants/{tenant}/members/{subject}": Row(OWNER, "management", {"role": "viewer"}),
+    "DELETE /tenants/{tenant}/members/{subject}": Row(OWNER, "management", None, 204),
+    "GET /admin/tenants": Row(NOBODY, "admin"),
+    "POST /admin/tenants": Row(NOBODY, "admin", {"id": "cora", "name": "Cora"}, 201),
+    "GET /admin/tenants/{tenant}": Row(NOBODY, "admin"),
+    "PATCH /admin/tenants/{tenant}": Row(NOBODY, "admin", {"priority": 1}),
+    "GET /admin/tenants/{tenant}/keys": Row(NOBODY, "admin"),
+    "POST /admin/tenants/{tenant}/keys": Row(NOBODY, "admin", {"role": "owner"}, 201),
+    "DELETE /admin/tenants/{tenant}/keys/{key}": Row(NOBODY, "admin"),
+    "GET /admin/pools": Row(NOBODY, "admin"),
+    "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL),
+    "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),
+    "GET /health": Row(ALL, "public"),
+    "GET /openapi.json": Row(ALL, "public"),
+    "GET /problems/{name}": Row(ALL, "public"),
+}
+TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "public")]
+ADMINS = [route for route, row in TABLE.items() if row.surface == "admin"]
+PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
+
+
+class Caller:
+    """Sends the request of a row, with whatever its path names in place."""
+
+    def __init__(self, gateway: Gateway, deployment: Deployment) -> None:
+        self.gateway = gateway
+        self.deployment = deployment
+        deployment.tenancy.put_member("acme", Member("ada", "owner"))
+        deployment.tenancy.put_member("acme", Member("bob", "developer"))
+        token = parse(deployment.key("acme", "viewer"))
+        assert token is not None
+        self._spare = token.key_id
+
+    def path(self, route: str, tenant: str = "acme") -> str:
+        names = {"tenant": tenant, "key": self._spare, "subject": "bob", "model": "model-a", "pool": "model-a"}
+        return route.partition(" ")[2].format(**names, name="not-found")
+
+    def __call__(
+        self, route: str, key: str | None, *, tenant: str = "acme", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        row, method = TABLE[route], route.partition(" ")[0]
+        sent = {"X-Request-ID": "fixed", **(headers or {})}
+        if row.surface == "native":
+            sent["X-Tenant-ID"] = tenant
+        return self.gateway.call(method, self.path(route, tenant), key=key, json=row.body, headers=sent)
+
+
+@pytest.fixture
+def caller(gateway: Gateway, deployment: Deployment) -> Caller:
+    return Caller(gateway, deployment)
+
+
+def test_every_route_is_in_the_table() -> None:
+    assert {f"{route.method} {route.path}" for route in ROUTES} == set(TABLE)
+
+
+def test_every_route_asks_for_what_its_table_row_says() -> None:
+    asks = {"admin": "iam", "public": "none"}
+    for route in ROUTES:
+        assert route.auth == asks.get(TABLE[f"{route.method} {route.path}"].surface, "key"), route.path
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+@pytest.mark.parametrize("route", TENANTS)
+def test_a_role_may_use_the_routes_of_its_permissions(caller: Caller, route: str, role: Role) -> None:
+    answer = caller(route, caller.deployment.key("acme", role))
+    assert answer.status == (TABLE[route].success if role in TABLE[route].roles else 403), answer.body
+
+
+@pytest.mark.parametrize("route", TENANTS)
+def test_a_key_reaches_only_the_surfaces_that_it_is_narrowed_to(caller: Caller, route: str) -> None:
+    row = TABLE[route]
+    for surface in get_args(Surface):
+        key = caller.deployment.key("acme", "owner", surfaces=(surface,))
+        answer = caller(route, key)
+        if surface != row.surface:
+            assert answer.status == 403, (surface, answer.body)
+        elif route.startswith(("POST /tenants/{tenant}/keys",)):
+            assert answer.status == 403, "it would make, or hand out, a key that may do more"
+        else:
+            assert answer.status == row.success, answer.body
+
+
+@pytest.mark.parametrize("route", TENANTS)
+def test_a_key_is_worth_nothing_at_another_tenant_whether_that_exists_or_not(caller: Caller, route: str) -> None:
+    if TABLE[route].surface == "management":
+        caller.deployment.tenancy.change_tenant("bolt", Change(status="suspended"))
+    for role in get_args(Role):
+        key = caller.deployment.key("acme", role)
+        answers = [caller(route, key, tenant=tenant) for tenant in ("bolt", "nobody", PLATFORM_TENANT, "~platform")]
+        assert {answer.status for answer in answers} == {404}
+        assert len({answer.body for answer in answers}) == 1
+        assert len({frozenset(_lasting(answer).items()) for answer in answers}) == 1
+        assert b"bolt" not in answers[0].body
+
+
+@pytest.mark.parametrize("route", [*TENANTS, *ADMINS])
+def test_worthless_credentials_get_one_answer(caller: Caller, route: str) -> None:
+    deployment = caller.deployment
+    tenant = "acme" if route in TENANTS else PLATFORM_TENANT
+    expired = deployment.key(tenant, expires_ms=deployment.clock())
+    revoked = deployment.key(tenant)
+    token = parse(revoked)
+    assert token is not None
+    deployment.tenancy.revoke_key(tenant, token.key_id)
+    wrong = f"ck_{token.key_id}_{'A' * 43}"
+    unknown, nobody = mint(tenant, bytes(37)).text, mint("nobody", bytes(37)).text
+    answers = [caller(route, key) for key in (None, "", "sk-1", expired, revoked, wrong, unknown, nobody)]
+    answers += [caller(route, None, headers=headers) for headers in ({"X-API-Key": expired}, {"Authorization": "x"})]
+    assert {answer.status for answer in answers} == {401}
+    assert len({answer.body for answer in answers}) == 1
+    assert len({frozenset(_lasting(answer).items()) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("route", [route for route in TENANTS if TABLE[route].surface == "management"])
+def test_nothing_is_said_of_a_managing_body_before_its_sender_is_known(caller: Caller, route: str) -> None:
+    method = route.partition(" ")[0]
+    assert caller.gateway.call(method, caller.path(route), body=b"{").status == 401
+
+
+@pytest.mark.parametrize("route", ADMINS)
+def test_the_admin_surface_is_the_operators_alone(caller: Caller, route: str) -> None:
+    deployment = caller.deployment
+    for role in get_args(Role):
+        assert caller(route, deployment.key("acme", role)).status == 403
+        if role != "owner":
+            assert caller(route, deployment.key(PLATFORM_TENANT, role)).status == 403
+    answer = caller(route, deployment.key(PLATFORM_TENANT))
+    assert answer.status == TABLE[route].success, answer.body
+
+
+@pytest.mark.parametrize("route", ADMINS)
+def test_the_admin_surface_opens_to_a_signed_request(caller: Caller, route: str) -> None:
+    row, method, path = TABLE[route], route.partition(" ")[0], caller.path(route)
+    body = b"" if row.body is None else msgspec.json.encode(row.body)
+    headers = {"Content-Type": "application/json"}
+    sent = signed(method, f"http://{caller.gateway.host}:{caller.gateway.port}{path}", body, headers)
+    answer = caller.gateway.call(method, path, body=body, headers=sent)
+    assert answer.status == row.success, answer.body
+
+
+@pytest.mark.parametrize("route", PUBLICS)
+def test_what_is_public_takes_any_credential_or_none(caller: Caller, route: str) -> None:
+    for key in (None, "sk-1", caller.deployment.key("acme", "viewer")):
+        assert caller(route, key).status == 200
+
+
+def _lasting(answer: Answer) -> dict[str, str]:
+    """The headers without what differs by nature."""
+    return {name: value for name, value in answer.headers.items() if name != "date"}

@@ -1,0 +1,58 @@
+"""Document stores in which a test decides what happens between two calls."""
+
+from collections.abc import Callable, Iterable
+
+from chalicelib.tenancy.documents import Document, Documents
+
+
+class Interrupted:
+    """Documents in which somebody else acts, once, between what was read and the `last` of the writes."""
+
+    def __init__(self, documents: Documents, last: int, meanwhile: Callable[[], object]) -> None:
+        self.get = documents.get
+        self.under = documents.under
+        self.tenants = documents.tenants
+        self._documents = documents
+        self._meanwhile = meanwhile
+        self._left = last
+
+    def put(self, document: Document) -> None:
+        self._act()
+        self._documents.put(document)
+
+    def delete(self, document: Document) -> None:
+        self._act()
+        self._documents.delete(document)
+
+    def _act(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._meanwhile()
+
+
+class Stepped:
+    """Documents whose every call waits for its turn: an interleaving that a test chooses."""
+
+    def __init__(self, documents: Documents, turn: Callable[[], None]) -> None:
+        self._documents = documents
+        self._turn = turn
+
+    def get(self, tenant: str, name: str) -> Document | None:
+        self._turn()
+        return self._documents.get(tenant, name)
+
+    def put(self, document: Document) -> None:
+        self._turn()
+        self._documents.put(document)
+
+    def delete(self, document: Document) -> None:
+        self._turn()
+        self._documents.delete(document)
+
+    def under(self, tenant: str, prefix: str) -> Iterable[Document]:
+        self._turn()
+        return self._documents.under(tenant, prefix)
+
+    def tenants(self) -> Iterable[Document]:
+        self._turn()
+        return self._documents.tenants()
