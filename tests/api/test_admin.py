@@ -1,0 +1,187 @@
+"""What the operator does: tenants, pools, and a tenant's first keys."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from chalicelib.admission.limits import DEFAULT_LIMITS
+from chalicelib.tenancy import PLATFORM_TENANT
+from tests.houses import Answer, Deployment, Gateway
+
+
+class Operator:
+    """Somebody with the platform's owner key."""
+
+    def __init__(self, gateway: Gateway, deployment: Deployment) -> None:
+        self.gateway = gateway
+        self.deployment = deployment
+        self._key = deployment.key(PLATFORM_TENANT)
+
+    def __call__(self, method: str, path: str, body: object = None) -> Answer:
+        return self.gateway.call(method, f"/admin{path}", key=self._key, json=body)
+
+    def change(self, **members: object) -> None:
+        assert self("PATCH", "/tenants/acme", members).status == 200
+
+    def infer(self, key: str, model: str = "model-a") -> Answer:
+        return self.gateway.call("POST", "/inference", key=key, json={"model": model, "prompt": "hi", "max_tokens": 8})
+
+
+@pytest.fixture
+def operator(gateway: Gateway, deployment: Deployment) -> Operator:
+    return Operator(gateway, deployment)
+
+
+def test_a_tenant_from_nothing_to_its_first_answer(operator: Operator) -> None:
+    assert operator("PUT", "/pools/small", {"name": "small", "targets": [_target("s")]}).status == 200
+    made = operator("POST", "/tenants", {"id": "cora", "name": "Cora", "pools": ["small"]})
+    assert made.status == 201
+    assert made.json == operator("GET", "/tenants/cora").json
+    assert made.json["limits"] == json.loads(msgspec.json.encode(DEFAULT_LIMITS))
+    assert made.json["created_ms"] == operator.deployment.clock()
+    key = operator("POST", "/tenants/cora/keys", {"role": "owner"}).json
+    answer = operator.infer(key["api_key"], "small")
+    assert (answer.status, answer.headers["x-instance-id"]) == (200, "s")
+    assert [each["id"] for each in operator("GET", "/tenants/cora/keys").json["keys"]] == [key["key"]["id"]]
+    assert operator("DELETE", f"/tenants/cora/keys/{key['key']['id']}").status == 200
+    assert operator.infer(key["api_key"], "small").status == 401
+
+
+def test_a_tenant_is_created_once(operator: Operator) -> None:
+    answer = operator("POST", "/tenants", {"id": "acme", "name": "Another"})
+    assert (answer.status, answer.json["type"]) == (409, "/problems/conflict")
+    assert operator("GET", "/tenants/acme").json["name"] == "Acme"
+
+
+def test_every_change_counts_on_the_next_request(operator: Operator) -> None:
+    key = operator.deployment.key("acme")
+
+    def target() -> str:
+        return operator.infer(key).headers.get("x-instance-id", "")
+
+    assert target() == "a"
+    operator.change(pins={"model-a": "b"})
+    assert target() == "b"
+    operator.change(pins={})
+    assert target() == "a"
+    operator("PUT", "/pools/model-a", {"name": "model-a", "targets": [_target("c")]})
+    assert target() == "c"
+    operator.change(status="suspended")
+    assert operator.infer(key).status == 403
+    operator.change(status="active", limits=_limits(budget=1))
+    assert operator.infer(key).status == 200
+    denied = operator.infer(key)
+    assert (denied.status, denied.json["limit"]) == (429, "calls")
+    operator.change(limits=_limits(budget=2))
+    assert operator.infer(key).status == 200
+    operator("DELETE", "/pools/model-a")
+    assert operator.infer(key).status == 404
+
+
+def test_a_limit_that_is_raised_counts_at_once_after_a_rate_has_denied(operator: Operator) -> None:
+    """This gateway remembers the denial; the change makes it forget."""
+    slow = {"name": "slow", "unit": "requests", "count": 1, "period_ms": 60_000, "burst": 2}
+    operator.change(limits={**_limits(budget=100), "rates": [slow]})
+    key = operator.deployment.key("acme")
+    assert [operator.infer(key).status for _ in range(3)] == [200, 429, 429]
+    operator.change(limits={**_limits(budget=100), "rates": [{**slow, "burst": 3}]})
+    assert operator.infer(key).status == 200
+
+
+WRONG_TENANTS: dict[str, Mapping[str, Any]] = {
+    "no id": {"name": "X"},
+    "capitals": {"id": "Cora"},
+    "a newline at the end": {"id": "cora\n"},
+    "the platform's own documents": {"id": "~platform"},
+    "a hash": {"id": "a#b"},
+    "too long": {"id": "a" * 41},
+    "a priority out of bounds": {"id": "cora", "priority": 10},
+    "limits that cannot be kept": {"id": "cora", "limits": {"rates": [], "budgets": [], "in_flight": 0}},
+    "something unknown": {"id": "cora", "admin": True},
+    "a birthday of its own": {"id": "cora", "created_ms": 1},
+}
+
+
+@pytest.mark.parametrize("body", WRONG_TENANTS.values(), ids=WRONG_TENANTS)
+def test_a_tenant_that_makes_no_sense_is_not_made(operator: Operator, body: Mapping[str, Any]) -> None:
+    before = operator("GET", "/tenants").json
+    answer = operator("POST", "/tenants", {"name": "X", **body} if body != {"name": "X"} else body)
+    assert (answer.status, answer.json["type"]) == (400, "/problems/invalid-request")
+    assert operator("GET", "/tenants").json == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"priority": 10},
+        {"priority": -1},
+        {"status": "deleted"},
+        {"id": "other"},
+        {"pools": ["bad name"]},
+        {"name": "x" * 101},
+        {"limits": {"rates": [], "budgets": [], "in_flight": 0}},
+        {"pins": {"model-a": 1}},
+    ],
+)
+def test_a_change_that_makes_no_sense_leaves_the_tenant_as_it_was(
+    operator: Operator, change: Mapping[str, Any]
+) -> None:
+    before = operator("GET", "/tenants/acme").json
+    assert operator("PATCH", "/tenants/acme", change).status == 400
+    assert operator("GET", "/tenants/acme").json == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"bytes_per_token": 0},
+        {"max_tokens": 0},
+        {"input_micro_usd_per_mtok": -1},
+        {"operations": ["images"]},
+        {"targets": [{"name": "a", "engine": "magic"}]},
+        {"targets": [{"name": "a", "engine": "scripted", "weight": -1}]},
+        {"targets": [{"name": "a", "engine": "scripted", "capacity": 0}]},
+    ],
+)
+def test_a_pool_that_makes_no_sense_is_not_made(operator: Operator, change: Mapping[str, Any]) -> None:
+    assert operator("PUT", "/pools/new", {"name": "new", "targets": [], **change}).status == 400
+    assert [pool["name"] for pool in operator("GET", "/pools").json["pools"]] == ["model-a"]
+
+
+@pytest.mark.parametrize("name", ["bad%20name", "-x", "x" * 65])
+def test_a_pool_has_a_name_that_fits_into_a_path(operator: Operator, name: str) -> None:
+    body = {"name": name.replace("%20", " "), "targets": []}
+    assert operator("PUT", f"/pools/{name}", body).status == 400
+
+
+@pytest.mark.parametrize("name", ["nobody", "~platform", "x" * 3_000, "%00", "%2e%2e", "acme%0A"])
+def test_a_tenant_that_is_not_there_is_not_found(operator: Operator, name: str) -> None:
+    for answer in (
+        operator("GET", f"/tenants/{name}"),
+        operator("PATCH", f"/tenants/{name}", {"priority": 1}),
+        operator("GET", f"/tenants/{name}/keys"),
+        operator("POST", f"/tenants/{name}/keys", {"role": "owner"}),
+        operator("DELETE", f"/tenants/{name}/keys/acme.aaaaaaaa"),
+    ):
+        assert answer.status == 404, answer.body
+
+
+def test_a_pool_keeps_its_first_day_when_it_is_replaced(operator: Operator) -> None:
+    born = operator("PUT", "/pools/new", {"name": "new", "targets": []}).json["created_s"]
+    operator.deployment.clock.now_ms += 5_000
+    assert operator("PUT", "/pools/new", {"name": "new", "targets": [_target("x")]}).json["created_s"] == born
+    assert operator("DELETE", "/pools/new").status == 204
+    assert operator("DELETE", "/pools/new").status == 404
+
+
+def _target(name: str) -> dict[str, Any]:
+    return {"name": name, "engine": "scripted", "url": name}
+
+
+def _limits(budget: int) -> dict[str, Any]:
+    calls = {"name": "calls", "unit": "requests", "limit": budget, "window": "month"}
+    return {"rates": [], "budgets": [calls], "in_flight": 8}
