@@ -9,7 +9,6 @@ can, this file goes.
 import asyncio
 import os
 import secrets
-import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

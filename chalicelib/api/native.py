@@ -135,13 +135,14 @@ def health(_: Incoming) -> Reply:
     house = wiring.house()
     now_ms = house.clock()
     seen = house.health.look([target for pool in wiring.offering().pools() for target in pool.targets], now_ms)
-    alive = [capacity for capacity in seen.values() if capacity is not None]
-    total = sum(capacity.total for capacity in alive)
+    # Two targets may be one instance, reached in two ways; its capacity is there once.
+    alive = {said.instance or place: said for place, said in seen.items() if said is not None}.values()
+    healthy = all(said is not None for said in seen.values())
     body = Health(
-        status="unhealthy" if not alive else "healthy" if len(alive) == len(seen) else "degraded",
+        status="unhealthy" if not alive else "healthy" if healthy else "degraded",
         region=house.settings.region,
         available_capacity=sum(max(0, capacity.total - capacity.in_flight) for capacity in alive),
-        total_capacity=total,
+        total_capacity=sum(capacity.total for capacity in alive),
         avg_queue_depth=round(sum(capacity.queue_depth for capacity in alive) / len(alive), 2) if alive else 0.0,
         timestamp=datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds"),
     )

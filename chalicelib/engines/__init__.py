@@ -14,6 +14,7 @@ class Capacity(msgspec.Struct, frozen=True):
     total: int  # requests it can run side by side
     in_flight: int
     queue_depth: int  # requests waiting for a place
+    instance: str = ""  # who said so, where it says; two targets may be one instance
 
 
 class Engine(Protocol):

@@ -16,6 +16,7 @@ class _Health(msgspec.Struct):
     capacity: int
     in_flight: int
     queue_depth: int
+    instance: str = ""
 
 
 _health = msgspec.json.Decoder(_Health)
@@ -52,4 +53,4 @@ def capacity(body: bytes, target: Target) -> Capacity:
         health = _health.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Capacity(target.capacity, 0, 0)
-    return Capacity(max(health.capacity, 0), max(health.in_flight, 0), max(health.queue_depth, 0))
+    return Capacity(max(health.capacity, 0), max(health.in_flight, 0), max(health.queue_depth, 0), health.instance)

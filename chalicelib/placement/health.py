@@ -86,7 +86,8 @@ class Health:
 
         The keys are opaque: targets of several pools that are the same place are one. Takes about a second at most.
         """
-        return self._probes.look({address(target): target for target in targets}, now_ms)
+        # The models of a multi-model endpoint share its instances, and to probe one is to load it: one for all.
+        return self._probes.look({address(msgspec.structs.replace(t, target_model="")): t for t in targets}, now_ms)
 
     def _change(self, visit: Visit, transition: Callable[[Breaker], Breaker]) -> None:
         key = address(visit.target)

@@ -63,7 +63,10 @@ class Doors:
     async def invoke(self, request: Request) -> Response | Invocation:
         name = request.path_params["name"]
         self._shelf.get(name)  # SageMaker asks for the 404 before it sends the body anywhere else
-        return Invocation(self._container, attributes_of(request, None), lambda _: self._shelf.get(name))
+        attributes = attributes_of(request, None)
+        if attributes.op == "probe":
+            return await self.ping(request)
+        return Invocation(self._container, attributes, lambda _: self._shelf.get(name))
 
     async def load(self, request: Request) -> Response:
         body = await read_body(request.scope, request.receive, self._container.settings.body_timeout_s)

@@ -262,7 +262,7 @@ HEALTH = b'{"status":"ok","instance":"i-1","capacity":4,"in_flight":1,"queue_dep
 @pytest.mark.parametrize(
     ("answers", "capacity"),
     [
-        pytest.param({"/health": whole(HEALTH)}, Capacity(4, 1, 2), id="our container"),
+        pytest.param({"/health": whole(HEALTH)}, Capacity(4, 1, 2, "i-1"), id="our container"),
         pytest.param({"/health": whole(b"")}, Capacity(3, 0, 0), id="vLLM"),
         pytest.param({"/health": whole(b'{"status":"ok"}')}, Capacity(3, 0, 0), id="llama.cpp"),
         pytest.param({"/v1/models": whole(b'{"data":[]}')}, Capacity(3, 0, 0), id="only models"),
