@@ -60,7 +60,7 @@ package: $(VENV)/run.stamp
 	$(BIN)/python -m infra.finish_package build/package
 
 clean:
-	rm -rf $(VENV) .local build dist
+	rm -rf $(VENV) .local build dist .chalice/deployments
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

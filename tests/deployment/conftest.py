@@ -3,18 +3,23 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.deployment.packages import Package, package
+from tests.deployment.packages import Package, copied, package
 
 
 @pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return package("dev", "us-east-1", tmp_path_factory.mktemp("dev") / "package")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied(tmp_path_factory.mktemp("deployment") / "project")
 
 
 @pytest.fixture(scope="session")
-def prod(tmp_path_factory: pytest.TempPathFactory, dev: Package) -> Package:
+def dev(project: Path) -> Package:
+    return package(project, "dev", "us-east-1", project.parent / "dev")
+
+
+@pytest.fixture(scope="session")
+def prod(project: Path, dev: Package) -> Package:
     """After `dev`, whose zip it takes: what differs is the template."""
-    return package("prod", "us-gov-west-1", tmp_path_factory.mktemp("prod") / "package")
+    return package(project, "prod", "us-gov-west-1", project.parent / "prod")
 
 
 @pytest.fixture(params=["dev", "prod"])

@@ -1,6 +1,7 @@
 """What is deployed, made as `make package` makes it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,17 @@ class Package(msgspec.Struct, frozen=True):
         return found
 
 
-def package(stage: str, region: str, folder: Path) -> Package:
+def copied(folder: Path) -> Path:
+    """What `chalice package` reads, on its own: chalice leaves a zip beside it for every change of the code."""
+    folder.mkdir()
+    for name in ("app.py", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "chalicelib", folder / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / ".chalice", folder / ".chalice", ignore=shutil.ignore_patterns("deployments", "deployed"))
+    return folder
+
+
+def package(project: Path, stage: str, region: str, folder: Path) -> Package:
     """Without credentials, and without any place to find some."""
     nowhere = str(folder.parent / "nowhere")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
@@ -53,7 +64,7 @@ def package(stage: str, region: str, folder: Path) -> Package:
     chalice = Path(sys.executable).with_name("chalice")
     done = subprocess.run(
         [chalice, "package", "--stage", stage, "--merge-template", ".chalice/overlay.yaml", folder],
-        cwd=ROOT,
+        cwd=project,
         env=environment,
         capture_output=True,
         text=True,
