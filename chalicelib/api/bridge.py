@@ -33,6 +33,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 THREADS = 128
 """Requests that run at once in one process; a streaming one holds its thread until it ends."""
 
+CLOSERS = 8
+
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
 
@@ -59,6 +61,8 @@ class Bridge:
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
         self._body_limit = body_limit
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
+        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
         # else it is a client's, who could claim to be an IAM principal with it.
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
@@ -158,7 +162,7 @@ class Bridge:
         finally:
             # Accounting is not cancelled by the client leaving: closing settles, whatever happened here.
             pipe.abandon()
-            await asyncio.shield(loop.run_in_executor(self._threads, body.close))
+            await asyncio.shield(loop.run_in_executor(self._closers, body.close))
             await writing
 
 
