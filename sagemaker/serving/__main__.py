@@ -70,7 +70,7 @@ async def _serve(wanted: Settings, listener: socket.socket) -> int:
         timeout_graceful_shutdown=wanted.grace_s + CUT_TIMEOUT_S,
     )
     server = Server(config, container)
-    loading = asyncio.create_task(_load(container, server))
+    loading = asyncio.create_task(_load(container, server, listener.getsockname()[1]))
     try:
         await server.serve([listener])
         return await loading
@@ -80,7 +80,7 @@ async def _serve(wanted: Settings, listener: socket.socket) -> int:
         journal.event("stopped", instance=wanted.instance)
 
 
-async def _load(container: Container, server: Server) -> int:
+async def _load(container: Container, server: Server, port: int) -> int:
     """/ping answers 503 `loading` meanwhile. A model that does not load ends the container."""
     wanted = container.settings
     try:
@@ -91,7 +91,7 @@ async def _load(container: Container, server: Server) -> int:
         server.should_exit = True
         return 2
     container.loading = False
-    journal.event("ready", instance=wanted.instance, port=wanted.port, models=len(wanted.models))
+    journal.event("ready", instance=wanted.instance, port=port, models=len(wanted.models))
     return 0
 
 

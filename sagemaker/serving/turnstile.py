@@ -113,19 +113,20 @@ class Turnstile:
         """
         if self.stopping:
             raise Stopping()
-        ticket = Ticket(next(self._numbers), tenant, priority, now_ms())
+        at_ms = now_ms()
+        ticket = Ticket(next(self._numbers), tenant, priority, at_ms)
         self._queue.enter(ticket)
         turn = self._turns[ticket.number] = Turn(self, ticket)
-        self._advance()
+        self._advance(at_ms)  # the same instant: who finds a slot free has waited for exactly nothing
         try:
             yield turn
         finally:
             del self._turns[ticket.number]
-            self._queue.leave(ticket, now_ms())
-            self._advance()
+            at_ms = now_ms()
+            self._queue.leave(ticket, at_ms)
+            self._advance(at_ms)
 
-    def _advance(self) -> None:
-        at_ms = now_ms()
+    def _advance(self, at_ms: int) -> None:
         self._outlook = {}
         for ticket in self._queue.start(at_ms):
             self._turns[ticket.number].begin(at_ms)

@@ -170,11 +170,10 @@ class Process(Client):
     """`python -m serving …` as its users run it."""
 
     def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            super().__init__(found.getsockname()[1])
+        super().__init__(port=0)  # it takes a free one, and says which when it is ready
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOISTER_", "SAGEMAKER_"))}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serving", "--port", str(self.port), *arguments],
+            [sys.executable, "-m", "serving", "--port", "0", *arguments],
             env={**clean, "PYTHONPATH": str(ROOT / "sagemaker"), **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -184,7 +183,9 @@ class Process(Client):
     def ready(self) -> "Process":
         assert self.process.stdout
         for line in self.process.stdout:
-            if json.loads(line)["event"] == "ready":
+            said = json.loads(line)
+            if said["event"] == "ready":
+                self.port = said["port"]
                 return self
         raise AssertionError(self.process.communicate()[1])
 

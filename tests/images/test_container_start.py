@@ -13,7 +13,7 @@ import pytest
 
 from serving import settings
 from serving.settings import BadSettings
-from tests.images.houses import DEMO, ROOT, Process, events, process
+from tests.images.houses import DEMO, ROOT, Client, Process, events
 
 IMAGES = ("cpu", "gpu")
 
@@ -150,22 +150,20 @@ def install(image: str, tmp_path: Path, **environ: str) -> "subprocess.Completed
 
 
 def test_the_entry_serves_the_demo_model_as_sagemaker_runs_it(tmp_path: Path) -> None:
-    with process() as probe:  # only for a free port; without a model it ends by itself
-        port = probe.port
-        probe.process.wait(20)
     entry = subprocess.Popen(
         [str(ROOT / "sagemaker" / "serving" / "entry.sh"), "serve"],
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, "SAGEMAKER_BIND_TO_PORT": str(port)}
+        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, "SAGEMAKER_BIND_TO_PORT": "0"}
         | {"CLOISTER_MODEL_DIR": str(DEMO), "CLOISTER_HOST": "127.0.0.1"},
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
         assert entry.stdout
-        assert any(json.loads(line)["event"] == "ready" for line in entry.stdout)
+        said = (json.loads(line) for line in entry.stdout)
+        port = next(each["port"] for each in said if each["event"] == "ready")
         question = {"messages": [{"role": "user", "content": "What is Cloister?"}], "max_tokens": 4}
-        assert probe.call("POST", "/invocations", question).status == 200
+        assert Client(port).call("POST", "/invocations", question).status == 200
     finally:
         entry.send_signal(signal.SIGTERM)
         entry.communicate(timeout=20)
