@@ -149,20 +149,21 @@ def signature(secret: str, scope: str, dated: str, canonical: str) -> str:
 
 def operator(clock: Clock) -> Authoriser:
     """Lets in the access key that is in this process's environment, which the local cloud made for its operator."""
+    region = os.environ["AWS_REGION"]
     return Authoriser(
         os.environ["AWS_ACCESS_KEY_ID"],
         os.environ["AWS_SECRET_ACCESS_KEY"],
-        _owner_of_our_key,
-        os.environ["AWS_REGION"],
+        lambda: _owner_of_our_key(region),
+        region,
         clock,
         os.environ.get("AWS_SESSION_TOKEN", ""),
     )
 
 
-def _owner_of_our_key() -> Owner:
+def _owner_of_our_key(region: str) -> Owner:
     import botocore.session  # not before somebody signs: it is 50 ms of every start
 
-    told = botocore.session.get_session().create_client("sts").get_caller_identity()
+    told = botocore.session.get_session().create_client("sts", region_name=region).get_caller_identity()
     return Owner(told["Arn"], told["Account"])
 
 
