@@ -4,7 +4,8 @@
     epoch     N  starts at the instant of creation, so that a tenant created again repeats none
     tats      M  rate key -> N, microseconds
     windows   M  budget key -> {w: S window id, n: N units used or reserved}
-    leases    M  lease id -> {x: N expires ms, a: N admitted ms, b: {budget key: [S window id, N units]}}
+    leases    M  lease id -> {x: N expires ms, a: N admitted ms, b: {budget key: N units reserved,
+                 or [S window id, N] in another window than that of `a`}}
 
 Names are short: an item under 1 KB costs one write unit, and every request writes it twice.
 The expressions depend only on which branches were chosen, so they are built once for each choice.
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from chalicelib.admission import budgets
 from chalicelib.admission.decision import Busy, Idle, New, Release, Same, Step, Write
 from chalicelib.admission.meter import Held, Lost, Meter, NoMeter
 from chalicelib.tables import ConditionFailed, Item, Tables
@@ -234,13 +236,24 @@ def _release(refunds: int) -> tuple[str, str]:
 
 
 def _held_item(held: Held) -> dict[str, Any]:
-    windows = {name: {"L": [{"S": window}, {"N": str(units)}]} for name, (window, units) in held.windows.items()}
+    windows: Item = {}
+    for name, (window, units) in held.windows.items():
+        amount = {"N": str(units)}
+        # Nearly always the window is that of the admission's own instant, and need not be said: 12 bytes a lease.
+        usual = window == budgets.window_id(budgets.kind_of(name), held.admitted_ms)
+        windows[name] = amount if usual else {"L": [{"S": window}, amount]}
     return {"M": {"x": {"N": str(held.expires_ms)}, "a": {"N": str(held.admitted_ms)}, "b": {"M": windows}}}
 
 
 def _held(item: Item) -> Held:
-    windows = {name: (entry["L"][0]["S"], int(entry["L"][1]["N"])) for name, entry in item["b"]["M"].items()}
-    return Held(int(item["x"]["N"]), int(item["a"]["N"]), windows)
+    admitted_ms = int(item["a"]["N"])
+    windows = {}
+    for name, entry in item["b"]["M"].items():
+        if "N" in entry:
+            windows[name] = (budgets.window_id(budgets.kind_of(name), admitted_ms), int(entry["N"]))
+        else:
+            windows[name] = (entry["L"][0]["S"], int(entry["L"][1]["N"]))
+    return Held(int(item["x"]["N"]), admitted_ms, windows)
 
 
 def _meter(item: Item) -> Meter:
