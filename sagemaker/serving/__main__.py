@@ -73,9 +73,10 @@ async def _serve(wanted: Settings, listener: socket.socket) -> int:
     loading = asyncio.create_task(_load(container, server, listener.getsockname()[1]))
     try:
         await server.serve([listener])
-        return await loading
+        return loading.result() if loading.done() else 0  # told to stop before everything was loaded
     finally:
         loading.cancel()
+        await asyncio.wait([loading])
         await container.shelf.close()
         journal.event("stopped", instance=wanted.instance)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -221,3 +222,19 @@ def events(response: http.client.HTTPResponse) -> Iterator[str]:
         else:
             text += line.rstrip("\n")
     assert not text, "the stream ended inside an event"
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Ask again and again; the wait ends with the fact, and only a failure by the clock."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came to pass"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be noticed by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

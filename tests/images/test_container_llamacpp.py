@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.images.houses import DEMO, Process, events, process
+from tests.images.houses import DEMO, Process, alive, events, process, until
 
 QUESTION = {"messages": [{"role": "user", "content": "What is Cloister?"}], "temperature": 0, "max_tokens": 24}
 LONG = {**QUESTION, "max_tokens": 1500, "ignore_eos": True, "temperature": 1.5}
@@ -156,36 +156,21 @@ def children(pid: int) -> list[int]:
     ]
 
 
-def alive(pid: int) -> bool:
-    path = Path(f"/proc/{pid}/stat")
-    try:
-        return path.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_stops_llama_cpp_itself(served: Process, stream: bool) -> None:
     pids = children(served.process.pid)
     connection = http.client.HTTPConnection("127.0.0.1", served.port)
     # Eight answers of 1,500 tokens are seconds of work: if the engine went on, it would be busy far longer.
     connection.request("POST", "/models/demo/invoke", json.dumps({**LONG, "stream": stream}))
-    wait(lambda: served.ping()["in_flight"] == 1)
+    until(lambda: served.ping()["in_flight"] == 1)
     connection.close()
-    wait(lambda: served.ping()["in_flight"] == 0)
+    until(lambda: served.ping()["in_flight"] == 0)
     used, quiet = sum(map(cpu_s, pids)), 0
     while quiet < 2:  # llama.cpp looks once a second whether anyone still waits for a whole answer
         time.sleep(0.1)
         now = sum(map(cpu_s, pids))
         quiet = quiet + 1 if now == used else 0
         used = now
-
-
-def wait(true: Any) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.02)
 
 
 def test_unloading_gives_the_memory_back_and_an_engine_that_dies_comes_back(tmp_path: Path) -> None:
@@ -209,7 +194,7 @@ def test_unloading_gives_the_memory_back_and_an_engine_that_dies_comes_back(tmp_
         last = list(got)[-1]
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_failed"
         assert each.call("POST", "/models/c/invoke", QUESTION).status == 200, "the others do not notice"
-        wait(lambda: each.call("POST", "/models/b/invoke", QUESTION).status == 200)
+        until(lambda: each.call("POST", "/models/b/invoke", QUESTION).status == 200)
 
 
 def test_no_word_of_a_prompt_or_an_answer_is_logged(tmp_path: Path) -> None:
@@ -241,4 +226,4 @@ def test_the_container_takes_its_engines_along_even_if_it_is_killed() -> None:
     (engine,) = children(each.process.pid)
     each.process.kill()
     each.process.communicate()
-    wait(lambda: not alive(engine))
+    until(lambda: not alive(engine))

@@ -13,7 +13,7 @@ import pytest
 
 from serving import settings
 from serving.settings import BadSettings
-from tests.images.houses import DEMO, ROOT, Client, Process, events
+from tests.images.houses import DEMO, ROOT, Client, Process, alive, events, until
 
 IMAGES = ("cpu", "gpu")
 
@@ -106,6 +106,28 @@ def test_sigterm_cuts_a_stream_that_does_not_end(tmp_path: Path) -> None:
     each.process.send_signal(signal.SIGTERM)
     assert json.loads(list(stream)[-1].removeprefix("data: "))["error"]["code"] == "shutting_down"
     assert each.finish()[0] == 0
+
+
+def test_sigterm_while_a_model_loads_ends_both(tmp_path: Path) -> None:
+    """The engine is a stand-in for one that takes minutes: it never gets ready, and says its process id on its way."""
+    program = tmp_path / "vllm"
+    program.write_text("#!/bin/sh\necho loading as $$\nexec sleep 600\n")
+    program.chmod(0o755)
+    (tmp_path / "config.json").touch()
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    flags = ["--engine", "vllm", "--model", f"slow={tmp_path}", "--port", str(port)]
+    each = Process(*flags, environ={"PATH": path})
+    assert each.process.stderr
+    engine = int(each.process.stderr.readline().removeprefix("loading as "))
+    each.port = port
+    answer = each.call("GET", "/ping")
+    assert (answer.status, answer.json["status"]) == (503, "loading")
+    assert each.call("POST", "/invocations", {"prompt": "x"}).status == 404
+    assert each.finish()[0] == 0
+    until(lambda: not alive(engine))
 
 
 # The images: nothing but an install step and an entry, both of which run here too.

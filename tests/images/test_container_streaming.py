@@ -5,21 +5,13 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from tests.images.conftest import Open
-from tests.images.houses import Gatekeeper, House, events
+from tests.images.houses import Gatekeeper, House, events, until
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Ask the container again and again; the wait ends with the fact, not with the clock."""
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end, "it never came to pass"
 
 
 def word(event: str) -> str:

@@ -10,13 +10,13 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.images.houses import DEMO, Answer, Process, events, process
+from tests.images.houses import DEMO, Answer, Process, alive, events, process, until
 
 pytestmark = pytest.mark.vllm
 
@@ -35,13 +35,6 @@ def served() -> Iterator[Process]:
         errors = each.process.stderr  # vLLM talks: a full pipe would stop it
         threading.Thread(target=lambda: [None for _ in errors], daemon=True).start()
         yield each.ready()
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.1)
 
 
 def engine_processes(pid: int) -> list[int]:
@@ -130,4 +123,4 @@ def test_no_engine_outlives_a_killed_container(served: Process) -> None:
     pids = engine_processes(served.process.pid)
     assert pids
     served.process.kill()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), seconds=20)
+    until(lambda: not any(alive(pid) for pid in pids))

@@ -124,8 +124,10 @@ class Child:
             journal.event("engine_died", model=self.name, exit_code=code, deaths=deaths)
             await self._end()
             await asyncio.sleep(RESTART_PAUSES_S[min(deaths, len(RESTART_PAUSES_S)) - 1])
-            with suppress(BadModel):
+            try:
                 await self._bring_up()
+            except BadModel:
+                await self._end()  # it may be there and deaf: to the next turn it has died
 
     async def _end(self) -> None:
         """The whole process group, politely at first."""
