@@ -99,7 +99,7 @@ async def _load(container: Container, server: Server, port: int) -> int:
 def _listen(wanted: Settings) -> socket.socket:
     """Taken before any model is loaded: a port in use is known in milliseconds. Raises: BadSettings."""
     family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else asyncio leaves Nagle on
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((wanted.host, wanted.port))

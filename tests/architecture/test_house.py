@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = [
     ROOT / name
-    for name in subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
 ]
 GATEWAY = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("chalicelib", "app.py")]
 
@@ -43,7 +45,9 @@ def imports(path: Path) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module] if node.module != "chalicelib" else [f"chalicelib.{alias.name}" for alias in node.names]
+            found += (
+                [node.module] if node.module != "chalicelib" else [f"chalicelib.{alias.name}" for alias in node.names]
+            )
     return found
 
 
@@ -108,7 +112,9 @@ def test_programs_agree_through_wires_only() -> None:
 def test_protocols_are_small() -> None:
     for path in GATEWAY:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == "Protocol" for b in node.bases):
+            if isinstance(node, ast.ClassDef) and any(
+                isinstance(b, ast.Name) and b.id == "Protocol" for b in node.bases
+            ):
                 assert len([part for part in node.body if isinstance(part, ast.FunctionDef)]) <= 5, node.name
 
 
@@ -125,4 +131,6 @@ def test_no_partition_is_written_down() -> None:
 def test_tests_mock_nothing() -> None:
     for path in FILES:
         if path.relative_to(ROOT).parts[0] == "tests":
-            assert not [name for name in imports(path) if name.startswith(("unittest.mock", "mock", "pytest_mock"))], path
+            assert not [name for name in imports(path) if name.startswith(("unittest.mock", "mock", "pytest_mock"))], (
+                path
+            )
