@@ -18,7 +18,7 @@ from pathlib import Path
 from bench import environments
 from bench.contestants import LOGS, cloister_environment
 from bench.limiter import BUCKET, BURST, CURVE_S, RATE
-from bench.processes import Program, free_port, wait_listening
+from bench.processes import Program, free_port, stop_when_told, wait_listening
 from bench.table import Row, print_table
 
 ROUNDS = 3
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
+    stop_when_told()
     try:
         figures = compare(options.rounds)
     except environments.NotInstallable as error:

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 
 from bench import contestants, environments, tenant
+from bench.processes import stop_when_told
 from bench.table import Row, print_table
 
 RUNS = 9
@@ -70,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.cold_start", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     options = parser.parse_args()
+    stop_when_told()
     print_table(ROWS, {"Cloister": measure(options.runs)}, ours="Cloister")
 
 

@@ -3,6 +3,7 @@
 Each is one process with one worker, behind keep-alive connections on loopback, in front of the same upstream.
 """
 
+import asyncio
 import secrets
 import sys
 import time
@@ -48,22 +49,29 @@ class Contestant:
 async def started(contestant: Contestant) -> tuple[Program, float]:
     """The running contestant, and the seconds from its start to its first right answer.
 
-    Raises: RuntimeError (it ended by itself), BadAnswer or TimeoutError (it does not answer rightly).
+    Raises: RuntimeError (it ended by itself), BadAnswer or OSError (it does not answer rightly).
     """
     began = time.perf_counter()
     program = contestant.start()
-    wrong: Exception = TimeoutError(f"{contestant.name} does not listen")
-    while time.perf_counter() - began < START_S:
+    try:
+        await _answering(contestant, program)
+    except BaseException:
+        program.stop()
+        raise
+    return program, time.perf_counter() - began
+
+
+async def _answering(contestant: Contestant, program: Program) -> None:
+    """Return when it gives a right answer."""
+    deadline = time.monotonic() + START_S
+    while True:
         program.check_alive()
         try:
-            await once(contestant.port, ask(contestant.path, contestant.key))
-        except (OSError, BadAnswer) as error:
-            wrong = error
-            time.sleep(PROBE_S)
-        else:
-            return program, time.perf_counter() - began
-    program.stop()
-    raise wrong
+            return await once(contestant.port, ask(contestant.path, contestant.key))
+        except (OSError, BadAnswer):
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(PROBE_S)
 
 
 @contextmanager

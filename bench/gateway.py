@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import cold_start, contestants, environments, tenant
 from bench.contestants import Contestant
-from bench.processes import Program
+from bench.processes import Program, stop_when_told
 from bench.rounds import CROWD, STREAMS, Figures, measure, medians
 from bench.table import Row, print_table
 from bench.upstream import CHUNKS, PACE_S
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[], choices=["bare", "governed", "cloister"])
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
+    stop_when_told()
     try:
         figures = asyncio.run(compare(options.rounds, options.without))
     except environments.NotInstallable as error:
