@@ -11,6 +11,7 @@
 | ledger  | tenant        | `idem#<digest>`    | Claim: the lease that an Idempotency-Key stands for    |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
+What concerns all tenants (the operator's list, a change of a pool, the reaper) scans, and is rare.
 Tenancy and ledger documents are JSON text in `doc`, decoded by msgspec: a new member with a default
 runs against yesterday's table. The meter is native, because its conditions reach into it.
 """
@@ -21,7 +22,6 @@ import msgspec
 from botocore.exceptions import BotoCoreError
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttribute
 from pynamodb.connection.table import TableConnection
-from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 
 from chalicelib.dynamodb import DynamoDB, Refused
@@ -35,17 +35,6 @@ Item = dict[str, dict[str, Any]]
 ModelT = TypeVar("ModelT", bound=Model)
 
 
-class ByKind(GlobalSecondaryIndex["TenancyItem"]):  # type: ignore[no-untyped-call]
-    """Lists tenants for the admin surface; only items that carry `kind` are in it."""
-
-    class Meta:
-        index_name = "by-kind"
-        projection = AllProjection()
-
-    kind = UnicodeAttribute(hash_key=True)
-    pk = UnicodeAttribute(range_key=True)
-
-
 class TenancyItem(Model):
     class Meta:
         table_name = "tenancy"
@@ -53,10 +42,8 @@ class TenancyItem(Model):
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
-    kind = UnicodeAttribute(null=True)
     doc = UnicodeAttribute()
     version = VersionAttribute()
-    by_kind = ByKind()
 
 
 class MeterItem(Model):

@@ -42,8 +42,6 @@ class DynamoDocuments:
 
     def _item(self, document: Document) -> TenancyItem:
         item = self._items(document.tenant, document.name, doc=document.text)
-        if document.name == "tenant":
-            item.kind = "tenant"
         if document.version:
             item.version = document.version
         return item
