@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from chalicelib.api.bridge import Signed
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import PLATFORM_TENANT
-from local.iam import MISMATCH
-from tests.api.signing import AUTHORISER, CLOCK, KEY_ID, OWNER, signed
+from local.iam import MISMATCH, canonical_request, signature
+from tests.api.signing import AUTHORISER, CLOCK, KEY_ID, OWNER, REGION, SECRET, signed
 from tests.houses import Answer, Deployment, Gateway, front, served
 
 HOST = "gateway.test:8000"
@@ -251,6 +252,26 @@ def test_a_signature_for_one_path_serves_no_other_that_comes_out_the_same() -> N
     for path in (b"/admin/tenants/.", b"//admin/tenants", b"/admin/x/../tenants", b"/admin/./tenants"):
         with pytest.raises(Forbidden):
             AUTHORISER(Signed("GET", path, b"", arrived, b""))
+
+
+@pytest.mark.parametrize("names", [["x-amz-date"], ["host"]])
+def test_a_right_signature_that_leaves_out_the_host_or_the_date_is_refused(names: list[str]) -> None:
+    dated = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{dated[:8]}/{REGION}/execute-api/aws4_request"
+    arrived = [(b"host", HOST.encode()), (b"x-amz-date", dated.encode())]
+
+    def authorised(names: list[str]) -> Signed:
+        request = Signed("GET", b"/admin/tenants", b"", arrived, b"")
+        canonical = canonical_request(request, {"host": [HOST], "x-amz-date": [dated]}, names)
+        claim = (
+            f"AWS4-HMAC-SHA256 Credential={KEY_ID}/{scope}, SignedHeaders={';'.join(names)}, "
+            f"Signature={signature(SECRET, scope, dated, canonical)}"
+        )
+        return _replaced(request, headers=[*arrived, (b"authorization", claim.encode())])
+
+    AUTHORISER(authorised(["host", "x-amz-date"]))
+    with pytest.raises(Forbidden, match="must be a 'SignedHeader'"):
+        AUTHORISER(authorised(names))
 
 
 def test_a_signature_that_comes_twice_is_refused() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chalicelib.admission import Epochs
-from chalicelib.admission.limits import Budget, Limits
+from chalicelib.admission.limits import SLACK_MS, Budget, Limits, Rate
 from chalicelib.inference.house import House
 from chalicelib.placement.pool import Pool, Target
 from chalicelib.refusal import (
@@ -19,6 +19,7 @@ from chalicelib.refusal import (
     NoCapacity,
     NotFound,
     QuotaExhausted,
+    RateLimited,
     Refusal,
     Unauthenticated,
 )
@@ -166,6 +167,23 @@ def test_a_limit_that_is_raised_lets_the_next_request_through(there: Deployment)
     assert met(there, warm, key) == "a"
     assert met(there, warm, key) is QuotaExhausted
     there.tenancy.change_tenant("acme", Change(limits=calls(2)))
+    assert met(there, warm, key) == "a"
+
+
+def test_a_rate_that_denied_and_is_then_raised_elsewhere_denies_for_one_second_more_at_most(there: Deployment) -> None:
+    """The one exception, and it errs on the side of no: denials are remembered, or a flood would be one of writes."""
+    slow = Rate("slow", "requests", 1, 60_000, 2)
+    there.tenancy.change_tenant("acme", Change(limits=Limits((slow,), (), 8)))
+    key = there.key()
+    warm = there.house()
+    assert met(there, warm, key) == "a"
+    there.clock.now_ms += SLACK_MS
+    assert [met(there, warm, key) for _ in range(2)] == ["a", RateLimited]
+    there.tenancy.change_tenant("acme", Change(limits=Limits((), (), 8)))
+    assert met(there, there.house(), key) == "a"
+    there.clock.now_ms += 999
+    assert met(there, warm, key) is RateLimited
+    there.clock.now_ms += 1
     assert met(there, warm, key) == "a"
 
 
