@@ -18,6 +18,7 @@ import msgspec
 import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.httpsession import get_cert_path
 from pynamodb.connection import Connection
@@ -75,7 +76,8 @@ class DynamoDB(Connection):
         request = AWSRequest(
             "POST", self._url, {"Content-Type": CONTENT_TYPE, "X-Amz-Target": _TARGET + operation}, body
         )
-        self._signer.add_auth(request)
+        # Frozen: key, secret and token of one and the same credential, whatever is refreshed meanwhile.
+        SigV4Auth(self._credentials.get_frozen_credentials(), "dynamodb", self.region).add_auth(request)
         if self.observe is not None:
             self.observe(operation)
         try:
@@ -100,11 +102,11 @@ class DynamoDB(Connection):
         return urllib3.connection_from_url(self._url, maxsize=CONNECTIONS, timeout=timeout, retries=False, **secure)
 
     @cached_property
-    def _signer(self) -> SigV4Auth:
-        credentials = self.session.get_credentials()  # these refresh themselves
+    def _credentials(self) -> Credentials:
+        credentials = self.session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
-        return SigV4Auth(credentials, "dynamodb", self.region)
+        return credentials
 
 
 class Refused(VerboseClientError):
