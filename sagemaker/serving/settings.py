@@ -12,7 +12,7 @@ import msgspec
 from serving.queue import Limits
 
 ENGINE_NAMES = ("llamacpp", "vllm", "scripted")
-SAGEMAKER_MODEL_DIR = "/opt/ml/model"
+DEFAULT_MODEL_DIR = "/opt/ml/model"
 
 
 class BadSettings(Exception):
@@ -43,11 +43,11 @@ class Settings(msgspec.Struct, frozen=True):
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Raises: BadSettings. Exits by itself for --help and for flags that do not parse, as argparse does."""
-    flags = _parser(environ).parse_args([arg for arg in argv if arg != "serve"])  # `docker run IMAGE serve`
+    flags = parser(environ).parse_args([arg for arg in argv if arg != "serve"])  # `docker run IMAGE serve`
     multi_model = flags.multi_model or environ.get("SAGEMAKER_MULTI_MODEL", "").lower() == "true"
     models = [_pair(text) for text in (*flags.model, *flags.embedding)]
     if not models and not multi_model:
-        models = [("default", Path(environ.get("CLOISTER_MODEL_DIR", SAGEMAKER_MODEL_DIR)))]
+        models = [("default", Path(environ.get("CLOISTER_MODEL_DIR", DEFAULT_MODEL_DIR)))]
     names = [name for name, _ in models]
     if len(set(names)) < len(names):
         raise BadSettings("each model needs a name of its own: " + ", ".join(sorted(names)))
@@ -88,7 +88,7 @@ def _pair(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description="Cloister's inference container")
 
     def number(flag: str, variable: str, default: int, meaning: str) -> None:

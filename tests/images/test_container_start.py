@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving import settings
+from serving.refusal import Refusal
 from serving.settings import BadSettings
 from tests.images.houses import DEMO, ROOT, Client, Process, alive, events, until
 
@@ -128,6 +129,20 @@ def test_sigterm_while_a_model_loads_ends_both(tmp_path: Path) -> None:
     assert each.call("POST", "/invocations", {"prompt": "x"}).status == 404
     assert each.finish()[0] == 0
     until(lambda: not alive(engine))
+
+
+def test_every_flag_variable_refusal_and_route_is_documented() -> None:
+    page = (ROOT / "docs" / "container.md").read_text()
+    help_ = " ".join(settings.parser({}).format_help().split())
+    variables = set(
+        re.findall(r"\b(?:CLOISTER|SAGEMAKER)_[A-Z_]+", (ROOT / "sagemaker/serving/settings.py").read_text())
+    )
+    flags = set(re.findall(r"--[a-z][a-z-]+", help_)) - {"--help"}
+    codes = {kind.code for kind in Refusal.__subclasses__() if kind.code != Refusal.code} | {Refusal.code}
+    routes = set(re.findall(r'\bRoute\("([^"]+)"', (ROOT / "sagemaker/serving/routes.py").read_text()))
+    assert len(flags) > 15
+    assert len(codes) > 10
+    assert [word for word in sorted(flags | variables | codes | routes) if word not in page] == []
 
 
 # The images: nothing but an install step and an entry, both of which run here too.
