@@ -34,6 +34,8 @@ DOWN_RETRY_MS = 1_000
 # A settlement that fails is not lost (the lease expires and is finished), only late; so try a little.
 SETTLE_PAUSES_MS = (50, 200)
 MOST_SEEN = 10_000
+# Of the dead that crowd a caller out, it finishes no more than its patience bears; the reaper does the rest.
+FINISHED_AT_ONCE = 8
 
 Result = TypeVar("Result")
 
@@ -169,9 +171,10 @@ class Admission:
         self._denials.forget(tenant)
 
     def _finish_expired(self, ask: Ask, truth: Meter) -> bool:
-        """Whether any lease had expired; all that had are finished."""
+        """Whether any lease had expired; those that had are finished, as many as it takes to make room."""
         expired = [(name, held) for name, held in truth.leases.items() if held.expires_ms < ask.now_ms]
-        for lease_id, held in expired:
+        needed = len(truth.leases) - ask.limits.in_flight + 1
+        for lease_id, held in expired[: max(needed, FINISHED_AT_ONCE)]:
             self._finish(ask.tenant, lease_id, held, ask.now_ms)
         return bool(expired)
 

@@ -2,12 +2,14 @@
 
 import pytest
 
-from chalicelib.admission import Admission, LeaseLost, NoMeter, StaleEpoch
+from chalicelib.admission import Admission, DynamoMeters, LeaseLost, NoMeter, StaleEpoch
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
+from chalicelib.ledger import DynamoLedger
 from chalicelib.refusal import Crowded, OverBudget, QuotaExhausted, RateLimited, TooLarge
-from tests.admission.arrange import MONTH, ROOMY, T0, entry, limits
+from tests.admission.arrange import MONTH, REGION, ROOMY, T0, entry, limits
 from tests.admission.backing import LEASE_MS, Backing
+from tests.stores import Served, StoreName, fresh_tables, sent
 
 EXPIRED = T0 + LEASE_MS + 1
 SLOW = Rate("slow", "requests", 1, 1_000, 2)  # one at once, then one a second
@@ -290,6 +292,24 @@ def test_the_reaper_looks_at_every_tenant(backing: Backing) -> None:
         tenant.admit()
     assert backing.sandbox().reap(EXPIRED) == 5
     assert [tenant.in_flight() for tenant in tenants] == [0] * 5
+
+
+def test_the_reaper_reads_every_page(stores: Served, store: StoreName) -> None:
+    tables = fresh_tables(stores.url(store))
+    backing = Backing(DynamoMeters(tables, REGION), DynamoLedger(tables))
+    for name in ("one", "two", "three", "four", "five"):
+        Tenant(backing, limits(), name=name).admit()
+        # A page ends at a megabyte.
+        tables.call(
+            "UpdateItem",
+            TableName=tables.meters.Meta.table_name,
+            Key={"pk": {"S": f"{name}#{REGION}"}},
+            UpdateExpression="SET ballast = :ballast",
+            ExpressionAttributeValues={":ballast": {"S": "x" * 350_000}},
+        )
+    calls = sent(tables)
+    assert backing.sandbox().reap(EXPIRED) == 5
+    assert calls.count("Scan") > 1
 
 
 def test_a_changed_rate_starts_afresh_and_changing_back_finds_the_old_debt(backing: Backing) -> None:

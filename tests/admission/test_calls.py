@@ -163,3 +163,20 @@ def test_renewing_is_one_call_and_reaping_two_for_each_dead_lease(sandbox: Sandb
     assert sandbox.calls() == ["Scan"]
     assert sandbox.admission.reap(T0 + LEASE_MS + 2) == 1
     assert sandbox.calls() == ["Scan", "PutItem", "UpdateItem"]
+
+
+def test_a_settlement_after_the_window_turned_takes_one_look_more(sandbox: Sandbox) -> None:
+    early = sandbox.admit()
+    sandbox.admit(at_ms=T0 + 20 * 86_400_000)
+    sandbox.calls()
+    sandbox.admission.settle(early, entry(early, tokens=5))
+    assert sandbox.calls() == ["PutItem", "UpdateItem", "UpdateItem"]
+
+
+def test_a_crowd_of_the_dead_is_finished_a_few_at_a_time(sandbox: Sandbox) -> None:
+    crowd = limits(in_flight=20)
+    for _ in range(20):
+        sandbox.admit(crowd)
+    sandbox.calls()
+    sandbox.admit(crowd, at_ms=T0 + LEASE_MS + 1)
+    assert sandbox.calls() == ["UpdateItem", *["PutItem", "UpdateItem"] * 8, "UpdateItem"]

@@ -53,7 +53,7 @@ def test_no_prediction_gets_past_a_denial_an_old_epoch_or_its_own_lease(case: tu
             assert isinstance(judge(ask, truth), Again)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(asks_and_meters())
 def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[Ask, Meter, Meter]) -> None:
     ask, truth, seen = case
@@ -68,7 +68,7 @@ def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[A
         assert after.windows[key] == (window, units + (before[1] if before[0] == window else 0))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(asks_and_meters())
 def test_a_denial_ends_exactly_when_it_says(case: tuple[Ask, Meter, Meter]) -> None:
     ask, truth, _ = case

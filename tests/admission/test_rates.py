@@ -16,7 +16,7 @@ T0 = 1_795_000_000_000
 def sound_rates(draw: st.DrawFn) -> Rate:
     count = draw(st.integers(1, 5_000))
     period_ms = draw(st.sampled_from([1_000, 2_000, 60_000, 3_600_000]))
-    smallest = 1 + -(-SLACK_MS * count // period_ms)
+    smallest = 2 + -(-SLACK_MS * count // period_ms)
     burst = draw(st.integers(smallest, smallest + 500))
     rate = Rate("r", "tokens", count, period_ms, burst)
     assert rates.is_sound(rate)
@@ -34,6 +34,13 @@ def admit(rate: Rate, tat: int | None, units: int, now_ms: int) -> int | None:
 
 
 calls = st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 40)), min_size=1, max_size=60)
+
+
+@given(sound_rates(), st.integers(1, 10_000))
+def test_rounding_favours_the_limit(rate: Rate, units: int) -> None:
+    exact_us = Fraction(units * rate.period_ms * US_PER_MS, rate.count)
+    assert exact_us <= rates.cost_us(rate, units) < exact_us + 1
+    assert rates.tolerance_us(rate) <= Fraction(rate.burst * rate.period_ms * US_PER_MS, rate.count)
 
 
 @given(sound_rates(), calls)
