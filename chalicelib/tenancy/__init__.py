@@ -5,7 +5,8 @@ meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can
 document only under an old epoch, and the next admission with that epoch fails.
 
 Whoever dies between the two has changed the document, and no warm cache has heard of it. Every change is
-therefore such that repeating it moves the epoch, even if there is nothing left to write.
+therefore such that repeating it moves the epoch, even if there is nothing left to write. And a write that
+failed may have landed (its answer was lost, and its repetition met its own version): the epoch moves then, too.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,8 +86,10 @@ class Tenancy:
         held = self._documents.get(PLATFORM, name)
         created_s = _value(held, Pool).created_s if held else self._clock() // 1000
         stored = msgspec.structs.replace(pool, created_s=created_s)
-        self._write(Document(PLATFORM, name, _text(stored), held.version if held else 0))
-        self._bump_users_of(pool.name)
+        try:
+            self._write(Document(PLATFORM, name, _text(stored), held.version if held else 0))
+        finally:
+            self._bump_users_of(pool.name)
         return stored
 
     def pool(self, name: str) -> Pool:
@@ -96,12 +99,10 @@ class Tenancy:
         return [_value(document, Pool) for document in self._documents.under(PLATFORM, "pool#")]
 
     def delete_pool(self, name: str) -> None:
-        held = self._held(PLATFORM, f"pool#{name}")
-        if held is not None:
-            self._delete(held)
-        self._bump_users_of(name)
-        if held is None:
-            raise NotFound(f"There is no pool {name}.")
+        try:
+            self._delete(self._get(PLATFORM, f"pool#{name}", f"pool {name}"))
+        finally:
+            self._bump_users_of(name)
 
     # keys
 
@@ -171,8 +172,10 @@ class Tenancy:
         stored = msgspec.structs.replace(member, added_ms=added_ms)
         if held and stored.role != "owner":
             self._keep_an_owner(held)
-        self._write(Document(tenant_id, name, _text(stored), held.version if held else 0))
-        self._epochs.bump(tenant_id)
+        try:
+            self._write(Document(tenant_id, name, _text(stored), held.version if held else 0))
+        finally:
+            self._epochs.bump(tenant_id)
         return stored
 
     def members(self, tenant_id: str) -> Sequence[Member]:
@@ -180,13 +183,12 @@ class Tenancy:
 
     def remove_member(self, tenant_id: str, subject: str) -> None:
         """Raises Conflict where the tenant would be left without an owner."""
-        held = self._held(tenant_id, f"member#{subject}")
-        if held is not None:
+        try:
+            held = self._get(tenant_id, f"member#{subject}", f"member {subject}")
             self._keep_an_owner(held)
             self._delete(held)
-        self._epochs.bump(tenant_id)
-        if held is None:
-            raise NotFound(f"There is no member {subject}.")
+        finally:
+            self._epochs.bump(tenant_id)
 
     def _keep_an_owner(self, leaving: Document) -> None:
         """Before an owner ceases to be one: see that another stays, whatever is being done at the same time.
@@ -204,8 +206,10 @@ class Tenancy:
     # the order of writing
 
     def _replace(self, document: Document, value: msgspec.Struct) -> None:
-        self._write(msgspec.structs.replace(document, text=_text(value)))
-        self._epochs.bump(document.tenant)
+        try:
+            self._write(msgspec.structs.replace(document, text=_text(value)))
+        finally:
+            self._epochs.bump(document.tenant)
 
     def _bump_users_of(self, pool: str) -> None:
         for tenant in self.tenants():

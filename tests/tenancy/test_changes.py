@@ -25,8 +25,11 @@ from chalicelib.refusal import (
 )
 from chalicelib.tables import StoreUnavailable
 from chalicelib.tenancy import Change, Tenancy
+from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.token import parse
-from tests.houses import Deployment, Store
+from tests.fault_proxy import Fault, fault_proxy
+from tests.houses import Deployment, Store, dynamodb
+from tests.stores import Served, fresh_tables, prefix_of, reach_tables
 
 
 def calls(most: int) -> Limits:
@@ -77,6 +80,10 @@ def met(deployment: Deployment, house: House, key: str) -> str | type[Refusal]:
 
 @pytest.fixture
 def there(store: Store) -> Deployment:
+    return deployed(store)
+
+
+def deployed(store: Store) -> Deployment:
     deployment = Deployment(store)
     deployment.pool("model-a", "a", "b")
     deployment.tenant("acme", limits=calls(100))
@@ -108,6 +115,23 @@ def test_a_change_that_died_half_way_is_completed_by_repeating_it(there: Deploym
         assert type(told) is changing.again
     else:
         assert changing.again is None
+    assert met(there, warm, key) == changing.then
+
+
+@pytest.mark.parametrize("changing", CHANGES, ids=lambda changing: changing.name)
+def test_a_change_whose_answer_was_lost_counts_all_the_same(stores: Served, changing: Changing) -> None:
+    """The write lands, its answer does not come, and its repetition meets the version that it made itself."""
+    tables = fresh_tables(stores.url("local"))
+    there = deployed(dynamodb(tables))
+    key = there.key()
+    warm = there.house()
+    assert met(there, warm, key) == "a"
+    with fault_proxy(stores.url("local")) as (proxy, through):
+        shaky = DynamoDocuments(reach_tables(through, prefix_of(tables)))
+        tenancy = Tenancy(shaky, there.store.meters, there.clock, there.chance)
+        proxy.plan(Fault.NONE, *([Fault.NONE] * 2 if changing.name == "rotate" else []), Fault.LOST)
+        with pytest.raises(Conflict):
+            changing.make(tenancy, key_id(key))
     assert met(there, warm, key) == changing.then
 
 
