@@ -224,6 +224,9 @@ def test_no_word_of_a_prompt_or_an_answer_is_logged(tmp_path: Path) -> None:
 def test_the_container_takes_its_engines_along_even_if_it_is_killed() -> None:
     each = Process("--model", f"demo={DEMO}").ready()
     (engine,) = children(each.process.pid)
+    socket = Path(Path(f"/proc/{engine}/cmdline").read_text().split("\0")[3])
+    assert socket.is_socket()
     each.process.kill()
     each.process.communicate()
     until(lambda: not alive(engine))
+    assert not socket.parent.exists()

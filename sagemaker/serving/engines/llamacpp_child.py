@@ -4,8 +4,10 @@ Run by `llamacpp`, never by hand. Ends when its standard input does.
 """
 
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -59,7 +61,9 @@ def main(socket: str, parameters: Parameters) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while os.read(0, 4096):
         pass
-    # At once: llama.cpp's own way out waits for whoever is still reading, and the kernel frees memory just as well.
+    # The container has gone without ending us, so nobody else clears this up.
+    shutil.rmtree(Path(socket).parent, ignore_errors=True)
+    # At once: llama.cpp's own way out was seen to wait for ever, and the kernel frees memory just as well.
     os._exit(0)
 
 
