@@ -52,7 +52,8 @@ class Turn:
             if self._turnstile.stopping:
                 raise Stopping()
             forecast = self._turnstile.forecast(self._ticket)
-            if now_ms() - self._ticket.at_ms > timeout_ms:
+            # Not before it was told once: how a stream is refused, by status or by event, must not be a matter of luck.
+            if told is not None and now_ms() - self._ticket.at_ms > timeout_ms:
                 raise NoRoom("the request waited too long for its turn; come back later", forecast.start_in_ms)
             if due or told is None or told.position != forecast.position:
                 told = forecast
