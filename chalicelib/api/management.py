@@ -22,6 +22,8 @@ surface = Surface(__name__, shape="problem", auth="key")
 
 DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400
+LAST_MS = 10**15
+"""Some time in the year 33658; ids of requests sort by their time until a little later."""
 
 
 class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,8 +103,8 @@ class Usage(msgspec.Struct, frozen=True):
 class LedgerQuery(msgspec.Struct, frozen=True):
     """Which entries: `since_ms` and `until_ms` bound the time of admission; `cursor` comes from the page before."""
 
-    since_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    until_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    since_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
+    until_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
     cursor: Annotated[str, msgspec.Meta(max_length=200)] | None = None
 

@@ -209,6 +209,33 @@ def test_a_subject_that_is_no_name_is_refused(owner: Owner, subject: str) -> Non
     assert owner("GET", "/members").json["members"] == []
 
 
+# the ledger
+
+
+@pytest.mark.parametrize(
+    "query", ["since_ms=-1", "until_ms=x", f"until_ms={10**30}", "since_ms=2&until_ms=1", "limit=0", "cursor=made-up"]
+)
+def test_a_question_to_the_ledger_that_makes_no_sense_is_refused(owner: Owner, query: str) -> None:
+    assert owner("GET", f"/requests?{query}").status == 400
+
+
+def test_the_ledger_is_read_page_by_page_newest_first(owner: Owner) -> None:
+    for number in range(5):
+        owner.deployment.clock.now_ms += 1_000
+        body = {"model": "model-a", "prompt": "hi", "max_tokens": 8}
+        headers = {"X-Request-ID": f"r{number}"}
+        assert owner.gateway.call("POST", "/inference", key=owner.key, json=body, headers=headers).status == 200
+    seen: list[str] = []
+    cursor = ""
+    while len(seen) < 6:
+        page = owner("GET", f"/requests?limit=2&until_ms={10**15}{cursor}").json
+        seen += [entry["request_id"] for entry in page["entries"]]
+        if page["cursor"] is None:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    assert seen == ["r4", "r3", "r2", "r1", "r0"]
+
+
 # what somebody else does at the same time
 
 
