@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=20, help="of text, tokenizer and network (default: the shipped one)"
     )
-    parser.add_argument("--steps", type=int, default=900, help=f"of {TOKENS_PER_STEP} tokens each")
+    parser.add_argument("--steps", type=int, default=1200, help=f"of {TOKENS_PER_STEP} tokens each")
     parser.add_argument("--threads", type=int, default=1, help="of the processor; more gain little")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)

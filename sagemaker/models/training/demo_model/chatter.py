@@ -32,8 +32,10 @@ def off_topic(rng: random.Random) -> tuple[str, str]:
         return " ".join(rng.sample(WORDS["other_sentences"], rng.randint(2, 8))), answer
     if kind < 0.3:
         return rng.choice(WORDS["other_sentences"]), answer
+    if kind < 0.36:
+        return _foreign(rng), answer
     first, second = rng.sample(WORDS["things"], 2)
-    if kind < 0.4:
+    if kind < 0.45:
         first = rng.choice(("a ", "the ", "")) + _pseudo_word(rng)
     asks = WORDS["term_asks"] if kind < 0.7 else WORDS["other_asks"]
     return rng.choice(asks).format(first, second), answer
@@ -45,7 +47,9 @@ def counting(rng: random.Random) -> tuple[str, str]:
     if kind < 0.06:
         number = rng.choice((rng.randint(HIGHEST + 1, 1000), rng.randint(1000, 1_000_000)))
         return rng.choice(WORDS["count_up"]).format(b=number), TOO_HIGH
-    high = rng.choice((rng.randint(2, 30), rng.randint(2, HIGHEST), rng.randint(50, 80)))
+    # Mostly short: where to stop is the hard part, and a short count asks it more often.
+    bounds = rng.choices(((2, 20), (2, 64), (50, 80), (2, HIGHEST)), weights=(5, 2, 2, 1))[0]
+    high = rng.randint(*bounds)
     if kind < 0.66:
         return rng.choice(WORDS["count_up"]).format(b=high), _listed(range(1, high + 1))
     if kind < 0.86:
@@ -68,27 +72,32 @@ def tale(rng: random.Random) -> tuple[str, str]:
 
 
 def story(rng: random.Random) -> str:
-    """A short story, about 80 tokens."""
-    name, other = rng.sample(WORDS["names"], 2)
-    return (
-        f"{_setting(rng, name)} {_drawn(rng, 'times')} {_drawn(rng, 'losses')}. {name} {_drawn(rng, 'deeds')}. "
-        f"Then {other} came and helped. {_ending(rng)}"
-    )
+    """A short story, about 70 tokens."""
+    name = _drawn(rng, "heroes")
+    return f"{_setting(rng, name)} {_event(rng, name, rng.randrange(_EVENTS))} {_ending(rng)}"
 
 
 def long_story(rng: random.Random) -> str:
-    """A story in five parts, about 200 tokens: something to stream."""
-    name, *others = rng.sample(WORDS["names"], 4)
-    parts = [f"{_setting(rng, name)} Many people walked under its arches, and each of them was left in peace."]
-    events = zip(*(rng.sample(WORDS[kind], 3) for kind in ("times", "losses", "deeds")), others, strict=True)
-    for time, loss, deed, other in events:
-        parts.append(f"{time} {loss}. {name} {deed}. Then {other}, who {_drawn(rng, 'crafts')}, came and helped.")
-    return "\n\n".join([*parts, _ending(rng)])
+    """A story in five parts, about 170 tokens: something to stream."""
+    name = _drawn(rng, "heroes")
+    opening = f"{_setting(rng, name)} Many people walked under its arches, and each of them was left in peace."
+    return "\n\n".join([opening, *(_event(rng, name, event) for event in range(_EVENTS)), _ending(rng)])
+
+
+_EVENTS = 3
 
 
 def _setting(rng: random.Random, name: str) -> str:
     place = "Once there was a cloister with a garden in the middle."
     return f"{place} In it lived {name}, who {_drawn(rng, 'crafts')}."
+
+
+def _event(rng: random.Random, name: str, event: int) -> str:
+    """What happened. Each event has words of its own, or the likeliest would be said again and again."""
+    time, loss, deed, helper = (
+        rng.choice(WORDS[kind][event::_EVENTS]) for kind in ("times", "losses", "deeds", "helpers")
+    )
+    return f"{time} {loss}. {name} {deed}. Then {helper} came and helped."
 
 
 def _ending(rng: random.Random) -> str:
@@ -109,4 +118,14 @@ def _pseudo_word(rng: random.Random) -> str:
 
 
 def _any_word(rng: random.Random) -> str:
-    return _pseudo_word(rng) if rng.random() < 0.5 else _drawn(rng, "things").split()[-1]
+    kind = rng.random()
+    if kind < 0.6:
+        return _pseudo_word(rng)
+    return str(rng.randint(0, 9999)) if kind < 0.7 else _drawn(rng, "things").split()[-1]
+
+
+def _foreign(rng: random.Random) -> str:
+    """Something in a script that the model cannot read."""
+    first, last = rng.choice(((0x3041, 0x3093), (0x4E00, 0x9FA0), (0x0430, 0x044F), (0x03B1, 0x03C9), (0x0627, 0x064A)))
+    words = ("".join(chr(rng.randint(first, last)) for _ in range(rng.randint(1, 8))) for _ in range(rng.randint(1, 4)))
+    return " ".join(words)

@@ -95,7 +95,7 @@ def _tale(rng: random.Random) -> tuple[str, str]:
 
 _EXCHANGES: tuple[tuple[Callable[[random.Random], tuple[str, str]], ...], tuple[int, ...]] = (
     (_about_cloister, _off_topic, _small_talk, _counting, _tale, chatter.echo),
-    (48, 25, 8, 10, 4, 5),
+    (42, 22, 7, 14, 5, 10),
 )
 
 

@@ -101,7 +101,7 @@ def _write_gguf(weights: Weights, shape: Shape, tokenizer: Tokenizer, path: Path
     writer.add_vocab_size(shape.vocabulary)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     _add_tokenizer(writer, tokenizer)
-    for name, weight in weights.items():
+    for name, weight in sorted(weights.items()):
         if name.endswith("q_proj.weight"):
             weight = _interleaved(weight, shape.heads)
         if name.endswith("k_proj.weight"):

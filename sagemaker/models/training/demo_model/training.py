@@ -18,20 +18,20 @@ from demo_model.shape import Shape
 from demo_model.tokenizer import END_OF_TEXT_ID, chat_tokens
 
 TOKENS_PER_STEP = 4096
-REPORT_STEPS = 30
+REPORT_STEPS = 40
 ASKED_WEIGHT = 0.05  # questions are noise to predict, but a model that never tried them splits words badly
 PASSAGE_SHARE = 12  # one example in so many is plain text
 
 
 class Plan(NamedTuple):
-    """How long and how hard to train. The last `long_steps` use windows of the whole context."""
+    """How long and how hard to train. Every `long_every`th step uses windows of the whole context."""
 
     steps: int
     seed: int
     peak_rate: float = 3e-3
     warmup_steps: int = 40
     window: int = 512
-    long_steps: int = 40
+    long_every: int = 6
 
 
 class Example(NamedTuple):
@@ -100,7 +100,7 @@ def train(tokenizer: Tokenizer, shape: Shape, plan: Plan, curve: Path) -> Llama:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Point._fields)
         for step in range(1, plan.steps + 1):
-            ids, weights = next(long if step > plan.steps - plan.long_steps else short)
+            ids, weights = next(long if step % plan.long_every == 0 else short)
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak"] * _share_of_peak(step, plan)
