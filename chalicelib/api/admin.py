@@ -112,6 +112,9 @@ def put_pool(asked: Incoming) -> Pool:
         msgspec.convert(pool.name, PoolName)
     except msgspec.ValidationError:
         raise Malformed("A pool's name has 1 to 64 letters, digits or any of . _ -", field="name") from None
+    for target in pool.targets:
+        if target.engine not in wiring.house().engines:
+            raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
     return wiring.tenancy().put_pool(pool)
 
 
