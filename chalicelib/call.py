@@ -12,6 +12,9 @@ import msgspec
 
 Operation = Literal["chat.completions", "completions", "embeddings"]
 
+OTHER_CEILINGS = ("max_completion_tokens", "max_new_tokens", "n_predict", "n_cmpl")
+"""What servers know `max_tokens` and `n` by besides: llama.cpp lets `n_predict` count more than `max_tokens`."""
+
 
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the engine counted them."""
@@ -46,7 +49,8 @@ class Call(msgspec.Struct, frozen=True):
         """The JSON body for a target that knows the model as `model`, with the reserved ceiling in force."""
         body: dict[str, object] = {**self.fields, "model": model}
         if self.ceiling_tokens:
-            body.pop("max_completion_tokens", None)
+            for name in OTHER_CEILINGS:
+                body.pop(name, None)
             body["max_tokens"] = self.ceiling_tokens
         if self.stream:
             body["stream"] = True

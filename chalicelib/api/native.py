@@ -30,6 +30,8 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)] | None = None
     model: str | None = None  # the pool, where the header X-Model-Pool does not name it
     max_tokens: Count | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # there is one text in the answer
+    best_of: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
     stream: bool | None = None
 

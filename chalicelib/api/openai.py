@@ -51,6 +51,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     n: Choices | None = None
+    best_of: Choices | None = None  # not OpenAI's, but servers there are that generate so many
 
 
 class CompletionRequest(msgspec.Struct, frozen=True):
@@ -99,7 +100,7 @@ def create_chat_completion(asked: Incoming) -> Any:
         "chat.completions",
         ("messages", "tools", "functions", "response_format"),
         ceiling,
-        request.n or 1,
+        max(request.n or 1, request.best_of or 1),
     )
 
 

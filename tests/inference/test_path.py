@@ -294,6 +294,20 @@ def test_the_engine_is_told_the_ceiling_and_what_it_does_not_know_passes_through
     assert body["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize("name", ["max_completion_tokens", "max_new_tokens", "n_predict", "n_cmpl"])
+def test_no_other_name_of_the_ceiling_reaches_an_engine(name: str) -> None:
+    told: list[dict[str, Any]] = []
+
+    def note(target: Target, call: Call) -> Iterable[Step]:
+        told.append(msgspec.json.decode(call.wire("m")))
+        return words("fine")
+
+    acme = Acme(note)
+    list(acme.run(fields={"messages": msgspec.Raw(MESSAGES), name: msgspec.Raw(b"4096")}, max_tokens=7))
+    assert told[0]["max_tokens"] == 7
+    assert name not in told[0]
+
+
 def test_a_warm_request_is_three_calls_and_reads_nothing(stores: Served) -> None:
     tables = fresh_tables(stores.url("local"))
     acme = Acme(deployment=Deployment(dynamodb(tables)))
