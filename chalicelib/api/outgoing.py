@@ -30,10 +30,11 @@ def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes
     with answer:
         for event in answer:
             if isinstance(event, Delta):
-                whole = event.data
+                # Before the end is read, which settles: an answer that cannot be used is not charged.
+                whole = translate(event.data)
     if not whole:
         raise EngineFailed("The model gave an empty answer. Try again.")
-    return Reply(translate(whole), {"Content-Type": "application/json", **_headers(answer, asked)})
+    return Reply(whole, {"Content-Type": "application/json", **_headers(answer, asked)})
 
 
 def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: problems.Shape) -> Reply:
@@ -61,6 +62,7 @@ class Outflow:
         try:
             yield from self._events
         except Exception as error:
+            self._answer.fail(error)
             # The status is long gone: the refusal is the last event, in the shape the status would have had.
             body = problems.body_of(seen(error, self._request_id), self._shape, self._request_id)
             name = b"" if self._shape == "openai" else b"event: error\n"

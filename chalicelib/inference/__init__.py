@@ -9,14 +9,14 @@ from functools import partial
 
 from chalicelib.admission import Lease, LeaseLost, StaleEpoch, new_lease_id
 from chalicelib.identity import Reading, identify
-from chalicelib.inference.answer import Answer, Ending
+from chalicelib.inference.answer import Answer, Ending, reason_of
 from chalicelib.inference.house import House
 from chalicelib.inference.idempotency import claim
 from chalicelib.inference.plan import Ask, Plan, plan
 from chalicelib.inference.settlement import settle
 from chalicelib.ledger import RANDOM_BITS
 from chalicelib.placement.place import place
-from chalicelib.refusal import EngineFailed, Forbidden, Malformed, NoCapacity, NotFound, Refusal, Unauthenticated
+from chalicelib.refusal import EngineFailed, Forbidden, Malformed, NoCapacity, NotFound, Unauthenticated
 from chalicelib.tables import StoreUnavailable
 
 __all__ = ["Answer", "Ask", "House", "run"]
@@ -45,8 +45,7 @@ def run(ask: Ask, house: House) -> Answer:
             settle=lambda held, ending: settle(planned, held, target, ending, house),
         )
     except BaseException as error:
-        reason = type(error).__name__ if isinstance(error, Refusal) else "EngineFailed"
-        settle(planned, lease, target, Ending(reason, None, 0), house)
+        settle(planned, lease, target, Ending(reason_of(error), None, 0), house)
         raise
 
 

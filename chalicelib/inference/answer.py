@@ -26,6 +26,11 @@ class Ending(msgspec.Struct, frozen=True):
     counted: int  # completion tokens seen on the way, for when it did not
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a call failed, as the ledger says it."""
+    return type(error).__name__ if isinstance(error, Refusal) else "EngineFailed"
+
+
 class Answer:
     """An iterator over the events of a call; whoever holds it closes it. Safe to close from another thread.
 
@@ -75,9 +80,7 @@ class Answer:
         except BaseException as error:
             if self._closed:  # by another thread, which is why the stream broke
                 raise StopIteration from None
-            self._close(
-                Ending(type(error).__name__ if isinstance(error, Refusal) else "EngineFailed", None, self._counted)
-            )
+            self.fail(error)
             raise
         if isinstance(event, Finished):
             self._usage = event.usage
@@ -93,13 +96,20 @@ class Answer:
         """Stop the generation, if it still runs, and settle what was used so far. Idempotent."""
         self._close(Ending(CLIENT_LEFT, None, self._counted))
 
+    def fail(self, error: BaseException) -> None:
+        """Close it because what the engine said is of no use: our doing, and not charged. Idempotent."""
+        self._close(Ending(reason_of(error), None, self._counted))
+
     def __enter__(self) -> "Answer":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self.fail(error)
 
     def _next_event(self) -> Event:
         event = self._first
