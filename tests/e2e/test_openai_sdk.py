@@ -98,7 +98,13 @@ def test_unknown_fields_reach_the_engine(running_system: RunningSystem) -> None:
 
     def said(seed: int) -> str:
         answer = chat.create(
-            model="demo", messages=QUESTION, seed=seed, temperature=4, top_p=1, max_tokens=24, extra_body={"top_k": 0}
+            model="demo",
+            messages=QUESTION,
+            seed=seed,
+            temperature=4,
+            top_p=1,
+            max_tokens=24,
+            extra_body={"top_k": 0, "min_p": 0},
         )
         return str(answer.choices[0].message.content)
 
