@@ -55,7 +55,7 @@ def place(
         if visit is None:
             continue
         try:
-            return _begin(visit, call, engines[target.engine], health, clock)
+            return _begin(visit, call, engines, health, clock)
         except NoCapacity as refusal:
             last = refusal
             if refusal.retry_in_ms is not None:
@@ -75,10 +75,10 @@ def place(
     raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
 
 
-def _begin(visit: Visit, call: Call, engine: Engine, health: Health, clock: Clock) -> Placed:
+def _begin(visit: Visit, call: Call, engines: Mapping[str, Engine], health: Health, clock: Clock) -> Placed:
     stream: Stream | None = None
     try:
-        stream = engine.open(visit.target, call)
+        stream = engines[visit.target.engine].open(visit.target, call)
         events = iter(stream)
         first = next(events, None)
         if first is None:

@@ -206,6 +206,18 @@ def test_a_caller_that_leaves_is_no_failure_of_the_target() -> None:
     assert sandbox.health.admits(target, sandbox.now_ms)
 
 
+@pytest.mark.parametrize("engine", ["unknown", "faulty"])
+def test_a_fault_of_ours_leaves_nothing_behind(engine: str) -> None:
+    def faulty(_: Target, __: Call) -> Iterable[Step]:
+        raise KeyError("a bug")
+
+    sandbox = Sandbox(a=HELLO)
+    sandbox.engines = {} if engine == "unknown" else {"scripted": Scripted(faulty)}
+    with pytest.raises(KeyError):
+        sandbox.place()
+    assert sandbox.at_rest
+
+
 def test_who_has_waited_too_long_for_one_target_does_not_wait_for_another() -> None:
     sandbox = Sandbox(a=(), b=HELLO)
 
