@@ -1,4 +1,4 @@
-"""What an engine says may be JSON and still be of no use to a route: that is our failure, and costs the caller nothing."""
+"""What an engine says may be JSON and still be of no use to a route: that is our failure, and costs nothing."""
 
 from collections.abc import Iterable, Iterator
 
