@@ -248,7 +248,8 @@ class System:
         self._state.write_processes({name: held.pid for name, held in self._running.items() if held.running})
 
 
-_OF_THE_CLOUD = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+# The region twice: boto3 reads only the second, other SDKs the first.
+_OF_THE_CLOUD = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 def _environment() -> dict[str, str]:

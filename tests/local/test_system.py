@@ -43,6 +43,7 @@ def test_its_env_has_what_scripts_need(running_system: RunningSystem) -> None:
         "CLOISTER_ADMIN_KEY",
         "AWS_ENDPOINT_URL",
         "AWS_REGION",
+        "AWS_DEFAULT_REGION",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
     }
