@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.admission import DEFAULT_LIMITS, rates
-from chalicelib.admission.limits import SLACK_MS, Rate
-from chalicelib.admission.rates import SLACK_US, US_PER_MS
-
-T0 = 1_795_000_000_000
+from chalicelib.admission.decision import Ask, predict
+from chalicelib.admission.limits import SLACK_MS, Rate, Units
+from chalicelib.admission.meter import Meter
+from chalicelib.admission.rates import US_PER_MS
+from tests.admission.arrange import T0, limits
 
 
 @st.composite
@@ -24,16 +25,28 @@ def sound_rates(draw: st.DrawFn) -> Rate:
 
 
 def admit(rate: Rate, tat: int | None, units: int, now_ms: int) -> int | None:
-    """One admission as the two branches say it; the new arrival time, or None where it is denied."""
-    now, cost, tolerance = now_ms * US_PER_MS, rates.cost_us(rate, units), rates.tolerance_us(rate)
-    if tat is None or tat < now - SLACK_US:
-        return now + cost
-    if tat + cost - now <= tolerance - SLACK_US:
-        return tat + cost
-    return None
+    """One admission by this rate alone; the new arrival time, or None where it is denied."""
+    ask = Ask("acme", 1, limits(rate), Units(tokens=units, requests=units), "0x", now_ms, now_ms)
+    key = rates.key(rate)
+    meter = Meter(1, {} if tat is None else {key: tat}, {}, {})
+    write = predict(ask, meter)
+    return write.apply(meter).tats[key] if write.holds(meter) else None
 
 
-calls = st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 40)), min_size=1, max_size=60)
+gaps_ms = st.one_of(st.integers(0, 3_000), st.integers(0, 3), st.integers(200, 600))
+calls = st.lists(st.tuples(gaps_ms, st.integers(1, 40)), min_size=1, max_size=60)
+
+
+def test_what_a_rate_did_not_charge_while_it_lagged_is_withheld() -> None:
+    rate = Rate("r", "tokens", 1_000, 1_000, 1_000)
+    for lag_ms in (1, 249, 250, 251, 499, 500, 501):
+        tat = admit(rate, None, 1, T0)
+        admitted, now_ms = 1, T0 + 1 + lag_ms
+        while (after := admit(rate, tat, 1, now_ms)) is not None:
+            tat, admitted = after, admitted + 1
+        assert 751 <= admitted <= 1_000 + 1 + lag_ms
+        # What came after the lag, all at one instant, is a burst at most.
+        assert admitted - 1 <= rate.burst
 
 
 @given(sound_rates(), st.integers(1, 10_000))
