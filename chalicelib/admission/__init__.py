@@ -4,7 +4,7 @@
     rates.py       GCRA                          budgets.py    calendar windows
     decision.py    predict a write, judge a failed one: pure
     denial.py      which no the caller hears     remembered.py noes that need no store
-    meter.py       the state and its seam        store.py, memory.py   behind it
+    meter.py       the state                     meters.py        its seam; store.py, memory.py behind it
     gate.py        admit, renew, settle, reap
 
 The theory is in docs/admission.md.
@@ -15,7 +15,8 @@ from chalicelib.admission.denial import Denial, strictest
 from chalicelib.admission.gate import Admission, LeaseLost, StaleEpoch
 from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Unit, Units, WindowKind
 from chalicelib.admission.memory import MemoryMeters
-from chalicelib.admission.meter import Epochs, Held, Lease, Lost, Meter, Meters, NoMeter, Standing
+from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standing
+from chalicelib.admission.meters import Epochs, Meters
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.admission.validity import check
 from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id

@@ -21,7 +21,8 @@ from chalicelib.admission.decision import (
 )
 from chalicelib.admission.denial import Denial, refusal, strictest
 from chalicelib.admission.limits import Limits, Units
-from chalicelib.admission.meter import Held, Lease, Lost, Meter, Meters
+from chalicelib.admission.meter import Held, Lease, Lost, Meter
+from chalicelib.admission.meters import Meters
 from chalicelib.admission.remembered import Denials
 from chalicelib.ledger import Entry, Ledger
 from chalicelib.refusal import NoCapacity, Refusal

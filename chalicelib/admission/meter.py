@@ -1,14 +1,10 @@
-"""The admission state of one tenant in one region, and the seam behind which it is kept."""
+"""The admission state of one tenant in one region, and what its holders see of it. Values only."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
 
 import msgspec
 
 from chalicelib.admission.limits import Unit, Units
-
-if TYPE_CHECKING:
-    from chalicelib.admission.decision import Release, Write
 
 Windows = Mapping[str, tuple[str, int]]
 """Budget key -> (window id, units)."""
@@ -67,35 +63,3 @@ class Lost(Exception):
 
 class NoMeter(LookupError):
     """The tenant has no meter in this region: it does not exist here."""
-
-
-class Meters(Protocol):
-    """Meters, each changed by single conditional writes. Every method may raise StoreUnavailable."""
-
-    def admit(self, write: "Write") -> Meter:
-        """Make the write if all its conditions hold, and return the meter right after. Raises Lost."""
-
-    def release(self, release: "Release") -> None:
-        """Drop a lease and correct what it reserved, if all conditions hold. Raises Lost."""
-
-    def renew(self, tenant: str, lease_id: str, expires_ms: int) -> bool:
-        """Move a lease's expiry; False if the lease is gone."""
-
-    def expired(self, now_ms: int) -> Iterator[tuple[str, str, Held]]:
-        """(tenant, lease id, lease) of every lease past its expiry, in all meters of this region."""
-
-    def reading(self, tenant: str) -> Meter | None:
-        """The meter now (strongly consistent), None if there is none."""
-
-
-class Epochs(Protocol):
-    """The numbers that keep caches honest: an admission carries the epoch that its limits were read under."""
-
-    def open(self, tenant: str, now_ms: int) -> int:
-        """Create the meter if it is absent; its epoch either way. Raises StoreUnavailable."""
-
-    def read(self, tenant: str) -> int:
-        """The epoch now, strongly consistent. Raises NoMeter, StoreUnavailable."""
-
-    def bump(self, tenant: str) -> int:
-        """Invalidate every cached copy of the tenant in the world. Raises NoMeter, StoreUnavailable."""
