@@ -23,21 +23,24 @@ from typing import Any, NamedTuple
 import msgspec
 import uvicorn
 
-from chalicelib.admission import Admission, DynamoMeters, MemoryMeters
+from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.admission.limits import DEFAULT_LIMITS
+from chalicelib.admission.memory import MemoryMeters
 from chalicelib.api.bridge import Bridge, Iam
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Scripted, Step, whole, words
 from chalicelib.inference import Ask, run
 from chalicelib.inference.house import House
-from chalicelib.ledger import DynamoLedger, MemoryLedger
+from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.placement.health import Health
 from chalicelib.placement.pool import Pool, Target
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Documents, MemoryDocuments
+from chalicelib.tenancy.documents import Documents
+from chalicelib.tenancy.memory import MemoryDocuments
 from chalicelib.tenancy.snapshot import Offering, Snapshots
 from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant

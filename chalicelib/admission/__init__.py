@@ -14,7 +14,6 @@ from chalicelib.admission.decision import standing
 from chalicelib.admission.denial import Denial, strictest
 from chalicelib.admission.gate import Admission, LeaseLost, StaleEpoch
 from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Unit, Units, WindowKind
-from chalicelib.admission.memory import MemoryMeters
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standing
 from chalicelib.admission.meters import Epochs, Meters
 from chalicelib.admission.store import DynamoMeters
@@ -34,7 +33,6 @@ __all__ = [
     "LeaseLost",
     "Limits",
     "Lost",
-    "MemoryMeters",
     "Meter",
     "Meters",
     "NoMeter",

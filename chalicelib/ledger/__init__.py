@@ -2,7 +2,6 @@
 
 from chalicelib.ledger.entry import Entry, Outcome
 from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
-from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.ledger.records import CLAIM_MS, Claim, Claims, Ledger, Page
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.ledger.units import Unit, Units
@@ -15,7 +14,6 @@ __all__ = [
     "DynamoLedger",
     "Entry",
     "Ledger",
-    "MemoryLedger",
     "Outcome",
     "Page",
     "Unit",

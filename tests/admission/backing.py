@@ -4,8 +4,10 @@ from typing import Literal
 
 import msgspec
 
-from chalicelib.admission import Admission, DynamoMeters, MemoryMeters
-from chalicelib.ledger import DynamoLedger, MemoryLedger
+from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission.memory import MemoryMeters
+from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger.memory import MemoryLedger
 from tests.admission.arrange import REGION
 from tests.stores import Served, fresh_tables
 

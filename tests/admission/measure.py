@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, MemoryMeters, Meter, Meters
+from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Meter, Meters
 from chalicelib.admission.decision import Write
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
-from chalicelib.ledger import DynamoLedger, Ledger, MemoryLedger, new_lease_id
+from chalicelib.admission.memory import MemoryMeters
+from chalicelib.ledger import DynamoLedger, Ledger, new_lease_id
+from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.refusal import NoCapacity, Refusal
 from chalicelib.tables import Item, Tables
 from tests.admission.arrange import REGION, T0, entry

@@ -1,6 +1,7 @@
 import pytest
 
-from chalicelib.ledger import DynamoLedger, MemoryLedger
+from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger.memory import MemoryLedger
 from tests.stores import Served, StoreName, fresh_tables
 
 

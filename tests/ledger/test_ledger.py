@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from chalicelib.ledger import CLAIM_MS, Claim, DynamoLedger, Entry, MemoryLedger, Units, new_lease_id
+from chalicelib.ledger import CLAIM_MS, Claim, DynamoLedger, Entry, Units, new_lease_id
+from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.refusal import Malformed
 from tests.stores import Served, fresh_tables
 

@@ -1,6 +1,7 @@
 import pytest
 
-from chalicelib.tenancy.documents import Documents, MemoryDocuments
+from chalicelib.tenancy.documents import Documents
+from chalicelib.tenancy.memory import MemoryDocuments
 from chalicelib.tenancy.store import DynamoDocuments
 from tests.houses import Deployment, Store, dynamodb, memory
 from tests.stores import Served, StoreName, fresh_tables
