@@ -38,6 +38,9 @@ CLOSERS = 8
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
 
+PATIENCE_S = 50.0
+"""How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
+
 
 class Signed(msgspec.Struct, frozen=True):
     """A request as its client signed it: nothing decoded, nothing joined."""
@@ -56,17 +59,27 @@ Iam = Callable[[Signed], Mapping[str, str]]
 class Bridge:
     """The ASGI application. `iam` stands in for API Gateway's authoriser, where there is no API Gateway."""
 
-    def __init__(self, app: Doors, body_limit: int, environment: Mapping[str, str], iam: Iam | None = None) -> None:
+    def __init__(
+        self,
+        app: Doors,
+        body_limit: int,
+        environment: Mapping[str, str],
+        iam: Iam | None = None,
+        *,
+        threads: int = THREADS,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
         self._body_limit = body_limit
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
         # else it is a client's, who could claim to be an IAM principal with it.
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
         self._iam = iam
+        self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -93,13 +106,29 @@ class Bridge:
         event = _event(scope, template, parameters, body, self._behind_adapter)
         signed = self._signed(scope, template, body)
         loop = asyncio.get_running_loop()
-        context = copy_context()
+        pipe = Pipe(loop, self._patience_s)
+        # One thread from the first line of the view to the last piece of the body: a stream that waited for a
+        # second one behind other requests would hold its lease, and the engine's answer, for nothing.
+        work = self._threads.submit(copy_context().run, self._work, event, signed, pipe)
+
+        def left(_: "asyncio.Future[None]") -> None:
+            pipe.abandon()
+            if work.cancel():  # it had not begun
+                pipe.tell(None)
+
         gone = asyncio.ensure_future(_gone(receive))
+        gone.add_done_callback(left)
         try:
-            reply = await loop.run_in_executor(self._threads, context.run, self._call, event, signed)
-            await self._send(reply, send, gone)
+            reply = await pipe.head
+            if reply is not None:
+                await self._send(reply, pipe, send)
         finally:
             gone.cancel()
+            # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
+            pipe.abandon()
+            work.cancel()
+            if pipe.body is not None and not pipe.ended:  # its own thread may be waiting for a silent engine
+                await asyncio.shield(loop.run_in_executor(self._closers, pipe.body.close))
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The body, or one byte more of it than the app takes; None: the client left."""
@@ -120,6 +149,22 @@ class Bridge:
             return None
         return Signed(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
 
+    def _work(self, event: dict[str, Any], signed: Signed | None, pipe: "Pipe") -> None:
+        """In a thread: the reply, and its body through the pipe if it comes in pieces."""
+        try:
+            reply = self._call(event, signed)
+        except BaseException as error:
+            return pipe.tell_soon(error)
+        body = reply["body"]
+        if isinstance(body, str | bytes):
+            return pipe.tell_soon(reply)
+        try:
+            pipe.body = body
+            pipe.tell_soon(reply)
+            pipe.fill(body)
+        finally:
+            body.close()
+
     def _call(self, event: dict[str, Any], signed: Signed | None) -> dict[str, Any]:
         streaming_transport.set(True)
         if self._iam is not None and signed is not None:
@@ -133,7 +178,7 @@ class Bridge:
         reply: dict[str, Any] = self._app(event, None)
         return reply
 
-    async def _send(self, reply: dict[str, Any], send: Send, gone: "asyncio.Future[None]") -> None:
+    async def _send(self, reply: dict[str, Any], pipe: "Pipe", send: Send) -> None:
         body = reply["body"]
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()
@@ -147,43 +192,49 @@ class Bridge:
             await send({"type": "http.response.body", "body": body})
             return
         await send(start)
-        await self._stream(body, send, gone)
-
-    async def _stream(self, body: Body, send: Send, gone: "asyncio.Future[None]") -> None:
-        loop = asyncio.get_running_loop()
-        pipe = Pipe(loop)
-        writing = loop.run_in_executor(self._threads, pipe.fill, body)
-        gone.add_done_callback(lambda _: pipe.abandon())
-        try:
-            while pieces := await pipe.drained():
-                await send({"type": "http.response.body", "body": pieces, "more_body": True})
-            if not pipe.abandoned:
-                await send({"type": "http.response.body", "body": b""})
-        finally:
-            # Accounting is not cancelled by the client leaving: closing settles, whatever happened here.
-            pipe.abandon()
-            await asyncio.shield(loop.run_in_executor(self._closers, body.close))
-            await writing
+        while pieces := await pipe.drained():
+            await send({"type": "http.response.body", "body": pieces, "more_body": True})
+        if not pipe.abandoned:
+            await send({"type": "http.response.body", "body": b""})
 
 
 class Pipe:
-    """Bytes from a thread that blocks to a loop that must not; what piles up leaves in one piece."""
+    """A reply from a thread that blocks to a loop that must not; what piles up of its body leaves in one piece."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
+        self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
+        self.body: Body | None = None  # what is to be closed, where the reply streams
         self._loop = loop
+        self._patience_s = patience_s
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._state = Condition()
-        self._ended = False
+        self.ended = False
         self._arrived = asyncio.Event()
         self.abandoned = False
 
+    def tell_soon(self, reply: dict[str, Any] | BaseException) -> None:
+        """In a thread: the reply is there, or will never be."""
+        self._loop.call_soon_threadsafe(self.tell, reply)
+
+    def tell(self, reply: dict[str, Any] | BaseException | None) -> None:
+        """In the loop: see tell_soon; None where nobody waits for one any more."""
+        if self.head.done():
+            return
+        if isinstance(reply, BaseException):
+            self.head.set_exception(reply)
+        else:
+            self.head.set_result(reply)
+
     def fill(self, body: Body) -> None:
-        """In a thread: read the body to its end, waiting while the reader is far behind."""
+        """In a thread: read the body to its end, waiting while the reader is far behind, but not for ever."""
         try:
+            if self.abandoned:
+                return
             for piece in body:
                 with self._state:
-                    self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned)
+                    if not self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned, self._patience_s):
+                        self.abandoned = True
                     if self.abandoned:
                         return
                     self._pieces.append(piece)
@@ -192,7 +243,7 @@ class Pipe:
                 if first:
                     self._loop.call_soon_threadsafe(self._arrived.set)
         finally:
-            self._ended = True
+            self.ended = True
             self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def drained(self) -> bytes:
@@ -200,7 +251,7 @@ class Pipe:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            ended = self._ended  # before looking: what came before the end is still there
+            ended = self.ended  # before looking: what came before the end is still there
             with self._state:
                 pieces = b"".join(self._pieces)
                 self._pieces.clear()

@@ -1,0 +1,219 @@
+"""Whenever a client leaves, or the server stops, nothing stays held and what was generated is settled."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from app import app
+from chalicelib import wiring
+from chalicelib.api.bridge import PIPE_BYTES, Bridge
+from chalicelib.call import Delta, Started
+from chalicelib.engines.scripted import Step, words
+from chalicelib.inference.answer import CLIENT_LEFT
+from chalicelib.ledger import Entry
+from chalicelib.settings import Settings
+from tests.houses import PATIENCE_S, T0, Deployment
+
+CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
+
+
+class Front:
+    """A bridge over one tenant and an engine that answers with `script`."""
+
+    def __init__(self, *script: Step, **limits: Any) -> None:
+        self.scripts = [script]  # for the calls in their order; the last one for all that follow
+        self.deployment = Deployment(script=lambda _, __: self.scripts.pop(0) if self.scripts[1:] else self.scripts[0])
+        self.deployment.pool()
+        self.deployment.tenant()
+        self.key = self.deployment.key()
+        self.bridge = Bridge(app, Settings().body_limit_bytes, {}, **limits)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.deployment.store.ledger.page("acme", 0, T0 * 2, None, 100).entries
+
+    @property
+    def at_rest(self) -> bool:
+        meter = self.deployment.store.meters.reading("acme")
+        return self.deployment.engine.running == 0 and meter is not None and not meter.leases
+
+
+class Client:
+    """One client of an ASGI application, who sends a chat, reads what comes, and leaves when told."""
+
+    def __init__(self, front: Front, *, stream: bool = True) -> None:
+        self._body = msgspec.json.encode(
+            {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+        )
+        self._asked = False
+        self._left = asyncio.Event()
+        self._news = asyncio.Condition()
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.status = 0
+        self.body = b""
+        self.ended = False
+        path = "/tenants/acme/v1/chat/completions"
+        scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {front.key}".encode()), (b"content-type", b"application/json")],
+        }  # fmt: skip
+        self.exchange = asyncio.ensure_future(front.bridge(scope, self._receive, self._send))
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with self._news:
+            await asyncio.wait_for(self._news.wait_for(condition), PATIENCE_S)
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._body}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        async with self._news:
+            self.status = message.get("status", self.status)
+            self.body += message.get("body", b"")
+            self.ended = message["type"] == "http.response.body" and not message.get("more_body")
+            self._news.notify_all()
+        await self.reading.wait()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """For what another thread does, which nobody in the loop is told of."""
+    for _ in range(2_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come to pass")
+
+
+def play(front: Front, scene: Callable[[], Awaitable[None]]) -> None:
+    async def timed() -> None:
+        await asyncio.wait_for(scene(), PATIENCE_S)
+
+    with wiring.furnished(front.deployment.rooms()):
+        asyncio.run(timed())
+
+
+@pytest.mark.parametrize(("stream", "reason"), [(True, CLIENT_LEFT), (False, "")])
+def test_a_client_that_leaves_before_its_answer_begins_is_settled(stream: bool, reason: str) -> None:
+    gate = threading.Event()
+    front = Front(gate, *words("one two"))
+
+    async def scene() -> None:
+        client = Client(front, stream=stream)
+        await eventually(lambda: front.deployment.engine.running == 1)
+        client.leave()
+        gate.set()
+        await client.exchange
+
+    play(front, scene)
+    assert front.at_rest
+    assert [entry.reason for entry in front.entries] == [reason]
+
+
+def test_a_client_that_leaves_in_the_middle_stops_a_silent_engine() -> None:
+    front = Front(Started("i"), Delta(CHUNK, 1), threading.Event())
+
+    async def scene() -> None:
+        client = Client(front)
+        await client.until(lambda: CHUNK in client.body)
+        client.leave()
+        await client.exchange
+        assert not client.ended
+
+    play(front, scene)
+    assert front.at_rest
+    assert [entry.reason for entry in front.entries] == [CLIENT_LEFT]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_server_that_stops_settles_what_it_cuts_off(begun: bool) -> None:
+    gate = threading.Event()
+    front = Front(Started("i"), Delta(CHUNK, 1), gate) if begun else Front(gate, *words("one two"))
+
+    async def scene() -> None:
+        client = Client(front)
+        await eventually(lambda: front.deployment.engine.running == 1)
+        if begun:
+            await client.until(lambda: CHUNK in client.body)
+        client.exchange.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await client.exchange
+        gate.set()
+        await eventually(lambda: front.at_rest)
+
+    play(front, scene)
+    assert [entry.reason for entry in front.entries] == [CLIENT_LEFT]
+
+
+def test_a_reply_that_cannot_be_sent_is_settled() -> None:
+    front = Front(*words("one two", instance="no header can say \u5b9e"))
+
+    async def scene() -> None:
+        client = Client(front)
+        with pytest.raises(UnicodeEncodeError):
+            await client.exchange
+        await eventually(lambda: front.at_rest)
+
+    play(front, scene)
+
+
+def test_a_reader_that_takes_nothing_has_left() -> None:
+    large = Delta(b'"' + b"x" * PIPE_BYTES + b'"', 1)
+    front = Front(Started("i"), Delta(CHUNK, 1), large, large, threading.Event(), patience_s=0.01)
+
+    async def scene() -> None:
+        client = Client(front)
+        client.reading.clear()
+        await eventually(lambda: bool(front.entries))
+        client.reading.set()
+        await client.exchange
+        assert not client.ended
+
+    play(front, scene)
+    assert [entry.reason for entry in front.entries] == [CLIENT_LEFT]
+
+
+def test_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
+    gate = threading.Event()
+    front = Front(Started("i"), gate, *words("one two")[1:], threads=1)
+
+    async def scene() -> None:
+        first, second = Client(front), Client(front)
+        await eventually(lambda: front.deployment.engine.running == 1)
+        second.leave()
+        await second.exchange
+        gate.set()
+        await first.exchange
+        assert first.ended
+        assert second.status == 0
+
+    play(front, scene)
+    assert [entry.outcome for entry in front.entries] == ["completed"]
+
+
+def test_an_answer_that_has_begun_does_not_wait_behind_those_who_came_later() -> None:
+    gate = threading.Event()
+    front = Front(*words("one two"), threads=1)
+    front.scripts.append((gate, *words("three")))
+
+    async def scene() -> None:
+        first, second = Client(front), Client(front)
+        await first.exchange
+        assert first.ended
+        gate.set()
+        await second.exchange
+        assert second.ended
+
+    play(front, scene)
+    assert front.at_rest
