@@ -67,6 +67,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     queue_position: int
     predicted_start_ms: int
+    instance: str = ""  # whose queue it is
 
 
 class Started(msgspec.Struct, frozen=True):

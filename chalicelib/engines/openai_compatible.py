@@ -66,7 +66,7 @@ class OpenAICompatible:
                 body = answer.read(ERROR_LIMIT_BYTES)
                 retry_in_ms = failures.retry_after_ms(response.headers.get("Retry-After"))
                 raise failures.of_status(response.status, body, target, retry_in_ms)
-            instance = response.headers.get("X-Instance-ID", target.name)
+            instance = token(response.headers.get("X-Instance-ID") or target.name)
             if call.stream:
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)

@@ -131,7 +131,7 @@ class Translator:
         if "queue_position" in facts:
             if self._buffered:
                 return None  # that wait is over by the time it is read
-            return Waiting(facts["queue_position"], facts.get("predicted_start_ms", 0))
+            return Waiting(facts["queue_position"], facts.get("predicted_start_ms", 0), self._instance)
         self._queue_ms = facts.get("queue_ms", self._queue_ms)
         return None
 

@@ -24,7 +24,7 @@ from botocore.exceptions import (
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Capacity, failures, openai_wire
-from chalicelib.engines.container_wire import attributes, attributes_of, capacity, milliseconds
+from chalicelib.engines.container_wire import attributes, attributes_of, capacity, milliseconds, token
 from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, HttpBody, monotonic_ms
 from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.placement.pool import Target
@@ -89,7 +89,7 @@ class SageMaker:
         body = HttpBody(response["Body"]._raw_stream, self._clock, until_ms)
         try:
             said_back = attributes(response.get("CustomAttributes", ""))
-            instance = said_back.get("instance") or target.name
+            instance = token(said_back.get("instance") or target.name)
             if call.stream:
                 if not response.get("ContentType", "").startswith("text/event-stream"):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)

@@ -51,8 +51,10 @@ class Answer:
         settle: Callable[[Lease, Ending], None],
     ) -> None:
         self.lease = lease
-        self.instance = first.instance if isinstance(first, Started) else ""
-        self.queue_ms = first.queue_ms if isinstance(first, Started) else 0
+        self.instance = first.instance if isinstance(first, Started | Waiting) else ""
+        self.queue_ms = 0  # where it still waits: as predicted
+        if isinstance(first, Started | Waiting):
+            self.queue_ms = first.queue_ms if isinstance(first, Started) else first.predicted_start_ms
         self.buffered = isinstance(first, Started) and first.buffered
         self._first: Event | None = first
         self._stream = stream

@@ -72,6 +72,15 @@ def test_a_whole_answer_passes_byte_for_byte() -> None:
     assert outcome(always(answer), chat()) == ([Started("i-9", 12), Delta(WHOLE, 2), Finished(Usage(7, 2))], None)
 
 
+def test_an_instance_is_named_as_a_header_may_hold_it() -> None:
+    """It is sent on to the caller; the name of a target is anything that an operator likes."""
+    (started, *_), _ = outcome(always(whole(WHOLE, x_instance_id="i;9")), chat())
+    assert started == Started("i_9")
+    with engine_for(always(whole(WHOLE))) as (engine, target, _):
+        named = msgspec.structs.replace(target, name="\u5b9e 1\r\nx: y")
+        assert next(iter(engine.open(named, chat()))) == Started("__1__x:_y")
+
+
 def test_a_whole_answer_may_end_with_its_connection() -> None:
     events, refusal = outcome(answer_then_hang_up(head(content_type="application/json"), WHOLE), chat())
     assert (events[1], refusal) == (Delta(WHOLE, 2), None)
@@ -108,7 +117,7 @@ def test_the_first_token_is_here_while_later_ones_are_still_to_be_made() -> None
 
     with engine_for(gated) as (engine, target, _):
         events = iter(engine.open(target, chat(stream=True)))
-        assert [next(events) for _ in range(3)] == [Waiting(1, 40), Started("i-9", 40), Delta(said("Hello"), 1)]
+        assert [next(events) for _ in range(3)] == [Waiting(1, 40, "i-9"), Started("i-9", 40), Delta(said("Hello"), 1)]
         first_arrived.set()
         assert list(events)[-1] == Finished(Usage(7, 2), USAGE_CHUNK)
 

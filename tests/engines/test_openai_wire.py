@@ -39,7 +39,11 @@ def test_the_events_do_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> 
 
 def test_news_of_the_queue_come_before_the_start_and_chatter_is_ignored() -> None:
     news = b": queue_position=2 predicted_start_ms=900\n\n: ping\n\n: queue_position=1\n\n: started queue_ms=950\n\n"
-    assert list(translated(news + STREAM))[:3] == [Waiting(2, 900), Waiting(1, 0), Started("i-1", 950)]
+    assert list(translated(news + STREAM))[:3] == [
+        Waiting(2, 900, "i-1"),
+        Waiting(1, 0, "i-1"),
+        Started("i-1", 950),
+    ]
 
 
 def test_nothing_has_started_before_the_first_chunk() -> None:

@@ -115,7 +115,7 @@ def test_a_streamed_answer_gives_each_token_as_it_is_made() -> None:
 
     with engine_for(gated) as (engine, server):
         events = iter(engine.open(COMPONENT, chat(stream=True)))
-        assert [next(events) for _ in range(3)] == [Waiting(1, 40), Started("i-9"), Delta(said("Hello"), 1)]
+        assert [next(events) for _ in range(3)] == [Waiting(1, 40, "i-9"), Started("i-9"), Delta(said("Hello"), 1)]
         first_arrived.set()
         assert list(events) == [Delta(said(" there"), 1), Finished(Usage(7, 2), USAGE_CHUNK)]
     assert server.requests[0].path == "/endpoints/shared/invocations-response-stream"

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chalicelib.admission.limits import Budget, Limits
-from chalicelib.call import Call, Delta, Finished, Started, Usage
+from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
 from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.inference import Answer, Ask, House, run
 from chalicelib.inference.answer import CLIENT_LEFT
@@ -104,6 +104,13 @@ def test_a_charge_is_never_more_than_was_reserved() -> None:
     list(acme.run())
     assert acme.entry().used.tokens == 10_000
     assert acme.entry().charged.tokens == PROMPT_TOKENS + 100 == acme.held()[1]
+
+
+def test_an_answer_that_waits_says_where_and_how_long() -> None:
+    """Its headers leave before it has started."""
+    answer = Acme(lambda _target, _call: (Waiting(3, 1_200, "i-9"), *words("fine", instance="i-9"))).run()
+    assert (answer.instance, answer.queue_ms) == ("i-9", 1_200)
+    answer.close()
 
 
 def test_an_answer_that_is_never_begun_is_settled_when_it_is_closed() -> None:
