@@ -11,7 +11,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
 from threading import Condition
@@ -37,6 +37,9 @@ CLOSERS = 8
 
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
+
+SETTLING_S = 2.0
+"""How long a server that stops waits for requests that it has cut off: their settlement is two writes."""
 
 PATIENCE_S = 50.0
 """How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
@@ -80,6 +83,7 @@ class Bridge:
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
         self._iam = iam
         self._patience_s = patience_s
+        self._at_work: set[Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,9 +95,18 @@ class Bridge:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                # uvicorn ends the process by the signal that it got, and with it every thread, wherever it is.
+                await asyncio.get_running_loop().run_in_executor(None, wait, tuple(self._at_work), SETTLING_S)
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+    def _begin(self, threads: ThreadPoolExecutor, do: Callable[..., None], *arguments: Any) -> "Future[None]":
+        work = threads.submit(do, *arguments)
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
+        return work
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -105,11 +118,10 @@ class Bridge:
             return None
         event = _event(scope, template, parameters, body, self._behind_adapter)
         signed = self._signed(scope, template, body)
-        loop = asyncio.get_running_loop()
-        pipe = Pipe(loop, self._patience_s)
+        pipe = Pipe(asyncio.get_running_loop(), self._patience_s)
         # One thread from the first line of the view to the last piece of the body: a stream that waited for a
         # second one behind other requests would hold its lease, and the engine's answer, for nothing.
-        work = self._threads.submit(copy_context().run, self._work, event, signed, pipe)
+        work = self._begin(self._threads, copy_context().run, self._work, event, signed, pipe)
 
         def left(_: "asyncio.Future[None]") -> None:
             pipe.abandon()
@@ -128,7 +140,7 @@ class Bridge:
             pipe.abandon()
             work.cancel()
             if pipe.body is not None and not pipe.ended:  # its own thread may be waiting for a silent engine
-                await asyncio.shield(loop.run_in_executor(self._closers, pipe.body.close))
+                await asyncio.shield(asyncio.wrap_future(self._begin(self._closers, pipe.body.close)))
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The body, or one byte more of it than the app takes; None: the client left."""

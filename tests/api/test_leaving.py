@@ -156,6 +156,33 @@ def test_a_server_that_stops_settles_what_it_cuts_off(begun: bool) -> None:
     assert [entry.reason for entry in front.entries] == [CLIENT_LEFT]
 
 
+def test_a_server_that_stops_waits_for_settlements() -> None:
+    gate = threading.Event()
+    front = Front(gate, *words("one two"))
+
+    async def scene() -> None:
+        client = Client(front)
+        await eventually(lambda: front.deployment.engine.running == 1)
+        client.exchange.cancel()
+        stopped: list[str] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "lifespan.shutdown"}
+
+        async def send(message: Any) -> None:
+            assert front.at_rest
+            stopped.append(message["type"])
+
+        stopping = asyncio.ensure_future(front.bridge({"type": "lifespan"}, receive, send))
+        await asyncio.wait([client.exchange])
+        assert stopped == []
+        gate.set()
+        await stopping
+        assert stopped == ["lifespan.shutdown.complete"]
+
+    play(front, scene)
+
+
 def test_a_reply_that_cannot_be_sent_is_settled() -> None:
     front = Front(*words("one two", instance="no header can say \u5b9e"))
 
