@@ -32,7 +32,15 @@ def run(ask: Ask, house: House) -> Answer:
     try:
         if ask.idempotency_key is not None:
             claim(ask.idempotency_key, lease, house.claims, house.ledger, house.meters)
-        target, stream, first = place(planned.pool, planned.pin, planned.call, house.engines, house.health, house.clock)
+        target, stream, first = place(
+            planned.pool,
+            planned.pin,
+            planned.call,
+            house.engines,
+            house.health,
+            house.clock,
+            patience_ms=house.settings.lease_ms - house.settings.idle_deadline_ms,
+        )
         return Answer(
             lease,
             first,

@@ -15,7 +15,7 @@ from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapaci
 NO_TARGET = "no healthy target"
 RETRY_IN_MS = 1_000  # where no target said better
 # After this long no further target is tried: it might be silent for the whole idle deadline, and the lease
-# is renewed only once an answer has begun. The defaults of `lease_ms` less `idle_deadline_ms`.
+# is renewed only once an answer has begun. So at most `lease_ms` less `idle_deadline_ms`.
 PATIENCE_MS = 30_000
 
 

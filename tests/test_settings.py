@@ -1,0 +1,22 @@
+"""What an environment may ask for."""
+
+import pytest
+
+from chalicelib.settings import BadSettings, Settings, read
+
+
+def test_an_empty_environment_is_the_defaults() -> None:
+    assert read({}) == Settings()
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(BadSettings) as caught:
+        read({"CLOISTER_LEASE_MS": "soon", "CLOISTER_RENEW_MS": "0"})
+    assert [name in str(caught.value) for name in ("CLOISTER_LEASE_MS", "CLOISTER_RENEW_MS")] == [True, True]
+
+
+@pytest.mark.parametrize("idle_ms", ["60001", "80000"])
+def test_no_accepted_silence_outlasts_a_lease(idle_ms: str) -> None:
+    """An event just before it is time to renew, then silence: the next event must find the lease."""
+    with pytest.raises(BadSettings, match="CLOISTER_IDLE_DEADLINE_MS"):
+        read({"CLOISTER_IDLE_DEADLINE_MS": idle_ms})
