@@ -66,4 +66,5 @@ class Reply(Response):
                 body = b"".join(body)
             finally:
                 self.body.close()
-        return {**drawn, "body": body.decode()}
+        # Engines' answers are not read through: a byte that is no UTF-8 must not cost the caller all the others.
+        return {**drawn, "body": body.decode(errors="replace")}

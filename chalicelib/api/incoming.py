@@ -1,7 +1,6 @@
 """An HTTP request as a door sees it, whichever transport brought it."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -77,10 +76,10 @@ def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: i
 
     Raises: Malformed, TooLarge; `request_id_of` still tells the id to answer with.
     """
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    headers = {name.lower(): value or "" for name, value in (event.get("headers") or {}).items()}
     # With what was repeated, of which `headers` holds the last.
     several = event.get("multiValueHeaders") or {name: [value] for name, value in headers.items()}
-    if sum(len(name) + len(value) for name, values in several.items() for value in values) > HEADER_BYTES:
+    if sum(len(name) + len(value or "") for name, values in several.items() for value in values) > HEADER_BYTES:
         raise TooLarge(f"The headers are larger than {HEADER_BYTES} bytes together.")
     return Incoming(
         method=event["httpMethod"],
@@ -97,7 +96,7 @@ def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: i
 def request_id_of(event: Mapping[str, Any], fresh_id: str) -> str:
     """The caller's `X-Request-ID` where it is a plain one, else a fresh id."""
     for name, value in (event.get("headers") or {}).items():
-        if name.lower() == "x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name.lower() == "x-request-id" and _REQUEST_ID.fullmatch(value or ""):
             return str(value)
     return fresh_id
 
@@ -109,7 +108,7 @@ def _body(event: Mapping[str, Any], limit: int) -> bytes:
     elif event.get("isBase64Encoded"):
         try:
             body = base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one; so is a letter that is no ASCII
             raise Malformed("The body is not valid base64.") from None
     else:
         body = text.encode()

@@ -1,0 +1,104 @@
+"""The doors as plain Lambda calls them, behind API Gateway: an event in, a whole answer out."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from app import app
+from chalicelib.call import Call, Delta, Finished, Started, Usage
+from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.placement.pool import Target
+from chalicelib.wiring import furnished
+from tests.houses import T0, Deployment
+
+CHAT = "/tenants/{tenant}/v1/chat/completions"
+BODY = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
+
+
+class Sandbox:
+    def __init__(self, *script: Step) -> None:
+        def says(_: Target, call: Call) -> Iterable[Step]:
+            return script or (words("one two") if call.stream else whole("one two"))
+
+        self.deployment = Deployment(script=says)
+        self.deployment.pool()
+        self.deployment.tenant()
+        self.headers: dict[str, str | None] = {
+            "Authorization": f"Bearer {self.deployment.key()}",
+            "content-type": "application/json",
+            "Accept": "*/*",
+        }
+
+    def call(
+        self, body: str | None, *, headers: Mapping[str, str | None] | None, encoded: bool = False
+    ) -> dict[str, Any]:
+        event = {
+            "resource": CHAT,
+            "path": "/tenants/acme/v1/chat/completions",
+            "httpMethod": "POST",
+            "headers": headers,
+            "multiValueHeaders": headers and {name: [value] for name, value in headers.items()},
+            "queryStringParameters": None,
+            "multiValueQueryStringParameters": None,
+            "pathParameters": {"tenant": "acme"},
+            "stageVariables": None,
+            "requestContext": {"resourcePath": CHAT, "httpMethod": "POST", "identity": {"userArn": None}},
+            "body": body,
+            "isBase64Encoded": encoded,
+        }
+        with furnished(self.deployment.rooms()):
+            answer = app(event, None)
+        return json.loads(json.dumps(answer))  # what Lambda does with it
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [entry.outcome for entry in self.deployment.store.ledger.page("acme", 0, T0 * 2, None, 9).entries]
+
+
+def test_an_answer_is_whole() -> None:
+    sandbox = Sandbox()
+    answer = sandbox.call(json.dumps(BODY), headers=sandbox.headers)
+    assert (answer["statusCode"], answer["headers"]["X-Instance-ID"]) == (200, "scripted-1")
+    assert json.loads(answer["body"])["choices"][0]["message"]["content"] == "one two"
+    assert sandbox.outcomes == ["completed"]
+
+
+def test_a_stream_comes_all_at_once_and_is_settled() -> None:
+    sandbox = Sandbox()
+    answer = sandbox.call(json.dumps({**BODY, "stream": True}), headers=sandbox.headers)
+    assert answer["headers"]["Content-Type"].startswith("text/event-stream")
+    assert answer["body"].endswith("data: [DONE]\n\n")
+    assert sandbox.outcomes == ["completed"]
+    assert sandbox.deployment.engine.running == 0
+
+
+def test_a_body_may_come_in_base64() -> None:
+    sandbox = Sandbox()
+    body = base64.b64encode(json.dumps(BODY).encode()).decode()
+    assert sandbox.call(body, headers=sandbox.headers, encoded=True)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("body", ["%%%", "\u00e9"])
+def test_what_is_not_base64_is_malformed(body: str) -> None:
+    sandbox = Sandbox()
+    answer = sandbox.call(body, headers=sandbox.headers, encoded=True)
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("headers", [None, {}, {"X-Request-ID": None, "Authorization": None}])
+def test_a_request_without_headers_is_not_authenticated(headers: Mapping[str, str | None] | None) -> None:
+    answer = Sandbox().call(json.dumps(BODY), headers=headers)
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]["code"]) == (401, "invalid_api_key")
+    assert answer["headers"]["X-Request-ID"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_is_no_text_still_leaves(stream: bool) -> None:
+    """Members that nobody looks at are passed on as they are, and Lambda can only pass on text."""
+    sandbox = Sandbox(Started("i"), Delta(b'{"strange":"\xff"}'), Finished(Usage(1, 1)))
+    answer = sandbox.call(json.dumps({**BODY, "stream": stream}), headers=sandbox.headers)
+    assert answer["statusCode"] == 200
+    assert '{"strange":"\ufffd"}' in answer["body"]
