@@ -88,7 +88,8 @@ def _query_parameters(route: Route, schema_of: dict[Any, Any], components: dict[
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in route.headers]
+    names = (*route.headers, *(("Idempotency-Key",) if route.infers else ()))
+    return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
 
 
 def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Sandbox:
             "path": "/tenants/acme/v1/chat/completions",
             "httpMethod": "POST",
             "headers": headers,
-            "multiValueHeaders": headers and {name: [value] for name, value in headers.items()},
+            "multiValueHeaders": None if headers is None else {name: [value] for name, value in headers.items()},
             "queryStringParameters": None,
             "multiValueQueryStringParameters": None,
             "pathParameters": {"tenant": "acme"},
@@ -51,7 +51,8 @@ class Sandbox:
         }
         with furnished(self.deployment.rooms()):
             answer = app(event, None)
-        return json.loads(json.dumps(answer))  # what Lambda does with it
+        passed_on: dict[str, Any] = json.loads(json.dumps(answer))  # what Lambda does with it
+        return passed_on
 
     @property
     def outcomes(self) -> list[str]:

@@ -13,6 +13,7 @@ from chalicelib.api import openapi
 from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem, local_system
 
+OPERATIONS = ("chat/completions", "completions", "embeddings")
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
@@ -21,6 +22,19 @@ def test_the_document_is_valid_openapi() -> None:
 
     assert app.routes
     validate(msgspec.json.decode(msgspec.json.encode(openapi.document())))
+
+
+def test_every_route_that_runs_a_model_names_the_header_against_a_second_charge() -> None:
+    from app import app
+
+    assert app.routes
+    named = {
+        path
+        for path, operations in openapi.document()["paths"].items()
+        for operation in operations.values()
+        if any(each["name"] == "Idempotency-Key" for each in operation["parameters"])
+    }
+    assert named == {"/inference", *(f"/tenants/{{tenant}}/v1/{name}" for name in OPERATIONS)}
 
 
 @pytest.fixture(scope="module")
