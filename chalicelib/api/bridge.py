@@ -316,8 +316,11 @@ def _event(
         queries.setdefault(name, []).append(value)
     client = scope.get("client")
     context = {"identity": {"sourceIp": client[0] if client else ""}}
-    if behind_adapter and "x-amzn-request-context" in many:
-        context = msgspec.json.decode(many["x-amzn-request-context"][-1])
+    if behind_adapter:
+        # Taken out: a few kilobytes that the client did not send, and that must not count as its own.
+        many.pop("x-amzn-lambda-context", None)
+        if said := many.pop("x-amzn-request-context", None):
+            context = msgspec.json.decode(said[-1])
     return {
         "resource": template,
         "path": scope["path"],
