@@ -2,20 +2,23 @@
 
 botocore's client costs 0.6 ms of CPU for each call, most of it in finding endpoints, building user agents
 and walking service models; and 50 ms when it is made. DynamoDB's protocol needs none of that: JSON in its
-wire form, a header that names the operation, a signature. So the operations go out through the same parts
-that botocore is made of, its credentials and its signer, on one urllib3 pool: 0.2 ms, nothing to build.
+wire form, a header that names the operation, a signature. So the operations go out with botocore's
+credentials and signer on the standard library's connections, which send a request in one piece: a quarter of
+the CPU, and nothing to build.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
 """
 
 import os
+import ssl
 from collections.abc import Callable
+from email.message import Message
 from functools import cached_property
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -44,6 +47,7 @@ class DynamoDB(Connection):
             or f"https://dynamodb.{region}.amazonaws.com"  # the same suffix in `aws` and `aws-us-gov`
         )
         self._deadline_s = deadline_ms / 1000
+        self._idle: list[HTTPConnection] = []  # kept alive; append and pop are atomic
         self.observe: Callable[[str], None] | None = None  # told each operation before it leaves, also a repeated one
 
     def _make_api_call(self, operation_name: str, operation_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +75,7 @@ class DynamoDB(Connection):
             old=answer.get("Item", {}),
         )
 
-    def _sent(self, operation: str, body: bytes) -> urllib3.BaseHTTPResponse | None:
+    def _sent(self, operation: str, body: bytes) -> "_Response | None":
         """The response, or None where the store could not be reached or did not answer in time."""
         request = AWSRequest(
             "POST", self._url, {"Content-Type": CONTENT_TYPE, "X-Amz-Target": _TARGET + operation}, body
@@ -81,13 +85,32 @@ class DynamoDB(Connection):
         if self.observe is not None:
             self.observe(operation)
         try:
-            return self._pool.urlopen("POST", self._path, body=body, headers=dict(request.headers.items()))
-        except urllib3.exceptions.HTTPError:
-            return None
-
-    def _decoded(self, response: urllib3.BaseHTTPResponse) -> Any:
+            line = self._idle.pop()
+        except IndexError:
+            line = self._connected()
         try:
-            return _decode(response.data)
+            line.request("POST", self._path, body, dict(request.headers.items()))
+            answer = line.getresponse()
+            response = _Response(answer.status, answer.headers, answer.read())
+        except (OSError, HTTPException):
+            line.close()
+            # One that died idle has company, a thawed sandbox finds all of them dead: the next try takes a fresh one.
+            self._idle.clear()
+            return None
+        if answer.will_close or len(self._idle) >= CONNECTIONS:
+            line.close()
+        else:
+            self._idle.append(line)
+        return response
+
+    def _connected(self) -> HTTPConnection:
+        if self._tls is not None:
+            return HTTPSConnection(self._host, timeout=self._deadline_s, context=self._tls)
+        return HTTPConnection(self._host, timeout=self._deadline_s)
+
+    def _decoded(self, response: "_Response") -> Any:
+        try:
+            return _decode(response.body)
         except msgspec.DecodeError:
             raise EndpointConnectionError(endpoint_url=self._url) from None
 
@@ -96,10 +119,12 @@ class DynamoDB(Connection):
         return urlsplit(self._url).path or "/"
 
     @cached_property
-    def _pool(self) -> urllib3.HTTPConnectionPool:
-        secure = {"ca_certs": get_cert_path(True)} if self._url.startswith("https:") else {}
-        timeout = urllib3.Timeout(connect=self._deadline_s, read=self._deadline_s)
-        return urllib3.connection_from_url(self._url, maxsize=CONNECTIONS, timeout=timeout, retries=False, **secure)
+    def _host(self) -> str:
+        return urlsplit(self._url).netloc
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return _trust() if self._url.startswith("https:") else None
 
     @cached_property
     def _credentials(self) -> Credentials:
@@ -107,6 +132,17 @@ class DynamoDB(Connection):
         if credentials is None:
             raise NoCredentialsError
         return credentials
+
+
+def _trust() -> ssl.SSLContext:
+    """Whom botocore would trust."""
+    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
+
+
+class _Response(msgspec.Struct, frozen=True):
+    status: int
+    headers: Message
+    body: bytes
 
 
 class Refused(VerboseClientError):
