@@ -8,12 +8,14 @@ can, this file goes.
 
 import asyncio
 import os
+import re
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
+from http import HTTPStatus
 from threading import Condition
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,7 +24,7 @@ import msgspec
 
 from chalicelib.api.doors import Body, Doors, streaming_transport
 from chalicelib.api.incoming import request_id_of
-from chalicelib.api.problems import Problem
+from chalicelib.api.problems import OpenAIError, OpenAIErrorBody, Problem
 from chalicelib.api.routing import Matcher, NoSuchRoute
 from chalicelib.api.surface import refused
 
@@ -43,6 +45,9 @@ SETTLING_S = 2.0
 
 PATIENCE_S = 50.0
 """How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
+
+_OPENAI = re.compile(rb"/tenants/[^/]+/v1(/|$)")
+"""Below it, whatever is asked is asked by OpenAI's SDKs."""
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -112,7 +117,7 @@ class Bridge:
         try:
             template, parameters = self._matcher.match(scope["method"], scope["raw_path"].decode("latin-1"))
         except NoSuchRoute as missing:
-            return await _no_route(missing, send)
+            return await _no_route(missing, scope["raw_path"], send)
         body = await self._read(receive)
         if body is None:
             return None
@@ -289,19 +294,29 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _no_route(missing: NoSuchRoute, send: Send) -> None:
+async def _no_route(missing: NoSuchRoute, path: bytes, send: Send) -> None:
     request_id = secrets.token_hex(12)
     detail = "GET /openapi.json lists what is served."
-    body = msgspec.json.encode(Problem("/problems/not-found", missing.title, missing.status, detail, request_id))
+    body: Problem | OpenAIError
+    if _OPENAI.match(path):
+        kind = b"application/json"
+        code = "not_found" if missing.status == HTTPStatus.NOT_FOUND else "method_not_allowed"
+        body = OpenAIError(
+            OpenAIErrorBody(f"{missing.title}. {detail}", "invalid_request_error", code, None, request_id)
+        )
+    else:
+        kind = b"application/problem+json"
+        body = Problem("/problems/not-found", missing.title, missing.status, detail, request_id)
+    text = msgspec.json.encode(body)
     headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
+        (b"content-type", kind),
+        (b"content-length", str(len(text)).encode()),
         (b"x-request-id", request_id.encode()),
     ]
     if missing.allowed:
         headers.append((b"allow", ", ".join(sorted(missing.allowed)).encode()))
     await send({"type": "http.response.start", "status": missing.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": text})
 
 
 def _event(

@@ -62,6 +62,9 @@ class Incoming(msgspec.Struct, frozen=True):
         kind = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise Malformed(f"The content encoding {coding[:64]!r} is not understood. Send the body as it is.")
 
 
 def _invalid(error: msgspec.ValidationError) -> Malformed:

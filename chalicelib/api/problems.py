@@ -64,6 +64,9 @@ KINDS: dict[type[Refusal], Kind] = {
 FAULT = Kind(500, "Internal error", "server_error", "internal_error")
 FAULT_TEXT = "Something broke on our side. Try again; if it persists, report the request id."
 
+SDK_PATIENCE_MS = 60_000
+"""OpenAI's SDKs wait no longer; told of a longer wait, they try again after seconds, which is in vain."""
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """RFC 9457, with the request's id and, for limits, which one and when to come back."""
@@ -140,6 +143,8 @@ def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
     headers = {"Content-Type": "application/json" if shape == "openai" else "application/problem+json"}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if shape == "openai" and _in_vain(error):
+        headers["X-Should-Retry"] = "false"
     if not isinstance(error, Refusal) or error.retry_in_ms is None:
         return headers
     # Whole seconds, rounded up: a client that waits so long is not early (RFC 9110, section 10.2.3).
@@ -149,6 +154,13 @@ def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
     if error.limit is not None:
         headers["RateLimit"] = f'"{error.limit}";r={error.remaining or 0};t={-(-error.retry_in_ms // 1000)}'
     return headers
+
+
+def _in_vain(error: Exception) -> bool:
+    """Whether OpenAI's SDKs, which would, had better not repeat the request by themselves."""
+    if isinstance(error, Conflict):
+        return True
+    return isinstance(error, Refusal) and error.retry_in_ms is not None and error.retry_in_ms > SDK_PATIENCE_MS
 
 
 def schema_of(shape: Shape) -> type[Any]:

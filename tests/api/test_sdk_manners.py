@@ -1,0 +1,43 @@
+"""What OpenAI's SDKs read besides the status: whether to try again, and an error where nothing is served."""
+
+import gzip
+import json
+
+from chalicelib.admission.limits import Budget, Limits
+from tests.houses import Deployment, Gateway
+
+CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+
+
+def test_an_sdk_is_told_not_to_repeat_what_cannot_pass(gateway: Gateway, deployment: Deployment) -> None:
+    twice = Budget("calls", "requests", 2, "month")
+    deployment.tenant("tiny", limits=Limits(rates=(), budgets=(twice,), in_flight=8))
+    key = deployment.key("tiny")
+    told = []
+    for headers in ({"Idempotency-Key": "one"}, {"Idempotency-Key": "one"}, {}, {}):
+        answer = gateway.call("POST", "/tenants/tiny/v1/chat/completions", key=key, json=CHAT, headers=headers)
+        told.append((answer.status, answer.headers.get("x-should-retry")))
+    assert told == [(200, None), (409, "false"), (200, None), (429, "false")]
+
+
+def test_an_unknown_openai_route_is_refused_in_openais_shape(gateway: Gateway, deployment: Deployment) -> None:
+    for method, path, status in (
+        ("POST", "/tenants/acme/v1/responses", 404),
+        ("PUT", "/tenants/acme/v1/chat/completions", 405),
+    ):
+        answer = gateway.call(method, path, key=deployment.key("acme"), json={})
+        assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+        assert "/openapi.json" in answer.json["error"]["message"]
+        assert answer.json["error"]["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_compressed_body_is_named_as_such(gateway: Gateway, deployment: Deployment) -> None:
+    answer = gateway.call(
+        "POST",
+        "/tenants/acme/v1/chat/completions",
+        key=deployment.key("acme"),
+        body=gzip.compress(json.dumps(CHAT).encode()),
+        headers={"Content-Encoding": "gzip"},
+    )
+    assert answer.status == 400
+    assert "gzip" in answer.json["error"]["message"]
