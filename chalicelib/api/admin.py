@@ -8,7 +8,7 @@ from chalicelib import wiring
 from chalicelib.admission import check
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.api.incoming import Incoming
-from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, new_key, view
+from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
 from chalicelib.api.surface import Surface
 from chalicelib.identity import operator
 from chalicelib.placement.pool import Pool
@@ -87,7 +87,8 @@ def list_any_keys(asked: Incoming) -> Keys:
 )  # fmt: skip
 def create_any_key(asked: Incoming) -> NewKey:
     _operator(asked)
-    return new_key(asked.path["tenant"], asked.json(KeyRequest))
+    request = asked.json(KeyRequest)
+    return new_key(asked.path["tenant"], request, expiry(request))
 
 
 @surface.door("DELETE", "/admin/tenants/{tenant}/keys/{key}", summary="Revoke a tenant's API key", returns=KeyView)
@@ -113,6 +114,12 @@ def put_pool(asked: Incoming) -> Pool:
     except msgspec.ValidationError:
         raise Malformed("A pool's name has 1 to 64 letters, digits or any of . _ -", field="name") from None
     for target in pool.targets:
+        if target.engine == "sagemaker" and not target.endpoint:
+            raise Malformed(
+                f"The target {target.name!r} needs `endpoint`, a SageMaker endpoint's name.", field="targets"
+            )
+        if target.engine == "openai_compatible" and not target.url.startswith(("http://", "https://")):
+            raise Malformed(f"The target {target.name!r} needs `url`, as http://10.0.0.7:8000/v1.", field="targets")
         if target.engine not in wiring.house().engines:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
     return wiring.tenancy().put_pool(pool)

@@ -171,6 +171,12 @@ def test_a_tenant_that_is_not_there_is_not_found(operator: Operator, name: str) 
         assert answer.status == 404, answer.body
 
 
+def test_the_operators_own_tenant_runs_no_model_and_cannot_be_locked_out(operator: Operator) -> None:
+    assert operator("PATCH", "/tenants/platform", {"pools": ["model-a"]}).status == 409
+    assert operator("PATCH", "/tenants/platform", {"status": "suspended"}).status == 409
+    assert operator("PATCH", "/tenants/platform", {"name": "We"}).json["name"] == "We"
+
+
 def test_a_pool_keeps_its_first_day_when_it_is_replaced(operator: Operator) -> None:
     born = operator("PUT", "/pools/new", {"name": "new", "targets": []}).json["created_s"]
     operator.deployment.clock.now_ms += 5_000
@@ -186,3 +192,17 @@ def _target(name: str) -> dict[str, Any]:
 def _limits(budget: int) -> dict[str, Any]:
     calls = {"name": "calls", "unit": "requests", "limit": budget, "window": "month"}
     return {"rates": [], "budgets": [calls], "in_flight": 8}
+
+
+@pytest.mark.parametrize(
+    ("target", "lacking"),
+    [
+        ({"engine": "sagemaker"}, "endpoint"),
+        ({"engine": "openai_compatible"}, "url"),
+        ({"engine": "openai_compatible", "url": "ftp://10.0.0.7/v1"}, "url"),
+    ],
+)
+def test_a_target_without_an_address_is_refused(operator: Operator, target: dict[str, str], lacking: str) -> None:
+    answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [{"name": "a", **target}]})
+    assert answer.status == 400
+    assert f"`{lacking}`" in answer.json["detail"]
