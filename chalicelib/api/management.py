@@ -167,8 +167,9 @@ def list_keys(asked: Incoming) -> Keys:
 def create_key(asked: Incoming) -> NewKey:
     principal, _ = _permitted(asked, "keys.manage")
     request = asked.json(KeyRequest)
-    principal.must_cover(request.scopes)
-    return new_key(principal.tenant, request)
+    expires_ms = expiry(request)
+    principal.must_cover(request.scopes, expires_ms)
+    return new_key(principal.tenant, request, expires_ms)
 
 
 @surface.door(
@@ -187,7 +188,8 @@ def revoke_key(asked: Incoming) -> KeyView:
 def rotate_key(asked: Incoming) -> NewKey:
     principal, _ = _permitted(asked, "keys.manage")
     request = asked.json(Rotation)
-    principal.must_cover(wiring.tenancy().key(principal.tenant, asked.path["key"]).scopes)
+    old = wiring.tenancy().key(principal.tenant, asked.path["key"])
+    principal.must_cover(old.scopes, old.expires_ms)
     return _shown(*wiring.tenancy().rotate_key(principal.tenant, asked.path["key"], request.grace_s * 1000))
 
 
@@ -217,9 +219,11 @@ def remove_member(asked: Incoming) -> None:
     wiring.tenancy().remove_member(principal.tenant, asked.path["subject"])
 
 
-def new_key(tenant: str, request: KeyRequest) -> NewKey:
-    now_ms = wiring.house().clock()
-    expires_ms = None if request.expires_in_s is None else now_ms + request.expires_in_s * 1000
+def expiry(request: KeyRequest) -> int | None:
+    return None if request.expires_in_s is None else wiring.house().clock() + request.expires_in_s * 1000
+
+
+def new_key(tenant: str, request: KeyRequest, expires_ms: int | None) -> NewKey:
     return _shown(
         *wiring.tenancy().create_key(
             tenant, request.role, label=request.label, scopes=request.scopes, expires_ms=expires_ms

@@ -38,7 +38,14 @@ def identify(
         raise NotFound("There is no such tenant, or this key is not one of its keys.")
     if snapshot.tenant.status != "active":
         raise Forbidden("This tenant is suspended. Ask the operator of the service.")
-    principal = Principal(tenant=key.tenant, subject=f"key:{key.id}", role=key.role, proof="api_key", scopes=key.scopes)
+    principal = Principal(
+        tenant=key.tenant,
+        subject=f"key:{key.id}",
+        role=key.role,
+        proof="api_key",
+        scopes=key.scopes,
+        expires_ms=key.expires_ms,
+    )
     return principal, snapshot
 
 

@@ -19,6 +19,7 @@ class Principal(msgspec.Struct, frozen=True):
     role: Role
     proof: Proof
     scopes: Scopes = Scopes()
+    expires_ms: int | None = None  # when the credential ends, if it does
 
     def must(self, permission: Permission) -> None:
         """Raises Forbidden unless the role holds the permission."""
@@ -32,8 +33,10 @@ class Principal(msgspec.Struct, frozen=True):
         if self.scopes.surfaces and surface not in self.scopes.surfaces:
             raise Forbidden(f"This key is limited to: {', '.join(self.scopes.surfaces)}. Use another key here.")
 
-    def must_cover(self, scopes: Scopes) -> None:
-        """Raises Forbidden where a key with these scopes could do more than this one: nobody gives what they lack."""
+    def must_cover(self, scopes: Scopes, expires_ms: int | None) -> None:
+        """Raises Forbidden where such a key could do more than this one, or longer: nobody gives what they lack."""
+        if self.expires_ms is not None and (expires_ms is None or expires_ms > self.expires_ms):
+            raise Forbidden("This key expires; a key that it makes may not outlive it. Set an earlier expiry.")
         for what in ("pools", "surfaces"):
             mine, theirs = getattr(self.scopes, what), getattr(scopes, what)
             if mine and not (theirs and set(theirs) <= set(mine)):

@@ -72,6 +72,9 @@ class Tenancy:
         return [_value(document, Tenant) for document in self._documents.tenants()]
 
     def change_tenant(self, tenant_id: str, change: Change) -> Tenant:
+        """Raises NotFound; Conflict, also for what would let the operator's own tenant run models or lock it out."""
+        if tenant_id == PLATFORM_TENANT and (change.pools or change.status == "suspended"):
+            raise Conflict("The platform's own tenant uses no pools and cannot be suspended.")
         document = self._get(tenant_id, "tenant", f"tenant {tenant_id}")
         named = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
         changed = msgspec.structs.replace(_value(document, Tenant), **named)

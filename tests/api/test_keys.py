@@ -150,6 +150,18 @@ def test_a_name_that_no_key_has_is_not_found_whatever_it_is(owner: Owner, name: 
         assert answer.status == 404, answer.body
 
 
+def test_a_key_that_expires_makes_only_keys_that_end_with_it(owner: Owner) -> None:
+    brief = owner.deployment.key("acme", "owner", expires_ms=owner.deployment.clock() + 60_000)
+    assert owner("POST", "/keys", {"role": "viewer"}, key=brief).status == 403
+    assert owner("POST", "/keys", {"role": "viewer", "expires_in_s": 61}, key=brief).status == 403
+    made = owner("POST", "/keys", {"role": "viewer", "expires_in_s": 60}, key=brief)
+    assert made.status == 201
+    token = parse(owner.key)
+    assert token is not None
+    assert owner("POST", f"/keys/{token.key_id}/rotate", {}, key=brief).status == 403, "the new one would not end"
+    assert owner("POST", f"/keys/{made.json['key']['id']}/rotate", {}, key=brief).status == 201
+
+
 def test_a_narrowed_key_makes_only_keys_that_are_as_narrow(owner: Owner) -> None:
     narrow = owner.deployment.key("acme", "owner", pools=("model-a",))
     wide = {"role": "owner"}

@@ -164,7 +164,7 @@ def reach(of: Scopes) -> set[tuple[str, str]]:
 @given(scopes, scopes)
 def test_a_key_covers_another_exactly_when_the_other_can_do_no_more(mine: Scopes, theirs: Scopes) -> None:
     try:
-        Principal("acme", "key:x", "owner", "api_key", mine).must_cover(theirs)
+        Principal("acme", "key:x", "owner", "api_key", mine).must_cover(theirs, None)
     except Refusal:
         assert not reach(theirs) <= reach(mine)
     else:
