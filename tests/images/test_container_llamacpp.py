@@ -52,6 +52,29 @@ def test_a_stream_says_the_same_token_by_token(served: Process) -> None:
     assert done == "data: [DONE]"
 
 
+@pytest.mark.parametrize(
+    ("op", "more"),
+    [
+        ("chat.completions", {"n": 2}),
+        ("completions", {"prompt": "x", "best_of": 2}),
+        ("completions", {"prompt": ["x", "y"]}),
+        ("embeddings", {"input": "x", "dimensions": 8}),
+    ],
+)
+def test_what_llamacpp_would_not_count_or_not_do_is_refused(served: Process, op: str, more: dict[str, Any]) -> None:
+    model = "vectors" if op == "embeddings" else "demo"
+    headers = {"X-Amzn-SageMaker-Custom-Attributes": f"op={op}"}
+    answer = served.call("POST", f"/models/{model}/invoke", {**QUESTION, **more}, headers)
+    assert answer.status == 400, answer.body
+
+
+def test_an_answer_of_megabytes_arrives_whole(served: Process) -> None:
+    headers = {"X-Amzn-SageMaker-Custom-Attributes": "op=embeddings"}
+    for _ in range(4):
+        answer = served.call("POST", "/models/vectors/invoke", {"input": ["a"] * 512}, headers)
+        assert (answer.status, len(answer.json["data"])) == (200, 512)
+
+
 def test_the_first_token_is_here_while_later_ones_are_generated(served: Process) -> None:
     got = events(served.open("POST", "/models/demo/invoke", {**LONG, "stream": True}))
     while not next(got).startswith("data: "):

@@ -45,6 +45,7 @@ class LlamaCpp:
         for field, limit in LIMITS.items():
             if len(bytes(call.fields.get(field, b""))) > limit:
                 raise Malformed(f"{field} is larger than {limit} bytes")
+        _must_be_one(call)
         body = call.body({} if call.op == "embeddings" else self._overrides)
         async with self._child.ask("POST", ENGINE_PATHS[call.op], body, silence_s) as wire:
             yield wire
@@ -54,6 +55,22 @@ class LlamaCpp:
 
     async def close(self) -> None:
         await self._child.close()
+
+
+def _must_be_one(call: Call) -> None:
+    """llama.cpp reports the usage of one of several answers, and leaves embeddings at their own length.
+
+    What is not counted cannot be charged, so it is refused. Raises: Malformed.
+    """
+    for name in ("n", "best_of", "n_cmpl"):
+        if bytes(call.fields.get(name, b"1")) not in (b"1", b"null"):
+            raise Malformed(f"this model gives one answer at a time: leave {name} at 1, and send the request again")
+    if call.op == "completions":
+        prompt = msgspec.json.decode(call.fields.get("prompt", b"null"))
+        if isinstance(prompt, list) and len(prompt) > 1 and not all(isinstance(token, int) for token in prompt):
+            raise Malformed("this model continues one prompt at a time: send a request for each")
+    if call.op == "embeddings" and bytes(call.fields.get("dimensions", b"null")) != b"null":
+        raise Malformed("this model's embeddings have one length: leave dimensions out")
 
 
 class Maker:

@@ -45,12 +45,12 @@ class Wire(asyncio.Protocol):
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        if not self.status:
-            self._head += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._broken = True
+        if not self.status:  # now: the head may have come together with much of the body
+            self._head += len(data)
         if self._broken or self._head > MAX_HEAD_BYTES:
             self._broken = True
             self.close()
