@@ -57,11 +57,16 @@ def pools(known: Endpoints) -> list[Pool]:
         Target(model.split(".")[0], "sagemaker", capacity=CAPACITY, endpoint=layout.MULTI_MODEL, target_model=model)
         for model in layout.TARGET_MODELS
     )
+
+    def chat(name: str, *targets: Target) -> Pool:
+        # A byte is never less than a token to the demo model: nothing is used that was not reserved.
+        return Pool(name, targets, bytes_per_token=1, default_max_tokens=256, max_tokens=layout.DEMO_CONTEXT)
+
     return [
-        Pool("demo", (component("demo"),)),
-        Pool("demo-direct", (direct,)),
-        Pool("demo-multi", multi),
-        Pool("embed", (component("embed"),), operations=("embeddings",)),
+        chat("demo", component("demo")),
+        chat("demo-direct", direct),
+        chat("demo-multi", *multi),
+        Pool("embed", (component("embed"),), operations=("embeddings",), bytes_per_token=1),
     ]
 
 

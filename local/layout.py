@@ -9,6 +9,7 @@ from local.endpoints import Components, Endpoints, MultiModel
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_MODEL = ROOT / "sagemaker" / "models" / "demo"
+DEMO_CONTEXT = 2_048  # tokens
 EMBEDDING_MODEL = ROOT / ".local" / "models" / "minilm"
 """Derived once from an installed package, so all state directories share it."""
 

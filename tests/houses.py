@@ -148,7 +148,6 @@ class Deployment:
             operation="chat.completions",
             pool=pool,
             fields={"messages": messages},
-            prompt_bytes=len(bytes(messages)),
             request_id="test",
             max_tokens=8,
         )

@@ -114,9 +114,6 @@ def infer(asked: Incoming) -> Reply:
             operation="chat.completions",
             pool=pool,
             fields=fields,
-            prompt_bytes=sum(
-                len(bytes(fields[name])) for name in ("messages", "tools", "response_format") if name in fields
-            ),
             request_id=asked.request_id,
             max_tokens=request.max_tokens,
             stream=bool(request.stream),

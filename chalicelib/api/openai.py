@@ -94,14 +94,7 @@ class Completion(msgspec.Struct, frozen=True):
 def create_chat_completion(asked: Incoming) -> Any:
     request = asked.json(ChatCompletionRequest)
     ceiling = request.max_completion_tokens or request.max_tokens
-    return _infer(
-        asked,
-        request,
-        "chat.completions",
-        ("messages", "tools", "functions", "response_format"),
-        ceiling,
-        max(request.n or 1, request.best_of or 1),
-    )
+    return _infer(asked, request, "chat.completions", ceiling, max(request.n or 1, request.best_of or 1))
 
 
 @surface.door(
@@ -112,7 +105,7 @@ def create_completion(asked: Incoming) -> Any:
     request = asked.json(CompletionRequest)
     prompts = len(request.prompt) if _several(request.prompt) else 1
     choices = prompts * max(request.n or 1, request.best_of or 1)
-    return _infer(asked, request, "completions", ("prompt", "suffix"), request.max_tokens, choices)
+    return _infer(asked, request, "completions", request.max_tokens, choices)
 
 
 @surface.door(
@@ -120,7 +113,7 @@ def create_completion(asked: Incoming) -> Any:
     summary="Embed texts", accepts=EmbeddingRequest, returns=Completion, infers=True,
 )  # fmt: skip
 def create_embedding(asked: Incoming) -> Any:
-    return _infer(asked, asked.json(EmbeddingRequest), "embeddings", ("input",), None, 1)
+    return _infer(asked, asked.json(EmbeddingRequest), "embeddings", None, 1)
 
 
 @surface.door("GET", "/tenants/{tenant}/v1/models", summary="List the models this key may use", returns=Models)
@@ -142,7 +135,6 @@ def _infer(
     asked: Incoming,
     request: ChatCompletionRequest | CompletionRequest | EmbeddingRequest,
     operation: Operation,
-    prompt_members: tuple[str, ...],
     max_tokens: int | None,
     choices: int,
 ) -> Any:
@@ -156,7 +148,6 @@ def _infer(
             operation=operation,
             pool=request.model,
             fields=fields,
-            prompt_bytes=sum(len(bytes(fields[name])) for name in prompt_members if name in fields),
             request_id=asked.request_id,
             max_tokens=max_tokens,
             choices=choices,

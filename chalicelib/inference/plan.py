@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import Call, Operation, Usage
+from chalicelib.call import OTHER_CEILINGS, Call, Operation, Usage
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Units
 from chalicelib.placement.pool import Pool
@@ -14,6 +14,8 @@ from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import Surface
 
 MICRO = 1_000_000
+
+NEVER_PROMPT = frozenset(("model", "stream", "stream_options", "max_tokens", *OTHER_CEILINGS))
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -25,12 +27,16 @@ class Ask(msgspec.Struct, frozen=True):
     operation: Operation
     pool: str
     fields: Mapping[str, msgspec.Raw]  # the OpenAI-shaped body, values undecoded
-    prompt_bytes: int
     request_id: str
     max_tokens: int | None = None
     choices: int = 1
     stream: bool = False
     idempotency_key: str | None = None
+
+    @property
+    def prompt_bytes(self) -> int:
+        """Of everything that may reach the prompt: engines know more ways there than we do (documents, templates)."""
+        return sum(len(bytes(value)) for name, value in self.fields.items() if name not in NEVER_PROMPT)
 
 
 class Plan(msgspec.Struct, frozen=True):

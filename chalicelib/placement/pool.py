@@ -37,7 +37,6 @@ class Pool(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[Target, ...]
     operations: tuple[Operation, ...] = ("chat.completions", "completions")
-    context_tokens: Positive = 8_192
     default_max_tokens: Positive = 512  # reserved and imposed when the caller names none
     max_tokens: Positive = 4_096  # the most one answer may generate
     bytes_per_token: Positive = 3  # 1 is a true upper bound for byte-level tokenizers

@@ -43,7 +43,6 @@ def ask(key: str | None, **more: Any) -> Ask:
         "operation": "chat.completions",
         "pool": "model-a",
         "fields": {"messages": msgspec.Raw(MESSAGES)},
-        "prompt_bytes": len(MESSAGES),
         "request_id": "req-1",
         "max_tokens": 100,
         "stream": True,
