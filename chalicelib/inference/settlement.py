@@ -11,23 +11,32 @@ from chalicelib.tables import StoreUnavailable
 
 
 def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, house: House) -> None:
-    """Write the entry and free the lease.
+    """Write the entry and free the lease; one line in the log says what became of the request.
 
     A store that is down does not take the answer from the caller: the lease expires by itself and the
     reaper finishes it, charging nothing; the line in the log holds what was used.
     """
     ended = entry(planned, lease, target, ending, house.clock(), house.settings.region)
     try:
-        house.admission.settle(lease, ended)
+        decided = house.admission.settle(lease, ended)
+        metric = "Settled" if decided.outcome == ended.outcome else "SettledLate"  # it had been declared abandoned
     except StoreUnavailable:
-        house.telemetry.count(
-            "SettlementDeferred",
-            house.clock(),
-            tenant=lease.tenant,
-            lease=lease.lease_id,
-            tokens=ended.used.tokens,
-            micro_usd=ended.used.micro_usd,
-        )
+        metric = "SettlementDeferred"
+    house.telemetry.count(
+        metric,
+        ended.settled_ms,
+        tenant=ended.tenant,
+        lease=ended.lease_id,
+        request_id=ended.request_id,
+        operation=ended.operation,
+        pool=ended.pool,
+        target=ended.target,
+        outcome=ended.outcome,
+        reason=ended.reason,
+        tokens=ended.used.tokens,
+        micro_usd=ended.used.micro_usd,
+        duration_ms=ended.settled_ms - ended.admitted_ms,
+    )
 
 
 def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, now_ms: int, region: str) -> Entry:

@@ -95,6 +95,19 @@ def test_it_is_settled_before_the_last_event_leaves() -> None:
         assert acme.held()[0] == (0 if isinstance(event, Finished) else 1)
 
 
+def test_one_line_in_the_log_says_what_became_of_a_request_and_nothing_of_what_was_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    acme = Acme(lambda _target, _call: words("the answer"))
+    list(acme.run())
+    (line,) = capsys.readouterr().out.splitlines()
+    said = msgspec.json.decode(line)
+    assert said["Settled"] == 1
+    assert (said["tenant"], said["request_id"], said["outcome"], said["tokens"]) == ("acme", "req-1", "completed", 3)
+    assert "hello" not in line
+    assert "answer" not in line
+
+
 def test_a_charge_is_never_more_than_was_reserved() -> None:
     def greedy(_target: Target, _call: Call) -> Iterable[Step]:
         return (Started("i"), Delta(b"{}", 1), Finished(Usage(5_000, 5_000)))
@@ -226,7 +239,7 @@ def test_a_long_answer_renews_its_lease() -> None:
     assert acme.entry().outcome == "completed"
 
 
-def test_an_answer_that_was_given_up_on_is_cut_and_its_usage_recorded_late() -> None:
+def test_an_answer_that_was_given_up_on_is_cut_and_its_usage_recorded_late(capsys: pytest.CaptureFixture[str]) -> None:
     acme = Acme(lambda _target, _call: words("one two three"))
     answer = acme.run()
     next(iter(answer))
@@ -236,6 +249,7 @@ def test_an_answer_that_was_given_up_on_is_cut_and_its_usage_recorded_late() -> 
         list(answer)
     entry = acme.entry()
     assert (entry.outcome, entry.charged) == ("abandoned", Units())
+    assert '"SettledLate":1' in capsys.readouterr().out
     assert entry.late is not None
     assert entry.late.tokens >= PROMPT_TOKENS
     assert acme.held() == (0, 0)
