@@ -8,13 +8,10 @@ from chalicelib import wiring
 from chalicelib.admission import standing
 from chalicelib.admission.limits import Limits
 from chalicelib.api.incoming import Incoming
+from chalicelib.api.permitted import permitted
 from chalicelib.api.surface import Surface
-from chalicelib.identity import identify
-from chalicelib.identity.principal import Principal
-from chalicelib.identity.roles import Permission
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
-from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Subject
 from chalicelib.tenancy.token import Token
 
@@ -118,14 +115,14 @@ class LedgerPage(msgspec.Struct, frozen=True):
 
 @surface.door("GET", "/tenants/{tenant}", summary="The tenant, its pools and limits", returns=Profile)
 def show_tenant(asked: Incoming) -> Profile:
-    _, snapshot = _permitted(asked, "usage.read")
+    _, snapshot = permitted(asked, "usage.read", "management")
     tenant = snapshot.tenant
     return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits)
 
 
 @surface.door("GET", "/tenants/{tenant}/usage", summary="What is left of each limit", returns=Usage)
 def show_usage(asked: Incoming) -> Usage:
-    _, snapshot = _permitted(asked, "usage.read")
+    _, snapshot = permitted(asked, "usage.read", "management")
     house = wiring.house()
     limits = snapshot.tenant.limits
     meter = house.meters.reading(snapshot.tenant.id)
@@ -143,7 +140,7 @@ def show_usage(asked: Incoming) -> Usage:
     "GET", "/tenants/{tenant}/requests", summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage
 )
 def list_requests(asked: Incoming) -> LedgerPage:
-    principal, _ = _permitted(asked, "usage.read")
+    principal, _ = permitted(asked, "usage.read", "management")
     query = asked.query_as(LedgerQuery)
     house = wiring.house()
     until_ms = query.until_ms if query.until_ms is not None else house.clock() + DAY_MS
@@ -156,7 +153,7 @@ def list_requests(asked: Incoming) -> LedgerPage:
 
 @surface.door("GET", "/tenants/{tenant}/keys", summary="List the API keys", returns=Keys)
 def list_keys(asked: Incoming) -> Keys:
-    principal, _ = _permitted(asked, "keys.manage")
+    principal, _ = permitted(asked, "keys.manage", "management")
     now_ms = wiring.house().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(principal.tenant)])
 
@@ -165,7 +162,7 @@ def list_keys(asked: Incoming) -> Keys:
     "POST", "/tenants/{tenant}/keys", summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201
 )
 def create_key(asked: Incoming) -> NewKey:
-    principal, _ = _permitted(asked, "keys.manage")
+    principal, _ = permitted(asked, "keys.manage", "management")
     request = asked.json(KeyRequest)
     expires_ms = expiry(request)
     principal.must_cover(request.scopes, expires_ms)
@@ -176,7 +173,7 @@ def create_key(asked: Incoming) -> NewKey:
     "DELETE", "/tenants/{tenant}/keys/{key}", summary="Revoke an API key, at once and everywhere", returns=KeyView
 )
 def revoke_key(asked: Incoming) -> KeyView:
-    principal, _ = _permitted(asked, "keys.manage")
+    principal, _ = permitted(asked, "keys.manage", "management")
     revoked = wiring.tenancy().revoke_key(principal.tenant, asked.path["key"])
     return view(revoked, wiring.house().clock())
 
@@ -186,7 +183,7 @@ def revoke_key(asked: Incoming) -> KeyView:
     summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
 )  # fmt: skip
 def rotate_key(asked: Incoming) -> NewKey:
-    principal, _ = _permitted(asked, "keys.manage")
+    principal, _ = permitted(asked, "keys.manage", "management")
     request = asked.json(Rotation)
     old = wiring.tenancy().key(principal.tenant, asked.path["key"])
     principal.must_cover(old.scopes, old.expires_ms)
@@ -195,7 +192,7 @@ def rotate_key(asked: Incoming) -> NewKey:
 
 @surface.door("GET", "/tenants/{tenant}/members", summary="List the members", returns=Members)
 def list_members(asked: Incoming) -> Members:
-    principal, _ = _permitted(asked, "members.manage")
+    principal, _ = permitted(asked, "members.manage", "management")
     return Members(list(wiring.tenancy().members(principal.tenant)))
 
 
@@ -204,7 +201,7 @@ def list_members(asked: Incoming) -> Members:
     accepts=MemberRequest, returns=Member,
 )  # fmt: skip
 def put_member(asked: Incoming) -> Member:
-    principal, _ = _permitted(asked, "members.manage")
+    principal, _ = permitted(asked, "members.manage", "management")
     request = asked.json(MemberRequest)
     try:
         subject = msgspec.convert(asked.path["subject"], Subject)
@@ -215,7 +212,7 @@ def put_member(asked: Incoming) -> Member:
 
 @surface.door("DELETE", "/tenants/{tenant}/members/{subject}", summary="Remove a member", status=204)
 def remove_member(asked: Incoming) -> None:
-    principal, _ = _permitted(asked, "members.manage")
+    principal, _ = permitted(asked, "members.manage", "management")
     wiring.tenancy().remove_member(principal.tenant, asked.path["subject"])
 
 
@@ -247,14 +244,3 @@ def view(key: Key, now_ms: int) -> KeyView:
 
 def _shown(key: Key, token: Token) -> NewKey:
     return NewKey(view(key, wiring.house().clock()), token.text)
-
-
-def _permitted(asked: Incoming, permission: Permission) -> tuple[Principal, Snapshot]:
-    """No admission follows: read afresh."""
-    house = wiring.house()
-    principal, snapshot = identify(
-        asked.credential, asked.path["tenant"], house.snapshots, house.snapshots.fresh, house.clock()
-    )
-    principal.must(permission)
-    principal.must_reach("management")
-    return principal, snapshot

@@ -11,7 +11,7 @@ from chalicelib.api import openapi, problems
 from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count, Message
-from chalicelib.api.outgoing import buffered, streamed
+from chalicelib.api.outgoing import buffered, streamed, waiting
 from chalicelib.api.surface import Surface, drawn
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.inference import run
@@ -175,20 +175,16 @@ class Events:
         self._request_id = request_id
 
     def __iter__(self) -> Iterator[bytes]:
-        finish_reason, usage = None, None
+        finish_reason = None
         for event in self._answer:
             if isinstance(event, Waiting):
-                yield b": queue_position=%d predicted_start_ms=%d\n\n" % (
-                    event.queue_position,
-                    event.predicted_start_ms,
-                )
+                yield waiting(event)
             elif isinstance(event, Delta):
                 chat = _chat(event.data)
                 finish_reason = chat.choice.finish_reason or finish_reason
                 if chat.choice.delta.content:
                     yield b"data: " + msgspec.json.encode({"text": chat.choice.delta.content}) + b"\n\n"
-        usage = self._answer.usage
-        last = InferenceAnswer("", finish_reason, _usage(usage), self._pool, self._request_id)
+        last = InferenceAnswer("", finish_reason, _usage(self._answer.usage), self._pool, self._request_id)
         yield b"data: " + msgspec.json.encode(last) + b"\n\n"
 
 

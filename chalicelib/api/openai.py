@@ -11,17 +11,15 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.api.incoming import Incoming
-from chalicelib.api.outgoing import buffered, streamed
+from chalicelib.api.outgoing import buffered, streamed, waiting
+from chalicelib.api.permitted import permitted
 from chalicelib.api.surface import Surface
 from chalicelib.call import Delta, Event, Finished, Operation, Waiting
-from chalicelib.identity import identify
-from chalicelib.identity.principal import Principal
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.inference.plan import Ask
 from chalicelib.placement.pool import Pool
 from chalicelib.refusal import NotFound
-from chalicelib.tenancy.snapshot import Snapshot
 
 surface = Surface(__name__, shape="openai", auth="key")
 
@@ -118,13 +116,13 @@ def create_embedding(asked: Incoming) -> Any:
 
 @surface.door("GET", "/tenants/{tenant}/v1/models", summary="List the models this key may use", returns=Models)
 def list_models(asked: Incoming) -> Models:
-    principal, snapshot = _reader(asked)
+    principal, snapshot = permitted(asked, "models.read", "openai")
     return Models([_model(pool) for name, pool in sorted(snapshot.pools.items()) if principal.may_use(name)])
 
 
 @surface.door("GET", "/tenants/{tenant}/v1/models/{model}", summary="Look at one model", returns=Model)
 def retrieve_model(asked: Incoming) -> Model:
-    principal, snapshot = _reader(asked)
+    principal, snapshot = permitted(asked, "models.read", "openai")
     name = asked.path["model"]
     if name not in snapshot.pools or not principal.may_use(name):
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
@@ -177,23 +175,11 @@ class Events:
         if isinstance(event, Delta):
             return b"data: " + event.data + b"\n\n"
         if isinstance(event, Waiting):
-            # A comment: every client tolerates it, and it keeps the connection from going idle.
-            return b": queue_position=%d predicted_start_ms=%d\n\n" % (event.queue_position, event.predicted_start_ms)
+            return waiting(event)
         if isinstance(event, Finished):
             usage = b"data: " + event.data + b"\n\n" if event.data and self._wants_usage else b""
             return usage + b"data: [DONE]\n\n"
         return b""
-
-
-def _reader(asked: Incoming) -> tuple[Principal, Snapshot]:
-    """Whoever does not admit reads afresh: nothing else would notice a revoked key."""
-    house = wiring.house()
-    principal, snapshot = identify(
-        asked.credential, asked.path["tenant"], house.snapshots, house.snapshots.fresh, house.clock()
-    )
-    principal.must("models.read")
-    principal.must_reach("openai")
-    return principal, snapshot
 
 
 def _model(pool: Pool) -> Model:

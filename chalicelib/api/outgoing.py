@@ -10,7 +10,7 @@ from chalicelib.api import problems
 from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.surface import seen
-from chalicelib.call import Delta
+from chalicelib.call import Delta, Waiting
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed
 
@@ -47,6 +47,11 @@ def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: pr
     if answer.buffered:
         headers["X-Stream"] = "buffered"
     return Reply(Outflow(answer, events, shape, asked.request_id), headers)
+
+
+def waiting(event: Waiting) -> bytes:
+    """Where a queued request stands, as a comment: every client tolerates it, and the connection is not idle."""
+    return b": queue_position=%d predicted_start_ms=%d\n\n" % (event.queue_position, event.predicted_start_ms)
 
 
 class Outflow:

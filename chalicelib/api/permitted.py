@@ -1,0 +1,23 @@
+"""Who may do what on the routes that admit nothing."""
+
+from chalicelib import wiring
+from chalicelib.api.incoming import Incoming
+from chalicelib.identity import identify
+from chalicelib.identity.principal import Principal
+from chalicelib.identity.roles import Permission
+from chalicelib.tenancy.snapshot import Snapshot
+from chalicelib.tenancy.tenant import Surface
+
+
+def permitted(asked: Incoming, permission: Permission, surface: Surface) -> tuple[Principal, Snapshot]:
+    """The caller and its tenant, read afresh: no admission follows that would notice a revoked key.
+
+    Raises: Unauthenticated, NotFound, Forbidden; StoreUnavailable.
+    """
+    house = wiring.house()
+    principal, snapshot = identify(
+        asked.credential, asked.path["tenant"], house.snapshots, house.snapshots.fresh, house.clock()
+    )
+    principal.must(permission)
+    principal.must_reach(surface)
+    return principal, snapshot
