@@ -6,5 +6,6 @@
     frames, padding             how pieces travel
     cms, cbor, arn              formats of AWS that need care
 
-Small, because the enclave's measurements cover it. It imports no other program. docs/sealed-formats.md is the specification.
+Small, because the enclave's measurements cover it, and it imports no other program. The specification is
+docs/sealed-formats.md.
 """
