@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 Operation = Literal["chat.completions", "completions", "embeddings"]
+SealMode = Literal["kms", "esdk", "hpke"]
 
 OTHER_CEILINGS = ("max_completion_tokens", "max_new_tokens", "n_predict", "n_cmpl")
 """What servers know `max_tokens` and `n` by besides: llama.cpp lets `n_predict` count more than `max_tokens`."""
@@ -28,10 +29,11 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One request to an engine: OpenAI-shaped, its unknown fields untouched.
+    """One request to an engine: OpenAI-shaped, its unknown fields untouched; or sealed, and then opaque.
 
     `fields` holds the request's JSON members undecoded; `model`, `stream`, `stream_options` and the
-    token ceiling are the gateway's and are written by `wire()` for each target.
+    token ceiling are the gateway's and are written by `wire()` for each target. A sealed call goes to
+    every target as the same bytes: ticket and ciphertext. What the ticket says binds the target.
     """
 
     request_id: str
@@ -44,9 +46,12 @@ class Call(msgspec.Struct, frozen=True):
     choices: int  # how many answers are generated side by side (`n`, times the prompts)
     tenant_tag: str  # opaque: the engine's fairness and cache key, never the tenant's name
     priority: int = 5  # 0 lowest .. 9 highest
+    sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
 
     def wire(self, model: str) -> bytes:
-        """The JSON body for a target that knows the model as `model`, with the reserved ceiling in force."""
+        """The body for a target that knows the model as `model`, with the reserved ceiling in force."""
+        if self.sealed:
+            return self.sealed
         body: dict[str, object] = {**self.fields, "model": model}
         if self.ceiling_tokens:
             for name in OTHER_CEILINGS:
@@ -79,7 +84,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """One OpenAI-shaped JSON text: a chunk of a stream, or a whole buffered answer."""
+    """One OpenAI-shaped JSON text: a chunk of a stream, or a whole buffered answer. Of a sealed call: a sealed piece."""
 
     data: bytes
     tokens: int = 0  # completion tokens it carries, as well as can be told without the engine's count

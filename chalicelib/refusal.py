@@ -3,6 +3,7 @@
     Refusal
     |-- Malformed         mend the request
     |-- Unauthenticated   bring a valid credential (one text for unknown, revoked and expired)
+    |-- NotOpened         seal it anew, with a key that is registered (one text for whatever was wrong)
     |-- OverBudget        raise the budget
     |-- Forbidden         ask for the permission
     |-- NotFound          name something that exists (and is yours)
@@ -49,6 +50,16 @@ class Unauthenticated(Refusal):
 
     def __init__(self) -> None:
         super().__init__("The API key is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`.")
+
+
+class NotOpened(Refusal):
+    """A sealed request that the tenant's registered key does not open. Always the same text: no oracle."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Key validation failed: the sealed request cannot be opened with a key that is registered to this tenant, "
+            "or it was sent before. Seal it anew under a registered key, for this tenant, request id and pool."
+        )
 
 
 class OverBudget(Refusal):

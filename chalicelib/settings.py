@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True):
     breaker_pause_ms: int = 10_000  # until one request may try such a target again
     health_max_age_ms: int = 2_000  # how old a probe may be that /health answers with
     body_limit_bytes: int = 6_000_000  # Lambda's payload limit is 6 MB
+    ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
+    sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
 
 def read(environment: Mapping[str, str]) -> Settings:

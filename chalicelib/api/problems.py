@@ -17,6 +17,7 @@ from chalicelib.refusal import (
     Malformed,
     NoCapacity,
     NotFound,
+    NotOpened,
     OverBudget,
     QuotaExhausted,
     RateLimited,
@@ -48,6 +49,7 @@ class Kind(msgspec.Struct, frozen=True):
 KINDS: dict[type[Refusal], Kind] = {
     Malformed: Kind(400, "Malformed request", "invalid_request_error", "invalid_request"),
     Unauthenticated: Kind(401, "Not authenticated", "invalid_request_error", "invalid_api_key"),
+    NotOpened: Kind(401, "Key validation failed", "invalid_request_error", "key_validation_failed"),
     OverBudget: Kind(402, "Over budget", "insufficient_quota", "insufficient_quota", openai_status=429),
     Forbidden: Kind(403, "Not permitted", "invalid_request_error", "permission_denied"),
     NotFound: Kind(404, "Not found", "invalid_request_error", "not_found"),
@@ -141,7 +143,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> Problem | OpenAI
 def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
     """The headers that go with the error's body: content type, and when to come back."""
     headers = {"Content-Type": "application/json" if shape == "openai" else "application/problem+json"}
-    if isinstance(error, Unauthenticated):
+    if isinstance(error, Unauthenticated | NotOpened):
         headers["WWW-Authenticate"] = "Bearer"
     if shape == "openai" and _in_vain(error):
         headers["X-Should-Retry"] = "false"

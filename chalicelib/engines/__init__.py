@@ -29,5 +29,11 @@ class Engine(Protocol):
             EngineFailed, EngineTimedOut: the target broke before its first byte.
         """
 
+    def consult(self, target: Target, question: bytes) -> bytes:
+        """Ask the enclave behind the target; `question` is a ticket and what it permits to ask.
+
+        Raises: NotOpened, TooLarge: the enclave's word. NoCapacity, EngineFailed, EngineTimedOut: no enclave told.
+        """
+
     def probe(self, target: Target) -> Capacity:
         """Ask the target, within a short deadline, how it is. Raises EngineFailed or EngineTimedOut."""

@@ -34,6 +34,10 @@ def attributes_of(call: Call) -> str:
     )
 
 
+ENCLAVE_ATTRIBUTES = "op=enclave"
+"""CustomAttributes of a question to the enclave."""
+
+
 def attributes(text: str) -> dict[str, str]:
     """`instance=i-1;queue_ms=12` as a mapping; what is not of this form is dropped."""
     return dict(pair.split("=", 1) for pair in text.split(";") if "=" in pair)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from chalicelib.placement.pool import Target
-from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
 MESSAGE_LIMIT = 500  # characters of a target's complaint that are passed on
 RETRY_LIMIT_MS = 600_000  # a target that asks for more patience than this is not believed
@@ -21,6 +21,10 @@ SILENT = "The model did not answer in time."
 TOO_LONG = "The model's answer is over the size limit."
 FULL = "The model is at its capacity."
 FAILED = "The model failed."
+NO_ENCLAVE = "No enclave is there to open the request. Try again."
+TOO_LONG_FOR_MODE = (
+    "The answer does not fit into the 4,096 bytes of mode kms. Ask for fewer tokens, or seal in mode esdk or hpke."
+)
 
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400,
@@ -82,13 +86,24 @@ def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None 
         error = parse(body)
         message = error.message if error else ""
         return Malformed(_complaint(message, target) or "The model says that the request is malformed.")
+    if status == 401 and (error := parse(body)) and error.code == "not_opened":
+        return NotOpened()
     if status == 413:
-        return TooLarge("The request is too large for the model.")
+        error = parse(body)
+        too_long = error is not None and error.code == "answer_too_large"
+        return TooLarge(TOO_LONG_FOR_MODE if too_long else "The request is too large for the model.")
     if status in (429, 503):
-        return NoCapacity(FULL, retry_in_ms=retry_in_ms)
+        error = parse(body)
+        absent = error is not None and error.code == "enclave_unavailable"
+        return NoCapacity(NO_ENCLAVE if absent else FULL, retry_in_ms=retry_in_ms)
     if status in (408, 504):
         return EngineTimedOut(SILENT)
     return EngineFailed(FAILED)
+
+
+def of_sealed(status: int, code: str, message: str, target: Target) -> Refusal:
+    """The refusal for a sealed answer that our container ended with one."""
+    return of_status(status, msgspec.json.encode({"error": {"message": message, "code": code}}), target)
 
 
 def in_stream(body: bytes, target: Target) -> Refusal:

@@ -11,7 +11,7 @@ import urllib3
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, failures, openai_wire
+from chalicelib.engines import Capacity, failures, openai_wire, sealed_wire
 from chalicelib.engines.container_wire import capacity, milliseconds, token
 from chalicelib.engines.http_body import (
     ANSWER_LIMIT_BYTES,
@@ -52,9 +52,12 @@ class OpenAICompatible:
         """See Engine.open."""
         until_ms = self._clock() + self._answer_deadline_ms
         server, path = self._server(target)
+        media_type = (
+            sealed_wire.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
+        )
         headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if call.stream else "application/json",
+            "Content-Type": sealed_wire.MEDIA_TYPE if call.sealed else "application/json",
+            "Accept": media_type,
             "X-Request-ID": token(call.request_id),
             "X-Cloister-Tenant": token(call.tenant_tag),
             "X-Cloister-Priority": str(call.priority),
@@ -62,21 +65,30 @@ class OpenAICompatible:
         response = self._post(server, path + _PATHS[call.operation], call.wire(target.model or call.pool), headers)
         answer = HttpBody(response, self._clock, until_ms)
         try:
-            if response.status != 200:
-                body = answer.read(ERROR_LIMIT_BYTES)
-                retry_in_ms = failures.retry_after_ms(response.headers.get("Retry-After"))
-                raise failures.of_status(response.status, body, target, retry_in_ms)
+            _must_be_ok(response, answer, target)
             instance = token(response.headers.get("X-Instance-ID") or target.name)
-            if call.stream:
-                if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            if call.stream or call.sealed:
+                if not response.headers.get("Content-Type", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                return StreamedAnswer(answer, openai_wire.Translator(target, instance))
+                reader = sealed_wire.Translator if call.sealed else openai_wire.Translator
+                return StreamedAnswer(answer, reader(target, instance))
             body = answer.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(response.headers.get("X-Queue-Time-Ms")))
             return BufferedAnswer((started, *openai_wire.buffered(body, target)))
         except BaseException:
             answer.close()
             raise
+
+    def consult(self, target: Target, question: bytes) -> bytes:
+        """See Engine.consult."""
+        server, path = self._server(target)
+        response = self._post(server, path + "/enclave", question, {"Content-Type": sealed_wire.MEDIA_TYPE})
+        answer = HttpBody(response, self._clock, self._clock() + sealed_wire.CONSULT_DEADLINE_MS)
+        try:
+            _must_be_ok(response, answer, target)
+            return answer.read(sealed_wire.TOLD_LIMIT_BYTES)
+        finally:
+            answer.close()
 
     def probe(self, target: Target) -> Capacity:
         """See Engine.probe. `/health` where there is one, else the list of models."""
@@ -143,3 +155,12 @@ class OpenAICompatible:
             return response.status, answer.read(PROBE_LIMIT_BYTES)
         finally:
             answer.close()
+
+
+def _must_be_ok(response: urllib3.BaseHTTPResponse, answer: HttpBody, target: Target) -> None:
+    """Raises what the target refuses with."""
+    if response.status == 200:
+        return
+    body = answer.read(ERROR_LIMIT_BYTES)
+    retry_in_ms = failures.retry_after_ms(response.headers.get("Retry-After"))
+    raise failures.of_status(response.status, body, target, retry_in_ms)

@@ -23,8 +23,15 @@ from botocore.exceptions import (
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, failures, openai_wire
-from chalicelib.engines.container_wire import attributes, attributes_of, capacity, milliseconds, token
+from chalicelib.engines import Capacity, failures, openai_wire, sealed_wire
+from chalicelib.engines.container_wire import (
+    ENCLAVE_ATTRIBUTES,
+    attributes,
+    attributes_of,
+    capacity,
+    milliseconds,
+    token,
+)
 from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, HttpBody, monotonic_ms
 from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.placement.pool import Target
@@ -74,11 +81,14 @@ class SageMaker:
         """See Engine.open."""
         until_ms = self._clock() + self._settings.answer_deadline_ms
         framed = call.stream and not target.target_model
+        media_type = (
+            sealed_wire.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
+        )
         request: dict[str, object] = {
             **_place(target),
             "Body": call.wire(target.model or call.pool),
-            "ContentType": "application/json",
-            "Accept": "text/event-stream" if call.stream else "application/json",
+            "ContentType": sealed_wire.MEDIA_TYPE if call.sealed else "application/json",
+            "Accept": media_type,
             "CustomAttributes": attributes_of(call),
         }
         client = self._client()
@@ -90,10 +100,11 @@ class SageMaker:
         try:
             said_back = attributes(response.get("CustomAttributes", ""))
             instance = token(said_back.get("instance") or target.name)
-            if call.stream:
-                if not response.get("ContentType", "").startswith("text/event-stream"):
+            if call.stream or call.sealed:
+                if not response.get("ContentType", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                translator = openai_wire.Translator(target, instance, buffered=not framed)
+                reader = sealed_wire.Translator if call.sealed else openai_wire.Translator
+                translator = reader(target, instance, buffered=call.stream and not framed)
                 return StreamedAnswer(FramedBody(body) if framed else body, translator)
             whole = body.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(said_back.get("queue_ms")))
@@ -101,6 +112,21 @@ class SageMaker:
         except BaseException:
             body.close()
             raise
+
+    def consult(self, target: Target, question: bytes) -> bytes:
+        """See Engine.consult."""
+        request = {
+            **_place(target),
+            "Body": question,
+            "ContentType": sealed_wire.MEDIA_TYPE,
+            "CustomAttributes": ENCLAVE_ATTRIBUTES,
+        }
+        response = _invoked(self._client().invoke_endpoint, request, target)
+        body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + sealed_wire.CONSULT_DEADLINE_MS)
+        try:
+            return body.read(sealed_wire.TOLD_LIMIT_BYTES)
+        finally:
+            body.close()
 
     def probe(self, target: Target) -> Capacity:
         """See Engine.probe. The container answers what it answers to a ping."""

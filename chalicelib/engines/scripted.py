@@ -10,9 +10,9 @@ import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Stream, Usage
 from chalicelib.engines import Capacity
-from chalicelib.engines.failures import BROKE_OFF
+from chalicelib.engines.failures import BROKE_OFF, NO_ENCLAVE
 from chalicelib.placement.pool import Target
-from chalicelib.refusal import EngineFailed, Refusal
+from chalicelib.refusal import EngineFailed, NoCapacity, Refusal
 
 Step = Event | Refusal | threading.Event
 """What a script consists of: an event to give, a refusal to raise, or a gate to wait at until it is set."""
@@ -25,10 +25,12 @@ class Scripted:
         self,
         script: Callable[[Target, Call], Iterable[Step]],
         probe: Callable[[Target], Capacity | Refusal] = lambda target: Capacity(target.capacity, 0, 0),
+        consult: Callable[[Target, bytes], bytes | Refusal] = lambda _target, _question: NoCapacity(NO_ENCLAVE),
     ) -> None:
         """A refusal that comes before any event is raised by `open`, as a server that refuses a request would."""
         self._script = script
         self._probe = probe
+        self._consult = consult
         self._lock = threading.Lock()
         self._opened = 0
         self._running = 0
@@ -53,6 +55,13 @@ class Scripted:
         with self._lock:
             self._running += 1
         return _ScriptedStream(steps, self._closed)
+
+    def consult(self, target: Target, question: bytes) -> bytes:
+        """See Engine.consult."""
+        told = self._consult(target, question)
+        if isinstance(told, Refusal):
+            raise told
+        return told
 
     def probe(self, target: Target) -> Capacity:
         """See Engine.probe."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from chalicelib.call import Event
-from chalicelib.engines.openai_wire import Translator
 
 
 class Body(Protocol):
@@ -18,6 +17,18 @@ class Body(Protocol):
 
     def close(self) -> None:
         """Keep the connection if the body was read to its end, else cut it. Idempotent."""
+
+
+class Translator(Protocol):
+    """One streamed answer, from its bytes to our events."""
+
+    done: bool  # `Finished` was told; what follows is of no interest
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that these bytes complete. Raises: Refusal, as the target says; EngineFailed for garbage."""
+
+    def end(self) -> None:
+        """The stream is over. Raises EngineFailed if the answer is not."""
 
 
 class StreamedAnswer:

@@ -31,4 +31,5 @@ class Entry(msgspec.Struct, frozen=True):
     target: str = ""
     operation: str = ""
     streamed: bool = False
+    sealed: str = ""  # the mode, where the gateway could not read the request
     late: Units | None = None

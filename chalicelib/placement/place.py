@@ -10,7 +10,7 @@ from chalicelib.engines import Engine
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.health import Health, Visit
 from chalicelib.placement.pool import Pool, Target
-from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
 NO_TARGET = "no healthy target"
 RETRY_IN_MS = 1_000  # where no target said better
@@ -42,7 +42,7 @@ def place(
     What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
 
     Raises:
-        Malformed, TooLarge: a target says that the request is wrong; the others would too.
+        Malformed, TooLarge, NotOpened: a target says that the request is wrong; the others would too.
         NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
         EngineFailed: a target took more than `patience_ms` to break.
         EngineTimedOut: likewise, or the last one that was tried did not answer in time.
@@ -64,6 +64,10 @@ def place(
             last = refusal
             if clock() - began_ms > patience_ms:
                 raise
+        except NotOpened:
+            if last is None:
+                raise
+            raise last from None  # a target that broke had opened it already: to the next one it is a replay
     if isinstance(last, EngineTimedOut):
         raise last  # that the model is slow, and not only away, is what the caller should hear
     now_ms = clock()
@@ -88,7 +92,7 @@ def _begin(visit: Visit, call: Call, engines: Mapping[str, Engine], health: Heal
     except BaseException as error:
         if isinstance(error, EngineFailed | EngineTimedOut):
             health.failed(visit, clock())
-        elif isinstance(error, Malformed | TooLarge):
+        elif isinstance(error, Malformed | TooLarge | NotOpened):
             health.succeeded(visit)
         if stream is not None:
             stream.close()

@@ -43,4 +43,5 @@ class Pool(msgspec.Struct, frozen=True):
     input_micro_usd_per_mtok: Natural = 0  # micro-dollars for a million tokens
     output_micro_usd_per_mtok: Natural = 0
     gpu_ms_ceiling: Natural = 0  # GPU time reserved for an answer, and the most one is charged
+    sealed: bool = False  # every target has an enclave behind it, and takes sealed calls
     created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it
