@@ -66,8 +66,8 @@ class Tickets:
     def _read(self) -> Signer:
         try:
             return Signer(self._read_key())
-        except Unreadable:
+        except Unreadable as unreadable:
             # Better an old key than none: the enclaves know it for as long as their image does.
             if self._signer is None:
-                raise NoCapacity("Sealed inference is not set up here.") from None
+                raise NoCapacity("Sealed inference is not set up here.") from unreadable
             return self._signer

@@ -1,4 +1,4 @@
-"""Tenants, their keys and members, and the pools that they may use.
+"""Tenants, their keys and members, the pools that they may use, and what they seal with.
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
@@ -10,7 +10,7 @@ failed may have landed (its answer was lost, and its repetition met its own vers
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -18,19 +18,17 @@ from chalicelib.admission import Epochs
 from chalicelib.admission.limits import Limits
 from chalicelib.clock import Clock
 from chalicelib.placement.pool import Pool
-from chalicelib.refusal import Conflict, NotFound
+from chalicelib.refusal import Conflict
 from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Changed, Document, Documents
+from chalicelib.tenancy.documents import Document, Documents
+from chalicelib.tenancy.key_epochs import KeyEpochs
+from chalicelib.tenancy.kms_keys import KmsKeys
+from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, Role, Scopes, Tenant
 from chalicelib.tenancy.token import Token, digest_of, mint
 
-T = TypeVar("T", bound=msgspec.Struct)
-
 Randomness = Callable[[int], bytes]
 """n -> n bytes nobody can guess (`secrets.token_bytes`)."""
-
-LONGEST_NAME = 250
-"""Characters of any tenant's id and the name of one of its documents, together."""
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -51,34 +49,35 @@ class Tenancy:
     """Every change of tenants, keys, members and pools. Raises NotFound, Conflict; StoreUnavailable."""
 
     def __init__(self, documents: Documents, epochs: Epochs, clock: Clock, randomness: Randomness) -> None:
-        self._documents = documents
-        self._epochs = epochs
+        self._records = Records(documents, epochs)
         self._clock = clock
         self._randomness = randomness
+        self.kms_keys = KmsKeys(self._records, clock)
+        self.key_epochs = KeyEpochs(self._records, clock)
 
     # tenants
 
     def create_tenant(self, tenant: Tenant) -> Tenant:
         created = msgspec.structs.replace(tenant, created_ms=self._clock())
         # The meter first: a tenant without one could not be repaired by creating it again.
-        self._epochs.open(tenant.id, created.created_ms)
-        self._create(Document(tenant.id, "tenant", _text(created)), f"the tenant {tenant.id}")
+        self._records.open(tenant.id, created.created_ms)
+        self._records.create(Document(tenant.id, "tenant", text(created)), f"the tenant {tenant.id}")
         return created
 
     def tenant(self, tenant_id: str) -> Tenant:
-        return _value(self._get(tenant_id, "tenant", f"tenant {tenant_id}"), Tenant)
+        return value(self._records.get(tenant_id, "tenant", f"tenant {tenant_id}"), Tenant)
 
     def tenants(self) -> Sequence[Tenant]:
-        return [_value(document, Tenant) for document in self._documents.tenants()]
+        return [value(document, Tenant) for document in self._records.tenants()]
 
     def change_tenant(self, tenant_id: str, change: Change) -> Tenant:
         """Raises NotFound; Conflict, also for what would let the operator's own tenant run models or lock it out."""
         if tenant_id == PLATFORM_TENANT and (change.pools or change.status == "suspended"):
             raise Conflict("The platform's own tenant uses no pools and cannot be suspended.")
-        document = self._get(tenant_id, "tenant", f"tenant {tenant_id}")
-        named = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
-        changed = msgspec.structs.replace(_value(document, Tenant), **named)
-        self._replace(document, changed)
+        document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
+        named = {name: said for name, said in msgspec.structs.asdict(change).items() if said is not None}
+        changed = msgspec.structs.replace(value(document, Tenant), **named)
+        self._records.replace(document, changed)
         return changed
 
     # pools
@@ -86,24 +85,24 @@ class Tenancy:
     def put_pool(self, pool: Pool) -> Pool:
         """Create or replace a pool; every tenant that may use it sees the new one on its next request."""
         name = f"pool#{pool.name}"
-        held = self._documents.get(PLATFORM, name)
-        created_s = _value(held, Pool).created_s if held else self._clock() // 1000
+        held = self._records.held(PLATFORM, name)
+        created_s = value(held, Pool).created_s if held else self._clock() // 1000
         stored = msgspec.structs.replace(pool, created_s=created_s)
         try:
-            self._write(Document(PLATFORM, name, _text(stored), held.version if held else 0))
+            self._records.write(Document(PLATFORM, name, text(stored), held.version if held else 0))
         finally:
             self._bump_users_of(pool.name)
         return stored
 
     def pool(self, name: str) -> Pool:
-        return _value(self._get(PLATFORM, f"pool#{name}", f"pool {name}"), Pool)
+        return value(self._records.get(PLATFORM, f"pool#{name}", f"pool {name}"), Pool)
 
     def pools(self) -> Sequence[Pool]:
-        return [_value(document, Pool) for document in self._documents.under(PLATFORM, "pool#")]
+        return [value(document, Pool) for document in self._records.under(PLATFORM, "pool#")]
 
     def delete_pool(self, name: str) -> None:
         try:
-            self._delete(self._get(PLATFORM, f"pool#{name}", f"pool {name}"))
+            self._records.delete(self._records.get(PLATFORM, f"pool#{name}", f"pool {name}"))
         finally:
             self._bump_users_of(name)
 
@@ -131,37 +130,37 @@ class Tenancy:
             created_ms=self._clock(),
             expires_ms=expires_ms,
         )
-        self._create(Document(tenant_id, f"key#{key.id}", _text(key)), "the key")
+        self._records.create(Document(tenant_id, f"key#{key.id}", text(key)), "the key")
         return key, token
 
     def keys(self, tenant_id: str) -> Sequence[Key]:
-        return [_value(document, Key) for document in self._documents.under(tenant_id, "key#")]
+        return [value(document, Key) for document in self._records.under(tenant_id, "key#")]
 
     def key(self, tenant_id: str, key_id: str) -> Key:
-        return _value(self._get(tenant_id, f"key#{key_id}", f"key {key_id}"), Key)
+        return value(self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}"), Key)
 
     def revoke_key(self, tenant_id: str, key_id: str) -> Key:
         """From the next request on, anywhere, the key is refused. Idempotent."""
-        document = self._get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        key = _value(document, Key)
+        document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
+        key = value(document, Key)
         revoked = key if key.revoked_ms is not None else msgspec.structs.replace(key, revoked_ms=self._clock())
-        self._replace(document, revoked)
+        self._records.replace(document, revoked)
         return revoked
 
     def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, Token]:
         """A new key in place of this one, which stays valid for `grace_ms` more."""
-        document = self._get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        old = _value(document, Key)
+        document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
+        old = value(document, Key)
         now_ms = self._clock()
         if not old.valid(now_ms) or old.replaced_by is not None:
-            self._epochs.bump(tenant_id)
+            self._records.bump(tenant_id)
             raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
         new, token = self.create_key(tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms)
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
         try:
-            self._replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
+            self._records.replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
         except Conflict:
-            self._delete(self._get(tenant_id, f"key#{new.id}", "key"))  # nobody has seen its secret
+            self._records.delete(self._records.get(tenant_id, f"key#{new.id}", "key"))  # nobody has seen its secret
             raise
         return new, token
 
@@ -170,28 +169,28 @@ class Tenancy:
     def put_member(self, tenant_id: str, member: Member) -> Member:
         """Add a member, or change their role. Raises Conflict where the tenant would be left without an owner."""
         name = f"member#{member.subject}"
-        held = self._held(tenant_id, name)
-        added_ms = _value(held, Member).added_ms if held else self._clock()
+        held = self._records.held(tenant_id, name)
+        added_ms = value(held, Member).added_ms if held else self._clock()
         stored = msgspec.structs.replace(member, added_ms=added_ms)
         if held and stored.role != "owner":
             self._keep_an_owner(held)
         try:
-            self._write(Document(tenant_id, name, _text(stored), held.version if held else 0))
+            self._records.write(Document(tenant_id, name, text(stored), held.version if held else 0))
         finally:
-            self._epochs.bump(tenant_id)
+            self._records.bump(tenant_id)
         return stored
 
     def members(self, tenant_id: str) -> Sequence[Member]:
-        return [_value(document, Member) for document in self._documents.under(tenant_id, "member#")]
+        return [value(document, Member) for document in self._records.under(tenant_id, "member#")]
 
     def remove_member(self, tenant_id: str, subject: str) -> None:
         """Raises Conflict where the tenant would be left without an owner."""
         try:
-            held = self._get(tenant_id, f"member#{subject}", f"member {subject}")
+            held = self._records.get(tenant_id, f"member#{subject}", f"member {subject}")
             self._keep_an_owner(held)
-            self._delete(held)
+            self._records.delete(held)
         finally:
-            self._epochs.bump(tenant_id)
+            self._records.bump(tenant_id)
 
     def _keep_an_owner(self, leaving: Document) -> None:
         """Before an owner ceases to be one: see that another stays, whatever is being done at the same time.
@@ -199,58 +198,14 @@ class Tenancy:
         That other one's document is written again as it is. Should somebody be removing that owner just now,
         counting on ours in turn, then each has moved the version that the other one read, and both are refused.
         """
-        if _value(leaving, Member).role != "owner":
+        if value(leaving, Member).role != "owner":
             return None
-        for other in self._documents.under(leaving.tenant, "member#"):
-            if other.name != leaving.name and _value(other, Member).role == "owner":
-                return self._write(other)
+        for other in self._records.under(leaving.tenant, "member#"):
+            if other.name != leaving.name and value(other, Member).role == "owner":
+                return self._records.write(other)
         raise Conflict("This is the last member who is an owner. Make another one an owner first.")
-
-    # the order of writing
-
-    def _replace(self, document: Document, value: msgspec.Struct) -> None:
-        try:
-            self._write(msgspec.structs.replace(document, text=_text(value)))
-        finally:
-            self._epochs.bump(document.tenant)
 
     def _bump_users_of(self, pool: str) -> None:
         for tenant in self.tenants():
             if pool in tenant.pools:
-                self._epochs.bump(tenant.id)
-
-    def _held(self, tenant: str, name: str) -> Document | None:
-        # Names come from paths. One that is longer than any stored one is not worth an error of the store.
-        return self._documents.get(tenant, name) if len(tenant) + len(name) <= LONGEST_NAME else None
-
-    def _get(self, tenant: str, name: str, what: str) -> Document:
-        document = self._held(tenant, name)
-        if document is None:
-            raise NotFound(f"There is no {what}.")
-        return document
-
-    def _create(self, document: Document, what: str) -> None:
-        try:
-            self._documents.put(document)
-        except Changed:
-            raise Conflict(f"{what[0].upper()}{what[1:]} exists already.") from None
-
-    def _write(self, document: Document) -> None:
-        try:
-            self._documents.put(document)
-        except Changed:
-            raise Conflict("Somebody else changed this at the same time. Read it again, then repeat.") from None
-
-    def _delete(self, document: Document) -> None:
-        try:
-            self._documents.delete(document)
-        except Changed:
-            raise Conflict("Somebody else changed this at the same time. Read it again, then repeat.") from None
-
-
-def _text(value: msgspec.Struct) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _value(document: Document, form: type[T]) -> T:
-    return msgspec.json.decode(document.text, type=form)
+                self._records.bump(tenant.id)

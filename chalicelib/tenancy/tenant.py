@@ -9,6 +9,7 @@ from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
 Surface = Literal["openai", "native", "management"]
+SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key is enough
 
 # Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
 TenantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)")]
@@ -16,6 +17,38 @@ PoolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,6
 Label = Annotated[str, msgspec.Meta(max_length=100)]
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)")]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
+
+
+class RegisteredKey(msgspec.Struct, frozen=True):
+    """A KMS key that the tenant has proved to control: what it seals with in modes kms and esdk."""
+
+    arn: str
+    registered_ms: int
+
+    @property
+    def id(self) -> str:
+        return id_of(self.arn)
+
+
+def id_of(arn: str) -> str:
+    """A KMS key's id, by which paths name it: the last part of its full ARN."""
+    return arn.rpartition("/")[2]
+
+
+class Sealing(msgspec.Struct, frozen=True):
+    """How the tenant's sealed requests are let in, and the keys that may open them."""
+
+    auth: SealingAuth = "api_key"
+    keys: tuple[RegisteredKey, ...] = ()
+
+    def key_for(self, arn: str | None) -> str | None:
+        """The ARN if it is registered; for None, the only registered one. None where there is no such key."""
+        if arn is None:
+            return self.keys[0].arn if len(self.keys) == 1 else None
+        return arn if any(key.arn == arn for key in self.keys) else None
+
+    def named(self, key_id: str) -> RegisteredKey | None:
+        return next((key for key in self.keys if key.id == key_id), None)
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -29,6 +62,7 @@ class Tenant(msgspec.Struct, frozen=True):
     pins: Mapping[str, str] = {}  # pool -> the one target this tenant's calls may run on
     priority: Priority = 5
     created_ms: int = 0
+    sealing: Sealing = Sealing()
 
 
 class Scopes(msgspec.Struct, frozen=True):
