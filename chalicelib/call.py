@@ -84,7 +84,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """One OpenAI-shaped JSON text: a chunk of a stream, or a whole buffered answer. Of a sealed call: a sealed piece."""
+    """One OpenAI-shaped JSON text: a chunk of a stream, or a whole buffered answer. Sealed, it is any piece of one."""
 
     data: bytes
     tokens: int = 0  # completion tokens it carries, as well as can be told without the engine's count

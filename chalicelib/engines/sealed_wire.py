@@ -56,7 +56,10 @@ class Translator:
         self.done = False  # `Finished` was told; what follows is of no interest
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that these bytes complete. Raises: what the container refuses with; EngineFailed for garbage."""
+        """Yield the events that these bytes complete.
+
+        Raises: NotOpened, TooLarge, NoCapacity, ... as the container refuses; EngineFailed for garbage.
+        """
         self._held += data
         while not self.done and len(self._held) >= 5:
             size = int.from_bytes(self._held[:4])

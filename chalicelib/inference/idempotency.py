@@ -10,14 +10,17 @@ from chalicelib.admission import Lease, Meters
 from chalicelib.ledger import Claims, Ledger, Units
 from chalicelib.refusal import Conflict
 
+KEY_MS = 24 * 3_600_000
+"""How long an Idempotency-Key stands for its request."""
 
-def claim(key: str, lease: Lease, claims: Claims, ledger: Ledger, meters: Meters) -> None:
+
+def claim(key: str, lease: Lease, claims: Claims, ledger: Ledger, meters: Meters, keep_ms: int = KEY_MS) -> None:
     """Let the key stand for this lease.
 
     A key whose request failed without a charge may be used again. Raises Conflict; StoreUnavailable.
     """
     digest = hashlib.sha256(key.encode()).hexdigest()
-    found = claims.claim(lease.tenant, digest, lease.lease_id, lease.admitted_ms)
+    found = claims.claim(lease.tenant, digest, lease.lease_id, lease.admitted_ms, keep_ms)
     if found is None:
         return
     meter = meters.reading(lease.tenant)
@@ -29,5 +32,5 @@ def claim(key: str, lease: Lease, claims: Claims, ledger: Ledger, meters: Meters
             f"This Idempotency-Key was used by request {entry.request_id}, which {entry.outcome} and was charged "
             f"{entry.charged.tokens} tokens. Its answer is not kept; use a new key to run it again."
         )
-    if not claims.replace(lease.tenant, found, lease.lease_id, lease.admitted_ms):
+    if not claims.replace(lease.tenant, found, lease.lease_id, lease.admitted_ms, keep_ms):
         raise Conflict("A request with this Idempotency-Key is still running. Wait for it.", retry_in_ms=1_000)

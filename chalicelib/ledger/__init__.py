@@ -2,12 +2,11 @@
 
 from chalicelib.ledger.entry import Entry, Outcome
 from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
-from chalicelib.ledger.records import CLAIM_MS, Claim, Claims, Ledger, Page
+from chalicelib.ledger.records import Claim, Claims, Ledger, Page
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.ledger.units import Unit, Units
 
 __all__ = [
-    "CLAIM_MS",
     "RANDOM_BITS",
     "Claim",
     "Claims",

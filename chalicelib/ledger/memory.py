@@ -6,7 +6,7 @@ import msgspec
 
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.lease_id import since
-from chalicelib.ledger.records import CLAIM_MS, Claim, Page
+from chalicelib.ledger.records import Claim, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 
@@ -51,15 +51,15 @@ class MemoryLedger:
         entries = tuple(found[:limit])
         return Page(entries, entries[-1].lease_id if len(found) > limit else None)
 
-    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int) -> Claim | None:
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
         with self._lock:
             found = self._claims.get((tenant, digest))
-            if found is None or found.claimed_ms <= now_ms - CLAIM_MS:
+            if found is None or found.claimed_ms <= now_ms - keep_ms:
                 self._claims[tenant, digest] = Claim(digest, lease_id, now_ms)
                 return None
             return None if found.lease_id == lease_id else found
 
-    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int) -> bool:
+    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int, keep_ms: int) -> bool:  # noqa: ARG002  # here nothing is deleted by its age
         with self._lock:
             there = self._claims.get((tenant, found.digest))
             if there is None or there.lease_id not in (found.lease_id, lease_id):

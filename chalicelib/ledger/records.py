@@ -7,14 +7,11 @@ import msgspec
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.units import Units
 
-CLAIM_MS = 24 * 3_600_000
-"""How long an Idempotency-Key stands for its request."""
-
 
 class Claim(msgspec.Struct, frozen=True):
-    """The request that an Idempotency-Key stands for."""
+    """The request that an Idempotency-Key, or a sealed request, stands for."""
 
-    digest: str  # of the key and what else must be equal; never the key itself
+    digest: str  # of what must not come twice; never the thing itself
     lease_id: str
     claimed_ms: int
 
@@ -43,10 +40,10 @@ class Ledger(Protocol):
 
 
 class Claims(Protocol):
-    """Idempotency-Keys. Every method may raise StoreUnavailable."""
+    """What must not come twice. Every method may raise StoreUnavailable."""
 
-    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int) -> Claim | None:
-        """Let the key stand for this request; or return the claim that is there already (and not too old)."""
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
+        """Let the digest stand for this request; or return the claim that is there already, if not too old."""
 
-    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int) -> bool:
-        """Let the key stand for this request instead, if it still stands for the one found."""
+    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int, keep_ms: int) -> bool:
+        """Let the digest stand for this request instead, if it still stands for the one found."""

@@ -13,7 +13,7 @@ import msgspec
 
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.lease_id import since
-from chalicelib.ledger.records import CLAIM_MS, Claim, Page
+from chalicelib.ledger.records import Claim, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 from chalicelib.tables import ConditionFailed, Item, Tables
@@ -78,14 +78,14 @@ class DynamoLedger:
         after = answer.get("LastEvaluatedKey")
         return Page(tuple(_entry(item) for item in answer["Items"]), after["sk"]["S"] if after else None)
 
-    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int) -> Claim | None:
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
         try:
             self._put(
-                _claim_item(tenant, digest, lease_id, now_ms),
+                _claim_item(tenant, digest, lease_id, now_ms, keep_ms),
                 # DynamoDB deletes by ttl when it finds the time; until then the item must not count.
                 "attribute_not_exists(pk) OR claimed <= :old",
                 {},
-                {":old": {"N": str(now_ms - CLAIM_MS)}},
+                {":old": {"N": str(now_ms - keep_ms)}},
             )
         except ConditionFailed as failed:
             found = Claim(digest, failed.old["lease"]["S"], int(failed.old["claimed"]["N"]))
@@ -93,10 +93,10 @@ class DynamoLedger:
             return None if found.lease_id == lease_id else found
         return None
 
-    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int) -> bool:
+    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int, keep_ms: int) -> bool:
         try:
             self._put(
-                _claim_item(tenant, found.digest, lease_id, now_ms),
+                _claim_item(tenant, found.digest, lease_id, now_ms, keep_ms),
                 "#lease = :found",
                 {"#lease": "lease"},
                 {":found": {"S": found.lease_id}},
@@ -125,12 +125,12 @@ def _key(tenant: str, sort: str) -> Item:
     return {"pk": {"S": tenant}, "sk": {"S": sort}}
 
 
-def _claim_item(tenant: str, digest: str, lease_id: str, now_ms: int) -> Item:
+def _claim_item(tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Item:
     return {
         **_key(tenant, f"idem#{digest}"),
         "lease": {"S": lease_id},
         "claimed": {"N": str(now_ms)},
-        "ttl": {"N": str((now_ms + CLAIM_MS) // 1_000)},
+        "ttl": {"N": str((now_ms + keep_ms) // 1_000)},
     }
 
 

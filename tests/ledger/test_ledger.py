@@ -4,12 +4,13 @@ import threading
 
 import pytest
 
-from chalicelib.ledger import CLAIM_MS, Claim, DynamoLedger, Entry, Units, new_lease_id
+from chalicelib.ledger import Claim, DynamoLedger, Entry, Units, new_lease_id
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.refusal import Malformed
 from tests.stores import Served, fresh_tables
 
 T0 = 1_795_000_000_000
+KEEP_MS = 86_400_000
 AnyLedger = MemoryLedger | DynamoLedger
 
 
@@ -68,7 +69,7 @@ def test_pages_are_newest_first_within_their_time_and_tenant(ledger: AnyLedger) 
     for at_ms in range(T0, T0 + 7):
         ledger.put_if_absent(entry(at_ms))
     ledger.put_if_absent(entry(T0 + 3, tenant="other"))
-    ledger.claim("acme", "digest", "0x", T0)
+    ledger.claim("acme", "digest", "0x", T0, KEEP_MS)
     found: list[int] = []
     cursor = None
     while True:
@@ -87,22 +88,22 @@ def test_a_cursor_of_another_query_is_refused(ledger: AnyLedger) -> None:
 
 
 def test_a_key_stands_for_the_first_request_that_claims_it(ledger: AnyLedger) -> None:
-    assert ledger.claim("acme", "digest", "0a", T0) is None
-    assert ledger.claim("acme", "digest", "0a", T0 + 1) is None  # the transport repeats itself
-    assert ledger.claim("acme", "digest", "0b", T0 + 2) == Claim("digest", "0a", T0)
-    assert ledger.claim("other", "digest", "0c", T0) is None
-    assert ledger.claim("acme", "digest", "0b", T0 + CLAIM_MS) is None
+    assert ledger.claim("acme", "digest", "0a", T0, KEEP_MS) is None
+    assert ledger.claim("acme", "digest", "0a", T0 + 1, KEEP_MS) is None  # the transport repeats itself
+    assert ledger.claim("acme", "digest", "0b", T0 + 2, KEEP_MS) == Claim("digest", "0a", T0)
+    assert ledger.claim("other", "digest", "0c", T0, KEEP_MS) is None
+    assert ledger.claim("acme", "digest", "0b", T0 + KEEP_MS, KEEP_MS) is None
 
 
 def test_a_claim_is_replaced_by_one_of_its_finders(ledger: AnyLedger) -> None:
-    ledger.claim("acme", "digest", "0a", T0)
-    found = ledger.claim("acme", "digest", "0b", T0)
+    ledger.claim("acme", "digest", "0a", T0, KEEP_MS)
+    found = ledger.claim("acme", "digest", "0b", T0, KEEP_MS)
     assert found is not None
-    assert ledger.replace("acme", found, "0b", T0 + 1)
-    assert ledger.replace("acme", found, "0b", T0 + 1)
-    assert not ledger.replace("acme", found, "0c", T0 + 1)
-    assert not ledger.replace("nobody", found, "0c", T0 + 1)
-    assert ledger.claim("acme", "digest", "0d", T0 + 2) == Claim("digest", "0b", T0 + 1)
+    assert ledger.replace("acme", found, "0b", T0 + 1, KEEP_MS)
+    assert ledger.replace("acme", found, "0b", T0 + 1, KEEP_MS)
+    assert not ledger.replace("acme", found, "0c", T0 + 1, KEEP_MS)
+    assert not ledger.replace("nobody", found, "0c", T0 + 1, KEEP_MS)
+    assert ledger.claim("acme", "digest", "0d", T0 + 2, KEEP_MS) == Claim("digest", "0b", T0 + 1)
 
 
 def test_ids_sort_by_time_and_begin_with_a_digit() -> None:
@@ -117,7 +118,7 @@ def test_entries_and_claims_name_when_they_may_be_deleted(stores: Served) -> Non
     tables = fresh_tables(stores.url("local"))
     ledger = DynamoLedger(tables, retention_days=2)
     ledger.put_if_absent(entry())
-    ledger.claim("acme", "digest", "0a", T0)
+    ledger.claim("acme", "digest", "0a", T0, KEEP_MS)
     items = tables.call("Scan", TableName=tables.ledger.Meta.table_name)["Items"]
     seconds = {item["sk"]["S"][0]: int(item["ttl"]["N"]) for item in items}
     assert seconds == {"0": T0 // 1_000 + 2 * 86_400, "i": T0 // 1_000 + 86_400}
