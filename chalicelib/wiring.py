@@ -15,6 +15,8 @@ from chalicelib.engines import Engine
 from chalicelib.inference.house import House
 from chalicelib.ledger import DynamoLedger
 from chalicelib.placement.health import Health
+from chalicelib.sealing import Tickets
+from chalicelib.sealing.secret import TicketKey
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables, open_tables
 from chalicelib.telemetry import LogTelemetry
@@ -106,6 +108,7 @@ def _house() -> House:
         engines=engines,
         health=Health(engines, settings()),
         telemetry=LogTelemetry(),
+        tickets=Tickets(TicketKey(settings()), clock),
     )
 
 

@@ -35,6 +35,7 @@ from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.placement.health import Health
 from chalicelib.placement.pool import Pool, Target
+from chalicelib.sealing import Tickets
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
 from chalicelib.telemetry import LogTelemetry
@@ -46,6 +47,7 @@ from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant
 from chalicelib.wiring import Rooms
 
+TICKET_KEY = bytes(range(32))
 T0 = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
 PATIENCE_S = 20.0  # for what happens at once unless the code is broken
 
@@ -91,11 +93,13 @@ def dynamodb(tables: Tables) -> Store:
 class Deployment:
     """One store, one scripted engine, one clock."""
 
-    def __init__(self, store: Store | None = None, script: Script | None = None) -> None:
+    def __init__(
+        self, store: Store | None = None, script: Script | None = None, engine: Scripted | None = None
+    ) -> None:
         self.store = store or memory()
         self.clock = Hands()
         self.chance = Chance()
-        self.engine = Scripted(script or _names_its_target)
+        self.engine = engine or Scripted(script or _names_its_target)
         self.tenancy = Tenancy(self.store.documents, self.store.meters, self.clock, self.chance)
 
     def house(self) -> House:
@@ -116,6 +120,7 @@ class Deployment:
             engines=engines,
             health=Health(engines, settings),
             telemetry=LogTelemetry(),
+            tickets=Tickets(lambda: TICKET_KEY, self.clock),
         )
 
     def rooms(self, house: House | None = None, tenancy: Tenancy | None = None) -> Rooms:

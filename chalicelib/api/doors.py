@@ -4,6 +4,7 @@ Chalice keeps `current_request` on the app object: as soon as two requests run i
 would see another's. Here it is held for each context.
 """
 
+import base64
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -19,6 +20,13 @@ streaming_transport: ContextVar[bool] = ContextVar("streaming_transport", defaul
 
 class Doors(Chalice):
     """The app. Everything else is Chalice as it is."""
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        """Serve one event. Who names no Accept takes anything; Chalice would refuse them every answer, as binary."""
+        headers = event.get("headers") or {}
+        if not any(name.lower() == "accept" for name in headers):
+            event = {**event, "headers": {**headers, "accept": "*/*"}}
+        return super().__call__(event, context)
 
     @property
     def current_request(self) -> Request | None:
@@ -66,5 +74,7 @@ class Reply(Response):
                 body = b"".join(body)
             finally:
                 self.body.close()
+        if self.headers.get("Content-Type") == "application/octet-stream":
+            return {**drawn, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
         # Engines' answers are not read through: a byte that is no UTF-8 must not cost the caller all the others.
         return {**drawn, "body": body.decode(errors="replace")}

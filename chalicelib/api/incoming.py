@@ -58,8 +58,12 @@ class Incoming(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
 
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
     def must_be_json(self) -> None:
-        kind = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        kind = self.media_type
         if kind != "application/json" and not kind.endswith("+json"):
             raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
         coding = self.headers.get("content-encoding", "identity").strip().lower()

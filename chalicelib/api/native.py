@@ -12,6 +12,7 @@ from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count, Message
 from chalicelib.api.outgoing import buffered, streamed, waiting
+from chalicelib.api.sealed_calls import infer_sealed, is_sealed
 from chalicelib.api.surface import Surface, drawn
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.inference import run
@@ -96,6 +97,8 @@ class _Chat(msgspec.Struct, frozen=True):
     headers=("X-Tenant-ID", "X-Model-Pool", "X-Request-ID"),
 )  # fmt: skip
 def infer(asked: Incoming) -> Reply:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.headers.get("x-tenant-id"), "native", "chat.completions", "problem")
     request = asked.json(InferenceRequest)
     if (request.prompt is None) == (request.messages is None):
         raise Malformed("Send either `prompt` or `messages`.", field="prompt")

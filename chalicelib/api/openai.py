@@ -13,6 +13,7 @@ from chalicelib import wiring
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.outgoing import buffered, streamed, waiting
 from chalicelib.api.permitted import permitted
+from chalicelib.api.sealed_calls import infer_sealed, is_sealed
 from chalicelib.api.surface import Surface
 from chalicelib.call import Delta, Event, Finished, Operation, Waiting
 from chalicelib.inference import run
@@ -90,6 +91,8 @@ class Completion(msgspec.Struct, frozen=True):
     summary="Answer a chat", accepts=ChatCompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.path["tenant"], "openai", "chat.completions", "openai")
     request = asked.json(ChatCompletionRequest)
     ceiling = request.max_completion_tokens or request.max_tokens
     return _infer(asked, request, "chat.completions", ceiling, max(request.n or 1, request.best_of or 1))
@@ -100,6 +103,8 @@ def create_chat_completion(asked: Incoming) -> Any:
     summary="Continue a prompt", accepts=CompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_completion(asked: Incoming) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.path["tenant"], "openai", "completions", "openai")
     request = asked.json(CompletionRequest)
     prompts = len(request.prompt) if _several(request.prompt) else 1
     choices = prompts * max(request.n or 1, request.best_of or 1)
@@ -111,6 +116,8 @@ def create_completion(asked: Incoming) -> Any:
     summary="Embed texts", accepts=EmbeddingRequest, returns=Completion, infers=True,
 )  # fmt: skip
 def create_embedding(asked: Incoming) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.path["tenant"], "openai", "embeddings", "openai")
     return _infer(asked, asked.json(EmbeddingRequest), "embeddings", None, 1)
 
 

@@ -10,6 +10,9 @@ from chalicelib.api import problems
 from chalicelib.api.outgoing import INFERENCE_HEADERS
 from chalicelib.api.surface import ROUTES, Route
 
+SEALED = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
+SEAL_HEADERS = ("X-Seal-Mode", "X-Seal-Stream", "X-KMS-Key-ID", "X-Model-Pool", "X-Max-Tokens", "X-Request-ID")
+
 REFERENCES = "#/components/schemas/{name}"
 
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
@@ -68,7 +71,7 @@ def _operation(route: Route, schema_of: dict[Any, Any], components: dict[str, An
     if route.accepts is not None:
         operation["requestBody"] = {
             "required": not _optional(route, schema_of, components),
-            "content": {"application/json": {"schema": schema_of[route.accepts]}},
+            "content": {"application/json": {"schema": schema_of[route.accepts]}, **(SEALED if route.infers else {})},
         }
     return operation
 
@@ -88,7 +91,7 @@ def _query_parameters(route: Route, schema_of: dict[Any, Any], components: dict[
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
-    names = (*route.headers, *(("Idempotency-Key",) if route.infers else ()))
+    names = dict.fromkeys((*route.headers, *(("Idempotency-Key", *SEAL_HEADERS) if route.infers else ())))
     return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
 
 
@@ -98,6 +101,8 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": schema_of[route.returns]}}
     if route.streams:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    if route.infers:
+        success["content"] |= SEALED
     names = {"X-Request-ID": "the request's id"} | (INFERENCE_HEADERS if route.infers else {})
     success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
     refusal = {

@@ -34,7 +34,7 @@ def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes
                 whole = translate(event.data)
     if not whole:
         raise EngineFailed("The model gave an empty answer. Try again.")
-    return Reply(whole, {"Content-Type": "application/json", **_headers(answer, asked)})
+    return Reply(whole, {"Content-Type": "application/json", **inference_headers(answer, asked)})
 
 
 def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: problems.Shape) -> Reply:
@@ -42,7 +42,7 @@ def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: pr
     headers = {
         "Content-Type": "text/event-stream; charset=utf-8",
         "Cache-Control": "no-store",
-        **_headers(answer, asked),
+        **inference_headers(answer, asked),
     }
     if answer.buffered:
         headers["X-Stream"] = "buffered"
@@ -77,7 +77,7 @@ class Outflow:
         self._answer.close()
 
 
-def _headers(answer: Answer, asked: Incoming) -> dict[str, str]:
+def inference_headers(answer: Answer, asked: Incoming) -> dict[str, str]:
     house = wiring.house()
     return {
         "X-Region": house.settings.region,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from chalicelib.identity.principal import Principal
-from chalicelib.refusal import Forbidden, NotFound, Unauthenticated
+from chalicelib.refusal import Forbidden, NotFound, NotOpened, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.snapshot import Snapshot, Snapshots
 from chalicelib.tenancy.token import parse
@@ -47,6 +47,27 @@ def identify(
         expires_ms=key.expires_ms,
     )
     return principal, snapshot
+
+
+def holder(key_arn: str | None, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:
+    """Who a sealed request without an API key is from, if its tenant wants it so: whoever holds its registered KMS key.
+
+    Nothing is proved yet: before anything is charged, the enclave must have opened the request with that key.
+
+    Raises: Unauthenticated, where there is no such tenant, or it wants API keys. NotOpened: no such key of it.
+    """
+    if tenant is None:
+        raise Unauthenticated
+    try:
+        snapshot = reading(tenant)
+    except NotFound:
+        raise Unauthenticated from None
+    if snapshot.tenant.sealing.auth != "kms" or snapshot.tenant.status != "active":
+        raise Unauthenticated
+    arn = snapshot.tenant.sealing.key_for(key_arn)
+    if arn is None:
+        raise NotOpened
+    return Principal(tenant=tenant, subject=arn, role="developer", proof="kms"), snapshot
 
 
 def operator(credential: str | None, iam_arn: str | None, snapshots: Snapshots, now_ms: int) -> Principal:

@@ -8,14 +8,14 @@ from chalicelib.identity.roles import PERMISSIONS, Permission
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy.tenant import Role, Scopes, Surface
 
-Proof = Literal["api_key", "iam"]
+Proof = Literal["api_key", "iam", "kms"]
 
 
 class Principal(msgspec.Struct, frozen=True):
     """A caller whose credential was checked, and how it proved itself."""
 
     tenant: str
-    subject: str  # "key:<id>", or the ARN of an IAM principal
+    subject: str  # "key:<id>", or the ARN of an IAM principal or of a KMS key
     role: Role
     proof: Proof
     scopes: Scopes = Scopes()

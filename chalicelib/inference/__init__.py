@@ -8,16 +8,19 @@ hears of it; what it allows is proved current by the admission write itself.
 from functools import partial
 
 from chalicelib.admission import Lease, LeaseLost, StaleEpoch, new_lease_id
-from chalicelib.identity import Reading, identify
+from chalicelib.identity import Reading, holder, identify
+from chalicelib.identity.principal import Principal
 from chalicelib.inference.answer import Answer, Ending, reason_of
 from chalicelib.inference.house import House
 from chalicelib.inference.idempotency import claim
 from chalicelib.inference.plan import Ask, Plan, plan
+from chalicelib.inference.sealed import must_be_new, must_be_possessed, with_ticket
 from chalicelib.inference.settlement import settle
 from chalicelib.ledger import RANDOM_BITS
 from chalicelib.placement.place import place
-from chalicelib.refusal import EngineFailed, Forbidden, Malformed, NoCapacity, NotFound, Unauthenticated
+from chalicelib.refusal import EngineFailed, Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Unauthenticated
 from chalicelib.tables import StoreUnavailable
+from chalicelib.tenancy.snapshot import Snapshot
 
 __all__ = ["Answer", "Ask", "House", "run"]
 
@@ -32,6 +35,9 @@ def run(ask: Ask, house: House) -> Answer:
     try:
         if ask.idempotency_key is not None:
             claim(ask.idempotency_key, lease, house.claims, house.ledger, house.meters)
+        if planned.sealed is not None:
+            must_be_new(planned, lease, house)
+            planned = with_ticket(planned, house)
         target, stream, first = place(
             planned.pool,
             planned.pin,
@@ -61,7 +67,7 @@ def _admitted(ask: Ask, house: House) -> tuple[Plan, Lease]:
     """The plan and its lease, both true at one epoch."""
     try:
         return _try_admitting(ask, house.snapshots.cached, house)
-    except (StaleEpoch, Unauthenticated, Forbidden, NotFound, Malformed):
+    except (StaleEpoch, Unauthenticated, Forbidden, NotFound, NotOpened, Malformed):
         pass  # said on the word of a cached snapshot; a limit's denial was the meter's own word, and stands
     for _ in range(3):
         try:
@@ -72,9 +78,11 @@ def _admitted(ask: Ask, house: House) -> tuple[Plan, Lease]:
 
 
 def _try_admitting(ask: Ask, reading: Reading, house: House) -> tuple[Plan, Lease]:
-    now_ms = house.clock()
-    principal, snapshot = identify(ask.credential, ask.tenant, house.snapshots, reading, now_ms)
+    principal, snapshot = _caller(ask, house, reading)
     planned = plan(ask, principal, snapshot)
+    if principal.proof == "kms":
+        must_be_possessed(planned, house)  # before the meter: no stranger uses up the tenant's rates
+    now_ms = house.clock()
     lease = house.admission.admit(
         tenant=principal.tenant,
         epoch=snapshot.epoch,
@@ -84,6 +92,12 @@ def _try_admitting(ask: Ask, reading: Reading, house: House) -> tuple[Plan, Leas
         now_ms=now_ms,
     )
     return planned, lease
+
+
+def _caller(ask: Ask, house: House, reading: Reading) -> tuple[Principal, Snapshot]:
+    if ask.credential is None and ask.sealed is not None and ask.sealed.mode != "hpke":
+        return holder(ask.sealed.key_arn, ask.tenant, reading)
+    return identify(ask.credential, ask.tenant, house.snapshots, reading, house.clock())
 
 
 def _renewed(house: House, lease: Lease) -> Lease:

@@ -9,6 +9,7 @@ from chalicelib.clock import Clock
 from chalicelib.engines import Engine
 from chalicelib.ledger import Claims, Ledger
 from chalicelib.placement.health import Health
+from chalicelib.sealing import Tickets
 from chalicelib.settings import Settings
 from chalicelib.telemetry import Telemetry
 from chalicelib.tenancy import Randomness
@@ -29,3 +30,4 @@ class House(msgspec.Struct, frozen=True):
     engines: Mapping[str, Engine]
     health: Health
     telemetry: Telemetry
+    tickets: Tickets

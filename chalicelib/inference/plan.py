@@ -5,17 +5,29 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import OTHER_CEILINGS, Call, Operation, Usage
+from chalicelib.call import OTHER_CEILINGS, Call, Operation, SealMode, Usage
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Units
 from chalicelib.placement.pool import Pool
-from chalicelib.refusal import Malformed, NotFound
+from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import Surface
 
 MICRO = 1_000_000
 
 NEVER_PROMPT = frozenset(("model", "stream", "stream_options", "max_tokens", *OTHER_CEILINGS))
+
+
+KMS_BLOB_BYTES = 6_144
+"""What kms:Decrypt takes (https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html)."""
+
+
+class SealedRequest(msgspec.Struct, frozen=True):
+    """A request that the gateway carries and cannot read."""
+
+    mode: SealMode
+    key_arn: str | None  # the KMS key that the request names
+    body: bytes
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -26,16 +38,22 @@ class Ask(msgspec.Struct, frozen=True):
     surface: Surface
     operation: Operation
     pool: str
-    fields: Mapping[str, msgspec.Raw]  # the OpenAI-shaped body, values undecoded
+    fields: Mapping[str, msgspec.Raw]  # the OpenAI-shaped body, values undecoded; empty where it is sealed
     request_id: str
     max_tokens: int | None = None
     choices: int = 1
     stream: bool = False
     idempotency_key: str | None = None
+    sealed: SealedRequest | None = None
 
     @property
     def prompt_bytes(self) -> int:
-        """Of everything that may reach the prompt: engines know more ways there than we do (documents, templates)."""
+        """Of everything that may reach the prompt: engines know more ways there than we do (documents, templates).
+
+        Of a sealed request all of it: no plaintext is longer than its ciphertext.
+        """
+        if self.sealed is not None:
+            return len(self.sealed.body)
         return sum(len(bytes(value)) for name, value in self.fields.items() if name not in NEVER_PROMPT)
 
 
@@ -47,6 +65,8 @@ class Plan(msgspec.Struct, frozen=True):
     pool: Pool
     call: Call
     reservation: Units
+    surface: Surface
+    sealed: SealedRequest | None = None  # with the tenant's own key, where the mode has one
 
     @property
     def pin(self) -> str | None:
@@ -57,7 +77,7 @@ class Plan(msgspec.Struct, frozen=True):
 def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     """What this principal's request would run and reserve.
 
-    Raises: Forbidden, NotFound (no such pool for this caller), Malformed.
+    Raises: Forbidden, NotFound (no such pool for this caller), Malformed; NotOpened, TooLarge (sealed).
     """
     principal.must("infer")
     principal.must_reach(ask.surface)
@@ -94,7 +114,26 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         pool,
         call,
         cost(pool, Usage(call.prompt_tokens, ceiling * ask.choices), pool.gpu_ms_ceiling),
+        ask.surface,
+        sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
     )
+
+
+def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedRequest:
+    """The request with the one key that may open it. Raises: Malformed, NotOpened, TooLarge."""
+    if not pool.sealed:
+        raise Malformed(f"The model {pool.name} takes no sealed requests: no enclave stands before it.", field="model")
+    if asked.mode == "hpke":
+        return msgspec.structs.replace(asked, key_arn="")
+    if asked.mode == "kms" and len(asked.body) > KMS_BLOB_BYTES:
+        raise TooLarge(
+            f"Mode kms carries {KMS_BLOB_BYTES:,} bytes at most, and this has {len(asked.body):,}. "
+            "Seal it in mode esdk or hpke, which carry any size."
+        )
+    arn = snapshot.tenant.sealing.key_for(asked.key_arn)
+    if arn is None:
+        raise NotOpened
+    return msgspec.structs.replace(asked, key_arn=arn)
 
 
 def cost(pool: Pool, usage: Usage, gpu_ms: int) -> Units:

@@ -67,4 +67,5 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         target=target.name if target else "",
         operation=call.operation,
         streamed=call.stream,
+        sealed=planned.sealed.mode if planned.sealed else "",
     )

@@ -49,7 +49,7 @@ def test_the_events_do_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> 
 
 
 def test_a_buffered_stream_says_so_and_tells_nothing_of_a_wait_that_is_over() -> None:
-    assert list(translated(STREAM, buffered=True))[0] == Started("i-1", 40, buffered=True)
+    assert next(iter(translated(STREAM, buffered=True))) == Started("i-1", 40, buffered=True)
 
 
 @pytest.mark.parametrize("end", range(len(STARTED + PIECES + FINISHED)))

@@ -1,0 +1,74 @@
+"""Sealed calls on the path: what the enclave is permitted, who holds the key, and what was sent before."""
+
+import hashlib
+
+import msgspec
+
+from chalicelib.admission import Lease
+from chalicelib.inference.house import House
+from chalicelib.inference.idempotency import claim
+from chalicelib.inference.plan import Plan, SealedRequest
+from chalicelib.placement.consult import consult
+from chalicelib.refusal import Conflict, NotOpened
+from chalicelib.sealing import Claims, Use
+
+DAY_MS = 86_400_000
+
+KEEP_MS = {"kms": 3_650 * DAY_MS, "esdk": 3_650 * DAY_MS, "hpke": 91 * DAY_MS}
+"""How long a sealed request is remembered: a key epoch lives for 90 days at most, a KMS key for years."""
+
+
+def must_be_possessed(planned: Plan, house: House) -> None:
+    """See that the enclave can open the request with the tenant's key. Nothing is admitted and nothing run.
+
+    Raises: NotOpened; NoCapacity, EngineFailed, EngineTimedOut where no enclave answers.
+    """
+    question = _permitted(planned, "check", house)
+    consult(planned.pool, planned.pin, question, house.engines, house.health, house.clock)
+
+
+def must_be_new(planned: Plan, lease: Lease, house: House) -> None:
+    """Remember the request for its tenant, everywhere at once. Raises NotOpened where it was sent before."""
+    assert planned.sealed is not None
+    try:
+        claim(
+            _name(planned.sealed, planned.call.request_id),
+            lease,
+            house.claims,
+            house.ledger,
+            house.meters,
+            KEEP_MS[planned.sealed.mode],
+        )
+    except Conflict:
+        raise NotOpened from None
+
+
+def with_ticket(planned: Plan, house: House) -> Plan:
+    """The plan with the call as a container takes it: the ciphertext, and the gateway's permission to open it."""
+    call = msgspec.structs.replace(planned.call, sealed=_permitted(planned, "run", house))
+    return msgspec.structs.replace(planned, call=call)
+
+
+def _permitted(planned: Plan, use: Use, house: House) -> bytes:
+    assert planned.sealed is not None
+    claims = Claims(
+        use=use,
+        tenant=planned.principal.tenant,
+        mode=planned.sealed.mode,
+        key_arn=planned.sealed.key_arn or "",
+        request_id=planned.call.request_id,
+        pool=planned.pool.name,
+        operation=planned.call.operation,
+        surface=planned.surface,
+        stream=planned.call.stream,
+        ceiling_tokens=planned.call.ceiling_tokens,
+    )
+    return house.tickets.permit(claims, planned.sealed.body)
+
+
+def _name(sealed: SealedRequest, request_id: str) -> str:
+    """What is never the same in two requests. KMS's blob is; in the other modes the request id is inside the seal,
+    and the whole is not (the signature of an Encryption SDK message has a twin that verifies as well)."""
+    if sealed.mode == "kms":
+        return f"sealed kms {hashlib.sha256(sealed.body).hexdigest()}"
+    return f"sealed {sealed.mode} {request_id}"
