@@ -1,6 +1,6 @@
-"""What the operator does: tenants, pools, and a tenant's first keys. IAM-authorised by API Gateway."""
+"""What the operator does: tenants, pools, a tenant's first keys, key epochs. IAM-authorised by API Gateway."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -9,14 +9,20 @@ from chalicelib.admission import check
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
+from chalicelib.api.sealing import ask_enclave, read
 from chalicelib.api.surface import Surface
 from chalicelib.identity import operator
 from chalicelib.placement.pool import Pool
-from chalicelib.refusal import Malformed
+from chalicelib.refusal import Conflict, Malformed
+from chalicelib.sealing import Claims
 from chalicelib.tenancy import Change
+from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import Label, PoolName, Priority, Tenant, TenantId
 
 surface = Surface(__name__, shape="problem", auth="iam")
+
+HOUR_S = 3_600
+DAY_S = 24 * HOUR_S
 
 
 class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +42,27 @@ class Tenants(msgspec.Struct, frozen=True):
 
 class Pools(msgspec.Struct, frozen=True):
     pools: list[Pool]
+
+
+class KeyEpochRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long requests may be sealed to the key of the new epoch."""
+
+    lifetime_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=90 * DAY_S)] = 7 * DAY_S
+
+
+class KeyEpochView(msgspec.Struct, frozen=True):
+    epoch: str
+    expires_ms: int
+
+
+class KeyEpochList(msgspec.Struct, frozen=True):
+    """Newest first: the first is the one that clients are given."""
+
+    epochs: list[KeyEpochView]
+
+
+class _NewEpoch(msgspec.Struct, frozen=True):
+    token: bytes
 
 
 @surface.door("GET", "/admin/tenants", summary="List the tenants", returns=Tenants)
@@ -129,6 +156,34 @@ def put_pool(asked: Incoming) -> Pool:
 def delete_pool(asked: Incoming) -> Any:
     _operator(asked)
     wiring.tenancy().delete_pool(asked.path["pool"])
+
+
+@surface.door("GET", "/admin/key-epochs", summary="List the key epochs that have not expired", returns=KeyEpochList)
+def list_key_epochs(asked: Incoming) -> KeyEpochList:
+    _operator(asked)
+    return KeyEpochList([_epoch_view(epoch) for epoch in wiring.tenancy().key_epochs.living()])
+
+
+@surface.door(
+    "POST", "/admin/key-epochs", summary="Have an enclave make the key of a new epoch, from now on the current one",
+    accepts=KeyEpochRequest, returns=KeyEpochView, status=201,
+)  # fmt: skip
+def begin_key_epoch(asked: Incoming) -> KeyEpochView:
+    _operator(asked)
+    request = asked.json(KeyEpochRequest)
+    pool = next((pool for pool in wiring.tenancy().pools() if pool.sealed), None)
+    if pool is None:
+        raise Conflict("No pool has an enclave. Put one with `sealed` first.")
+    house = wiring.house()
+    shown = KeyEpochView(f"e-{house.randomness(8).hex()}", house.clock() + request.lifetime_s * 1_000)
+    claims = Claims("epoch", request_id=asked.request_id)
+    told = read(ask_enclave(claims, msgspec.json.encode(shown), pool, None), _NewEpoch)
+    wiring.tenancy().key_epochs.begin(KeyEpoch(shown.epoch, shown.expires_ms, told.token))
+    return shown
+
+
+def _epoch_view(epoch: KeyEpoch) -> KeyEpochView:
+    return KeyEpochView(epoch.epoch, epoch.expires_ms)
 
 
 def _operator(asked: Incoming) -> None:

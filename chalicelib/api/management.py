@@ -12,7 +12,7 @@ from chalicelib.api.permitted import permitted
 from chalicelib.api.surface import Surface
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
-from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Subject
+from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject
 from chalicelib.tenancy.token import Token
 
 surface = Surface(__name__, shape="problem", auth="key")
@@ -79,6 +79,7 @@ class Profile(msgspec.Struct, frozen=True):
     status: str
     pools: list[PoolName]
     limits: Limits
+    sealing: Sealing
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -117,7 +118,7 @@ class LedgerPage(msgspec.Struct, frozen=True):
 def show_tenant(asked: Incoming) -> Profile:
     _, snapshot = permitted(asked, "usage.read", "management")
     tenant = snapshot.tenant
-    return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits)
+    return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits, tenant.sealing)
 
 
 @surface.door("GET", "/tenants/{tenant}/usage", summary="What is left of each limit", returns=Usage)

@@ -9,8 +9,10 @@ from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import Surface
 
 
-def permitted(asked: Incoming, permission: Permission, surface: Surface) -> tuple[Principal, Snapshot]:
+def permitted(asked: Incoming, permission: Permission, surface: Surface | None) -> tuple[Principal, Snapshot]:
     """The caller and its tenant, read afresh: no admission follows that would notice a revoked key.
+
+    `surface` is the one that the route belongs to; None where every surface needs it.
 
     Raises: Unauthenticated, NotFound, Forbidden; StoreUnavailable.
     """
@@ -19,5 +21,6 @@ def permitted(asked: Incoming, permission: Permission, surface: Surface) -> tupl
         asked.credential, asked.path["tenant"], house.snapshots, house.snapshots.fresh, house.clock()
     )
     principal.must(permission)
-    principal.must_reach(surface)
+    if surface is not None:
+        principal.must_reach(surface)
     return principal, snapshot

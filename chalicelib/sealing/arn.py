@@ -9,7 +9,7 @@ from chalicelib.refusal import Malformed
 
 # Ids of keys, and of multi-region keys (mrk-): https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html
 _ARN = re.compile(
-    r"arn:(?P<partition>aws(?:-[a-z]+)*):kms:(?P<region>[a-z]+(?:-[a-z]+)+-[0-9]+):(?P<account>[0-9]{12})"
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):kms:(?P<region>[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}):(?P<account>[0-9]{12})"
     r":key/(?P<key_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})"
 )
 
