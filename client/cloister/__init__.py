@@ -1,0 +1,40 @@
+"""Cloister for those who call it: each request is sealed here, and only an attested enclave can open it.
+
+transport    SealedTransport, the one line for the official openai SDK
+exchange     what of a request is sealed, in which order, and when once more
+trust        which enclave is believed, and for how long
+modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
+key_policy   a KMS key policy under which only that enclave decrypts
+lint         what is wrong with another one
+cli          the command `cloister`
+"""
+
+from cloister.refusal import (
+    AttestationUnavailable,
+    BrokenOff,
+    DocumentRefused,
+    KmsRefused,
+    NotConfigured,
+    NotOpened,
+    NotSealed,
+    SealError,
+)
+from cloister.transport import AsyncSealedTransport, SealedTransport
+from cloister.trust import ANY_ENCLAVE, ReleaseManifest
+from sealed.measurements import Measurements
+
+__all__ = [
+    "ANY_ENCLAVE",
+    "AsyncSealedTransport",
+    "AttestationUnavailable",
+    "BrokenOff",
+    "DocumentRefused",
+    "KmsRefused",
+    "Measurements",
+    "NotConfigured",
+    "NotOpened",
+    "NotSealed",
+    "ReleaseManifest",
+    "SealError",
+    "SealedTransport",
+]

@@ -1,0 +1,169 @@
+"""One request and its answer, without any I/O: the transports send what this yields, and send back what came.
+
+The generator is driven as httpx drives its own `auth_flow`: it yields an Ask for each request to send and is sent
+the response; the Answer, which it yields last, is what the caller gets.
+"""
+
+import base64
+import re
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import msgspec
+
+from cloister.modes import Call, Mode, Source
+from cloister.refusal import NotSealed
+from cloister.trust import NONCE_BYTES, Believed, Trust
+
+SEALED_TYPE = "application/octet-stream"
+
+_ROUTE = re.compile(r"(?P<tenant_path>.*/tenants/(?P<tenant>[^/]+))/v1/(?:chat/completions|completions|embeddings)")
+# What describes a body in the clear. `accept-encoding` too: nothing is won by compressing what is sealed.
+_OF_THE_BODY = {"accept", "accept-encoding", "content-encoding", "content-length", "content-type", "transfer-encoding"}
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Send this. Where `whole`, or when the answer is an error, read the body before the response is sent back."""
+
+    request: httpx.Request
+    whole: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Give this to the caller: the response as it is, or with what `open` makes of its body."""
+
+    response: httpx.Response
+    open: Callable[[Source], Iterator[bytes]] | None = None
+    stream: bool = False
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Of the opened answer."""
+        kept = [(name, value) for name, value in self.response.headers.multi_items() if name not in _OF_THE_BODY]
+        return [*kept, ("content-type", "text/event-stream" if self.stream else "application/json")]
+
+
+Exchange = Generator[Ask | Answer, httpx.Response, None]
+"""`send(None)` begins it, as with every generator."""
+
+
+class Exchanges:
+    """What one transport knows: its mode, whom it trusts, and which enclaves it has verified. Thread-safe."""
+
+    def __init__(
+        self, mode: Mode, trust: Trust, now_ms: Callable[[], int], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self._mode = mode
+        self._trust = trust
+        self._now_ms = now_ms
+        self._random_bytes = random_bytes
+        self._believed: dict[httpx.URL, Believed] = {}  # by where their document is asked for
+
+    def exchange(self, request: httpx.Request) -> Exchange:
+        """The life of one request, whose body has been read. Blocks where the mode calls KMS.
+
+        Raises: SealError.
+        """
+        if not request.content:
+            yield Answer((yield Ask(request)))
+            return
+        call = read(request)
+        source = document_url(request.url, call.pool)
+        known = self._believed.get(source)
+        if known is not None and known.until_ms <= self._now_ms():
+            known = None
+        believed = known or (yield from self._attest(request, source))
+        if isinstance(believed, httpx.Response):
+            yield Answer(believed)
+            return
+        answer = yield from self._ask_sealed(request, call, believed)
+        if answer.response.status_code == HTTPStatus.UNAUTHORIZED and known is not None:
+            # A key that was replaced early cannot be told from a wrong one, except by asking for the current one.
+            newer = yield from self._attest(request, source)
+            if isinstance(newer, Believed) and newer.configuration != known.configuration:
+                answer = yield from self._ask_sealed(request, call, newer)
+        yield answer
+
+    def _attest(
+        self, request: httpx.Request, source: httpx.URL
+    ) -> Generator[Ask | Answer, httpx.Response, Believed | httpx.Response]:
+        """The enclave, verified; or the gateway's refusal to let us ask for it."""
+        nonce = self._random_bytes(NONCE_BYTES)
+        url = source.copy_merge_params({"nonce": base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()})
+        keys = {name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers}
+        response = yield Ask(httpx.Request("GET", url, headers=keys, extensions=request.extensions), whole=True)
+        if response.is_error:
+            return response
+        believed = self._trust.believe(response.content, nonce=nonce, now_ms=self._now_ms())
+        self._believed[source] = believed
+        return believed
+
+    def _ask_sealed(
+        self, request: httpx.Request, call: Call, believed: Believed
+    ) -> Generator[Ask | Answer, httpx.Response, Answer]:
+        request_id = str(uuid.UUID(bytes=self._random_bytes(16), version=4))
+        sealed = self._mode.seal(call, request_id, believed)
+        kept = [(name, value) for name, value in request.headers.multi_items() if name not in _OF_THE_BODY]
+        response = yield Ask(
+            httpx.Request(
+                request.method,
+                request.url,
+                headers=[*kept, *_headers(self._mode, call, request_id)],
+                content=sealed.body,
+                extensions=request.extensions,
+            )
+        )
+        # Errors come in the clear. Whatever claims success must open, or the gateway could answer in its own words.
+        return Answer(response, None if response.is_error else sealed.open, call.stream)
+
+
+def read(request: httpx.Request) -> Call:
+    """What `request` asks. Raises: NotSealed."""
+    route = _ROUTE.fullmatch(request.url.path)
+    if request.method != "POST" or route is None:
+        raise NotSealed(
+            f"{request.method} {request.url.path} would leave in the clear. Sealed are POST chat/completions, "
+            "completions and embeddings under /tenants/TENANT/v1; for the rest use a client of its own."
+        )
+    try:
+        members = msgspec.json.decode(request.content, type=dict[str, Any])
+    except ValueError as error:
+        raise NotSealed("The body is not a JSON object, so it cannot be sealed.") from error
+    pool = members.get("model")
+    if not isinstance(pool, str) or not pool:
+        raise NotSealed("The body names no model; it decides which enclave is asked.")
+    ceilings = (members.get("max_completion_tokens"), members.get("max_tokens"))
+    return Call(
+        tenant=route["tenant"],
+        pool=pool,
+        body=request.content,
+        stream=members.get("stream") is True,
+        ceiling_tokens=next((ceiling for ceiling in ceilings if isinstance(ceiling, int)), None),
+    )
+
+
+def document_url(url: httpx.URL, pool: str) -> httpx.URL:
+    """Where the attestation of the enclave behind `pool` is asked for, without the nonce."""
+    route = _ROUTE.fullmatch(url.path)
+    assert route is not None  # by read
+    return url.copy_with(path=route["tenant_path"] + "/attestation", params={"pool": pool})
+
+
+def _headers(mode: Mode, call: Call, request_id: str) -> list[tuple[str, str]]:
+    headers = [
+        ("Content-Type", SEALED_TYPE),
+        ("Accept", SEALED_TYPE),
+        ("X-Seal-Mode", mode.name),
+        ("X-Model-Pool", call.pool),
+        ("X-Request-ID", request_id),
+    ]
+    if mode.key_arn is not None:
+        headers.append(("X-KMS-Key-ID", mode.key_arn))
+    if call.ceiling_tokens is not None:
+        headers.append(("X-Max-Tokens", str(call.ceiling_tokens)))
+    if call.stream:
+        headers.append(("X-Seal-Stream", "true"))
+    return headers

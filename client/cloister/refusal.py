@@ -1,0 +1,67 @@
+"""Every way that the client refuses to go on. The text says what to do, and never quotes what was sealed.
+
+    SealError
+    |-- NotConfigured           the transport or the command was set up wrongly
+    |-- NotSealed               this request would leave in the clear, or does not fit the mode
+    |-- KmsRefused              your KMS did not do its part
+    |-- AttestationUnavailable  the gateway has no document to show
+    |-- DocumentRefused         the document does not prove the enclave that you allow
+    |-- NotOpened               the answer is not the enclave's answer to this request
+    `-- BrokenOff               the answer ends before its end
+
+None of them is an error of httpx: the openai SDK tries those again and hides them behind "Connection error.".
+"""
+
+from sealed import refusal
+from sealed.refusal import DocumentRefused, SealedError
+
+__all__ = [
+    "AttestationUnavailable",
+    "BrokenOff",
+    "DocumentRefused",
+    "KmsRefused",
+    "NotConfigured",
+    "NotOpened",
+    "NotSealed",
+    "SealError",
+]
+
+SealError = SealedError
+
+
+class NotConfigured(SealError):
+    """A parameter or setting is missing or makes no sense."""
+
+
+class NotSealed(SealError):
+    """Nothing was sent: it would have left in the clear, or does not fit the mode."""
+
+
+class KmsRefused(SealError):
+    """The caller's own KMS refused to encrypt or decrypt, or was not there."""
+
+
+class AttestationUnavailable(SealError):
+    """The gateway did not answer with an attestation document."""
+
+
+class NotOpened(refusal.NotOpened):
+    """The answer was made for another request, by somebody else, or was changed on its way."""
+
+    def __init__(self) -> None:
+        SealedError.__init__(
+            self,
+            "The answer cannot be opened: it was not sealed for this request, or was changed on its way. "
+            "Do not use what may have come of it. Ask again; if it happens again, the path to the enclave is not "
+            "to be trusted: tell its operator.",
+        )
+
+
+class BrokenOff(refusal.BrokenOff):
+    """The answer is genuine so far, and not whole."""
+
+    def __init__(self) -> None:
+        SealedError.__init__(
+            self,
+            "The answer ended before its end. What came is genuine but not whole: discard it and ask again.",
+        )
