@@ -3,7 +3,9 @@
 import threading
 from typing import Any
 
+import botocore.session
 import msgspec
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.sealing.tickets import Unreadable
@@ -43,10 +45,6 @@ class TicketKey:
     def _secrets_manager(self) -> Any:
         with self._lock:
             if self._client is None:
-                # Not at the top: it takes long to load, and most gateways never need it.
-                import botocore.session
-                from botocore.config import Config
-
                 deadline_s = self._settings.store_deadline_ms / 1_000
                 self._client = botocore.session.get_session().create_client(
                     "secretsmanager",
