@@ -1,0 +1,43 @@
+"""The local KMS by itself, with moto's IAM and STS beside it so that callers can be made.
+
+    python -m local.kms [--port 0 | --fd N] [--region us-east-1] [--attestation-root PEM] [--records FILE]
+
+When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL and an access
+key pair of a user who may do everything. Signatures are not verified, so it is bound to loopback only.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from local.asgi_server import serve
+from local.aws_services import AwsServices, create_operator
+from local.kms import LocalKms, root_in
+from local.sockets import inherited, listen
+from sealed import attestation
+
+OPERATOR = "kms-operator"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.kms", description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=0, help="a free one by default")
+    parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--attestation-root", type=Path, help="PEM; it may be written later. AWS's by default")
+    parser.add_argument("--records", type=Path, help="a file that grows by one line of JSON for each call")
+    parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
+    options = parser.parse_args()
+
+    root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
+    listening = inherited(options.fd) if options.fd is not None else listen(options.port)
+    access_key_id, secret_access_key = create_operator(OPERATOR, options.region)
+    ready = {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
+    kms = LocalKms(AwsServices(), root=root, clock=lambda: time.time_ns() // 1_000_000, records=options.records)
+    serve(kms, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
