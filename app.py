@@ -3,14 +3,16 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, management, native, openai
+from chalicelib.api import admin, management, native, openai, sealing
 from chalicelib.api.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
 # API Gateway passes a binary body on only where Accept names its type, and clients say */*: so everything is binary.
 app.api.binary_types = ["*/*"]
 
-for surface in (openai.surface, native.surface, native.public, management.surface, admin.surface):
+for surface in (
+    openai.surface, native.surface, native.public, management.surface, sealing.surface, admin.surface,
+):  # fmt: skip
     app.register_blueprint(surface)
 
 
