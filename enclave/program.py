@@ -1,0 +1,63 @@
+"""The enclave, put together: the only place that knows which parts it is made of."""
+
+import datetime
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from enclave.attested_kms import AttestedKms, Recipient
+from enclave.configuration import Configuration
+from enclave.conversation import Conversation, House
+from enclave.epochs import Epochs
+from enclave.exchanges import Opener
+from enclave.forwarder import open_the_way
+from enclave.identity import Identity
+from enclave.journal import Journal
+from enclave.questions import Questions
+from enclave.replays import ReplayMemory
+from enclave.security_module import SecurityModule
+from enclave.server import Server
+
+ENTROPY = Path("/dev/urandom")
+
+
+def serve(
+    configuration: Configuration, module: SecurityModule, listening: socket.socket, ready: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once containers are answered.
+
+    Raises ModuleFailed, OSError, ValueError where it cannot start.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # memory is for nobody's eyes, not even after a crash
+    ENTROPY.write_bytes(module.random())  # mixed in before the first key is made
+    server = assemble(configuration, module, listening)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    ready()
+    server.serve()
+
+
+def assemble(configuration: Configuration, module: SecurityModule, listening: socket.socket) -> Server:
+    journal = Journal()
+    identity = Identity(configuration.container_certificates, datetime.datetime.now(datetime.UTC))
+    kms = AttestedKms(configuration.regions, configuration.kms_endpoints, Recipient(module))
+    if configuration.parent_ports:
+        open_the_way(configuration.parent_ports, kms.endpoints())
+    epochs = Epochs(kms, configuration.platform_key, _now_ms)
+    opener = Opener(kms, epochs, _now_ms, by_kms=ReplayMemory(), by_epoch=ReplayMemory())
+    house = House(
+        questions=Questions(module, opener, epochs),
+        opener=opener,
+        gateway_keys=configuration.gateway_keys,
+        identity=identity.digest,
+        journal=journal,
+        now_ms=_now_ms,
+    )
+    return Server(listening, identity, lambda: Conversation(house), journal)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
