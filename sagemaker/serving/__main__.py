@@ -77,7 +77,7 @@ async def _serve(wanted: Settings, listener: socket.socket) -> int:
     finally:
         loading.cancel()
         await asyncio.wait([loading])
-        await container.shelf.close()
+        await container.close()
         journal.event("stopped", instance=wanted.instance)
 
 

@@ -5,6 +5,10 @@ import asyncio
 import msgspec
 
 from serving.engines import Maker
+from serving.envelope import Clear, Envelope
+from serving.sealing.enclave import Enclave
+from serving.sealing.envelope import MEDIA_TYPE, Sealed
+from serving.sealing.peer import peer_of
 from serving.settings import Settings
 from serving.shelf import Shelf
 from serving.turnstile import Turnstile
@@ -27,6 +31,7 @@ class Container:
         self.settings = settings
         self.turnstile = Turnstile(settings.limits)
         self.shelf = Shelf(maker, settings)
+        self.enclave = Enclave(peer_of(settings.enclave)) if settings.enclave else None
         self.loading = False
         # Done when the time to finish is over and every call that still runs is to be cut.
         self.cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -51,11 +56,20 @@ class Container:
             return ailments[0] or "ok"
         return "ok"
 
+    def envelope(self, media_type: str) -> Envelope:
+        """For a request whose body is of this type."""
+        return Sealed(self.enclave) if media_type == MEDIA_TYPE else Clear()
+
     def stop(self, grace_s: float) -> None:
         """Take nothing new, let what runs finish for `grace_s` seconds, then cut it."""
         if not self.turnstile.stopping:
             self.turnstile.stop()
             asyncio.get_running_loop().call_later(grace_s, self._cut)
+
+    async def close(self) -> None:
+        await self.shelf.close()
+        if self.enclave:
+            self.enclave.close()
 
     def _cut(self) -> None:
         if not self.cut.done():

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from serving import journal
 from serving.answer import Answer
 from serving.container import Container
+from serving.envelope import Asked, Envelope
 from serving.refusal import ClientLeft, EngineTimedOut, Malformed, Refusal, Stopping, TimedOutReading, TooLarge
-from serving.request import MAX_BODY_BYTES, Attributes, Call, read, read_attributes, read_priority, read_tag
+from serving.request import MAX_BODY_BYTES, Attributes, read_attributes, read_priority, read_tag
 from serving.shelf import Model
 from serving.turnstile import now_ms
 
@@ -20,7 +22,7 @@ TARGET_MODEL = "x-amzn-sagemaker-target-model"
 # Of a body that is too large this much more is read and thrown away, so that its sender lives to read our answer.
 SWALLOW_BYTES = 4 * MAX_BODY_BYTES
 
-Chooser = Callable[[Call], Model]
+Chooser = Callable[[Asked], Model]
 
 
 class Invocation:
@@ -31,14 +33,15 @@ class Invocation:
         self._attributes = attributes
         self._choose = choose
         self._model = ""
-        self._stream = False
+        self._asked = Asked()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_ms = now_ms()
-        answer = Answer(send, self._container.settings.instance)
+        envelope = self._container.envelope(Headers(scope=scope).get("content-type", ""))
+        answer = Answer(send, self._container.settings.instance, envelope)
         refusal: Refusal | None = None
         try:
-            await self._watched(scope, receive, answer)
+            await self._watched(scope, receive, envelope, answer)
         except Refusal as error:
             refusal = error
             if not isinstance(error, ClientLeft):
@@ -59,15 +62,18 @@ class Invocation:
                     queue_ms=answer.queue_ms,
                     duration_ms=now_ms() - began_ms,
                     tokens=answer.tokens,
-                    stream=self._stream,
+                    stream=self._asked.stream,
+                    sealed=self._asked.mode,
                     code=refusal.code if refusal else "",
                 )
             )
 
-    async def _watched(self, scope: Scope, receive: Receive, answer: Answer) -> None:
+    async def _watched(self, scope: Scope, receive: Receive, envelope: Envelope, answer: Answer) -> None:
         """Run, but not on when the client has left or the container must end. Raises: Refusal."""
         body = await read_body(scope, receive, self._container.settings.body_timeout_s)
-        work = asyncio.create_task(self._run(body, answer))
+        self._asked = envelope.read(body, self._attributes)
+        del body
+        work = asyncio.create_task(self._run(envelope, answer))
         leaving = asyncio.create_task(_gone(receive))
         cut = self._container.cut
         try:
@@ -83,19 +89,17 @@ class Invocation:
                     await work
         raise Stopping() if cut.done() else ClientLeft("the client closed the connection")
 
-    async def _run(self, body: bytes, answer: Answer) -> None:
+    async def _run(self, envelope: Envelope, answer: Answer) -> None:
         settings = self._container.settings
         attributes = self._attributes
-        call = read(body, attributes)
-        self._stream = call.stream
-        if call.stream and call.op == "embeddings":
+        if self._asked.stream and attributes.op == "embeddings":
             raise Malformed("embeddings cannot be streamed")
-        model = self._choose(call)
+        model = self._choose(self._asked)
         self._model = model.name
         with self._container.turnstile.turn(attributes.tenant, attributes.priority) as turn:
             try:
                 async for forecast in turn.waiting(settings.queue_timeout_s * 1000):
-                    if call.stream:
+                    if self._asked.stream:
                         await answer.waiting(forecast)
             finally:
                 answer.queue_ms = turn.queue_ms
@@ -103,8 +107,9 @@ class Invocation:
             try:
                 async with asyncio.timeout(settings.request_timeout_s):
                     with model.used() as engine:
-                        async with engine.open(call) as reply:
-                            await (answer.stream(reply) if call.stream else answer.whole(reply))
+                        async with envelope.opened(model.name) as call, engine.open(call) as reply:
+                            del call  # the engine has it
+                            await (answer.stream(reply) if self._asked.stream else answer.whole(reply))
             except TimeoutError:
                 raise EngineTimedOut("the answer took too long and was cut") from None
 

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Line(msgspec.Struct, frozen=True):
-    """`tokens` are those the engine reported or, failing that, the events it streamed."""
+    """`tokens` are those the engine reported or, failing that, the events it streamed; `sealed` is the mode, if any."""
 
     op: str
     request: str
@@ -19,6 +19,7 @@ class Line(msgspec.Struct, frozen=True):
     duration_ms: int
     tokens: int
     stream: bool
+    sealed: str = ""
     code: str = ""
 
 

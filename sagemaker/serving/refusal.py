@@ -2,15 +2,18 @@
 
     Refusal
     |-- Malformed        400   the request cannot be understood
+    |-- NotOpened        401   the enclave does not open this request; it never says why
     |-- TimedOutReading  408   the body did not arrive in time
     |-- UnknownModel     404   no such model is loaded
     |-- NoSuchRoute      404, 405
     |-- AlreadyLoaded    409   load of a model that is there
     |-- TooLarge         413   body over the limit
+    |-- AnswerTooLarge   413   the answer does not fit into what it would be sealed as
     |-- ClientLeft       499   nobody is left to answer; only ever seen in the log
     |-- EngineRefused    4xx   the engine's own words about the request; 502 when it blames itself
     |-- EngineFailed     502   the engine died, or spoke nonsense
     |-- NoRoom           503   the line is full, or the wait was too long; carries when to come back
+    |-- EnclaveUnavailable 503 a sealed request, and no enclave that opens or seals
     |-- Stopping         503   this container is shutting down
     |-- EngineTimedOut   504   the engine went silent
     `-- MemoryShort      507   the model does not fit beside the others
@@ -52,6 +55,10 @@ class Malformed(Refusal):
     status, type, code = 400, "invalid_request_error", "invalid_request"
 
 
+class NotOpened(Refusal):
+    status, type, code = 401, "invalid_request_error", "not_opened"
+
+
 class TimedOutReading(Refusal):
     status, type, code = 408, "invalid_request_error", "request_timeout"
 
@@ -76,6 +83,10 @@ class TooLarge(Refusal):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 
 
+class AnswerTooLarge(Refusal):
+    status, type, code = 413, "invalid_request_error", "answer_too_large"
+
+
 class ClientLeft(Refusal):
     status, type, code = 499, "invalid_request_error", "client_closed_request"
 
@@ -96,6 +107,10 @@ class NoRoom(Refusal):
     def __init__(self, message: str, retry_after_ms: int) -> None:
         super().__init__(message)
         self.retry_after_s = max(1, -(-retry_after_ms // 1000))
+
+
+class EnclaveUnavailable(Refusal):
+    status, type, code = 503, "server_error", "enclave_unavailable"
 
 
 class Stopping(Refusal):

@@ -22,6 +22,9 @@ ENGINE_PATHS = {
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
 }
+# What else `op` may be: the health of the container, and a question to the enclave behind it.
+PROBE, ENCLAVE = "probe", "enclave"
+OPERATIONS = (*ENGINE_PATHS, PROBE, ENCLAVE)
 
 
 class Attributes(msgspec.Struct, frozen=True):
@@ -92,8 +95,8 @@ def read_attributes(text: str) -> Attributes:
 
 
 def read_op(text: str) -> str:
-    if text not in (*ENGINE_PATHS, "probe"):
-        raise Malformed("unknown operation; one of: " + ", ".join((*ENGINE_PATHS, "probe")))
+    if text not in OPERATIONS:
+        raise Malformed("unknown operation; one of: " + ", ".join(OPERATIONS))
     return text
 
 

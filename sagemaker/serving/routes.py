@@ -10,10 +10,12 @@ from starlette.types import Receive, Scope, Send
 
 from serving import journal
 from serving.container import Container
-from serving.invocation import TARGET_MODEL, Invocation, attributes_of, read_body
-from serving.refusal import Malformed, NoSuchRoute, Refusal, UnknownModel
-from serving.request import Call
-from serving.shelf import Model
+from serving.envelope import Asked
+from serving.invocation import TARGET_MODEL, Chooser, Invocation, attributes_of, read_body
+from serving.refusal import EnclaveUnavailable, Malformed, NoSuchRoute, Refusal, UnknownModel
+from serving.request import ENCLAVE, PROBE
+from serving.sealing.envelope import NO_ENCLAVE
+from serving.shelf import Model, Shelf
 
 
 class LoadRequest(msgspec.Struct, frozen=True):
@@ -33,6 +35,7 @@ def build(container: Container) -> Starlette:
             Route("/models/{name}", doors.unload, methods=["DELETE"]),
             Route("/models/{name}/invoke", doors.invoke, methods=["POST"]),
             Route("/health", doors.ping, methods=["GET"]),
+            Route("/v1/enclave", doors.question, methods=["POST"]),
             Route("/v1/models", doors.openai_models, methods=["GET"]),
             Route("/v1/chat/completions", OpenAIDoor(container, "chat.completions"), methods=["POST"]),
             Route("/v1/completions", OpenAIDoor(container, "completions"), methods=["POST"]),
@@ -54,19 +57,20 @@ class Doors:
         return _json(200 if health.status == "ok" else 503, health)
 
     async def invocations(self, request: Request) -> Response | Invocation:
-        attributes = attributes_of(request, None)
-        if attributes.op == "probe":
-            return await self.ping(request)
         target = request.headers.get(TARGET_MODEL)
-        return Invocation(self._container, attributes, (lambda _: self._shelf.get(target)) if target else self._any)
+        return await self._invoked(request, (lambda _: self._shelf.get(target)) if target else self._any)
 
     async def invoke(self, request: Request) -> Response | Invocation:
         name = request.path_params["name"]
         self._shelf.get(name)  # SageMaker asks for the 404 before it sends the body anywhere else
-        attributes = attributes_of(request, None)
-        if attributes.op == "probe":
-            return await self.ping(request)
-        return Invocation(self._container, attributes, lambda _: self._shelf.get(name))
+        return await self._invoked(request, lambda _: self._shelf.get(name))
+
+    async def question(self, request: Request) -> Response:
+        """Put a question of the gateway to the enclave. Raises: EnclaveUnavailable, NotOpened, TooLarge."""
+        body = await read_body(request.scope, request.receive, self._container.settings.body_timeout_s)
+        if self._container.enclave is None:
+            raise EnclaveUnavailable(NO_ENCLAVE)
+        return Response(await self._container.enclave.ask(body), media_type="application/json")
 
     async def load(self, request: Request) -> Response:
         body = await read_body(request.scope, request.receive, self._container.settings.body_timeout_s)
@@ -94,14 +98,16 @@ class Doors:
         ]
         return _json(200, {"object": "list", "data": models})
 
-    def _any(self, call: Call) -> Model:
-        """An endpoint with one model is that model, whatever the caller calls it; among several the name decides."""
-        model = self._shelf.only()
-        if model is None:
-            if call.model is None:
-                raise UnknownModel("several models or none are loaded here; name one")
-            model = self._shelf.get(call.model)
-        return model
+    async def _invoked(self, request: Request, choose: Chooser) -> Response | Invocation:
+        attributes = attributes_of(request, None)
+        if attributes.op == PROBE:
+            return await self.ping(request)
+        if attributes.op == ENCLAVE:
+            return await self.question(request)
+        return Invocation(self._container, attributes, choose)
+
+    def _any(self, asked: Asked) -> Model:
+        return _any(self._shelf, asked)
 
 
 class OpenAIDoor:
@@ -115,11 +121,21 @@ class OpenAIDoor:
         attributes = attributes_of(Request(scope), self._op)
         await Invocation(self._container, attributes, self._named)(scope, receive, send)
 
-    def _named(self, call: Call) -> Model:
-        only = self._container.shelf.only()
-        if call.model is None and only is not None:
-            return only
-        return self._container.shelf.get(call.model or "")
+    def _named(self, asked: Asked) -> Model:
+        shelf = self._container.shelf
+        if asked.mode or asked.model is None:
+            return _any(shelf, asked)  # who seals a request knows the pool, not what its model is called here
+        return shelf.get(asked.model)
+
+
+def _any(shelf: Shelf, asked: Asked) -> Model:
+    """An endpoint with one model is that model, whatever the caller calls it; among several the name decides."""
+    model = shelf.only()
+    if model is None:
+        if asked.model is None:
+            raise UnknownModel("several models or none are loaded here; name one")
+        model = shelf.get(asked.model)
+    return model
 
 
 def _described(model: Model) -> dict[str, str]:

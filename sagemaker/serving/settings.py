@@ -13,10 +13,20 @@ from serving.queue import Limits
 
 ENGINE_NAMES = ("llamacpp", "vllm", "scripted")
 DEFAULT_MODEL_DIR = "/opt/ml/model"
+ENCLAVE_ADDRESS = "unix:PATH, tcp:HOST:PORT or vsock:CID:PORT"
 
 
 class BadSettings(Exception):
     """A flag or variable makes no sense. The text is one clear sentence."""
+
+
+class EnclaveSettings(msgspec.Struct, frozen=True):
+    """As they were given. `measurements` is one `0=HEX,1=HEX,…` for each enclave that is allowed."""
+
+    address: str
+    identity: Path
+    root: Path | None  # none: AWS's
+    measurements: tuple[str, ...]
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -39,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     request_timeout_s: int = 900
     body_timeout_s: int = 30
     grace_s: int = 20
+    enclave: EnclaveSettings | None = None
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -78,6 +89,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         idle_timeout_s=flags.idle_timeout_s,
         request_timeout_s=flags.request_timeout_s,
         grace_s=flags.grace_s,
+        enclave=_enclave(flags, environ),
     )
 
 
@@ -86,6 +98,20 @@ def _pair(text: str) -> tuple[str, Path]:
     if not (name and equals and path):
         raise BadSettings(f"a model is given as NAME=PATH, not {text!r}")
     return name, Path(path)
+
+
+def _enclave(flags: argparse.Namespace, environ: Mapping[str, str]) -> EnclaveSettings | None:
+    measurements = flags.enclave_pcr or [each for each in environ.get("CLOISTER_ENCLAVE_PCRS", "").split(";") if each]
+    if not flags.enclave:
+        if flags.enclave_identity or flags.enclave_root or measurements:
+            raise BadSettings(f"an enclave's other settings are of no use without --enclave {ENCLAVE_ADDRESS}")
+        return None
+    if not flags.enclave_identity:
+        raise BadSettings("an enclave answers only whom it knows: give --enclave-identity FILE, certificate and key")
+    if not measurements:
+        raise BadSettings("any enclave could be at that address: name its measurements by --enclave-pcr 0=HEX")
+    root = Path(flags.enclave_root) if flags.enclave_root else None
+    return EnclaveSettings(flags.enclave, Path(flags.enclave_identity), root, tuple(measurements))
 
 
 def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -124,7 +150,19 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     number("--idle-timeout-s", "CLOISTER_IDLE_TIMEOUT_S", 120, "longest silence of an engine inside a stream")
     number("--request-timeout-s", "CLOISTER_REQUEST_TIMEOUT_S", 900, "longest answer as a whole")
     number("--grace-s", "CLOISTER_GRACE_S", 20, "time to finish after SIGTERM")
+    _add_enclave(parser, environ)
     return parser
+
+
+def _add_enclave(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    def text(flag: str, variable: str, metavar: str, meaning: str) -> None:
+        parser.add_argument(flag, default=environ.get(variable, ""), metavar=metavar, help=f"{meaning} [{variable}]")
+
+    text("--enclave", "CLOISTER_ENCLAVE", "ADDRESS", f"who opens sealed requests: {ENCLAVE_ADDRESS}")
+    text("--enclave-identity", "CLOISTER_ENCLAVE_IDENTITY", "FILE", "certificate and key that we show to it")
+    text("--enclave-root", "CLOISTER_ENCLAVE_ROOT", "FILE", "root that vouches for it, in PEM; default: AWS's")
+    meaning = "measurements of one enclave that is allowed; repeatable [CLOISTER_ENCLAVE_PCRS, joined by ;]"
+    parser.add_argument("--enclave-pcr", action="append", default=[], metavar="0=HEX,1=HEX", help=meaning)
 
 
 def machine_limit_mb() -> int:

@@ -130,7 +130,7 @@ class House(Client):
         self.server = uvicorn.Server(config)
         self._ready.set()
         await self.server.serve([self._listener])
-        await self.container.shelf.close()
+        await self.container.close()
 
 
 class Gatekeeper:
@@ -175,7 +175,7 @@ class Process(Client):
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOISTER_", "SAGEMAKER_"))}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "serving", "--port", "0", *arguments],
-            env={**clean, "PYTHONPATH": str(ROOT / "sagemaker"), **(environ or {})},
+            env={**clean, "PYTHONPATH": f"{ROOT / 'sagemaker'}{os.pathsep}{ROOT}", **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

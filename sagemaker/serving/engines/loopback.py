@@ -43,6 +43,7 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.write(self._request)
+        self._request = b""  # a prompt is not kept for longer than it is needed
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -1,0 +1,94 @@
+"""The enclave as the rest of the container sees it: something that opens, seals, and answers questions."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from serving.refusal import AnswerTooLarge
+from serving.sealing.channel import ASK, OPEN, SEAL, Channel, connect
+from serving.sealing.peer import Peer
+
+MOST_QUESTIONS = 4  # at once; exchanges are bounded by the turns
+MOST_PIECE_BYTES = 4 * 2**20  # the enclave takes no more: sealed, it must still fit a frame
+FINAL, NOT_FINAL = b"\x01", b"\x00"
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Exchange:
+    """One sealed request and its answer, over a connection that is theirs meanwhile."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.open = False
+
+    async def begin(self, sealed: bytes) -> bytes:
+        """The plaintext of a ticket with its sealed request. Raises: NotOpened, TooLarge, EnclaveUnavailable."""
+        plaintext = await self._channel.ask(OPEN, sealed)
+        self.open = True
+        return plaintext
+
+    async def seal(self, piece: bytes, *, final: bool) -> bytes:
+        """A piece of the answer as only the tenant can read it. Raises: AnswerTooLarge, EnclaveUnavailable."""
+        if len(piece) > MOST_PIECE_BYTES:
+            raise AnswerTooLarge(f"the answer is larger than the {MOST_PIECE_BYTES} bytes that are sealed at once")
+        sealed = await self._channel.ask(SEAL, (FINAL if final else NOT_FINAL) + piece)
+        self.open = not final
+        return sealed
+
+
+class Enclave:
+    """Keeps its connections, and replaces those that broke. Belongs to one event loop."""
+
+    def __init__(self, peer: Peer, now_ms: Callable[[], int] = wall_ms) -> None:
+        self._peer = peer
+        self._now_ms = now_ms
+        self._resting: list[Channel] = []
+        self._questions = asyncio.Semaphore(MOST_QUESTIONS)
+
+    @asynccontextmanager
+    async def exchange(self) -> AsyncIterator[Exchange]:
+        """Leaving the block makes the enclave forget what it has not finished. Raises: EnclaveUnavailable."""
+        async with self._lent() as channel:
+            exchange = Exchange(channel)
+            try:
+                yield exchange
+            finally:
+                if exchange.open:
+                    channel.drop()
+
+    async def ask(self, question: bytes) -> bytes:
+        """What it answers to a ticket with its question, as JSON. Raises: NotOpened, TooLarge, EnclaveUnavailable."""
+        async with self._questions, self._lent() as channel:
+            return await channel.ask(ASK, question)
+
+    def close(self) -> None:
+        while self._resting:
+            self._resting.pop().close()
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Channel]:
+        channel = await self._rested() or await connect(self._peer, self._now_ms)
+        try:
+            yield channel
+        finally:
+            if channel.rest():
+                self._resting.append(channel)
+            else:
+                channel.close()  # an answer may be on its way: it would be taken for the next caller's
+
+    async def _rested(self) -> Channel | None:
+        while self._resting:
+            channel = self._resting.pop()
+            ready = False
+            try:
+                ready = await channel.ready()
+            finally:
+                if not ready:
+                    channel.close()
+            if ready:
+                return channel
+        return None
