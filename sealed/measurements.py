@@ -89,7 +89,9 @@ def read_manifest(text: bytes, public_key: bytes, now_ms: int) -> Measurements:
         raise ManifestRefused(f"The release manifest cannot be read: {error}.") from error
     if manifest.issued_ms > now_ms + CLOCK_SKEW_MS:
         raise ManifestRefused("The release manifest comes from the future; check this machine's clock.")
-    current = tuple(release.pcrs for release in manifest.releases if (release.not_after_ms or now_ms) >= now_ms)
+    current = tuple(
+        release.pcrs for release in manifest.releases if release.not_after_ms is None or now_ms <= release.not_after_ms
+    )
     if not current:
         raise ManifestRefused("No release of the manifest is allowed any more; fetch a newer one.")
     return Measurements(current)
