@@ -202,11 +202,9 @@ class _Reader:
         """The length of the element that comes next, None if it is indefinite."""
         self.skip(bytes([tag]))
         first = self._take(1)[0]
-        if first < 0x80:
-            return first
-        if first == 0x80:
+        if first == _INDEFINITE[0]:
             return None
-        length = int.from_bytes(self._take(first & 0x7F), "big")
+        length = first if first < 0x80 else int.from_bytes(self._take(first & 0x7F), "big")
         if length > self._end - self._at:
             raise EnvelopeRefused
         return length
