@@ -32,6 +32,7 @@ from sealed.refusal import BrokenOff, NotOpened, TooLong
 
 __all__ = [
     "MOST_CHUNK_BYTES",
+    "MOST_REQUEST_BYTES",
     "SEED_BYTES",
     "STREAM_MULTIPLE_BYTES",
     "EpochKeys",
@@ -47,6 +48,7 @@ __all__ = [
 VERSION = 1
 X25519 = KEMId.DHKEM_X25519_HKDF_SHA256.value
 XWING = xwing.KEM_ID
+MOST_REQUEST_BYTES = 8 * 2**20  # of its wire
 MOST_CHUNK_BYTES = 8 * 2**20  # of plaintext in one chunk of an answer
 STREAM_MULTIPLE_BYTES = 256  # to which the pieces of a stream are padded
 
@@ -62,7 +64,7 @@ def _hybrid_suite() -> CipherSuite:
     return CipherSuite(xwing.XWing(), KDF(KDFId.HKDF_SHA256, suite_id), AEAD(AEADId.AES256_GCM))
 
 
-_SUITES = {
+SUITES = {
     X25519: CipherSuite.new(KEMId.DHKEM_X25519_HKDF_SHA256, KDFId.HKDF_SHA256, AEADId.AES256_GCM),
     XWING: _hybrid_suite(),
 }
@@ -101,7 +103,7 @@ def seal_request(
     Raises: ValueError when the configuration's keys are none, or a name has more than 65,535 bytes.
     """
     kem, raw = (XWING, configuration.xwing) if hybrid else (X25519, configuration.x25519)
-    suite = _SUITES[kem]
+    suite = SUITES[kem]
     info = _info(tenant, request_id, pool, configuration.epoch)
     enc, context = suite.create_sender_context(suite.kem.deserialize_public_key(raw), info)
     epoch = configuration.epoch.encode()
@@ -140,7 +142,7 @@ def open_request(
     Raises: NotOpened.
     """
     request = _parsed(wire)
-    suite = _SUITES[request.kem]
+    suite = SUITES[request.kem]
     key = keys.xwing if request.kem == XWING else X25519Key(keys.x25519)
     try:
         context = suite.create_recipient_context(request.enc, key, _info(tenant, request_id, pool, request.token.epoch))
@@ -188,7 +190,7 @@ class ResponseOpener:
         self._secret = secret
         self._enc = enc
         self._held = bytearray()
-        self._schedule: tuple[AESGCM, int] | None = None
+        self._keys: tuple[AESGCM, int] | None = None
         self._sequence = 0
         self._ended = False
 
@@ -204,24 +206,24 @@ class ResponseOpener:
     def finish(self) -> None:
         """Say that no more bytes come, once every piece was taken.
 
-        Raises: BrokenOff when the final piece has not been opened.
+        Raises: BrokenOff when the final piece has not been opened, NotOpened when bytes follow it.
         """
         if not self._ended:
             raise BrokenOff
+        if self._held:
+            raise NotOpened
 
     def _pieces(self) -> Iterator[bytes]:
-        if self._schedule is None:
+        if self._keys is None:
             self._begin()
-        while self._schedule and len(self._held) >= _CHUNK.size:
-            if self._ended:
-                break
+        while self._keys and not self._ended and len(self._held) >= _CHUNK.size:
             length, flags, sequence = _CHUNK.unpack_from(self._held)
             if sequence != self._sequence or not _TAG_BYTES <= length <= MOST_CHUNK_BYTES + _TAG_BYTES:
                 raise NotOpened
             end = _CHUNK.size + length
             if len(self._held) < end:
                 return
-            key, base = self._schedule
+            key, base = self._keys
             try:
                 piece = key.decrypt(_nonce(base, sequence), bytes(self._held[_CHUNK.size : end]), _aad(flags, sequence))
             except InvalidTag:
@@ -238,11 +240,13 @@ class ResponseOpener:
             raise NotOpened
         end = 1 + RESPONSE_NONCE_BYTES
         if len(self._held) >= end:
-            self._schedule = _schedule(self._secret, self._enc, bytes(self._held[1:end]))
+            self._keys = _schedule(self._secret, self._enc, bytes(self._held[1:end]))
             del self._held[:end]
 
 
 def _parsed(wire: bytes) -> _Request:
+    if len(wire) > MOST_REQUEST_BYTES:
+        raise NotOpened
     try:
         version, kem, epoch_bytes = struct.unpack_from(">BHB", wire)
         at = 4
