@@ -1,0 +1,48 @@
+"""The enclave's own program on a simulated security module: everything but the walls.
+
+    python -m local.enclave --socket PATH --configuration FILE [--authority PEM] [--root-out PEM] [--ready-fd N]
+
+When containers are answered, it writes one line of JSON to `--ready-fd` (standard output by default): its address and
+its PCR0. Without `--authority` its module stands under a new root, which `--root-out` takes.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from enclave import configuration, listening, program
+from enclave.configuration import BadConfiguration
+from local.asgi_server import tell
+from local.security_module import PCRS, Authority, SimulatedSecurityModule
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.enclave", description=__doc__.splitlines()[0])
+    parser.add_argument("--socket", type=Path, required=True, help="where to listen")
+    parser.add_argument("--configuration", type=Path, required=True, help="as an image holds it, see docs/enclave.md")
+    parser.add_argument("--authority", type=Path, help="what stands behind the security module; by default a new one")
+    parser.add_argument("--root-out", type=Path, help="a file for the root's certificate: what verifiers trust")
+    parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
+    options = parser.parse_args()
+    authority = Authority.read(options.authority.read_bytes()) if options.authority else Authority.made(_now_ms())
+    if options.root_out:
+        options.root_out.write_bytes(authority.root_pem())
+    try:
+        read = configuration.read(options.configuration)
+    except BadConfiguration as bad:
+        print(bad, file=sys.stderr)
+        return 1
+    address = f"unix:{options.socket}"
+    ready = {"address": address, "pcr0": PCRS[0].hex()}
+    module = SimulatedSecurityModule(authority, clock=_now_ms)
+    program.serve(read, module, listening.listen(address), ready=lambda: tell(options.ready_fd, ready))
+    return 0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    sys.exit(main())
