@@ -92,7 +92,7 @@ class Exchanges:
     ) -> Generator[Ask | Answer, httpx.Response, Believed | httpx.Response]:
         """The enclave, verified; or the gateway's refusal to let us ask for it."""
         nonce = self._random_bytes(NONCE_BYTES)
-        url = source.copy_merge_params({"nonce": base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()})
+        url = source.copy_with(params=attestation_query(nonce, source.params["pool"]))
         keys = {name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers}
         response = yield Ask(httpx.Request("GET", url, headers=keys, extensions=request.extensions), whole=True)
         if response.is_error:
@@ -133,7 +133,7 @@ def read(request: httpx.Request) -> Call:
     except ValueError as error:
         raise NotSealed("The body is not a JSON object, so it cannot be sealed.") from error
     pool = members.get("model")
-    if not isinstance(pool, str) or not pool:
+    if not isinstance(pool, str) or not pool.isascii() or not pool:
         raise NotSealed("The body names no model; it decides which enclave is asked.")
     ceilings = (members.get("max_completion_tokens"), members.get("max_tokens"))
     return Call(
@@ -150,6 +150,12 @@ def document_url(url: httpx.URL, pool: str) -> httpx.URL:
     route = _ROUTE.fullmatch(url.path)
     assert route is not None  # by read
     return url.copy_with(path=route["tenant_path"] + "/attestation", params={"pool": pool})
+
+
+def attestation_query(nonce: bytes, pool: str | None) -> dict[str, str]:
+    """The query of GET /tenants/TENANT/attestation; without a pool, the gateway takes the first with an enclave."""
+    query = {"nonce": base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()}
+    return query if pool is None else query | {"pool": pool}
 
 
 def _headers(mode: Mode, call: Call, request_id: str) -> list[tuple[str, str]]:

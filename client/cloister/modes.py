@@ -90,12 +90,12 @@ class Esdk:
         from sealed import esdk  # a second to import; hpke and kms do without
 
         asked = esdk.request_context(tenant=call.tenant, request_id=request_id)
-        with _kms_calls(self.key_arn):
+        with kms_calls(self.key_arn):
             body = esdk.seal(self._kms, self.key_arn, asked, call.body)
 
         def pieces(source: Source) -> Iterator[bytes]:
             answered = esdk.response_context(tenant=call.tenant, request_id=request_id)
-            with _as_answer(), _kms_calls(self.key_arn):
+            with _as_answer(), kms_calls(self.key_arn):
                 yield from esdk.Opener(self._kms, self.key_arn, answered, cast(IO[bytes], _Pulled(source))).pieces()
 
         return Sealed(body, pieces)
@@ -122,12 +122,12 @@ class Kms:
                 f"The request is {len(plaintext):,} bytes; mode kms carries {kms_mode.MOST_PLAINTEXT_BYTES:,}. "
                 "Use mode='esdk' or 'hpke'."
             )
-        with _kms_calls(self.key_arn):
+        with kms_calls(self.key_arn):
             blob = self._kms.encrypt(KeyId=self.key_arn, Plaintext=plaintext)["CiphertextBlob"]
 
         def pieces(source: Source) -> Iterator[bytes]:
             answer = b"".join(source)
-            with _as_answer(), _kms_calls(self.key_arn):
+            with _as_answer(), kms_calls(self.key_arn):
                 opened = self._kms.decrypt(KeyId=self.key_arn, CiphertextBlob=answer)["Plaintext"]
                 yield kms_mode.checked(opened, nonce=nonce, blob=blob)
 
@@ -189,7 +189,8 @@ def _as_answer() -> Iterator[None]:
 
 
 @contextmanager
-def _kms_calls(key_arn: str) -> Iterator[None]:
+def kms_calls(key_arn: str) -> Iterator[None]:
+    """What boto3 raises, as refusals of ours. Raises: KmsRefused, NotOpened."""
     try:
         yield
     except ClientError as error:

@@ -102,8 +102,9 @@ class Trust(msgspec.Struct, frozen=True):
         Raises: AttestationUnavailable when it is no such answer; DocumentRefused; ManifestRefused.
         """
         document, configuration = _read(told)
-        vouched = None if configuration is None else configuration.fingerprint()
-        said = self.verify(document, nonce=nonce, user_data=vouched, now_ms=now_ms)
+        said = self.verify(document, nonce=nonce, now_ms=now_ms)
+        if said.user_data != (None if configuration is None else configuration.fingerprint()):
+            raise DocumentRefused("The enclave does not vouch for this key configuration: it was changed on its way.")
         until_ms = now_ms + TRUST_MS
         if configuration is not None:
             if configuration.expires_ms <= now_ms:
@@ -111,10 +112,13 @@ class Trust(msgspec.Struct, frozen=True):
             until_ms = min(until_ms, configuration.expires_ms - CONFIGURATION_MARGIN_MS)
         return Believed(said, configuration, until_ms)
 
-    def verify(self, document: bytes, *, nonce: bytes, user_data: bytes | None, now_ms: int) -> Attestation:
-        """What `document` says. Raises: DocumentRefused, ManifestRefused."""
+    def verify(self, document: bytes, *, nonce: bytes, now_ms: int) -> Attestation:
+        """What an enclave that is trusted says; its `user_data` is the caller's to judge.
+
+        Raises: DocumentRefused, ManifestRefused.
+        """
         said = attestation.verify(document, root=self.root, now_ms=now_ms)
-        attestation.check(said, nonce=nonce, allowed=self._allowed(said, now_ms), user_data=user_data)
+        attestation.check(said, nonce=nonce, allowed=self._allowed(said, now_ms), user_data=said.user_data)
         return said
 
     def _allowed(self, said: Attestation, now_ms: int) -> Measurements:

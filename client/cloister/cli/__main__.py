@@ -1,0 +1,72 @@
+"""`cloister`: the command line. Exit status 0: fine; 1: the doctor found something; 2: refused, in one sentence."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from cloister.cli import chat, doctor, enclave, keys, settings
+from cloister.refusal import SealError
+
+REFUSED = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(settings.read(options, os.environ), options)
+    except SealError as refusal:
+        print(f"cloister: {refusal.text}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    settings.add_flags(shared)
+    parser = argparse.ArgumentParser(prog="cloister", description="Inference that only an attested enclave opens.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    talk = commands.add_parser("chat", parents=[shared], help="ask, sealed; without a message, a conversation")
+    talk.add_argument("message", nargs="?", help="what to ask; left out: a line each from the input")
+    talk.add_argument("--model", default="demo", help="the pool to ask [demo]")
+    talk.add_argument("--mode", choices=("hpke", "esdk", "kms"), default="hpke", help="how to seal [hpke]")
+    talk.add_argument("--max-tokens", type=int, help="at most so many tokens of answer")
+    talk.set_defaults(run=chat.chat)
+
+    registered = commands.add_parser("keys", help="KMS keys that open the tenant's requests")
+    actions = registered.add_subparsers(required=True, metavar="ACTION")
+    for name, run, meaning in (
+        ("register", keys.register, "prove control of a key and register it"),
+        ("remove", keys.remove, "forget a key"),
+    ):
+        action = actions.add_parser(name, parents=[shared], help=meaning)
+        action.add_argument("arn", help="the key's full ARN")
+        action.set_defaults(run=run)
+    actions.add_parser("list", parents=[shared], help="the registered keys").set_defaults(run=keys.show)
+
+    shown = commands.add_parser("attest", parents=[shared], help="fetch, verify and print the enclave's measurements")
+    shown.add_argument("--pool", help="whose enclave [the first one that there is]")
+    shown.add_argument("--json", action="store_true", help="for programs")
+    shown.set_defaults(run=enclave.attest)
+
+    written = commands.add_parser("policy", parents=[shared], help="print a key policy for the enclaves that you trust")
+    written.add_argument("arn", help="the key's full ARN")
+    written.add_argument("--principal", action="append", help="ARN of yours that seals and opens; repeatable")
+    written.add_argument("--admin", action="append", help="ARN that may change the policy [the principals]; repeatable")
+    written.add_argument("--enclave-role", help="ARN of the role that the enclave's host has")
+    written.add_argument("--pool", help="whose enclave, where no measurements are given")
+    written.set_defaults(run=enclave.policy)
+
+    examined = commands.add_parser("doctor", parents=[shared], help="check a key's policy, and try it")
+    examined.add_argument("arn", nargs="?", help="the key's full ARN [CLOISTER_KMS_KEY_ARN]")
+    examined.add_argument("--json", action="store_true", help="for programs")
+    examined.set_defaults(run=doctor.doctor)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

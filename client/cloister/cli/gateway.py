@@ -1,0 +1,75 @@
+"""The gateway's routes for keys and attestation, as the commands need them."""
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from cloister.cli.settings import Settings
+from cloister.exchange import attestation_query
+from cloister.refusal import SealError
+
+TIMEOUT_S = 60.0
+
+
+class GatewayRefused(SealError):
+    """The gateway said no, or is not there."""
+
+
+class Gateway:
+    """One tenant's routes. Every method raises GatewayRefused."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Gateway":
+        """Raises: NotConfigured."""
+        headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        return cls(httpx.Client(base_url=settings.tenant_url, headers=headers, timeout=TIMEOUT_S))
+
+    def attestation(self, nonce: bytes, pool: str | None) -> bytes:
+        """What a Trust believes, or not."""
+        return self._ask("GET", "/attestation", params=attestation_query(nonce, pool)).content
+
+    def registered_keys(self) -> list[dict[str, Any]]:
+        """The registered keys: `key_arn` and `registered_ms`."""
+        found: list[dict[str, Any]] = self._ask("GET", "/kms-keys").json()["keys"]
+        return found
+
+    def challenge(self, key_arn: str) -> bytes:
+        """A secret under the key, which whoever may decrypt with it can prove to know."""
+        return base64.b64decode(self._ask("POST", "/kms-keys", json={"key_arn": key_arn}).json()["challenge"])
+
+    def prove(self, key_id: str, proof: bytes) -> None:
+        """The secret, encrypted anew."""
+        self._ask("PUT", f"/kms-keys/{quote(key_id)}", json={"proof": base64.b64encode(proof).decode()})
+
+    def remove(self, key_id: str) -> None:
+        """From now on nothing that is sealed under this key is opened."""
+        self._ask("DELETE", f"/kms-keys/{quote(key_id)}")
+
+    def probe(self, key_id: str, nonce: bytes, ciphertext: bytes) -> bytes:
+        """The enclave's document on what it, and what nobody without attestation, may decrypt."""
+        question = {"nonce": base64.b64encode(nonce).decode(), "ciphertext": base64.b64encode(ciphertext).decode()}
+        answer = self._ask("POST", f"/kms-keys/{quote(key_id)}/probe", json=question)
+        return base64.b64decode(answer.json()["document"])
+
+    def _ask(self, method: str, path: str, **what: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **what)
+        except httpx.HTTPError as error:
+            raise GatewayRefused(f"The gateway at {self._http.base_url.host} cannot be reached: {error}.") from error
+        if response.is_success:
+            return response
+        raise GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}")
+
+
+def why(response: httpx.Response) -> str:
+    """The sentence in an error of either shape: RFC 9457's, or OpenAI's."""
+    try:
+        problem = response.json()
+        return str(problem.get("detail") or problem["error"]["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return response.reason_phrase
