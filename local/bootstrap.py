@@ -1,6 +1,6 @@
 """Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys.
 
-    python -m local.bootstrap --endpoints FILE [--ready-fd N]
+    python -m local.bootstrap --endpoints FILE --kms-key ARN [--ready-fd N]
 
 Run once per start, against the cloud that the environment names. Writes the tenant and its keys as one line of JSON
 to `--ready-fd` (standard output by default), the only place where they are ever seen.
@@ -26,6 +26,7 @@ CAPACITY = 4  # what a container runs side by side
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.bootstrap", description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", type=Path, required=True, help="which SageMaker endpoint is which container")
+    parser.add_argument("--kms-key", required=True, help="the demo tenant's key in the local KMS")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
 
@@ -36,6 +37,7 @@ def main() -> int:
         tenancy.put_pool(pool)
     tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
     tenancy.create_tenant(Tenant(id=TENANT, name="Demo", pools=tuple(pool.name for pool in offered)))
+    tenancy.kms_keys.register(TENANT, options.kms_key)
     _, admin = tenancy.create_key(PLATFORM_TENANT, "owner", label="local admin")
     _, owner = tenancy.create_key(TENANT, "owner", label="local demo")
     tell(options.ready_fd, {"tenant": TENANT, "api_key": owner.text, "admin_key": admin.text})
@@ -58,15 +60,16 @@ def pools(known: Endpoints) -> list[Pool]:
         for model in layout.TARGET_MODELS
     )
 
-    def chat(name: str, *targets: Target) -> Pool:
+    def chat(name: str, *targets: Target, sealed: bool) -> Pool:
         # A byte is never less than a token to the demo model: nothing is used that was not reserved.
-        return Pool(name, targets, bytes_per_token=1, default_max_tokens=256, max_tokens=layout.DEMO_CONTEXT)
+        ceiling = layout.DEMO_CONTEXT
+        return Pool(name, targets, bytes_per_token=1, default_max_tokens=256, max_tokens=ceiling, sealed=sealed)
 
     return [
-        chat("demo", component("demo")),
-        chat("demo-direct", direct),
-        chat("demo-multi", *multi),
-        Pool("embed", (component("embed"),), operations=("embeddings",), bytes_per_token=1),
+        chat("demo", component("demo"), sealed=True),
+        chat("demo-direct", direct, sealed=True),
+        chat("demo-multi", *multi, sealed=False),
+        Pool("embed", (component("embed"),), operations=("embeddings",), bytes_per_token=1, sealed=True),
     ]
 
 

@@ -1,29 +1,32 @@
 """The local cloud: one process, one port, every AWS service that the gateway calls.
 
-    python -m local.cloud --endpoints FILE [--port 0 | --fd N] [--region us-east-1] [--ready-fd N]
+    python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--port 0 | --fd N]
+                          [--region us-east-1] [--ready-fd N]
 
-When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL and an
-access key pair that exists in its IAM. Signatures are not verified: whoever reaches the port is let in, so it is bound
-to loopback only.
+When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL, the access keys
+of its account's principals, and the keys in its KMS. Signatures are not verified: whoever reaches the port is let in,
+so it is bound to loopback only.
 """
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
-from local import endpoints
+from local import account, endpoints
 from local.asgi_server import serve
-from local.aws_services import ACCOUNT, AwsServices, create_operator
+from local.aws_services import ACCOUNT, AwsServices
+from local.kms import LocalKms, root_in
 from local.sagemaker_runtime import INVOCATION, Receive, SageMakerRuntime, Scope, Send
+from local.security_module import PCRS
 from local.sockets import inherited, listen
-
-OPERATOR = "cloister-operator"
+from sealed import attestation
 
 
 class Cloud:
-    """An ASGI application: the SageMaker runtime by its paths, everything else is moto's."""
+    """An ASGI application: the SageMaker runtime by its paths, KMS by its header, everything else is moto's."""
 
-    def __init__(self, runtime: SageMakerRuntime, services: AwsServices) -> None:
+    def __init__(self, runtime: SageMakerRuntime, services: LocalKms) -> None:
         self._runtime = runtime
         self._services = services
 
@@ -37,6 +40,8 @@ class Cloud:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.cloud", description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", type=Path, help="which SageMaker endpoint is which container (JSON)")
+    parser.add_argument("--attestation-root", type=Path, help="the root of security modules; AWS's by default")
+    parser.add_argument("--records", type=Path, help="a line for each use of a key of KMS")
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
     parser.add_argument("--region", default="us-east-1")
@@ -45,10 +50,11 @@ def main() -> int:
 
     known = endpoints.read(options.endpoints) if options.endpoints else {}
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
-    access_key_id, secret_access_key = create_operator(OPERATOR, options.region)
-    ready = {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
-    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), AwsServices())
-    serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
+    made = account.opened(options.region, PCRS[0].hex())
+    root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
+    kms = LocalKms(AwsServices(), root=root, clock=lambda: time.time_ns() // 1_000_000, records=options.records)
+    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), kms)
+    serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=made.told())
     return 0
 
 

@@ -25,11 +25,12 @@ class Container(msgspec.Struct, frozen=True):
 
     name: str
     arguments: tuple[str, ...]
+    sealed: bool = False  # has an enclave behind it
 
 
 CONTAINERS = (
-    Container("demo", ("--model", f"demo={DEMO_MODEL}")),
-    Container("embed", ("--embedding", f"embed={EMBEDDING_MODEL}")),
+    Container("demo", ("--model", f"demo={DEMO_MODEL}"), sealed=True),
+    Container("embed", ("--embedding", f"embed={EMBEDDING_MODEL}"), sealed=True),
     Container("multi", ("--multi-model",)),
 )
 

@@ -4,6 +4,7 @@ lock             held while the system runs
 env              for `source`: where the system is, and its keys; only while it runs, and only for its owner
 processes.json   name -> process id, while it runs
 endpoints.json   what the local cloud knows of the containers
+sealing/         what the enclave, the containers and clients trust each other by, of this start
 logs/            one file for each process, of this start
 """
 
@@ -32,6 +33,7 @@ class StateDirectory:
         self.env = path / "env"
         self.logs = path / "logs"
         self.endpoints = path / "endpoints.json"
+        self.sealing = path / "sealing"
         self._processes = path / "processes.json"
         self._lock = -1
 

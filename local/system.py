@@ -16,8 +16,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from local import endpoints, layout, processes
+from local.account import TICKET_SECRET
 from local.container import ContainerFailed, exchange
 from local.processes import Process
+from local.sealing import PCR0, SealingFiles
 from local.sockets import LOOPBACK, listen, reserve, url
 from local.state import StateDirectory
 
@@ -66,6 +68,7 @@ class System:
         self._reserved = {container.name: reserve() for container in layout.CONTAINERS}
         self._container_urls = {name: url(held) for name, held in self._reserved.items()}
         self._env = _environment()
+        self._sealing = SealingFiles(state.sealing)
         self._waiting_for = "its processes"
 
     async def start(self) -> Ready:
@@ -88,11 +91,12 @@ class System:
         for watcher in self._watchers:
             watcher.cancel()
         everything = list(self._running.values())
-        behind = [process for process in everything if process.name == "cloud" or _is_container(process)]
+        behind = [process for process in everything if process.name in ("cloud", "enclave") or _is_container(process)]
         await processes.stop([process for process in everything if process not in behind], DRAIN_S)
         await processes.stop(behind, CONTAINER_GRACE_S + 2)
         # With their processes gone they have ended; what they say to it has been said already.
         await asyncio.gather(*self._starting, return_exceptions=True)
+        self._sealing.close()
 
     def kill(self) -> None:
         for process in self._running.values():
@@ -105,13 +109,22 @@ class System:
             await self._unless_one_ends(self._convert_embedding_model())
         for container in layout.CONTAINERS:
             await self._start_container(container)
-        self._env |= await self._unless_one_ends(cloud)
+        account = await self._unless_one_ends(cloud)
+        self._env |= {
+            "AWS_ENDPOINT_URL": account["url"],
+            "AWS_ACCESS_KEY_ID": account["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": account["secret_access_key"],
+            "CLOISTER_TICKET_SECRET": TICKET_SECRET,
+        }
+        enclave = self._begin(self._start_enclave(account))
         gateway = self._begin(self._start_gateway())
-        keys = await self._unless_one_ends(self._bootstrap())
+        keys = await self._unless_one_ends(self._bootstrap(account["tenant_key_arn"]))
         scheduler = self._begin(self._start_module("scheduler", "local.scheduler"))
-        await self._unless_one_ends(gateway)
-        await self._unless_one_ends(scheduler)
+        for starting in (gateway, scheduler, enclave):
+            await self._unless_one_ends(starting)
         await self._unless_one_ends(self._healthy())
+        await self._unless_one_ends(self._begin_key_epoch(keys["admin_key"]))
+        keys |= {"kms_key_arn": account["tenant_key_arn"]}
         self._watchers = [asyncio.create_task(self._keep_running(container)) for container in layout.CONTAINERS]
         self._write_state(keys)
         return Ready(self._base_url, keys["tenant"], keys["api_key"], time.monotonic() - self._began)
@@ -122,21 +135,42 @@ class System:
         return task
 
     async def _start_cloud(self) -> dict[str, str]:
-        """Returns what the environment of the others must say to call it."""
-        known = ("--endpoints", str(self._state.endpoints))
-        told = await self._start_module("cloud", "local.cloud", *known, listening=self._cloud_socket)
-        return {
-            "AWS_ENDPOINT_URL": told["url"],
-            "AWS_ACCESS_KEY_ID": told["access_key_id"],
-            "AWS_SECRET_ACCESS_KEY": told["secret_access_key"],
+        """Returns what `local.account` has made, and the cloud's URL."""
+        options = ("--endpoints", str(self._state.endpoints), "--attestation-root", str(self._sealing.root))
+        records = ("--records", str(self._state.logs / "kms-records.log"))
+        return await self._start_module("cloud", "local.cloud", *options, *records, listening=self._cloud_socket)
+
+    async def _start_enclave(self, account: Mapping[str, str]) -> None:
+        files = self._sealing
+        files.configure(
+            ticket_key=account["ticket_key"],
+            platform_key_arn=account["platform_key_arn"],
+            region=layout.REGION,
+            kms_endpoint=account["url"],
+        )
+        options = ("--socket", str(files.socket), "--configuration", str(files.configuration))
+        env = self._env | {
+            "AWS_ACCESS_KEY_ID": account["enclave_access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": account["enclave_secret_access_key"],
         }
+        await self._start_module("enclave", "local.enclave", *options, "--authority", str(files.authority), env=env)
+
+    async def _begin_key_epoch(self, admin_key: str) -> None:
+        """As an operator does: clients of mode hpke seal to its keys."""
+        self._waiting_for = "a key epoch, which POST /admin/key-epochs begins"
+        headers = {"authorization": f"Bearer {admin_key}", "content-type": "application/json"}
+        async with exchange(self._base_url, "POST", "/admin/key-epochs", headers, b"{}") as reply:
+            answer = await reply.read()
+        if reply.status != 201:
+            raise CannotStart(f"No enclave began a key epoch: {answer.decode(errors='replace')}")
 
     async def _start_gateway(self) -> None:
         await self._start_module("gateway", "local.gateway", listening=self._gateway_socket)
 
-    async def _bootstrap(self) -> dict[str, str]:
+    async def _bootstrap(self, kms_key_arn: str) -> dict[str, str]:
         """Returns the tenant and its keys."""
-        told = await self._start_module("bootstrap", "local.bootstrap", "--endpoints", str(self._state.endpoints))
+        options = ("--endpoints", str(self._state.endpoints), "--kms-key", kms_key_arn)
+        told = await self._start_module("bootstrap", "local.bootstrap", *options)
         await self._end_of("bootstrap")
         return told
 
@@ -149,11 +183,20 @@ class System:
         port = self._reserved[container.name].getsockname()[1]
         command = [sys.executable, "-m", "serving", "--port", str(port), "--grace-s", str(CONTAINER_GRACE_S)]
         command += ["--instance-id", f"local-{container.name}", *container.arguments]
+        if container.sealed:
+            files = self._sealing
+            command += ["--enclave", f"unix:{files.socket}", "--enclave-identity", str(files.container)]
+            command += ["--enclave-root", str(files.root), "--enclave-pcr", f"0={PCR0}"]
         env = self._env | {"PYTHONPATH": str(layout.ROOT / "sagemaker")}
         await self._start_process(f"container-{container.name}", command, env)
 
     async def _start_module(
-        self, name: str, module: str, *arguments: str, listening: socket.socket | None = None
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        listening: socket.socket | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Start one of our own processes, and wait for the line of JSON that it writes when it is ready."""
         told, tell = os.pipe()
@@ -163,7 +206,7 @@ class System:
             inherited.append(listening.fileno())
             command += ["--fd", str(listening.fileno())]
         try:
-            process = await self._start_process(name, command, self._env, inherited)
+            process = await self._start_process(name, command, env or self._env, inherited)
         finally:
             os.close(tell)
             if listening is not None:
@@ -240,6 +283,9 @@ class System:
                 "CLOISTER_TENANT": keys["tenant"],
                 "CLOISTER_API_KEY": keys["api_key"],
                 "CLOISTER_ADMIN_KEY": keys["admin_key"],
+                "CLOISTER_KMS_KEY_ARN": keys["kms_key_arn"],
+                "CLOISTER_ATTESTATION_ROOT": str(self._sealing.root),
+                "CLOISTER_PCR0": PCR0,
                 **{name: self._env[name] for name in sorted(self._env) if name in _OF_THE_CLOUD},
             }
         )

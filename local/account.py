@@ -1,0 +1,137 @@
+"""The AWS account of the local cloud before anything runs in it: principals, keys, and the gateway's secret.
+
+Made in the cloud's own process, as an account's owner makes them before the first deployment. On AWS,
+`infra/sealing.yaml` and the tenant make the same things.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.iam.models import iam_backends
+from moto.kms.models import kms_backends
+from moto.secretsmanager.models import secretsmanager_backends
+
+ACCOUNT: str = DEFAULT_ACCOUNT_ID
+OPERATOR = "cloister-operator"
+ENCLAVE = "cloister-enclave"
+TICKET_SECRET = "cloister-local-ticket"
+
+_EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+_USING_KEYS = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey", "kms:Encrypt"], "Resource": "*"}
+
+
+class AccessKey(msgspec.Struct, frozen=True):
+    """A principal's long-lived credentials."""
+
+    arn: str
+    access_key_id: str
+    secret_access_key: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the others must know of it."""
+
+    operator: AccessKey
+    """May do everything; the demo tenant's people act as this principal, too."""
+    enclave: AccessKey
+    platform_key_arn: str
+    """Under it is the seed of each key epoch; only an attested enclave has the use of it."""
+    tenant_key_arn: str
+    """The demo tenant's."""
+    ticket_key: str
+    """The public half, base64, of the key that signs tickets; the other half is in TICKET_SECRET."""
+
+    def told(self) -> dict[str, str]:
+        """As the cloud's ready line has it."""
+        return {
+            "access_key_id": self.operator.access_key_id,
+            "secret_access_key": self.operator.secret_access_key,
+            "enclave_access_key_id": self.enclave.access_key_id,
+            "enclave_secret_access_key": self.enclave.secret_access_key,
+            "platform_key_arn": self.platform_key_arn,
+            "tenant_key_arn": self.tenant_key_arn,
+            "ticket_key": self.ticket_key,
+        }
+
+
+def opened(region: str, pcr0: str) -> Account:
+    """Make all of it. `pcr0`, hexadecimal: the measurement of the enclaves that may use the keys."""
+    partition = "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    operator = _user(OPERATOR, region, partition, _EVERYTHING)
+    enclave = _user(ENCLAVE, region, partition, _USING_KEYS)
+    root = f"arn:{partition}:iam::{ACCOUNT}:root"
+    return Account(
+        operator,
+        enclave,
+        platform_key_arn=_key(region, "Seeds of Cloister's key epochs", _platform_policy(root, enclave.arn, pcr0)),
+        tenant_key_arn=_key(region, "The demo tenant's", tenant_policy(operator.arn, enclave.arn, pcr0)),
+        ticket_key=_ticket_key(region),
+    )
+
+
+def tenant_policy(tenant: str, enclave: str, pcr0: str) -> dict[str, Any]:
+    """As `cloister policy` prints it: the tenant has the use of its key, an enclave only while it is the measured one."""
+    used = ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey"]
+    seen = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants"]
+    return _policy(
+        _allow("Tenant", tenant, [*used, *seen]),
+        _attested(enclave, pcr0),
+        _allow("EnclaveSealsAnswers", enclave, ["kms:Encrypt"]),
+    )
+
+
+def _platform_policy(root: str, enclave: str, pcr0: str) -> dict[str, Any]:
+    administers = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"]
+    # No kms:Encrypt for anybody: who could encrypt a seed of their own would know the keys of an epoch.
+    return _policy(_allow("Administration", root, administers), _attested(enclave, pcr0))
+
+
+def _attested(enclave: str, pcr0: str) -> dict[str, Any]:
+    condition = {"StringEqualsIgnoreCase": {"kms:RecipientAttestation:PCR0": pcr0}}
+    allowed = _allow("AttestedEnclave", enclave, ["kms:Decrypt", "kms:GenerateDataKey"])
+    return {**allowed, "Condition": condition}
+
+
+def _allow(sid: str, principal: str, actions: list[str]) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions, "Resource": "*"}
+
+
+def _policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _user(name: str, region: str, partition: str, allowed: Mapping[str, Any]) -> AccessKey:
+    iam = iam_backends[ACCOUNT][partition]
+    user = iam.create_user(region, name)
+    iam.put_user_policy(name, "cloister", json.dumps(_policy(allowed)))
+    key = iam.create_access_key(name)
+    return AccessKey(user.arn, key.access_key_id, key.secret_access_key)
+
+
+def _key(region: str, description: str, policy: Mapping[str, Any]) -> str:
+    key = kms_backends[ACCOUNT][region].create_key(
+        json.dumps(policy), "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", description, []
+    )
+    return str(key.arn)
+
+
+def _ticket_key(region: str) -> str:
+    key = Ed25519PrivateKey.generate()
+    secret = json.dumps({"ticket_key": base64.b64encode(key.private_bytes_raw()).decode()})
+    secretsmanager_backends[ACCOUNT][region].create_secret(
+        name=TICKET_SECRET,
+        secret_string=secret,
+        secret_binary=None,
+        description=None,
+        tags=None,
+        kms_key_id=None,
+        client_request_token=None,
+        replica_regions=[],
+        force_overwrite=False,
+    )
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
