@@ -75,7 +75,7 @@ def opened(region: str, pcr0: str) -> Account:
 
 
 def tenant_policy(tenant: str, enclave: str, pcr0: str) -> dict[str, Any]:
-    """As `cloister policy` prints it: the tenant has the use of its key, an enclave only while it is the measured one."""
+    """As `cloister policy` prints it: the tenant uses its key, an enclave only while it is the measured one."""
     used = ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey"]
     seen = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants"]
     return _policy(

@@ -85,9 +85,12 @@ class Believed(msgspec.Struct, frozen=True):
     until_ms: int
 
 
+_NONE = msgspec.Raw(b"null")
+
+
 class _Told(msgspec.Struct, frozen=True):
     document: bytes
-    configuration: msgspec.Raw | None = None
+    configuration: msgspec.Raw = _NONE
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -138,5 +141,5 @@ def _read(told: bytes) -> tuple[bytes, KeyConfiguration | None]:
         raise AttestationUnavailable(
             "The gateway's answer is not an attestation. Check the base URL: it ends in /tenants/TENANT/v1."
         ) from error
-    configuration = answer.configuration
-    return answer.document, None if configuration is None else KeyConfiguration.parse(bytes(configuration))
+    configuration = bytes(answer.configuration)
+    return answer.document, None if configuration == bytes(_NONE) else KeyConfiguration.parse(configuration)
