@@ -26,7 +26,7 @@ from sealed.refusal import EnvelopeRefused
 MOST_ENVELOPE_BYTES = 64 * 1024
 
 _SEQUENCE, _SET, _OCTETS, _EXPLICIT_0, _IMPLICIT_0 = 0x30, 0x31, 0x04, 0xA0, 0x80
-_INDEFINITE, _END = b"\x80", b"\0\0"
+_INDEFINITE, _END = 0x80, b"\0\0"
 
 _ENVELOPED_DATA = bytes.fromhex("06092a864886f70d010703")
 _DATA = bytes.fromhex("06092a864886f70d010701")
@@ -144,7 +144,7 @@ def _definite(tag: int, content: bytes) -> bytes:
 
 
 def _indefinite(tag: int, content: bytes) -> bytes:
-    return bytes([tag]) + _INDEFINITE + content + _END
+    return bytes([tag, _INDEFINITE]) + content + _END
 
 
 class _Reader:
@@ -202,9 +202,9 @@ class _Reader:
         """The length of the element that comes next, None if it is indefinite."""
         self.skip(bytes([tag]))
         first = self._take(1)[0]
-        if first == _INDEFINITE[0]:
+        if first == _INDEFINITE:
             return None
-        length = first if first < 0x80 else int.from_bytes(self._take(first & 0x7F), "big")
+        length = first if first < _INDEFINITE else int.from_bytes(self._take(first & 0x7F), "big")
         if length > self._end - self._at:
             raise EnvelopeRefused
         return length
