@@ -1,17 +1,21 @@
 """Every route, every role, every scope. A new route fails here until it is written down who may use it."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
+import app  # noqa: F401  # fills ROUTES
+from chalicelib import wiring
 from chalicelib.api.surface import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Member, Role, Surface
 from chalicelib.tenancy.token import mint, parse
 from tests.api.signing import signed
 from tests.houses import Answer, Deployment, Gateway
+from tests.sealing.sealers import Sealer, base64_of, id_of
 
 ALL = frozenset(get_args(Role))
 NOBODY: frozenset[str] = frozenset()
@@ -24,7 +28,7 @@ class Row(msgspec.Struct, frozen=True):
     """Who of a tenant may use a route, and a request that succeeds."""
 
     roles: frozenset[str]
-    surface: str
+    surface: str  # "any": a key reaches it whichever surface it is narrowed to
     body: Mapping[str, Any] | None = None
     success: int = 200
 
@@ -49,6 +53,15 @@ TABLE = {
     "GET /tenants/{tenant}/members": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/members/{subject}": Row(OWNER, "management", {"role": "viewer"}),
     "DELETE /tenants/{tenant}/members/{subject}": Row(OWNER, "management", None, 204),
+    "GET /tenants/{tenant}/kms-keys": Row(OWNER, "management"),
+    "POST /tenants/{tenant}/kms-keys": Row(OWNER, "management", {"key_arn": "{arn}"}, 201),
+    "PUT /tenants/{tenant}/kms-keys/{key}": Row(OWNER, "management", {"proof": "{proof}"}),
+    "DELETE /tenants/{tenant}/kms-keys/{key}": Row(OWNER, "management", None, 204),
+    "POST /tenants/{tenant}/kms-keys/{key}/probe": Row(OWNER, "management", {"nonce": "AAAA", "ciphertext": "AAAA"}),
+    "PUT /tenants/{tenant}/sealing": Row(OWNER, "management", {"auth": "api_key"}),
+    "GET /tenants/{tenant}/attestation": Row(ALL, "any"),
+    "GET /admin/key-epochs": Row(NOBODY, "admin"),
+    "POST /admin/key-epochs": Row(NOBODY, "admin", {"lifetime_s": 3_600}, 201),
     "GET /admin/tenants": Row(NOBODY, "admin"),
     "POST /admin/tenants": Row(NOBODY, "admin", {"id": "cora", "name": "Cora"}, 201),
     "GET /admin/tenants/{tenant}": Row(NOBODY, "admin"),
@@ -79,10 +92,24 @@ class Caller:
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self._spare = token.key_id
+        kms = Sealer(gateway, deployment).kms
+        self._arn, self._waiting, secret = kms.key(), kms.key(), b"secret"
+        self._proof = base64_of(kms.encrypt(self._waiting, secret, tenant_id="acme", purpose="cloister-key-proof"))
+        deployment.tenancy.kms_keys.register("acme", self._arn)
+        deployment.tenancy.kms_keys.challenge("acme", self._waiting, hashlib.sha256(secret).hexdigest())
 
     def path(self, route: str, tenant: str = "acme") -> str:
-        names = {"tenant": tenant, "key": self._spare, "subject": "bob", "model": "model-a", "pool": "model-a"}
-        return route.partition(" ")[2].format(**names, name="not-found")
+        method, _, path = route.partition(" ")
+        key = self._spare
+        if "/kms-keys" in path:
+            key = id_of(self._waiting if method == "PUT" else self._arn)
+        names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
+        return path.format(**names, name="not-found") + ("?nonce=AAAA" if path.endswith("/attestation") else "")
+
+    def body(self, route: str) -> dict[str, Any] | None:
+        filled = {"{arn}": self._waiting, "{proof}": self._proof}
+        body = TABLE[route].body
+        return None if body is None else {name: filled.get(str(value), value) for name, value in body.items()}
 
     def __call__(
         self, route: str, key: str | None, *, tenant: str = "acme", headers: Mapping[str, str] | None = None
@@ -91,12 +118,14 @@ class Caller:
         sent = {"X-Request-ID": "fixed", **(headers or {})}
         if row.surface == "native":
             sent["X-Tenant-ID"] = tenant
-        return self.gateway.call(method, self.path(route, tenant), key=key, json=row.body, headers=sent)
+        return self.gateway.call(method, self.path(route, tenant), key=key, json=self.body(route), headers=sent)
 
 
 @pytest.fixture
-def caller(gateway: Gateway, deployment: Deployment) -> Caller:
-    return Caller(gateway, deployment)
+def caller(gateway: Gateway, deployment: Deployment) -> Iterator[Caller]:
+    caller = Caller(gateway, deployment)
+    with wiring.furnished(deployment.rooms()):
+        yield caller
 
 
 def test_every_route_is_in_the_table() -> None:
@@ -122,7 +151,7 @@ def test_a_key_reaches_only_the_surfaces_that_it_is_narrowed_to(caller: Caller, 
     for surface in get_args(Surface):
         key = caller.deployment.key("acme", "owner", surfaces=(surface,))
         answer = caller(route, key)
-        if surface != row.surface:
+        if row.surface not in (surface, "any"):
             assert answer.status == 403, (surface, answer.body)
         elif route.startswith(("POST /tenants/{tenant}/keys",)):
             assert answer.status == 403, "it would make, or hand out, a key that may do more"

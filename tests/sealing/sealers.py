@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-from chalicelib.engines.scripted import Scripted
+from chalicelib.engines.scripted import Scripted, whole, words
 from chalicelib.placement.pool import Pool, Target
 from chalicelib.refusal import Refusal
 from chalicelib.tenancy import PLATFORM_TENANT, Change
@@ -23,7 +23,7 @@ class Sealer:
         self.says: Refusal | bytes | None = None
         """What the target answers instead of its enclave."""
         deployment.engine = Scripted(
-            lambda _target, _call: (),
+            lambda _, call: words("hello") if call.stream else whole("hello"),
             consult=lambda target, question: self.says or self.enclave(target, question),
         )
         deployment.tenancy.put_pool(Pool("sealed", (Target("s", "scripted", url="s"),), sealed=True))
