@@ -23,7 +23,9 @@ from local.kms.refusal import Refused, not_found, not_openable
 _ARN = re.compile(r"arn:[a-z-]+:kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<rest>(key|alias)/.+)")
 _ID = re.compile(r"(mrk-)?[0-9a-fA-F-]{32,36}")
 _VERSION = b"\x01"
+_HEAD = re.compile(_VERSION + rb"([0-9]{12})(.)", re.DOTALL)  # account, and the length of the key id that follows
 _NONCE_BYTES = 12
+_TAG_BYTES = 16
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -132,14 +134,11 @@ def _header(key: Key) -> bytes:
 
 def _owner(blob: bytes) -> tuple[str, str]:
     """Account and key id. Raises Refused."""
-    try:
-        account, length = blob[1:13].decode("ascii"), blob[13]
-        key_id = blob[14 : 14 + length].decode("ascii")
-    except (UnicodeDecodeError, IndexError):
-        raise not_openable() from None
-    if blob[:1] != _VERSION or not re.fullmatch(r"\d{12}", account):
+    head = _HEAD.match(blob)
+    if head is None or len(blob) < head.end() + head[2][0] + _NONCE_BYTES + _TAG_BYTES:
         raise not_openable()
-    return account, key_id
+    key_id = blob[head.end() :][: head[2][0]]
+    return head[1].decode(), key_id.decode("latin-1")
 
 
 def _bound(header: bytes, context: Mapping[str, str]) -> bytes:
