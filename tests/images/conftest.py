@@ -9,6 +9,7 @@ import pytest
 from serving.engines.scripted import Gate
 from serving.queue import Limits
 from serving.settings import Settings
+from tests.images.enclaves import Backstage, backstage, running
 from tests.images.houses import House
 
 Open = Callable[..., House]
@@ -23,6 +24,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     each.start()
     yield each
     each.stop()
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backstage]:
+    """What sealed calls need besides the container, with an enclave that runs."""
+    with backstage(tmp_path_factory.mktemp("stage") / "files") as each, running(each.enclave()):
+        yield each
 
 
 @pytest.fixture

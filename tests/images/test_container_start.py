@@ -59,6 +59,47 @@ def test_settings_that_make_no_sense_are_one_sentence(flags: list[str]) -> None:
     one_sentence(Process(*flags))
 
 
+PCR = f"0={'ab' * 48}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing"),
+    [
+        (["--enclave", "unix:/e"], "--enclave-identity"),
+        (["--enclave", "unix:/e", "--enclave-identity", "{identity}"], "--enclave-pcr"),
+        (["--enclave-pcr", PCR], "--enclave "),
+        (["--enclave-root", "{identity}"], "--enclave "),
+        (["--enclave", "tcp:here", "--enclave-identity", "{identity}", "--enclave-pcr", PCR], "tcp:HOST:PORT"),
+        (["--enclave", "vsock:me:1", "--enclave-identity", "{identity}", "--enclave-pcr", PCR], "vsock:CID:PORT"),
+        (["--enclave", "unix:/e", "--enclave-identity", "/no/file", "--enclave-pcr", PCR], "/no/file"),
+        (["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", "0=ab"], "96"),
+        (["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", PCR[2:]], "0=HEX"),
+        (["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", PCR.replace("0", "1")], "PCR0"),
+        (
+            ["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", PCR]
+            + ["--enclave-root", "/no/root"],
+            "/no/root",
+        ),
+    ],
+    ids=str,
+)
+def test_half_an_enclave_is_one_sentence_that_names_the_other_half(
+    flags: list[str], missing: str, certificate: Path
+) -> None:
+    given = [str(certificate) if flag == "{identity}" else flag for flag in flags]
+    assert missing in one_sentence(Process("--multi-model", *given))
+
+
+def test_several_enclaves_may_be_allowed_so_that_measurements_can_be_rotated() -> None:
+    whole = {"CLOISTER_ENCLAVE": "vsock:16:7443", "CLOISTER_ENCLAVE_IDENTITY": "/identity"}
+    old, new = f"{PCR},1={'cd' * 48}", f"0={'ef' * 48}"
+    by_variable = settings.read([], whole | {"CLOISTER_ENCLAVE_PCRS": f"{old};{new}"}).enclave
+    by_flag = settings.read(["--enclave-pcr", old, "--enclave-pcr", new], whole | {"CLOISTER_ENCLAVE_PCRS": PCR})
+    assert by_variable is not None
+    assert by_variable.measurements == (old, new)
+    assert by_variable == by_flag.enclave
+
+
 def test_a_variable_that_makes_no_sense_is_one_sentence() -> None:
     assert "CLOISTER_CAPACITY" in one_sentence(Process(environ={"CLOISTER_CAPACITY": "many"}))
 
