@@ -289,6 +289,7 @@ def enclave(kms: Kms, folder: Path, **settings: Any) -> Iterator[TestedEnclave]:
         yield house
     finally:
         house.close()
+    assert "fault" not in [told["outcome"] for told in house.outcomes()]
 
 
 def with_ticket(signed: bytes, body: bytes) -> bytes:
