@@ -43,6 +43,8 @@ class LocalKms:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kms")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         target = headers.get("x-amz-target", "")
         if not target.startswith(_TARGET):
