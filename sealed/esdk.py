@@ -20,7 +20,6 @@ from aws_cryptographic_material_providers.mpl.models import (
 )
 from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
 from aws_encryption_sdk.identifiers import Algorithm
-from aws_encryption_sdk.materials_managers.base import CryptoMaterialsManager
 from aws_encryption_sdk.materials_managers.mpl.cmm import CryptoMaterialsManagerFromMPL
 
 from sealed.refusal import BrokenOff, NotOpened
@@ -184,21 +183,18 @@ class Opener:
         return piece
 
 
-class _OneKey(CryptoMaterialsManager):  # type: ignore[misc]
-    """The SDK's own materials manager over AWS's strict KMS keyring, once everything is exactly as expected."""
+class _OneKey(CryptoMaterialsManagerFromMPL):  # type: ignore[misc]
+    """The SDK's own materials manager over AWS's strict KMS keyring, asked only when all is exactly as expected."""
 
     def __init__(self, kms: "_Kms", key_arn: str, context: Mapping[str, str]) -> None:
         self._key_arn = key_arn
         self._context = dict(context)
         keyring = _providers.create_aws_kms_keyring(CreateAwsKmsKeyringInput(kms_key_id=key_arn, kms_client=kms))
-        self._inner = CryptoMaterialsManagerFromMPL(
+        super().__init__(
             _providers.create_default_cryptographic_materials_manager(
                 CreateDefaultCryptographicMaterialsManagerInput(keyring=keyring)
             )
         )
-
-    def get_encryption_materials(self, request: Any) -> Any:
-        return self._inner.get_encryption_materials(request)
 
     def decrypt_materials(self, request: Any) -> Any:
         context = dict(request.encryption_context)
@@ -207,7 +203,7 @@ class _OneKey(CryptoMaterialsManager):  # type: ignore[misc]
         makers = [(key.key_provider.provider_id, key.key_provider.key_info) for key in request.encrypted_data_keys]
         if context != self._context or makers != [("aws-kms", self._key_arn.encode())]:
             raise NotOpened
-        return self._inner.decrypt_materials(request)
+        return super().decrypt_materials(request)
 
 
 class _Outside:

@@ -1,5 +1,6 @@
 """A KMS behind real HTTP, and a client of it that notes what it was asked. For tests of what is sealed by KMS."""
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,10 @@ class Client:
     def create_key(self) -> str:
         arn: str = self.client.create_key()["KeyMetadata"]["Arn"]
         return arn
+
+    def forget_all_keys(self) -> None:
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
 
     def generate_data_key(self, **asked: Any) -> Any:
         self.asked.append("GenerateDataKey")

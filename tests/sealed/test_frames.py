@@ -16,7 +16,7 @@ FRAMES = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_s
 def test_frames_arrive_in_order_however_they_are_cut(sent: list[tuple[int, bytes]], cuts: list[int]) -> None:
     wire = b"".join(frames.frame(kind, payload) for kind, payload in sent)
     reader = frames.Reader()
-    got = []
+    got: list[tuple[int, bytes]] = []
     for cut in cuts:
         got += reader.feed(wire[:cut])
         wire = wire[cut:]
@@ -41,12 +41,11 @@ def test_a_bad_length_is_refused_before_anything_of_that_length_arrives(length: 
 
 
 def test_the_frames_ahead_of_a_bad_one_are_not_lost() -> None:
-    got = []
+    got: list[tuple[int, bytes]] = []
     with pytest.raises(FrameRefused):
-        got.extend(frames.Reader().feed(frames.frame(1, b"good")))
         for frame in frames.Reader().feed(frames.frame(1, b"good") + bytes(4)):
-            got.append(frame)  # noqa: PERF402: extend would lose them
-    assert got == [(1, b"good"), (1, b"good")]
+            got.append(frame)
+    assert got == [(1, b"good")]
 
 
 def test_a_refused_stream_stays_refused() -> None:

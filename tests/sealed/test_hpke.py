@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from sealed.refusal import BrokenOff, DocumentRefused, NotOpened, TooLong
 
 KEYS = EpochKeys.derive(bytes(range(64)))
 CONFIGURATION = KEYS.configuration(epoch="e-1", expires_ms=1_800_000_000_000, token=b"what KMS made of the seed")
-NAMES = {"tenant": "acme", "request_id": "r-1", "pool": "demo"}
+NAMES: dict[str, Any] = {"tenant": "acme", "request_id": "r-1", "pool": "demo"}
 PROMPT = b'{"messages":[]}'
 
 both_kems = pytest.mark.parametrize("hybrid", [True, False], ids=["xwing", "x25519"])
