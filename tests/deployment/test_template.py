@@ -18,12 +18,12 @@ from chalicelib.api.surface import ROUTES
 from tests.deployment.packages import ROOT, Package, uploaded
 
 FUNCTIONS = {"APIHandler", "Streaming", "Reaper"}
-TABLES = ROOT / "infra" / "tables.yaml"
+STACKS = [ROOT / "infra" / "tables.yaml", ROOT / "infra" / "sealing.yaml"]
 DEPLOYED_IN = ["us-east-1", "us-gov-west-1"]
 
 
 def test_cfn_lint_finds_nothing_to_say(packaged: Package) -> None:
-    assert _lint("--regions", *DEPLOYED_IN, "--", packaged.folder / "template.json", TABLES) == ""
+    assert _lint("--regions", *DEPLOYED_IN, "--", packaged.folder / "template.json", *STACKS) == ""
 
 
 def test_cfn_lint_would_find_something(dev: Package, tmp_path: Path) -> None:
@@ -86,6 +86,11 @@ def test_what_was_found_to_stream_are_the_inference_routes() -> None:
         "/tenants/{tenant}/v1/completions",
         "/tenants/{tenant}/v1/embeddings",
     }
+
+
+def test_binary_answers_pass_api_gateway_whatever_the_client_accepts(packaged: Package) -> None:
+    """It looks at the first type of Accept alone, which is */* in most clients; so every type is binary to it."""
+    assert packaged.definition["x-amazon-apigateway-binary-media-types"] == ["*/*"]
 
 
 def test_admin_routes_want_a_signature_and_no_others_do(packaged: Package) -> None:
