@@ -20,7 +20,7 @@ from local.kms.decision import Grant, KeyRules
 from local.kms.policy import BadPolicy, key_policy
 from local.kms.refusal import Refused, not_found, not_openable
 
-_ARN = re.compile(r"arn:[a-z-]+:kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<rest>(key|alias)/.+)")
+_ARN = re.compile(r"arn:(?P<partition>[a-z-]+):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<rest>(key|alias)/.+)")
 _ID = re.compile(r"(mrk-)?[0-9a-fA-F-]{32,36}")
 _VERSION = b"\x01"
 _HEAD = re.compile(_VERSION + rb"([0-9]{12})(.)", re.DOTALL)  # account, and the length of the key id that follows
@@ -51,7 +51,7 @@ def find(named: str, account: str, region: str) -> Key:
     rest = named
     if named.startswith("arn:"):
         arn = _ARN.fullmatch(named)
-        if arn is None or arn["region"] != region:
+        if arn is None or (arn["partition"], arn["region"]) != (get_partition(region), region):
             raise not_found(f"Invalid arn {arn['region'] if arn else named}")
         account, rest = arn["account"], arn["rest"].removeprefix("key/")
     if not rest.startswith("alias/"):

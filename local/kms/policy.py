@@ -16,6 +16,7 @@ from local.kms.conditions import Condition, Facts, Judgement, all_of, pattern
 
 _PARSED = 1024
 _MEMBERS = {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+_PRINCIPALS = {"AWS", "Service", "Federated", "CanonicalUser"}
 
 
 class BadPolicy(Exception):
@@ -148,7 +149,7 @@ def _standing(principal: str, caller: Caller) -> Standing:
 
 def _statements(text: str) -> list[dict[str, Any]]:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_each_once)
     except ValueError:
         raise BadPolicy("The policy is not JSON.") from None
     if not isinstance(document, dict) or "Statement" not in document:
@@ -161,6 +162,13 @@ def _statements(text: str) -> list[dict[str, Any]]:
         if unknown := each.keys() - _MEMBERS:
             raise BadPolicy(f"{min(unknown)}: not supported in a statement; say whom and what it means positively.")
     return statements
+
+
+def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):  # one of them would be dropped unseen
+        raise BadPolicy("The policy has an object with the same member twice; put its values in one list.")
+    return found
 
 
 def _statement(found: dict[str, Any], principals: tuple[str, ...] | None) -> Statement:
@@ -184,7 +192,7 @@ def _principals(found: dict[str, Any]) -> tuple[str, ...]:
     given = found.get("Principal")
     if given == "*":
         return ("*",)
-    if not isinstance(given, dict) or not given:
+    if not isinstance(given, dict) or not given or given.keys() - _PRINCIPALS:
         raise BadPolicy('Principal: a key policy names its principals, as {"AWS": ARN}.')
     principals = _texts(given.get("AWS", []), "Principal")
     if partly := [each for each in principals if "*" in each and each != "*"]:

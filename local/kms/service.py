@@ -53,24 +53,28 @@ class Service:
             return None
 
         exchange = Exchange(caller, identity, signed.region, lambda info: self._recipients.verified(info, now_ms))
-        refused: Refused | None = None
         try:
-            return _run(asked.operation, operation, parameters, exchange)
-        except Refused as error:
-            refused = error
+            answer = _run(asked.operation, operation, parameters, exchange)
+        except Refused as refused:
+            self._record(asked, now_ms, parameters, exchange, refused)
             raise
-        finally:
-            self._records.append(
-                record(
-                    event_id=self._new_id(),
-                    request_id=asked.request_id,
-                    now_ms=now_ms,
-                    operation=asked.operation,
-                    parameters=parameters,
-                    exchange=exchange,
-                    refused=refused,
-                )
+        self._record(asked, now_ms, parameters, exchange, None)
+        return answer
+
+    def _record(
+        self, asked: Asked, now_ms: int, parameters: dict[str, Any], exchange: Exchange, refused: Refused | None
+    ) -> None:
+        self._records.append(
+            record(
+                event_id=self._new_id(),
+                request_id=asked.request_id,
+                now_ms=now_ms,
+                operation=asked.operation,
+                parameters=parameters,
+                exchange=exchange,
+                refused=refused,
             )
+        )
 
 
 def _run(name: str, operation: Operation, parameters: dict[str, Any], exchange: Exchange) -> Answer | None:

@@ -198,6 +198,8 @@ def test_an_operation_without_a_key_is_a_matter_of_the_callers_own_policies() ->
         (text(allow(f"arn:aws:iam::{ACCOUNT}:role/*")), "wildcard"),
         (text({**allow(), "Condition": {"StringEquals": "x"}}), "Condition"),
         (text({**allow(), "Action": None}), "Action"),
+        (text({**deny(), "Principal": {"Aws": ALICE}}), "Principal"),
+        ('{"Statement": [], "Statement": []}', "twice"),
     ],
 )
 def test_a_key_policy_that_cannot_be_read_says_where(policy: str, names: str) -> None:

@@ -101,6 +101,8 @@ def test_a_key_of_another_region_is_not_found(aws: Served) -> None:
     key = aws.key()
     there = aws.operator_in("eu-west-1")
 
+    with refused("NotFoundException"):
+        aws.kms.decrypt(KeyId=key.replace("aws", "aws-us-gov", 1), CiphertextBlob=blob(aws, key))
     with refused("NotFoundException", REGION):
         there.decrypt(KeyId=key, CiphertextBlob=blob(aws, key))
     with refused("AccessDeniedException", "does not exist in this region"):
