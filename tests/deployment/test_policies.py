@@ -124,13 +124,16 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     tenancy.put_member("acme", Member("someone", "owner"))
     tenancy.put_member("acme", Member("another", "viewer"))
     tenancy.remove_member("acme", "another")
+    arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    tenancy.kms_keys.register("acme", arn)
+    tenancy.kms_keys.remove("acme", arn.rpartition("/")[2])
     lease = sandbox.admit(1)
     sandbox.admission.renew(lease, NOW)
     sandbox.admission.settle(lease, _entry(lease.lease_id, "completed"))
     sandbox.meters.reading("acme")
     ledger.find("acme", lease.lease_id)
     ledger.page("acme", 0, NOW + 1, None, 10)
-    assert ledger.claim("acme", "digest", lease.lease_id, NOW) is None
+    assert ledger.claim("acme", "digest", lease.lease_id, NOW, keep_ms=60_000) is None
     # The worker that comes back after its request was given up on.
     late = sandbox.admit(2)
     prepared.admission.reap(NOW + 91_000)
