@@ -1,6 +1,8 @@
 """docs/deployment.md says what is so."""
 
+import base64
 import http.server
+import json
 import re
 import subprocess
 import sys
@@ -8,10 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cfnlint.decode
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib.api.surface import ROUTES
+from chalicelib.sealing import Claims, Tickets
+from sealed import ticket
 from tests.deployment.packages import ROOT, Package
 
 PAGE = (ROOT / "docs" / "deployment.md").read_text()
@@ -64,6 +70,25 @@ def test_the_signed_first_requests_are_signed_and_are_routes_of_ours() -> None:
         template = path.removeprefix("/api").replace("/acme", "/{tenant}").replace("/chat", "/{pool}")
         msgspec.json.decode(body, type=accepted[method, template])
         assert re.match(r"AWS4-HMAC-SHA256 Credential=\w+/\d{8}/eu-west-1/execute-api/aws4_request, ", authorization)
+
+
+def test_the_ticket_key_that_is_made_signs_what_its_public_half_verifies() -> None:
+    (program,) = re.findall(r"^python3 - > ticket\.json <<'END'\n(.*?)^END$", PAGE, re.DOTALL | re.MULTILINE)
+    done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True, check=True)
+    private = base64.b64decode(json.loads(done.stdout)["ticket_key"])
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(done.stderr.removeprefix("ticket_keys: ")))
+
+    issued = Tickets(lambda: private, lambda: 0).issue(Claims("attest"), b"")
+    assert ticket.verify(issued, b"", {ticket.kid_of(public): public}, 0).use == "attest"
+
+
+def test_the_sealing_stack_is_deployed_with_the_parameters_that_it_asks_for() -> None:
+    template, _ = cfnlint.decode.decode(str(ROOT / "infra" / "sealing.yaml"))
+    command = next(block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "infra/sealing.yaml" in block)
+    asked = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
+    assert set(re.findall(r"\b([A-Z]\w+)=", command)) == asked
+    for output in template["Outputs"]:
+        assert f"`{output}`" in PAGE
 
 
 @contextmanager
