@@ -98,7 +98,7 @@ class _Chat(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def infer(asked: Incoming) -> Reply:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.headers.get("x-tenant-id"), "native", "chat.completions", "problem")
+        return infer_sealed(asked, asked.headers.get("x-tenant-id"), "native", "chat.completions")
     request = asked.json(InferenceRequest)
     if (request.prompt is None) == (request.messages is None):
         raise Malformed("Send either `prompt` or `messages`.", field="prompt")

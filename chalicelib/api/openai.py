@@ -92,7 +92,7 @@ class Completion(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.path["tenant"], "openai", "chat.completions", "openai")
+        return infer_sealed(asked, asked.path["tenant"], "openai", "chat.completions")
     request = asked.json(ChatCompletionRequest)
     ceiling = request.max_completion_tokens or request.max_tokens
     return _infer(asked, request, "chat.completions", ceiling, max(request.n or 1, request.best_of or 1))
@@ -104,7 +104,7 @@ def create_chat_completion(asked: Incoming) -> Any:
 )  # fmt: skip
 def create_completion(asked: Incoming) -> Any:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.path["tenant"], "openai", "completions", "openai")
+        return infer_sealed(asked, asked.path["tenant"], "openai", "completions")
     request = asked.json(CompletionRequest)
     prompts = len(request.prompt) if _several(request.prompt) else 1
     choices = prompts * max(request.n or 1, request.best_of or 1)
@@ -117,7 +117,7 @@ def create_completion(asked: Incoming) -> Any:
 )  # fmt: skip
 def create_embedding(asked: Incoming) -> Any:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.path["tenant"], "openai", "embeddings", "openai")
+        return infer_sealed(asked, asked.path["tenant"], "openai", "embeddings")
     return _infer(asked, asked.json(EmbeddingRequest), "embeddings", None, 1)
 
 

@@ -57,7 +57,8 @@ def waiting(event: Waiting) -> bytes:
 class Outflow:
     """The body of a streamed answer. Closing it closes, and so settles, the answer."""
 
-    def __init__(self, answer: Answer, events: Iterable[bytes], shape: problems.Shape, request_id: str) -> None:
+    def __init__(self, answer: Answer, events: Iterable[bytes], shape: problems.Shape | None, request_id: str) -> None:
+        """`shape`: of the refusal that may be its last event. A sealed answer has none, and breaks off instead."""
         self._answer = answer
         self._events = events
         self._shape = shape
@@ -69,7 +70,10 @@ class Outflow:
         except Exception as error:
             self._answer.fail(error)
             # The status is long gone: the refusal is the last event, in the shape the status would have had.
-            body = problems.body_of(seen(error, self._request_id), self._shape, self._request_id)
+            error = seen(error, self._request_id)
+            if self._shape is None:
+                return
+            body = problems.body_of(error, self._shape, self._request_id)
             name = b"" if self._shape == "openai" else b"event: error\n"
             yield name + b"data: " + msgspec.json.encode(body) + b"\n\n"
 

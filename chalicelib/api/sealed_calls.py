@@ -9,7 +9,6 @@ from chalicelib import wiring
 from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.outgoing import Outflow, inference_headers
-from chalicelib.api.problems import Shape
 from chalicelib.call import Delta, Operation, SealMode
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
@@ -35,7 +34,7 @@ def is_sealed(asked: Incoming) -> bool:
     return asked.media_type == MEDIA_TYPE
 
 
-def infer_sealed(asked: Incoming, tenant: str | None, surface: Surface, operation: Operation, shape: Shape) -> Reply:
+def infer_sealed(asked: Incoming, tenant: str | None, surface: Surface, operation: Operation) -> Reply:
     """Run a sealed request as the route would run it in the clear. Raises: Refusal, StoreUnavailable."""
     headers = _headers(asked)
     if headers.seal_stream and (headers.seal_mode == "kms" or surface == "native" or operation == "embeddings"):
@@ -71,7 +70,7 @@ def infer_sealed(asked: Incoming, tenant: str | None, surface: Surface, operatio
     if headers.seal_stream:
         if answer.buffered:
             out["X-Stream"] = "buffered"
-        return Reply(Outflow(answer, _pieces(answer), shape, asked.request_id), out | inference_headers(answer, asked))
+        return Reply(Outflow(answer, _pieces(answer), None, asked.request_id), out | inference_headers(answer, asked))
     with answer:
         whole = b"".join(_pieces(answer))
         if not whole:
