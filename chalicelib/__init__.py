@@ -4,6 +4,7 @@
     inference/   the path of a request             run() is the product on one screen
     identity/    who is calling, and may they
     tenancy/     tenants, keys, members; snapshots with their epoch
+    sealing/     tickets: what an enclave is permitted to open
     admission/   may this run now: one conditional write
     placement/   which target runs it: choice, breakers, fall-over
     engines/     how to talk to each kind of target

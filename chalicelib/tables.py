@@ -1,14 +1,17 @@
 """Every DynamoDB key and model.
 
-| table   | pk            | sk                 | item                                                   |
-|---------|---------------|--------------------|--------------------------------------------------------|
-| tenancy | tenant        | `tenant`           | Tenant: limits, pools, pins, status                    |
-| tenancy | tenant        | `key#<key id>`     | Key: digest, role, scopes, expiry                      |
-| tenancy | tenant        | `member#<subject>` | Member: role                                           |
-| tenancy | `~platform`   | `pool#<name>`      | Pool: targets, prices, reservation rule                |
-| meters  | tenant#region |                    | epoch, tats, windows, leases (section "Admission")     |
-| ledger  | tenant        | lease id           | Entry: one finished request; ids sort by time          |
-| ledger  | tenant        | `idem#<digest>`    | Claim: the lease that an Idempotency-Key stands for    |
+| table   | pk            | sk                   | item                                                |
+|---------|---------------|----------------------|-----------------------------------------------------|
+| tenancy | tenant        | `tenant`             | Tenant: limits, pools, pins, status, KMS keys       |
+| tenancy | tenant        | `key#<key id>`       | Key: digest, role, scopes, expiry                   |
+| tenancy | tenant        | `member#<subject>`   | Member: role                                        |
+| tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
+| tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
+| tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Claim: the one tenant whose KMS key it is           |
+| tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
+| meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
+| ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
+| ledger  | tenant        | `idem#<digest>`      | Claim: the lease that an Idempotency-Key stands for |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
 What concerns all tenants (the operator's list, a change of a pool, the reaper) scans, and is rare.
