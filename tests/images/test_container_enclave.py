@@ -121,6 +121,60 @@ def test_a_man_in_the_middle_is_found_out_before_he_is_told_anything(
     assert "vouches for something else" in events(capsys, "enclave_refused")[0]["reason"]
 
 
+@contextmanager
+def forwarder(stage: Backstage, accepted: list[socket.socket]) -> Iterator[str]:
+    """Hands TCP on to the enclave, as its parent does, and keeps what it accepted."""
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                near, far = listening.accept()[0], socket.socket(socket.AF_UNIX)
+                far.connect(str(stage.files.socket))
+                accepted.append(near)
+                sockets.extend((near, far))
+                copies.extend(threading.Thread(target=copy, args=pair) for pair in ((near, far), (far, near)))
+                copies[-2].start()
+                copies[-1].start()
+
+    sockets: list[socket.socket] = []
+    copies: list[threading.Thread] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve)
+        server.start()
+        yield f"tcp:127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+        server.join()
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    for thread in copies:
+        thread.join()
+    for each in sockets:
+        each.close()
+
+
+def test_connections_are_kept_and_those_that_broke_are_replaced(house: Open, stage: Backstage) -> None:
+    known = stage.settings()
+    accepted: list[socket.socket] = []
+    with forwarder(stage, accepted) as address:
+        h = house(enclave=EnclaveSettings(address, known.identity, known.root, known.measurements))
+        for mode in ("kms", "hpke", "esdk"):
+            sealed = stage.seal(h, mode, CHAT)
+            assert h.call("POST", "/invocations", sealed.body, CONTENT).status == 200
+        assert len(accepted) == 1, "three calls and two questions took turns on it"
+        accepted[0].shutdown(socket.SHUT_RDWR)
+        h.ping()  # when it has answered this, it has seen the connection end
+        sealed = stage.seal(h, "kms", CHAT)
+        assert h.call("POST", "/invocations", sealed.body, CONTENT).status == 200
+        assert len(accepted) == 2
+
+
 def test_the_gateway_may_ask_the_enclave_through_every_door(house: Open, stage: Backstage) -> None:
     h = house(enclave=stage.settings())
     body = stage.permitted(b'{"nonce":"","configuration":null}', use="attest")

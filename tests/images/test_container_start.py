@@ -13,6 +13,7 @@ import pytest
 
 from serving import settings
 from serving.refusal import Refusal
+from serving.sealing.peer import peer_of
 from serving.settings import BadSettings
 from tests.images.houses import DEMO, ROOT, Client, Process, alive, events, until
 
@@ -60,34 +61,41 @@ def test_settings_that_make_no_sense_are_one_sentence(flags: list[str]) -> None:
 
 
 PCR = f"0={'ab' * 48}"
+HERE = ["--enclave", "unix:/e"]
+WHO = ["--enclave-identity", "{identity}"]
+WHICH = ["--enclave-pcr", PCR]
 
 
 @pytest.mark.parametrize(
     ("flags", "missing"),
     [
-        (["--enclave", "unix:/e"], "--enclave-identity"),
-        (["--enclave", "unix:/e", "--enclave-identity", "{identity}"], "--enclave-pcr"),
-        (["--enclave-pcr", PCR], "--enclave "),
+        (HERE, "--enclave-identity"),
+        ([*HERE, *WHO], "--enclave-pcr"),
+        (WHICH, "--enclave "),
         (["--enclave-root", "{identity}"], "--enclave "),
-        (["--enclave", "tcp:here", "--enclave-identity", "{identity}", "--enclave-pcr", PCR], "tcp:HOST:PORT"),
-        (["--enclave", "vsock:me:1", "--enclave-identity", "{identity}", "--enclave-pcr", PCR], "vsock:CID:PORT"),
-        (["--enclave", "unix:/e", "--enclave-identity", "/no/file", "--enclave-pcr", PCR], "/no/file"),
-        (["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", "0=ab"], "96"),
-        (["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", PCR[2:]], "0=HEX"),
-        (["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", PCR.replace("0", "1")], "PCR0"),
-        (
-            ["--enclave", "unix:/e", "--enclave-identity", "{identity}", "--enclave-pcr", PCR]
-            + ["--enclave-root", "/no/root"],
-            "/no/root",
-        ),
+        (["--enclave", "tcp:here", *WHO, *WHICH], "tcp:HOST:PORT"),
+        (["--enclave", "vsock:me:1", *WHO, *WHICH], "vsock:CID:PORT"),
+        ([*HERE, "--enclave-identity", "/no/file", *WHICH], "/no/file"),
+        ([*HERE, *WHO, *WHICH, "--enclave-root", "/no/root"], "/no/root"),
+        ([*HERE, *WHO, "--enclave-pcr", "0=ab"], "96"),
+        ([*HERE, *WHO, "--enclave-pcr", "ab"], "0=HEX"),
+        ([*HERE, *WHO, "--enclave-pcr", f"{PCR},{PCR}"], "once"),
+        ([*HERE, *WHO, "--enclave-pcr", PCR.replace("0", "1")], "PCR0"),
     ],
     ids=str,
 )
 def test_half_an_enclave_is_one_sentence_that_names_the_other_half(
     flags: list[str], missing: str, certificate: Path
 ) -> None:
-    given = [str(certificate) if flag == "{identity}" else flag for flag in flags]
-    assert missing in one_sentence(Process("--multi-model", *given))
+    with pytest.raises(BadSettings, match=re.escape(missing)) as refused:
+        read = settings.read([str(certificate) if flag == "{identity}" else flag for flag in flags], {}).enclave
+        assert read is not None
+        peer_of(read)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_enclave_that_makes_no_sense_is_known_before_a_model_is_loaded() -> None:
+    assert "/no/file" in one_sentence(Process("--multi-model", *HERE, "--enclave-identity", "/no/file", *WHICH))
 
 
 def test_several_enclaves_may_be_allowed_so_that_measurements_can_be_rotated() -> None:
@@ -210,7 +218,7 @@ def test_the_install_step_finds_everything_installed_that_it_pins(image: str, tm
     """The very script of the image, against this interpreter: it must have nothing to do, so the pins are tested."""
     requirements = (ROOT / "sagemaker" / image / "requirements.txt").read_text()
     pins = [line for line in requirements.splitlines() if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z]+==[\d.]+", pin) for pin in pins), pins
+    assert all(re.fullmatch(r"[a-z0-9]+==[\d.]+", pin) for pin in pins), pins
     report = install(image, tmp_path, PIP_DRY_RUN="1", PIP_NO_INDEX="1", PIP_NO_DEPS="1")
     assert report.returncode == 0, report.stderr
     assert "Would install" not in report.stdout
