@@ -146,7 +146,7 @@ def _read(item: Any, shape: type[_T]) -> _T:
         # bytes are bytes here, never a text in base64.
         return msgspec.convert(item, shape, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
-        raise DocumentRefused(f"This is not an attestation document of an enclave: {error}.") from error
+        raise DocumentRefused(f"This is not an attestation document of an enclave: {error!s:.120}.") from error
 
 
 def _check_time(timestamp_ms: int, now_ms: int, max_age_ms: int) -> None:

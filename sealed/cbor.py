@@ -24,7 +24,8 @@ def loads(data: bytes, *, most_bytes: int) -> Any:
             source, max_depth=_MOST_DEPTH, allow_duplicate_keys=False, semantic_decoders=_NoTags()
         ).decode()
     except cbor2.CBORDecodeError as error:
-        raise DocumentRefused(f"The document is not plain CBOR: {error}.") from error
+        # Cut, because cbor2 quotes what it read.
+        raise DocumentRefused(f"The document is not plain CBOR: {error!s:.120}.") from error
     if source.tell() != len(data):
         raise DocumentRefused("Bytes follow the document.")
     return item

@@ -21,7 +21,6 @@ MOST_ISSUERS = 8
 # What `cryptography` raises for a certificate that is no certificate, or none that can be used for this.
 _UNREADABLE = (
     ValueError,
-    TypeError,
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,

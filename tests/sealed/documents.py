@@ -127,6 +127,18 @@ def cbor_map(entries: Sequence[tuple[object, object]]) -> bytes:
     return bytes([0xA0 | len(entries)]) + b"".join(cbor2.dumps(key) + cbor2.dumps(value) for key, value in entries)
 
 
+def certificate(tbs: bytes, issuer_key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The certificate of which `tbs` is what is to be signed, be that well formed or not."""
+    signature = b"\0" + issuer_key.sign(tbs, ec.ECDSA(hashes.SHA384()))
+    ecdsa_with_sha384 = bytes.fromhex("300a06082a8648ce3d040303")
+    inside = tbs + ecdsa_with_sha384 + bytes([0x03, len(signature)]) + signature
+    return b"\x30\x82" + (len(inside) % 2**16).to_bytes(2, "big") + inside
+
+
+def tbs_of(certificate: bytes) -> bytes:
+    return x509.load_der_x509_certificate(certificate).tbs_certificate_bytes
+
+
 def _certificate(
     link: Link, key: ec.EllipticCurvePrivateKey, issuer: Link, issuer_key: ec.EllipticCurvePrivateKey
 ) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID
 
 from sealed import attestation
 from sealed.attestation import Attestation, check, verify
@@ -28,10 +29,12 @@ from tests.sealed.documents import (
     Issued,
     Link,
     cbor_map,
+    certificate,
     document,
     issued,
     members,
     sign1,
+    tbs_of,
 )
 
 REAL = Path(__file__).parents[2] / "vectors" / "attestation"
@@ -333,6 +336,24 @@ def test_a_certificate_that_is_none_is_refused(place: str) -> None:
     refused("cannot be read", document(**{place: value}))
 
 
+def test_a_certificate_that_demands_the_same_twice_is_refused() -> None:
+    key_usage, basic_constraints = b"\x55\x1d\x0f", b"\x55\x1d\x13"
+    tbs = tbs_of(issued().certificates[-1]).replace(key_usage, basic_constraints)
+    refused("cannot be read", document(certificate=certificate(tbs, issued().keys[-2])))
+
+
+def test_a_certificate_with_names_that_cannot_be_read_is_refused() -> None:
+    x400_address = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02\xa3\x00")
+    chain = issued(changed(LEAF, extension=x400_address))
+    refused("cannot be read", document(chain), chain)
+
+
+def test_a_certificate_on_a_curve_that_nobody_knows_is_refused() -> None:
+    p384 = bytes.fromhex("06052b81040022")
+    tbs = tbs_of(issued().certificates[-1]).replace(p384, bytes.fromhex("06052b8104007f"))
+    refused("cannot be read", document(certificate=certificate(tbs, issued().keys[-2])))
+
+
 # Its signature.
 
 
@@ -342,13 +363,28 @@ def test_a_document_signed_with_another_key_is_refused() -> None:
     refused("signature does not fit", sign1(payload, other))
 
 
+@pytest.mark.parametrize("signature", [bytes(96), b"\xff" * 96, bytes(48) + b"\1" * 48], ids=["0", "huge", "r is 0"])
+def test_a_signature_that_is_none_is_refused(signature: bytes) -> None:
+    refused("signature does not fit", cbor2.dumps([*cbor2.loads(document())[:3], signature]))
+
+
+@pytest.mark.parametrize("length", [0, 64, 95, 97, 128])
+def test_a_signature_of_another_size_is_refused(length: int) -> None:
+    refused("not an attestation document", cbor2.dumps([*cbor2.loads(document())[:3], bytes(length)]))
+
+
 def test_a_flipped_bit_anywhere_is_refused() -> None:
-    made = document(nonce=b"nonce")
+    """Every bit of what stands around the payload, and one of each byte of the payload, which is signed as a whole."""
+    chain = issued((ROOT, HOST, LEAF))
+    made = document(chain, pcrs={index: PCRS[index] for index in (0, 1, 2)}, nonce=b"nonce")
+    assert verified(made, chain)
+    payload = range(made.index(b"\xa9imodule_id"), len(made) - 98)
     for index in range(len(made)):
-        flipped = bytearray(made)
-        flipped[index] ^= 1 << index % 8
-        with pytest.raises(DocumentRefused):
-            verified(bytes(flipped))
+        for bit in (index % 8,) if index in payload else range(8):
+            flipped = bytearray(made)
+            flipped[index] ^= 1 << bit
+            with pytest.raises(DocumentRefused):
+                verified(bytes(flipped), chain)
 
 
 def test_a_document_cut_off_anywhere_is_refused() -> None:
@@ -398,3 +434,12 @@ def test_an_enclave_that_is_not_allowed_is_refused_and_its_measurements_are_name
     said = verified(document())
     with pytest.raises(DocumentRefused, match=f"not allowed: PCR0={'01' * 48}, PCR1={'02' * 48}, PCR2={'03' * 48}"):
         check(said, nonce=None, allowed=Measurements.of("ab" * 48), user_data=None)
+
+
+def test_a_refusal_quotes_little_of_what_it_refuses() -> None:
+    with pytest.raises(DocumentRefused) as refusal:
+        verified(sign1(cbor_map([("a" * 9000, 1), ("a" * 9000, 2)])))
+    assert len(refusal.value.text) < 200
+    with pytest.raises(DocumentRefused) as refusal:
+        verified(document(digest="a" * 9000))
+    assert len(refusal.value.text) < 200
