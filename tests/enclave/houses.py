@@ -268,13 +268,17 @@ class TestedEnclave:
 
     def epoch(self, name: str = "e-1", lives_ms: int = 3_600_000) -> hpke.KeyConfiguration:
         """A new key epoch, as the gateway begins one and a client learns it."""
-        expires_ms = now_ms() + lives_ms
         with self.greeted() as line:
-            body = json.dumps({"epoch": name, "expires_ms": expires_ms}).encode()
-            token = line.told(self.ticket(body, use="epoch", mode=""), body)["token"]
-            about = {"epoch": name, "expires_ms": expires_ms, "token": token}
-            body = json.dumps({"nonce": "bm9uY2U=", "configuration": about}).encode()
-            told = line.told(self.ticket(body, use="attest", mode=""), body)
+            return self.epoch_of(line, name, lives_ms)
+
+    def epoch_of(self, line: Line, name: str = "e-1", lives_ms: int = 3_600_000) -> hpke.KeyConfiguration:
+        """The same, of the enclave at the other end of this line."""
+        expires_ms = now_ms() + lives_ms
+        body = json.dumps({"epoch": name, "expires_ms": expires_ms}).encode()
+        token = line.told(self.ticket(body, use="epoch", mode=""), body)["token"]
+        about = {"epoch": name, "expires_ms": expires_ms, "token": token}
+        body = json.dumps({"nonce": "bm9uY2U=", "configuration": about}).encode()
+        told = line.told(self.ticket(body, use="attest", mode=""), body)
         return hpke.KeyConfiguration.parse(json.dumps(told["configuration"]).encode())
 
     def _now_ms(self) -> int:

@@ -77,9 +77,7 @@ def test_what_kms_says_of_the_callers_key_is_not_opened_and_the_rest_is_unavaila
 def test_a_kms_that_is_not_there_is_unavailable(kms: Kms, tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        assert (
-            attempt(kms, tmp_path, f"http://127.0.0.1:{nobody.getsockname()[1]}", "kms").code == "unavailable"
-        )
+        assert attempt(kms, tmp_path, f"http://127.0.0.1:{nobody.getsockname()[1]}", "kms").code == "unavailable"
 
 
 def test_a_key_is_used_for_itself_only(kms: Kms) -> None:

@@ -45,7 +45,7 @@ def test_bytes_and_ends_are_carried_both_ways(parent: socket.socket) -> None:
         for _ in range(2):
             with socket.create_connection(here.getsockname()) as near:
                 sent = os.urandom(500_000).hex().encode()
-                writer = threading.Thread(target=lambda: (near.sendall(sent), near.shutdown(socket.SHUT_WR)))
+                writer = threading.Thread(target=_send, args=(near, sent))
                 writer.start()
                 received = b"".join(iter(lambda: near.recv(65_536), b""))
                 writer.join()
@@ -69,3 +69,8 @@ def test_a_parent_that_does_not_answer_closes_only_this_connection(parent: socke
             near.sendall(b"hello")
             assert near.recv(5) == b"HELLO"
         here.shutdown(socket.SHUT_RDWR)
+
+
+def _send(near: socket.socket, sent: bytes) -> None:
+    near.sendall(sent)
+    near.shutdown(socket.SHUT_WR)

@@ -1,12 +1,9 @@
 """The program as a process: what it says, what it refuses to start with, and how it ends."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,8 @@ import pytest
 from enclave import configuration, listening
 from enclave.configuration import BadConfiguration
 from enclave.listening import BadAddress
-from sealed import hpke
-from tests.enclave.houses import REGION, ROOT, TICKET_KEY, Kms, Line, TestedEnclave, certificate_of
+from tests.enclave.houses import ROOT, Kms, Line, TestedEnclave
+from tests.enclave.processes import process
 
 GOOD: dict[str, Any] = {
     "ticket_keys": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
@@ -24,29 +21,6 @@ GOOD: dict[str, Any] = {
     "platform_key_arn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-4000-8000-000000000000",
     "regions": ["us-east-1"],
 }
-
-
-@contextmanager
-def process(kms: Kms, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    kms.files.configure(
-        ticket_key=_b64(TICKET_KEY.public_key().public_bytes_raw()),
-        platform_key_arn=kms.key(),
-        region=REGION,
-        kms_endpoint=kms.url,
-    )
-    told, tell = os.pipe()
-    path = kms.files.socket.with_name("process")
-    command = [sys.executable, "-m", "local.enclave", "--socket", str(path), "--ready-fd", str(tell)]
-    command += ["--configuration", str(kms.files.configuration), "--authority", str(kms.files.authority)]
-    command += ["--root-out", str(folder / "root.pem")]
-    with subprocess.Popen(command, pass_fds=[tell], cwd=ROOT, stdout=subprocess.PIPE) as running:
-        os.close(tell)
-        try:
-            with os.fdopen(told) as ready:
-                assert json.loads(ready.readline())["address"] == f"unix:{path}"
-            yield running, path
-        finally:
-            running.kill()
 
 
 def test_it_serves_until_it_is_told_to_end_and_then_ends_cleanly(
@@ -66,10 +40,6 @@ def test_it_serves_until_it_is_told_to_end_and_then_ends_cleanly(
     assert [json.loads(told)["outcome"] for told in log.splitlines()] == ["sealed"]
     assert b"secret" not in log
     assert (tmp_path / "root.pem").read_bytes() == kms.files.root.read_bytes()
-
-
-def test_what_was_freed_is_gone_from_the_memory_of_the_image(kms: Kms, house: TestedEnclave) -> None:
-    """Placeholder, replaced below."""
 
 
 def test_the_real_one_starts_in_an_enclave_only(tmp_path: Path) -> None:
@@ -111,9 +81,3 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(BadAddress, match="vsock:PORT"):
         listening.listen(address)
-
-
-def _b64(data: bytes) -> str:
-    import base64
-
-    return base64.b64encode(data).decode()
