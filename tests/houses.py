@@ -127,12 +127,12 @@ class Deployment:
         offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
         return Rooms(house or self.house(), tenancy or self.tenancy, offering)
 
-    def pool(self, name: str = "model-a", *targets: str) -> Pool:
+    def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
         """A pool whose first target gets every call, unless it is pinned elsewhere."""
         known = [
             Target(target, "scripted", url=target, weight=int(not place)) for place, target in enumerate(targets or "a")
         ]
-        return self.tenancy.put_pool(Pool(name, tuple(known)))
+        return self.tenancy.put_pool(Pool(name, tuple(known), sealed=sealed))
 
     def tenant(self, name: str = "acme", **members: Any) -> Tenant:
         with_limits = {"limits": DEFAULT_LIMITS, "pools": ("model-a",), **members}

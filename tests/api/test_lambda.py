@@ -11,6 +11,7 @@ from app import app
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.placement.pool import Target
+from chalicelib.refusal import EngineFailed
 from chalicelib.wiring import furnished
 from tests.houses import T0, Deployment
 
@@ -24,7 +25,7 @@ class Sandbox:
             return script or (words("one two") if call.stream else whole("one two"))
 
         self.deployment = Deployment(script=says)
-        self.deployment.pool()
+        self.deployment.pool(sealed=True)
         self.deployment.tenant()
         self.headers: dict[str, str | None] = {
             "Authorization": f"Bearer {self.deployment.key()}",
@@ -103,3 +104,36 @@ def test_an_answer_that_is_no_text_still_leaves(stream: bool) -> None:
     answer = sandbox.call(json.dumps({**BODY, "stream": stream}), headers=sandbox.headers)
     assert answer["statusCode"] == 200
     assert '{"strange":"\ufffd"}' in answer["body"]
+
+
+@pytest.mark.parametrize("accept", [{}, {"Accept": "*/*"}, {"Accept": "application/octet-stream"}])
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_sealed_bytes_come_and_go_in_base64_whatever_the_client_accepts(accept: dict[str, str], stream: str) -> None:
+    """As API Gateway exchanges them where every media type counts as binary."""
+    sealed = bytes(range(256))
+    sandbox = Sandbox(Started("i-1"), Delta(sealed, 1), Delta(sealed[::-1], 1), Finished(Usage(1, 2)))
+    headers = {name: value for name, value in sandbox.headers.items() if name != "Accept"} | {
+        "content-type": "application/octet-stream",
+        "X-Seal-Mode": "hpke",
+        "X-Seal-Stream": stream,
+        "X-Model-Pool": "model-a",
+        "X-Request-ID": "req-1",
+    }
+    answer = sandbox.call(base64.b64encode(b"a sealed request").decode(), headers={**headers, **accept}, encoded=True)
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
+    assert base64.b64decode(answer["body"]) == sealed + sealed[::-1]
+    assert answer["headers"]["Content-Type"] == "application/octet-stream"
+
+
+def test_a_sealed_stream_that_fails_breaks_off_without_a_word() -> None:
+    sandbox = Sandbox(Started("i-1"), Delta(b"sealed", 1), EngineFailed("it broke"))
+    headers = sandbox.headers | {
+        "content-type": "application/octet-stream",
+        "X-Seal-Mode": "hpke",
+        "X-Seal-Stream": "true",
+        "X-Model-Pool": "model-a",
+        "X-Request-ID": "req-1",
+    }
+    answer = sandbox.call(base64.b64encode(b"a sealed request").decode(), headers=headers, encoded=True)
+    assert base64.b64decode(answer["body"]) == b"sealed"
+    assert sandbox.outcomes == ["failed"]
