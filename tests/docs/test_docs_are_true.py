@@ -47,11 +47,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def test_the_readmes_example_runs(running_system: RunningSystem) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+INSTALLED = os.pathsep.join((str(ROOT / "client"), str(ROOT)))  # as by `pip install ./client`
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed"])
+def test_the_readmes_examples_run(running_system: RunningSystem, example: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", example],
-        env={**os.environ, **running_system.env},
+        env={**os.environ, **running_system.env, "PYTHONPATH": INSTALLED},
         capture_output=True,
         text=True,
         timeout=60,
