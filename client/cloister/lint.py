@@ -118,7 +118,7 @@ def _wildcards(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iter
             "It lets principals of every account in, or, as a part of an ARN, nobody: KMS knows no such pattern.",
             "Name each user or role by its ARN.",
         )
-    if {"*", "kms:*"} & set(statement.actions):
+    if statement.allows_everything:
         yield Finding(
             "wildcard-action",
             statement.name,
@@ -153,7 +153,9 @@ def _unattested(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Ite
 
 
 def _undoing(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterator[Finding]:
-    if statement.demands:  # such an operation brings no attestation, so it does not fit the condition
+    # These operations bring no attestation, so they never fit a demand for one; and where everything is allowed,
+    # that is the finding.
+    if statement.demands or statement.allows_everything:
         return
     for principal in _others(statement, key, hosts):
         for action, (rule, does) in _UNDOING.items():

@@ -163,8 +163,9 @@ def mode(name: str, *, kms_key_arn: str | None, kms_client: KmsClient | None, hy
         raise NotConfigured(f"There is no mode {name!r}: choose 'esdk', 'hpke' or 'kms'.")
     if kms_key_arn is None:
         raise NotConfigured(f"Mode {name} seals under your KMS key: give its full ARN as kms_key_arn.")
-    kms = kms_client or client_for(KeyArn.parse(kms_key_arn))
-    return Esdk(kms_key_arn, kms) if name == "esdk" else Kms(kms_key_arn, kms)
+    key = KeyArn.parse(kms_key_arn)
+    kms = kms_client or client_for(key)
+    return Esdk(str(key), kms) if name == "esdk" else Kms(str(key), kms)
 
 
 def client_for(key: KeyArn) -> KmsClient:

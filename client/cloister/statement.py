@@ -48,6 +48,10 @@ class Statement(msgspec.Struct, frozen=True):
     condition_keys: tuple[str, ...]
     demands: tuple[Demand, ...]
 
+    @property
+    def allows_everything(self) -> bool:
+        return not self.excludes_actions and bool({"*", "kms:*"} & set(self.actions))
+
     def permits(self, action: str) -> bool:
         """Whether it speaks of `action`, such as kms:Decrypt."""
         return self.excludes_actions is not any(fnmatchcase(action.lower(), pattern) for pattern in self.actions)
