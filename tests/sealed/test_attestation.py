@@ -200,6 +200,10 @@ def test_a_document_of_a_nitro_tpm_is_refused() -> None:
     refused("nitrotpm_pcrs", document(nitrotpm_pcrs=PCRS))
 
 
+def test_a_member_that_aws_may_add_is_left_alone() -> None:
+    assert verified(document(another="member")) == verified(document())
+
+
 # Its time.
 
 
