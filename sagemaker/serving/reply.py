@@ -18,7 +18,8 @@ ERROR = b'data: {"error"'  # cannot stand inside an event: quotes in there are e
 # of ours counts against the instance, and nobody may be able to talk a healthy one out of service.
 TOO_HARSH = ("server_error", "not_supported_error")
 ENGINES_FAULT = re.compile(r"compute|decode|memory|slot|internal", re.IGNORECASE)
-USAGE = re.compile(rb'"usage":\s*(\{)')
+NOTHING = msgspec.Raw(b"null")
+EMPTY = (b"null", b'""', b"[]", b"{}")
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Whole events that came together, how many they are, and the engine's own count where it is among them."""
+    """Whole events that came together, in how many a choice gained something, and the engine's own count if it came."""
 
     data: bytes
     tokens: int
@@ -36,8 +37,32 @@ class Piece(msgspec.Struct, frozen=True):
     last: bool
 
 
+class Gain(msgspec.Struct, frozen=True):
+    """Undecoded, because only "something or nothing" matters here."""
+
+    content: msgspec.Raw = NOTHING
+    tool_calls: msgspec.Raw = NOTHING
+    reasoning_content: msgspec.Raw = NOTHING
+    reasoning: msgspec.Raw = NOTHING
+    refusal: msgspec.Raw = NOTHING
+
+
+class Choice(msgspec.Struct, frozen=True):
+    delta: Gain | None = None
+    text: msgspec.Raw = NOTHING
+
+    @property
+    def gained(self) -> bool:
+        gains = msgspec.structs.astuple(self.delta) if self.delta else (self.text,)
+        return any(bytes(gain) not in EMPTY for gain in gains)
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    choices: tuple[Choice, ...] | None = None
+    usage: Usage | None = None
+
+
 class Counted(msgspec.Struct, frozen=True):
-    choices: tuple[msgspec.Raw, ...] = ()
     usage: Usage | None = None
 
 
@@ -52,6 +77,7 @@ class EngineError(msgspec.Struct, frozen=True):
 
 
 _counted = msgspec.json.Decoder(Counted)
+_chunk = msgspec.json.Decoder(Chunk)
 
 
 async def events(reply: Reply) -> AsyncIterator[Piece]:
@@ -99,34 +125,28 @@ async def refused(reply: Reply) -> EngineRefused:
 
 def without_usage(data: bytes) -> bytes:
     """Whole events, less those that only count: for a caller who has not asked for them."""
-    return b"".join(event + EVENT_END for event in data.split(EVENT_END)[:-1] if not _only_counts(event))
+    kept = []
+    for event in data.split(EVENT_END)[:-1]:
+        chunk = _read_chunk(event)
+        if chunk is None or chunk.usage is None or chunk.choices:
+            kept.append(event + EVENT_END)
+    return b"".join(kept)
 
 
 def _piece(data: bytes, *, last: bool) -> Piece:
-    tokens = data.startswith(b"data: {") + data.count(b"\n\ndata: {")
-    return Piece(data, tokens, _usage(data) if b'"usage":' in data else None, last)
+    chunks = [chunk for line in data.split(b"\n") if (chunk := _read_chunk(line))]
+    tokens = sum(choice.gained for chunk in chunks for choice in chunk.choices or ())
+    usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
+    return Piece(data, tokens, usage, last)
 
 
-def _usage(data: bytes) -> Usage | None:
-    """The engine's own count, if this really is its usage event and not a word in an answer."""
-    last = None
-    for line in data.split(b"\n"):
-        if line.startswith(b"data: {") and USAGE.search(line):
-            try:
-                last = _counted.decode(line[6:]).usage or last
-            except msgspec.DecodeError:
-                continue
-    return last
-
-
-def _only_counts(event: bytes) -> bool:
-    if b'"usage":' not in event or not event.startswith(b"data: {"):
-        return False
+def _read_chunk(event: bytes) -> Chunk | None:
+    if not event.startswith(b"data: {"):
+        return None
     try:
-        said = _counted.decode(event[6:])
-    except msgspec.DecodeError:
-        return False
-    return said.usage is not None and not said.choices
+        return _chunk.decode(event[6:])
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _refusal(status: int, body: bytes) -> EngineRefused:

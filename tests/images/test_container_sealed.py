@@ -47,7 +47,7 @@ def test_a_sealed_call_is_answered_to_its_tenant_alone(sealing: House, stage: Ba
     answer = sealing.call("POST", path, sealed.body, CONTENT)
     assert (answer.status, answer.headers["content-type"]) == (200, CONTENT["content-type"])
     assert answer.headers[ATTRIBUTES.lower()] == "instance=i-test;queue_ms=0"
-    assert b"w0" not in answer.body
+    assert WORDS.encode() not in answer.body
     told = Frames(answer.body)
     assert told.kinds == [STARTED, PIECE, FINISHED]
     assert told.told(STARTED) == {"queue_ms": 0}
@@ -69,6 +69,7 @@ def test_a_sealed_stream_is_the_engines_own_and_counts_for_who_asked(
     assert b"data: [DONE]\n\n" in events
     assert (b'"usage":' in events) is asked
     assert told.kinds[0] == STARTED
+    assert sum(told.tokens) == 5
     assert told.told(FINISHED) == {"prompt_tokens": 1, "completion_tokens": 5}
 
 
