@@ -10,7 +10,6 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.permitted import permitted
 from chalicelib.api.surface import Surface
@@ -169,27 +168,27 @@ def remove_kms_key(asked: Incoming) -> None:
     "POST", "/tenants/{tenant}/kms-keys/{key}/probe",
     summary="Have the enclave show what a KMS key's policy allows it", accepts=KmsKeyProbe, returns=Probed,
 )  # fmt: skip
-def probe_kms_key(asked: Incoming) -> Reply:
+def probe_kms_key(asked: Incoming) -> Probed:
     principal, snapshot = permitted(asked, "keys.manage", "management")
     request = asked.json(KmsKeyProbe)
     key = snapshot.tenant.sealing.named(asked.path["key"])
     if key is None:
         raise NotFound("There is no such KMS key of this tenant. Register it first.")
     claims = Claims("probe", tenant=principal.tenant, key_arn=key.arn, request_id=asked.request_id)
-    return _passed_on(_ask(claims, msgspec.json.encode(request), principal, snapshot), Probed)
+    return read(_ask(claims, msgspec.json.encode(request), principal, snapshot), Probed)
 
 
 @surface.door(
     "GET", "/tenants/{tenant}/attestation", summary="The enclave's attestation document and key configuration",
     query=AttestationQuery, returns=Attested,
 )  # fmt: skip
-def attest(asked: Incoming) -> Reply:
+def attest(asked: Incoming) -> Attested:
     # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
     principal, snapshot = permitted(asked, "models.read", None)
     query = asked.query_as(AttestationQuery)
     question = msgspec.json.encode(_Attest(_nonce(query.nonce), wiring.tenancy().key_epochs.current()))
     claims = Claims("attest", tenant=principal.tenant, request_id=asked.request_id)
-    return _passed_on(_ask(claims, question, principal, snapshot, query.pool), Attested)
+    return read(_ask(claims, question, principal, snapshot, query.pool), Attested)
 
 
 @surface.door(
@@ -237,12 +236,6 @@ def _pool(principal: Principal, snapshot: Snapshot, named: str | None) -> Pool:
     if named is not None:
         raise NotFound(f"There is no pool {named} with an enclave that this key may use.")
     raise NotFound("None of the pools that this key may use has an enclave. Ask the operator of the service for one.")
-
-
-def _passed_on(told: bytes, form: type[T]) -> Reply:
-    """What the enclave told, as it came: documents vouch for the very bytes of a key configuration."""
-    read(told, form)
-    return Reply(told, {"Content-Type": "application/json"})
 
 
 def _must_cover_everything(principal: Principal) -> None:

@@ -13,6 +13,7 @@ from chalicelib.refusal import EngineFailed, NoCapacity, NotOpened, Refusal
 from chalicelib.sealing import Tickets
 from chalicelib.sealing.tickets import Unreadable
 from chalicelib.tenancy import Change
+from chalicelib.tenancy.key_epochs import KeyEpoch
 from tests.houses import Deployment, Gateway
 from tests.sealing.sealers import Sealer, base64_of, id_of
 
@@ -36,14 +37,12 @@ def test_the_enclaves_document_comes_as_the_enclave_gave_it(sealer: Sealer) -> N
     assert (claims.use, claims.tenant, claims.pool) == ("attest", "acme", "sealed")
 
 
-def test_a_configuration_is_passed_on_byte_for_byte(sealer: Sealer) -> None:
-    """The document vouches for the hash of these very bytes."""
-    key = base64_of(bytes(32))
-    sealer.says = (
-        f'{{"document": "{key}",  "configuration": {{"epoch" :"e-1", "expires_ms":1, "token":"{key}", '
-        f'"x25519":"{key}","xwing":"{key}", "new":0}}}}'.encode()
-    )
-    assert sealer("GET", f"/attestation?nonce={NONCE_TEXT}").body == sealer.says
+def test_a_configuration_comes_with_the_very_values_that_the_document_vouches_for(sealer: Sealer) -> None:
+    sealer.deployment.tenancy.key_epochs.begin(KeyEpoch("e-1", sealer.deployment.clock() + 1, bytes(range(256))))
+    configuration = sealer("GET", f"/attestation?nonce={NONCE_TEXT}").json["configuration"]
+    assert (configuration["epoch"], configuration["expires_ms"]) == ("e-1", sealer.deployment.clock() + 1)
+    assert base64.b64decode(configuration["token"], validate=True) == bytes(range(256))
+    assert base64.b64decode(configuration["xwing"], validate=True) == bytes(1216)
 
 
 def test_every_role_may_see_to_whom_it_would_seal_wherever_its_key_is_narrowed_to(sealer: Sealer) -> None:

@@ -189,6 +189,23 @@ def test_tenants_of_yesterday_seal_nothing_yet() -> None:
     assert deployment.tenancy.tenant("old").sealing == Sealing("api_key", ())
 
 
+@pytest.mark.parametrize("change", ["register", "let in by", "remove"])
+def test_every_change_moves_the_epoch_so_that_no_warm_gateway_goes_by_the_old(there: Deployment, change: str) -> None:
+    kms_keys = there.tenancy.kms_keys
+    changes: dict[str, Callable[[], object]] = {
+        "register": lambda: kms_keys.register("acme", arn(1)),
+        "let in by": lambda: kms_keys.let_in_by("acme", "kms"),
+        "remove": lambda: kms_keys.remove("acme", KEY_ID),
+    }
+    registered(there)
+    warm = there.house().snapshots
+    before = warm.cached("acme")
+    changes[change]()
+    after = warm.fresh("acme")
+    assert after.epoch > before.epoch
+    assert after.tenant.sealing != before.tenant.sealing
+
+
 # at the same time
 
 
