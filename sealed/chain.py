@@ -1,8 +1,8 @@
 """The certificates between AWS's root and the key that signs an attestation document.
 
-By hand, because they are no certificates of servers: they have no subjectAltName, and not all have the key
-identifiers that `cryptography.x509.verification` asks for. The rules are those of RFC 5280, section 6.1, for one
-algorithm and one curve.
+The rules are those of RFC 5280, section 6.1, for one order, one algorithm and one curve. By hand, because
+`cryptography.x509.verification` looks for any path through certificates in any order, takes RSA and other curves,
+and by its own rules refuses AWS's leaf, which has no authorityKeyIdentifier and no subjectAltName.
 """
 
 import datetime
