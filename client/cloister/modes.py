@@ -173,7 +173,8 @@ def client_for(key: KeyArn) -> KmsClient:
     import boto3  # half a second to import; hpke does without
 
     try:
-        return boto3.client("kms", region_name=key.region)
+        # A session of its own: boto3's default one is not thread-safe, and keeps the credentials that it found first.
+        return boto3.Session().client("kms", region_name=key.region)
     except BotoCoreError as error:
         raise NotConfigured(f"boto3 makes no KMS client: {error}.") from error
 
