@@ -13,7 +13,7 @@ import pytest
 
 from enclave import conversation
 from local.sealing import SealingFiles
-from sealed import attestation, hpke
+from sealed import attestation, esdk, hpke
 from sealed.frames import MOST_BYTES, frame
 from sealed.measurements import Measurements
 from tests.enclave.houses import ASK, DROP, HELLO, OPEN, SEAL, Kms, Line, Refusal, TestedEnclave, enclave, now_ms
@@ -150,6 +150,30 @@ def test_many_connections_are_served_at_once(house: TestedEnclave, epoch: hpke.K
     for line in lines:
         line.tls.close()
     assert opened == [b"{}"] * 160
+
+
+def test_the_encryption_sdk_serves_many_at_once_too(house: TestedEnclave, kms: Kms) -> None:
+    ids = [f"esdk-{number}" for number in range(24)]
+    blobs = [
+        esdk.seal(kms.client, house.key, esdk.request_context(tenant="acme", request_id=id_), b"{}") for id_ in ids
+    ]
+    answers: dict[str, bytes] = {}
+
+    def exchange(mine: list[tuple[str, bytes]]) -> None:
+        with house.greeted() as line:
+            for request_id, blob in mine:
+                line.opened(house.ticket(blob, mode="esdk", request_id=request_id), blob)
+                answers[request_id] = line.sealed(request_id.encode())
+
+    asked = list(zip(ids, blobs, strict=True))
+    threads = [threading.Thread(target=exchange, args=(asked[at::8],)) for at in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for request_id in ids:
+        context = esdk.response_context(tenant="acme", request_id=request_id)
+        assert esdk.open(kms.client, house.key, context, answers[request_id]) == request_id.encode()
 
 
 @pytest.mark.parametrize("claimed", [0, MOST_BYTES + 1, 2**32 - 1])

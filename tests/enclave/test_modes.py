@@ -40,10 +40,12 @@ def test_a_kms_request_is_opened_and_its_answer_echoes_it(house: TestedEnclave, 
 def test_an_hpke_request_is_opened_and_its_answer_sealed(
     house: TestedEnclave, epoch: hpke.KeyConfiguration, hybrid: bool
 ) -> None:
-    names = {"tenant": "acme", "request_id": new_id(), "pool": "demo"}
-    blob, opener = hpke.seal_request(epoch, plaintext=ASKED, hybrid=hybrid, **names)
+    request_id = new_id()
+    blob, opener = hpke.seal_request(
+        epoch, tenant="acme", request_id=request_id, pool="demo", plaintext=ASKED, hybrid=hybrid
+    )
     with house.greeted() as line:
-        assert line.opened(house.ticket(blob, request_id=names["request_id"]), blob) == ASKED
+        assert line.opened(house.ticket(blob, request_id=request_id), blob) == ASKED
         answer = line.sealed(ANSWERED)
     assert b"".join(opener.feed(answer)) == ANSWERED
     opener.finish()
@@ -63,10 +65,10 @@ def test_an_esdk_request_is_opened_and_its_answer_sealed_under_the_same_key(hous
 def test_an_hpke_stream_is_sealed_piece_by_piece_and_its_lengths_tell_nothing(
     house: TestedEnclave, epoch: hpke.KeyConfiguration
 ) -> None:
-    names = {"tenant": "acme", "request_id": new_id(), "pool": "demo"}
-    blob, opener = hpke.seal_request(epoch, plaintext=ASKED, **names)
+    request_id = new_id()
+    blob, opener = hpke.seal_request(epoch, tenant="acme", request_id=request_id, pool="demo", plaintext=ASKED)
     with house.greeted() as line:
-        line.opened(house.ticket(blob, request_id=names["request_id"], stream=True), blob)
+        line.opened(house.ticket(blob, request_id=request_id, stream=True), blob)
         sealed = [line.sealed(event, final=False) for event in EVENTS]
         opened = [b"".join(opener.feed(piece)) for piece in sealed]
         with pytest.raises(BrokenOff):
