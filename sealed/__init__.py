@@ -1,7 +1,9 @@
 """The sealed formats and the attestation verifier, once for all programs: client, enclave, container, local KMS.
 
-    attestation, measurements   is this an enclave that we trust
-    hpke, esdk, kms_mode        how requests and answers are sealed, mode by mode
+    attestation, chain          is this an enclave, on the word of a root that we trust
+    measurements                is it one of those that we trust
+    hpke, hpke_keys, xwing      mode hpke: how requests and answers are sealed, the fleet's keys, the hybrid
+    esdk, kms_mode              the other modes
     ticket                      what the gateway permits the enclave to open
     frames, padding             how pieces travel
     cms, cbor, arn              formats of AWS that need care
