@@ -35,7 +35,7 @@ def replay_key(blob: bytes) -> bytes:
 def with_echo(answer: bytes, *, nonce: str | None, blob: bytes) -> bytes:
     """The answer, a JSON object, with the echo of the request `blob` and of its `nonce` as last member.
 
-    Raises: TooLong when KMS could not encrypt it.
+    Raises: TooLong when KMS could not encrypt it; msgspec.DecodeError when it is no JSON object.
     """
     members = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
     echoed = msgspec.json.encode({**members, "echo": _echo(nonce, blob)})

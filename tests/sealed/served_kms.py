@@ -1,12 +1,9 @@
-"""A KMS behind real HTTP, and a client of it that notes what it was asked. For tests of what is sealed by KMS."""
+"""A client of KMS that notes what KMS was asked."""
 
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
-import pytest
-from moto.server import ThreadedMotoServer
 
 REGION = "us-east-1"
 
@@ -36,18 +33,3 @@ class Client:
     def decrypt(self, **asked: Any) -> Any:
         self.asked.append("Decrypt")
         return self.client.decrypt(**asked)
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[str]:
-    """The address of a KMS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def kms(served: str) -> Client:
-    return Client(served)

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from sealed import esdk
 from sealed.padding import padded
 from sealed.refusal import BrokenOff, NotOpened
-from tests.sealed.served_kms import Client, kms, served  # noqa: F401
+from tests.sealed.served_kms import Client
 
 REQUEST = esdk.request_context(tenant="acme", request_id="r-1")
 RESPONSE = esdk.response_context(tenant="acme", request_id="r-1")
@@ -26,7 +26,7 @@ SIGNED = Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384
 
 
 @pytest.fixture
-def arn(kms: Client) -> str:  # noqa: F811
+def arn(kms: Client) -> str:
     return kms.create_key()
 
 
@@ -55,20 +55,20 @@ def pieces_of(client: Client, arn: str, message: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 100_000])
-def test_a_message_opens_at_one_call_to_seal_and_one_to_open(kms: Client, arn: str, size: int) -> None:  # noqa: F811
+def test_a_message_opens_at_one_call_to_seal_and_one_to_open(kms: Client, arn: str, size: int) -> None:
     message = esdk.seal(kms, arn, REQUEST, bytes(size))
     assert esdk.open(kms, arn, REQUEST, message) == bytes(size)
     assert kms.asked == ["GenerateDataKey", "Decrypt"]
 
 
-def test_a_stream_opens_at_one_call_to_seal_and_one_to_open(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_stream_opens_at_one_call_to_seal_and_one_to_open(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a" * 1500, b"b" * 1500)
     assert b"".join(pieces_of(kms, arn, message)) == b"a" * 1500 + b"b" * 1500
     assert kms.asked == ["GenerateDataKey", "Decrypt"]
 
 
 @pytest.mark.parametrize("algorithm", [UNSIGNED, SIGNED])
-def test_what_a_client_of_awss_seals_opens(kms: Client, arn: str, algorithm: Algorithm) -> None:  # noqa: F811
+def test_what_a_client_of_awss_seals_opens(kms: Client, arn: str, algorithm: Algorithm) -> None:
     assert esdk.open(kms, arn, REQUEST, made_by_the_sdk(arn, endpoint=kms, algorithm=algorithm)) == PROMPT
 
 
@@ -83,7 +83,7 @@ def test_what_a_client_of_awss_seals_opens(kms: Client, arn: str, algorithm: Alg
         {"tenant_id": "acme", "purpose": "request"},
     ],
 )
-def test_another_context_is_refused_without_asking_kms(kms: Client, arn: str, context: dict[str, str]) -> None:  # noqa: F811
+def test_another_context_is_refused_without_asking_kms(kms: Client, arn: str, context: dict[str, str]) -> None:
     message = esdk.seal(kms, arn, REQUEST, PROMPT)
     kms.asked.clear()
     with pytest.raises(NotOpened):
@@ -91,7 +91,7 @@ def test_another_context_is_refused_without_asking_kms(kms: Client, arn: str, co
     assert kms.asked == []
 
 
-def test_a_message_for_another_key_is_refused_without_asking_kms(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_message_for_another_key_is_refused_without_asking_kms(kms: Client, arn: str) -> None:
     message = esdk.seal(kms, kms.create_key(), REQUEST, PROMPT)
     kms.asked.clear()
     with pytest.raises(NotOpened):
@@ -99,14 +99,14 @@ def test_a_message_for_another_key_is_refused_without_asking_kms(kms: Client, ar
     assert kms.asked == []
 
 
-def test_a_message_for_two_keys_is_refused_though_one_is_right(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_message_for_two_keys_is_refused_though_one_is_right(kms: Client, arn: str) -> None:
     message = made_by_the_sdk(arn, kms.create_key(), endpoint=kms)
     with pytest.raises(NotOpened):
         esdk.open(kms, arn, REQUEST, message)
     assert kms.asked == []
 
 
-def test_a_message_that_does_not_commit_to_its_key_is_refused(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_message_that_does_not_commit_to_its_key_is_refused(kms: Client, arn: str) -> None:
     message = made_by_the_sdk(
         arn,
         endpoint=kms,
@@ -119,7 +119,7 @@ def test_a_message_that_does_not_commit_to_its_key_is_refused(kms: Client, arn: 
 
 
 @pytest.mark.parametrize("frame_length", [128, esdk.LEAST_FRAME_BYTES - 128])
-def test_a_message_of_tiny_frames_is_refused(kms: Client, arn: str, frame_length: int) -> None:  # noqa: F811
+def test_a_message_of_tiny_frames_is_refused(kms: Client, arn: str, frame_length: int) -> None:
     message = made_by_the_sdk(arn, endpoint=kms, frame_length=frame_length, algorithm=UNSIGNED)
     with pytest.raises(NotOpened):
         esdk.open(kms, arn, REQUEST, message)
@@ -127,21 +127,21 @@ def test_a_message_of_tiny_frames_is_refused(kms: Client, arn: str, frame_length
         list(esdk.Opener(kms, arn, REQUEST, io.BytesIO(message)).pieces())
 
 
-def test_a_stream_of_huge_frames_is_refused_without_asking_kms(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_stream_of_huge_frames_is_refused_without_asking_kms(kms: Client, arn: str) -> None:
     message = made_by_the_sdk(arn, endpoint=kms, frame_length=esdk.MOST_FRAME_BYTES + 128, algorithm=UNSIGNED)
     with pytest.raises(NotOpened):
         list(esdk.Opener(kms, arn, REQUEST, io.BytesIO(message)).pieces())
     assert kms.asked == []
 
 
-def test_a_signed_stream_is_refused_since_its_signature_would_come_too_late(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_signed_stream_is_refused_since_its_signature_would_come_too_late(kms: Client, arn: str) -> None:
     message = made_by_the_sdk(arn, endpoint=kms, algorithm=SIGNED)
     with pytest.raises(NotOpened):
         list(esdk.Opener(kms, arn, REQUEST, io.BytesIO(message)).pieces())
     assert kms.asked == []
 
 
-def test_an_oversize_message_is_refused_unread(kms: Client, arn: str) -> None:  # noqa: F811
+def test_an_oversize_message_is_refused_unread(kms: Client, arn: str) -> None:
     message = esdk.seal(kms, arn, REQUEST, PROMPT)
     with pytest.raises(NotOpened):
         esdk.open(kms, arn, REQUEST, message + bytes(esdk.MOST_BYTES))
@@ -149,7 +149,7 @@ def test_an_oversize_message_is_refused_unread(kms: Client, arn: str) -> None:  
 
 
 @pytest.mark.parametrize("algorithm", [UNSIGNED, SIGNED])
-def test_a_flipped_bit_anywhere_is_refused(kms: Client, arn: str, algorithm: Algorithm) -> None:  # noqa: F811
+def test_a_flipped_bit_anywhere_is_refused(kms: Client, arn: str, algorithm: Algorithm) -> None:
     message = made_by_the_sdk(arn, endpoint=kms, algorithm=algorithm)
     for at in range(len(message)):
         changed = bytearray(message)
@@ -165,7 +165,7 @@ def test_a_flipped_bit_anywhere_is_refused(kms: Client, arn: str, algorithm: Alg
         pytest.fail(f"opened with a flipped bit in byte {at}")
 
 
-def test_a_flipped_bit_anywhere_in_a_stream_yields_nothing_that_was_not_sealed(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_flipped_bit_anywhere_in_a_stream_yields_nothing_that_was_not_sealed(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a" * 1024, b"b" * 10)
     sealed = [b"a" * 1024, b"b" * 10]
     for at in range(0, len(message), 3):
@@ -179,7 +179,7 @@ def test_a_flipped_bit_anywhere_in_a_stream_yields_nothing_that_was_not_sealed(k
         assert got == sealed[: len(got)]
 
 
-def test_a_stream_cut_anywhere_is_broken_off(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_stream_cut_anywhere_is_broken_off(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a" * 1024, b"b" * 10)
     header = len(esdk.Sealer(kms, arn, RESPONSE).seal(b"", final=False))
     for end in [*range(header + 40), *range(header + 40, len(message), 13), len(message) - 1]:
@@ -188,19 +188,19 @@ def test_a_stream_cut_anywhere_is_broken_off(kms: Client, arn: str) -> None:  # 
 
 
 @pytest.mark.parametrize("end", [0, 1, 34, 200, -60, -1])
-def test_a_message_cut_anywhere_is_refused(kms: Client, arn: str, end: int) -> None:  # noqa: F811
+def test_a_message_cut_anywhere_is_refused(kms: Client, arn: str, end: int) -> None:
     with pytest.raises(NotOpened):
         esdk.open(kms, arn, REQUEST, esdk.seal(kms, arn, REQUEST, PROMPT)[:end])
 
 
-def test_what_follows_a_message_is_refused(kms: Client, arn: str) -> None:  # noqa: F811
+def test_what_follows_a_message_is_refused(kms: Client, arn: str) -> None:
     with pytest.raises(NotOpened):
         esdk.open(kms, arn, REQUEST, esdk.seal(kms, arn, REQUEST, PROMPT) + b"x")
     with pytest.raises(NotOpened):
         pieces_of(kms, arn, streamed(kms, arn, b"a") + b"x")
 
 
-def test_frames_out_of_order_dropped_or_repeated_are_refused(kms: Client, arn: str) -> None:  # noqa: F811
+def test_frames_out_of_order_dropped_or_repeated_are_refused(kms: Client, arn: str) -> None:
     sealer = esdk.Sealer(kms, arn, RESPONSE)
     head = sealer.seal(b"", final=False)
     frames = [sealer.seal(bytes((at,)) * 1024, final=False) for at in range(3)] + [sealer.seal(b"", final=True)]
@@ -209,7 +209,7 @@ def test_frames_out_of_order_dropped_or_repeated_are_refused(kms: Client, arn: s
             pieces_of(kms, arn, head + b"".join(frames[at] for at in order))
 
 
-def test_each_piece_that_fills_its_frames_leaves_whole_and_at_once(kms: Client, arn: str) -> None:  # noqa: F811
+def test_each_piece_that_fills_its_frames_leaves_whole_and_at_once(kms: Client, arn: str) -> None:
     left, right = socket.socketpair()
     with left, right, right.makefile("rb") as source:
         sealer = esdk.Sealer(kms, arn, RESPONSE)
@@ -223,7 +223,7 @@ def test_each_piece_that_fills_its_frames_leaves_whole_and_at_once(kms: Client, 
         assert list(pieces) == []
 
 
-def test_a_piece_that_fills_no_frame_waits_for_the_next(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_piece_that_fills_no_frame_waits_for_the_next(kms: Client, arn: str) -> None:
     sealer = esdk.Sealer(kms, arn, RESPONSE)
     head = sealer.seal(b"a" * 1000, final=False)
     frame = sealer.seal(b"b" * 1000, final=False)
@@ -232,14 +232,14 @@ def test_a_piece_that_fills_no_frame_waits_for_the_next(kms: Client, arn: str) -
     assert pieces_of(kms, arn, head + frame + last) == [b"a" * 1000 + b"b" * 24, b"b" * 976 + b"c"]
 
 
-def test_nothing_is_sealed_behind_the_final_piece(kms: Client, arn: str) -> None:  # noqa: F811
+def test_nothing_is_sealed_behind_the_final_piece(kms: Client, arn: str) -> None:
     sealer = esdk.Sealer(kms, arn, RESPONSE)
     sealer.seal(b"", final=True)
     with pytest.raises(RuntimeError, match="no more pieces"):
         sealer.seal(b"more", final=False)
 
 
-def test_a_message_has_one_replay_key_and_each_message_its_own(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_message_has_one_replay_key_and_each_message_its_own(kms: Client, arn: str) -> None:
     one, other = (esdk.seal(kms, arn, REQUEST, PROMPT) for _ in range(2))
     _, header = aws_encryption_sdk.EncryptionSDKClient().decrypt(
         source=one,
@@ -256,7 +256,7 @@ def test_what_is_no_message_has_no_replay_key(message: bytes) -> None:
         esdk.replay_key(message)
 
 
-def test_what_kms_says_goes_through_unchanged(kms: Client, arn: str) -> None:  # noqa: F811
+def test_what_kms_says_goes_through_unchanged(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a")
     kms.forget_all_keys()
     for attempt in (
@@ -268,7 +268,7 @@ def test_what_kms_says_goes_through_unchanged(kms: Client, arn: str) -> None:  #
             attempt()
 
 
-def test_a_kms_that_does_not_answer_is_no_refusal(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_kms_that_does_not_answer_is_no_refusal(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a")
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
@@ -277,7 +277,7 @@ def test_a_kms_that_does_not_answer_is_no_refusal(kms: Client, arn: str) -> None
             pieces_of(silent, arn, message)
 
 
-def test_a_source_that_breaks_is_no_refusal(kms: Client, arn: str) -> None:  # noqa: F811
+def test_a_source_that_breaks_is_no_refusal(kms: Client, arn: str) -> None:
     left, right = socket.socketpair()
     with left, right:
         right.settimeout(0.01)
@@ -288,7 +288,7 @@ def test_a_source_that_breaks_is_no_refusal(kms: Client, arn: str) -> None:  # n
             next(pieces)
 
 
-def test_an_attested_answer_of_kms_serves_too(kms: Client, arn: str) -> None:  # noqa: F811
+def test_an_attested_answer_of_kms_serves_too(kms: Client, arn: str) -> None:
     class Attested(Client):
         def decrypt(self, **asked: Any) -> Any:
             return {**super().decrypt(**asked), "CiphertextForRecipient": b"an envelope"}

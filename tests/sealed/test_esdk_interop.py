@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sealed import esdk
-from tests.sealed.served_kms import Client, kms, served  # noqa: F401
+from tests.sealed.served_kms import Client
 
 ROOT = Path(__file__).parents[2]
 NODE = Path(__file__).parent / "node"
@@ -57,20 +57,20 @@ def node(modules: Path, *arguments: str, given: bytes) -> bytes:
 
 @pytest.mark.parametrize("suite", SUITES, ids=["unsigned", "signed"])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_request_sealed_in_javascript_opens_here(modules: Path, kms: Client, suite: str, size: int) -> None:  # noqa: F811
+def test_a_request_sealed_in_javascript_opens_here(modules: Path, kms: Client, suite: str, size: int) -> None:
     arn, secret = kms.create_key(), os.urandom(size)
     message = node(modules, "seal", kms.endpoint, arn, json.dumps(REQUEST), "4096", suite, given=secret)
     assert esdk.open(kms, arn, REQUEST, message) == secret
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_an_answer_sealed_here_opens_in_javascript(modules: Path, kms: Client, size: int) -> None:  # noqa: F811
+def test_an_answer_sealed_here_opens_in_javascript(modules: Path, kms: Client, size: int) -> None:
     arn, secret = kms.create_key(), os.urandom(size)
     message = esdk.seal(kms, arn, RESPONSE, secret)
     assert node(modules, "open", kms.endpoint, arn, json.dumps(RESPONSE), given=message) == secret
 
 
-def test_a_stream_sealed_here_opens_in_javascript(modules: Path, kms: Client) -> None:  # noqa: F811
+def test_a_stream_sealed_here_opens_in_javascript(modules: Path, kms: Client) -> None:
     arn = kms.create_key()
     sealer = esdk.Sealer(kms, arn, RESPONSE)
     pieces = [os.urandom(1024), os.urandom(300), b"", os.urandom(5000)]
@@ -78,7 +78,7 @@ def test_a_stream_sealed_here_opens_in_javascript(modules: Path, kms: Client) ->
     assert node(modules, "open", kms.endpoint, arn, json.dumps(RESPONSE), given=message) == b"".join(pieces)
 
 
-def test_a_stream_sealed_in_javascript_opens_here_frame_by_frame(modules: Path, kms: Client) -> None:  # noqa: F811
+def test_a_stream_sealed_in_javascript_opens_here_frame_by_frame(modules: Path, kms: Client) -> None:
     arn, secret = kms.create_key(), os.urandom(3000)
     message = node(modules, "seal", kms.endpoint, arn, json.dumps(RESPONSE), "1024", SUITES[0], given=secret)
     pieces = list(esdk.Opener(kms, arn, RESPONSE, io.BytesIO(message)).pieces())

@@ -97,6 +97,15 @@ def test_a_key_of_small_order_is_refused() -> None:
         hpke.open_request(wire[:enc_at] + bytes(32) + wire[enc_at + 32 :], KEYS, **NAMES)
 
 
+@both_kems
+def test_another_encoding_of_the_same_point_is_refused_so_no_replay_hides_behind_it(hybrid: bool) -> None:
+    wire, _ = hpke.seal_request(CONFIGURATION, **NAMES, plaintext=PROMPT, hybrid=hybrid)
+    changed = bytearray(wire)
+    changed[-len(PROMPT) - 16 - 1] ^= 0x80  # X25519 ignores the last bit of a public key (RFC 7748, 5)
+    with pytest.raises(NotOpened):
+        hpke.open_request(bytes(changed), KEYS, **NAMES)
+
+
 def test_a_replay_is_recognised_and_a_second_request_is_not_taken_for_one() -> None:
     wire, _ = hpke.seal_request(CONFIGURATION, **NAMES, plaintext=PROMPT)
     again, _ = hpke.seal_request(CONFIGURATION, **NAMES, plaintext=PROMPT)
