@@ -294,3 +294,20 @@ def test_an_attested_answer_of_kms_serves_too(kms: Client, arn: str) -> None:
             return {**super().decrypt(**asked), "CiphertextForRecipient": b"an envelope"}
 
     assert esdk.open(Attested(kms.endpoint), arn, REQUEST, esdk.seal(kms, arn, REQUEST, PROMPT)) == PROMPT
+
+
+def test_whoever_may_encrypt_can_make_an_answer_unless_the_key_policy_looks_at_the_context(
+    kms: Client, arn: str
+) -> None:
+    """Why docs/sealed-formats.md says in which contexts the enclave's role may Encrypt."""
+
+    class Forger(Client):
+        def generate_data_key(self, **asked: Any) -> Any:
+            key = bytes(asked["NumberOfBytes"])
+            wrapped = self.client.encrypt(
+                KeyId=asked["KeyId"], Plaintext=key, EncryptionContext=asked["EncryptionContext"]
+            )
+            return {"CiphertextBlob": wrapped["CiphertextBlob"], "Plaintext": key, "KeyId": asked["KeyId"]}
+
+    forged = esdk.seal(Forger(kms.endpoint), arn, RESPONSE, b"not from the enclave")
+    assert esdk.open(kms, arn, RESPONSE, forged) == b"not from the enclave"
