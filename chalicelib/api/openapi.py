@@ -87,7 +87,11 @@ def _query_parameters(route: Route, schema_of: dict[Any, Any], components: dict[
     if route.query is None:
         return []
     form = _resolved(schema_of[route.query], components)
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in form["properties"].items()]
+    required = form.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": schema}
+        for name, schema in form["properties"].items()
+    ]
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
