@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -63,8 +63,8 @@ class Gateway:
         self.tell: Callable[[Json], Json | bytes] = lambda told: told
         self.tamper: Callable[[list[bytes]], list[bytes]] = lambda pieces: pieces
         self.refuse: list[Refusal] = []  # one for each of the next sealed requests
-        self.before_the_last = threading.Event()  # a stream waits for it ahead of its last piece
-        self.before_the_last.set()
+        self.before_the_rest = threading.Event()  # a stream waits for it after its first piece
+        self.before_the_rest.set()
         self.seen: list[Seen] = []
         self.opened: list[Json] = []
         self.keys: dict[str, str] = {}
@@ -277,12 +277,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for number, piece in enumerate(pieces):
-            if number == len(pieces) - 1:
-                self.gateway.before_the_last.wait(10)
-            if piece:  # an empty chunk would end the body
-                self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-        self.wfile.write(b"0\r\n\r\n")
+        with suppress(ConnectionError):  # a reader may leave
+            for number, piece in enumerate(pieces):
+                if number == 1:
+                    self.gateway.before_the_rest.wait(10)
+                if piece:  # an empty chunk would end the body
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
 
 
 @contextmanager

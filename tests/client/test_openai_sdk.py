@@ -54,24 +54,24 @@ def test_asynchronous_streams_run_side_by_side(place: Place) -> None:
 
 
 @pytest.mark.parametrize("mode", STREAMING)
-def test_the_first_chunk_is_there_before_the_last_one_is_made(place: Place, mode: str) -> None:
-    place.gateway.before_the_last.clear()
+def test_the_first_chunk_is_there_before_the_others_are_made(place: Place, mode: str) -> None:
+    place.gateway.before_the_rest.clear()
     stream = place.openai(mode).chat.completions.create(model="demo", messages=QUESTION, stream=True)
     assert next(stream).choices[0].delta.content == "You "
-    place.gateway.before_the_last.set()
+    place.gateway.before_the_rest.set()
     assert "".join(chunk.choices[0].delta.content for chunk in stream).rstrip() == ANSWER.removeprefix("You ")
 
 
 @pytest.mark.parametrize("mode", STREAMING)
-def test_the_first_chunk_reaches_asynchronous_callers_before_the_last_one_is_made(place: Place, mode: str) -> None:
+def test_the_first_chunk_reaches_asynchronous_callers_before_the_others_are_made(place: Place, mode: str) -> None:
     async def ask() -> list[str]:
         async with place.async_openai(mode) as client:
             stream = await client.chat.completions.create(model="demo", messages=QUESTION, stream=True)
             first = (await anext(stream)).choices[0].delta.content
-            place.gateway.before_the_last.set()
+            place.gateway.before_the_rest.set()
             return [first, *[chunk.choices[0].delta.content async for chunk in stream]]
 
-    place.gateway.before_the_last.clear()
+    place.gateway.before_the_rest.clear()
     assert "".join(asyncio.run(ask())).rstrip() == ANSWER
 
 
@@ -80,6 +80,26 @@ def test_a_stream_that_its_reader_leaves_is_closed(place: Place) -> None:
     with client.chat.completions.create(model="demo", messages=QUESTION, stream=True) as stream:
         next(stream)
     assert asked(client) == ANSWER
+
+
+@pytest.mark.parametrize("mode", STREAMING)
+def test_an_asynchronous_caller_may_give_up_while_it_waits(place: Place, mode: str) -> None:
+    async def ask() -> str:
+        async with place.async_openai(mode) as client:
+            stream = await client.chat.completions.create(model="demo", messages=QUESTION, stream=True)
+            await anext(stream)
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await stream.close()
+            place.gateway.before_the_rest.set()
+            answer = await client.completions.create(model="demo", prompt="a secret")
+            return str(answer.choices[0].text)
+
+    place.gateway.before_the_rest.clear()
+    assert asyncio.run(ask()) == "a secret."
 
 
 @pytest.mark.parametrize("mode", MODES)
