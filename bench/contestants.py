@@ -82,9 +82,9 @@ def upstream() -> Iterator[int]:
 
 
 @contextmanager
-def dynamodb(upstream_port: int, key: str) -> Iterator[int]:
+def dynamodb(upstream_port: int, key: str, *kms_key: str) -> Iterator[int]:
     """The instant DynamoDB, holding the bench's tenant; yields its port."""
-    with _served("bench.dynamodb", str(upstream_port), key) as port:
+    with _served("bench.dynamodb", str(upstream_port), key, *kms_key) as port:
         yield port
 
 

@@ -1,4 +1,4 @@
-"""An instant DynamoDB for one gateway: `python -m bench.dynamodb PORT UPSTREAM_PORT KEY`.
+"""An instant DynamoDB for one gateway: `python -m bench.dynamodb PORT UPSTREAM_PORT KEY [KMS_KEY_ARN]`.
 
 It holds the bench's tenant and one meter. It evaluates no condition (nothing here reaches a limit) but makes
 the assignments of the meter's updates, so that its answers are as long, and cost as much to read, as the true
@@ -85,4 +85,4 @@ def handler_of(tables: Tables) -> Any:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), handler_of(Tables(tenant.documents(sys.argv[3], int(sys.argv[2])))))
+    serve(int(sys.argv[1]), handler_of(Tables(tenant.documents(sys.argv[3], int(sys.argv[2]), *sys.argv[4:]))))

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.upstream import CHUNKS, MODEL
@@ -25,6 +26,7 @@ class Ask:
 
     wire: bytes
     streamed: bool
+    mark: bytes = b"data:"  # what the first chunk of the answer is known by; empty: the body's first byte
 
 
 @dataclass
@@ -56,17 +58,22 @@ def ask(path: str, key: str | None, *, prompt: str = "hello", streamed: bool = F
     if streamed:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     content = json.dumps(body, separators=(",", ":")).encode()
-    lines = [
-        f"POST {path} HTTP/1.1",
-        "host: 127.0.0.1",
-        "content-type: application/json",
-        "accept: application/json",
-        "user-agent: bench",
-        f"content-length: {len(content)}",
-    ]
-    if key is not None:
-        lines.append(f"authorization: Bearer {key}")
-    return Ask(("\r\n".join(lines) + "\r\n\r\n").encode() + content, streamed)
+    return Ask(post(path, key, content, {}), streamed)
+
+
+def post(path: str, key: str | None, content: bytes, headers: Mapping[str, str]) -> bytes:
+    """The bytes of a request; JSON, unless the headers say otherwise."""
+    fields = {
+        "host": "127.0.0.1",
+        "content-type": "application/json",
+        "accept": "application/json",
+        "user-agent": "bench",
+        "content-length": str(len(content)),
+        **({"authorization": f"Bearer {key}"} if key is not None else {}),
+        **headers,
+    }
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + content
 
 
 class Conversation(asyncio.Protocol):
@@ -78,6 +85,7 @@ class Conversation(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._missing: int | None = None  # bytes until a sized answer is complete; None for a chunked one
         self._headed = False
+        self._mark = b""
         self.first_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,11 +99,11 @@ class Conversation(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(BadAnswer(f"{text}; so far: {b''.join(self._parts)[:600]!r}"))
 
-    def ask(self, wire: bytes) -> asyncio.Future[bytes]:
+    def ask(self, asked: Ask) -> asyncio.Future[bytes]:
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
-        self._parts, self._missing, self._headed, self.first_ns = [], None, False, 0
-        self._transport.write(wire)
+        self._parts, self._missing, self._headed, self._mark, self.first_ns = [], None, False, asked.mark, 0
+        self._transport.write(asked.wire)
         return self._answer
 
     def close(self) -> None:
@@ -104,6 +112,7 @@ class Conversation(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._parts.append(data)
+        body = data
         if not self._headed:
             joined = b"".join(self._parts)
             end = joined.find(b"\r\n\r\n")
@@ -114,9 +123,10 @@ class Conversation(asyncio.Protocol):
             if length >= 0:
                 size = int(joined[length + 17 : joined.find(b"\r\n", length + 2)])
                 self._missing = end + 4 + size - len(joined)
+            body = joined[end + 4 :]
         elif self._missing is not None:
             self._missing -= len(data)
-        if not self.first_ns and b"data:" in data:
+        if not self.first_ns and body and self._mark in body:
             self.first_ns = time.perf_counter_ns()
         complete = self._missing <= 0 if self._missing is not None else self._ended()
         if complete and self._answer is not None and not self._answer.done():
@@ -149,7 +159,7 @@ async def _worker(port: int, asked: Ask, until: float, load: Load) -> None:
     try:
         while time.perf_counter() < until:
             sent = time.perf_counter_ns()
-            answer = await conversation.ask(asked.wire)
+            answer = await conversation.ask(asked)
             done = time.perf_counter_ns()
             load.total.append(done - sent)
             if asked.streamed:
@@ -183,6 +193,6 @@ async def once(port: int, asked: Ask) -> None:
     conversation = await connect(port)
     try:
         async with asyncio.timeout(GIVE_UP_S):
-            check(asked, await conversation.ask(asked.wire))
+            check(asked, await conversation.ask(asked))
     finally:
         conversation.close()

@@ -82,6 +82,11 @@ class Program:
                 ticks += sum(int(value) for value in stat[11:15])
         return ticks * TICK_S
 
+    def own_cpu_ns(self) -> int:
+        """CPU of the process itself since its start, all its threads; exact, where the tree's has ticks of 10 ms."""
+        # The clock that clock_getcpuclockid(3) gives: Linux's MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED).
+        return time.clock_gettime_ns(~self.child.pid << 3 | 2)
+
     def memory_mb(self) -> tuple[float, float]:
         """Resident and proportional memory of the tree, in MB (10^6 bytes)."""
         rss = pss = 0

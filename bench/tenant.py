@@ -36,8 +36,8 @@ def new_key() -> str:
     return f"ck_{NAME}.{name}_{secret}"
 
 
-def documents(key: str, upstream_port: int) -> dict[tuple[str, str], Item]:
-    """The tenancy table: (pk, sk) -> item."""
+def documents(key: str, upstream_port: int, kms_key: str | None = None) -> dict[tuple[str, str], Item]:
+    """The tenancy table: (pk, sk) -> item. With the ARN of the tenant's KMS key, the pool takes sealed calls."""
     key_id, secret = key[3 : -len("_") - 43], key[-43:]
     target = {
         "name": "upstream",
@@ -51,10 +51,13 @@ def documents(key: str, upstream_port: int) -> dict[tuple[str, str], Item]:
         "targets": [target],
         "input_micro_usd_per_mtok": 100_000,
         "output_micro_usd_per_mtok": 200_000,
+        "sealed": kms_key is not None,
     }
+    sealing = {"keys": [{"arn": kms_key, "registered_ms": EPOCH}] if kms_key else []}
+    tenant = {"id": NAME, "name": NAME, "limits": LIMITS, "pools": [MODEL], "sealing": sealing}
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return {
-        (NAME, "tenant"): _item(NAME, "tenant", {"id": NAME, "name": NAME, "limits": LIMITS, "pools": [MODEL]}),
+        (NAME, "tenant"): _item(NAME, "tenant", tenant),
         (NAME, f"key#{key_id}"): _item(
             NAME, f"key#{key_id}", {"id": key_id, "tenant": NAME, "digest": digest, "role": "developer"}
         ),

@@ -1,0 +1,81 @@
+"""`python -m bench.sealed`: requests in the clear beside each sealed mode, in one run; and the enclave alone.
+
+Everything is started by the bench, measured in interleaved rounds, and stopped at the end.
+"""
+
+import argparse
+import asyncio
+import datetime
+import json
+import os
+import platform
+from pathlib import Path
+
+from bench import sealed_system
+from bench.processes import stop_when_told
+from bench.sealed_channel import measure_alone, new_key_configuration
+from bench.sealed_modes import Mode, modes
+from bench.sealed_report import CROWD, SHAPES, SMALL, Seen, print_report
+from bench.sealed_rounds import Shape, body, measure
+from bench.sealed_system import System
+
+ROUNDS = 12
+
+# To the enclave alone, in each round. In esdk each request is a few calls of KMS.
+REQUESTS = {"hpke": 150, "esdk": 8}
+STREAMS = 1
+
+
+async def compare(rounds: int) -> Seen:
+    """Start everyone, measure in turn, stop everyone. Raises: RuntimeError, BadAnswer, OSError, TimeoutError."""
+    seen = Seen()
+    with sealed_system.running() as system:
+        columns = modes(system.kms, system.kms_key, new_key_configuration(system))
+        print("warming up ...", flush=True)
+        await _round(system, columns, Seen())
+        for turn in range(rounds):
+            print(f"round {turn + 1} of {rounds} ...", flush=True)
+            # Turn about, so that nobody always follows the same neighbour.
+            at = turn % len(columns)
+            await _round(system, columns[at:] + columns[:at], seen)
+    return seen
+
+
+async def _round(system: System, columns: tuple[Mode, ...], seen: Seen) -> None:
+    for shape in SHAPES:
+        for mode in columns:
+            if _fits(mode, shape):
+                seen.through[shape, mode.title].append(await measure(system, mode, shape))
+    for mode in columns:
+        if mode.name in REQUESTS:
+            requests = REQUESTS[mode.name]
+            alone = measure_alone(system, mode, body(SMALL), requests=requests, crowd=CROWD, streams=STREAMS)
+            seen.alone[mode.title].append(alone)
+
+
+def _fits(mode: Mode, shape: Shape) -> bool:
+    """Mode kms takes 4,096 bytes, and has no streams."""
+    return mode.name != "kms" or shape is SMALL
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.sealed", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args()
+    stop_when_told()
+    seen = asyncio.run(compare(options.rounds))
+    load = os.getloadavg()
+    now = datetime.datetime.now(datetime.UTC)
+    print(
+        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"medians of {options.rounds} rounds, one request at a time; "
+        f"load average over the last minutes {load[1]:.1f} (about 1.5 is the bench alone)"
+    )
+    print_report(seen)
+    if options.json:
+        options.json.write_text(json.dumps(seen.tables(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
