@@ -1,15 +1,15 @@
 """Every way that something sealed is refused. The text is public by contract: it never quotes what was sealed.
 
-    SealedError
-    |-- DocumentRefused    an attestation document: the text says why
-    |-- EnvelopeRefused    KMS's envelope for the enclave
-    |-- NotOpened          a request or an answer: one text, whatever is wrong with it
-    |-- BrokenOff          an answer that ends before its end
-    |-- TooLong            more than the mode can carry
-    |-- TicketRefused      the gateway's permission
-    |-- FrameRefused       framing: a size or a type
-    |-- BadArn             not the full ARN of a key
-    `-- ManifestRefused    a list of measurements
+SealedError
+|-- DocumentRefused    an attestation document: the text says why
+|-- EnvelopeRefused    KMS's envelope for the enclave
+|-- NotOpened          a request or an answer: one text, whatever is wrong with it
+|-- BrokenOff          an answer that ends before its end
+|-- TooLong            more than the mode can carry
+|-- TicketRefused      the gateway's permission
+|-- FrameRefused       framing: a size or a type
+|-- BadArn             not the full ARN of a key
+`-- ManifestRefused    a list of measurements
 """
 
 
