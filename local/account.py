@@ -21,6 +21,8 @@ OPERATOR = "cloister-operator"
 ENCLAVE = "cloister-enclave"
 TICKET_SECRET = "cloister-local-ticket"
 
+CONTEXT = "kms:EncryptionContext:"
+
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _USING_KEYS = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey", "kms:Encrypt"], "Resource": "*"}
 
@@ -81,7 +83,9 @@ def tenant_policy(tenant: str, enclave: str, pcr0: str) -> dict[str, Any]:
     return _policy(
         _allow("Tenant", tenant, [*used, *seen]),
         _attested(enclave, pcr0),
-        _allow("EnclaveSealsAnswers", enclave, ["kms:Encrypt"]),
+        # Never with the context of an Encryption SDK message: whoever may encrypt its data key can make an answer.
+        _encrypting("EnclaveAnswersInModeKms", enclave, {"Null": {"kms:EncryptionContextKeys": "true"}}),
+        _encrypting("EnclaveChallenges", enclave, {"StringEquals": {f"{CONTEXT}purpose": "cloister-key-registration"}}),
     )
 
 
@@ -89,6 +93,10 @@ def _platform_policy(root: str, enclave: str, pcr0: str) -> dict[str, Any]:
     administers = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"]
     # No kms:Encrypt for anybody: who could encrypt a seed of their own would know the keys of an epoch.
     return _policy(_allow("Administration", root, administers), _attested(enclave, pcr0))
+
+
+def _encrypting(sid: str, enclave: str, condition: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_allow(sid, enclave, ["kms:Encrypt"]), "Condition": condition}
 
 
 def _attested(enclave: str, pcr0: str) -> dict[str, Any]:
