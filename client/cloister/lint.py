@@ -17,10 +17,37 @@ from cloister.statement import Demand, Statement, is_named, is_root, statements
 from sealed.arn import KeyArn
 from sealed.refusal import BadArn
 
+RuleName = Literal[
+    "unattested",
+    "no-enclave",
+    "missing-pcr",
+    "zero-pcr",
+    "pcr-length",
+    "pcr-case",
+    "if-exists",
+    "not-equality",
+    "unnamed-host",
+    "wildcard-action",
+    "wildcard-principal",
+    "not-action",
+    "not-principal",
+    "put-key-policy",
+    "create-grant",
+    "replicate-key",
+    "re-encrypt",
+    "grant",
+    "partition",
+    "alias",
+    "opens-unattested",
+    "not-proved",
+    "closed-to-the-enclave",
+]
+"""The last three are what the doctor's probe finds, not the lint."""
+
 _REVEALING = ("kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyPair", "kms:DeriveSharedSecret")
 
 # What undoes a policy from outside it. None of them takes an attestation document.
-_UNDOING = {
+_UNDOING: dict[str, tuple[RuleName, str]] = {
     "kms:PutKeyPolicy": ("put-key-policy", "may replace this policy, and with it every condition"),
     "kms:CreateGrant": ("create-grant", "may let others decrypt by a grant, which knows no attestation"),
     "kms:ReplicateKey": ("replicate-key", "may copy the key to a region where another policy guards it"),
@@ -34,7 +61,7 @@ _GRANTED = ("Decrypt", "GenerateDataKey", "GenerateDataKeyPair", "DeriveSharedSe
 class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong: which rule, in which statement or grant, why it matters, and what to do."""
 
-    rule: str
+    rule: RuleName
     place: str
     severity: Literal["error", "warning"]
     reason: str

@@ -16,6 +16,7 @@ BITS = {"hpke": 1, "esdk": 23, "kms": 7}
 
 
 def flipped(data: bytes, index: int) -> bytes:
+    index %= len(data)
     return data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
 
 
@@ -34,7 +35,7 @@ def test_a_flipped_bit_anywhere_in_an_answer_is_refused(place: Place, mode: str)
 
         place.gateway.tamper = measured
         assert b"embedding" in ask()
-        for index in range(0, lengths[0] - 2, BITS[mode]):  # KMS's blobs differ by a byte or two in length
+        for index in range(0, lengths[0], BITS[mode]):
             place.gateway.tamper = lambda pieces, at=index: [flipped(b"".join(pieces), at)]  # type: ignore[misc]
             with pytest.raises(cloister.SealError) as raised:
                 ask()
@@ -48,7 +49,7 @@ def test_a_flipped_bit_anywhere_in_a_stream_is_refused(place: Place, mode: str) 
         for index in (0, 4, 8, 60, -1):
 
             def tamper(pieces: list[bytes], piece: int = piece, index: int = index) -> list[bytes]:
-                changed = pieces[piece] and flipped(pieces[piece], index % len(pieces[piece]))
+                changed = pieces[piece] and flipped(pieces[piece], index)
                 return [*pieces[:piece], changed, *pieces[piece + 1 :]]
 
             place.gateway.tamper = tamper
