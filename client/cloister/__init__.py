@@ -1,12 +1,14 @@
 """Cloister for those who call it: each request is sealed here, and only an attested enclave can open it.
 
-transport    SealedTransport, the one line for the official openai SDK
-exchange     what of a request is sealed, in which order, and when once more
-trust        which enclave is believed, and for how long
-modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
-key_policy   a KMS key policy under which only that enclave decrypts
-lint         what is wrong with another one
-cli          the command `cloister`
+    transport    SealedTransport, the one line for the official openai SDK
+    exchange     what of a request is sealed, in which order, and when once more
+    trust        which enclave is believed, and for how long
+    modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
+    key_policy   a KMS key policy under which only that enclave decrypts
+    lint         what is wrong with another one, statement by statement
+    cli          the command `cloister`
+
+client/README.md says what is verified, and what each error means.
 """
 
 from cloister.refusal import (

@@ -42,8 +42,7 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def headers(self) -> list[tuple[str, str]]:
         """Of the opened answer."""
-        kept = [(name, value) for name, value in self.response.headers.multi_items() if name not in _OF_THE_BODY]
-        return [*kept, ("content-type", "text/event-stream" if self.stream else "application/json")]
+        return [*_kept(self.response), ("content-type", "text/event-stream" if self.stream else "application/json")]
 
 
 Exchange = Generator[Ask | Answer, httpx.Response, None]
@@ -93,8 +92,8 @@ class Exchanges:
         """The enclave, verified; or the gateway's refusal to let us ask for it."""
         nonce = self._random_bytes(NONCE_BYTES)
         url = source.copy_with(params=attestation_query(nonce, source.params["pool"]))
-        keys = {name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers}
-        response = yield Ask(httpx.Request("GET", url, headers=keys, extensions=request.extensions), whole=True)
+        asked = httpx.Request("GET", url, headers=_kept(request), extensions=request.extensions)
+        response = yield Ask(asked, whole=True)
         if response.is_error:
             return response
         believed = self._trust.believe(response.content, nonce=nonce, now_ms=self._now_ms())
@@ -106,14 +105,11 @@ class Exchanges:
     ) -> Generator[Ask | Answer, httpx.Response, Answer]:
         request_id = str(uuid.UUID(bytes=self._random_bytes(16), version=4))
         sealed = self._mode.seal(call, request_id, believed)
-        kept = [(name, value) for name, value in request.headers.multi_items() if name not in _OF_THE_BODY]
+        headers = httpx.Headers(_kept(request))
+        headers.update(_headers(self._mode, call, request_id))
         response = yield Ask(
             httpx.Request(
-                request.method,
-                request.url,
-                headers=[*kept, *_headers(self._mode, call, request_id)],
-                content=sealed.body,
-                extensions=request.extensions,
+                request.method, request.url, headers=headers, content=sealed.body, extensions=request.extensions
             )
         )
         # Errors come in the clear. Whatever claims success must open, or the gateway could answer in its own words.
@@ -158,18 +154,22 @@ def attestation_query(nonce: bytes, pool: str | None) -> dict[str, str]:
     return query if pool is None else query | {"pool": pool}
 
 
-def _headers(mode: Mode, call: Call, request_id: str) -> list[tuple[str, str]]:
-    headers = [
-        ("Content-Type", SEALED_TYPE),
-        ("Accept", SEALED_TYPE),
-        ("X-Seal-Mode", mode.name),
-        ("X-Model-Pool", call.pool),
-        ("X-Request-ID", request_id),
-    ]
+def _kept(message: httpx.Request | httpx.Response) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in message.headers.multi_items() if name not in _OF_THE_BODY]
+
+
+def _headers(mode: Mode, call: Call, request_id: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": SEALED_TYPE,
+        "Accept": SEALED_TYPE,
+        "X-Seal-Mode": mode.name,
+        "X-Model-Pool": call.pool,
+        "X-Request-ID": request_id,
+    }
     if mode.key_arn is not None:
-        headers.append(("X-KMS-Key-ID", mode.key_arn))
+        headers["X-KMS-Key-ID"] = mode.key_arn
     if call.ceiling_tokens is not None:
-        headers.append(("X-Max-Tokens", str(call.ceiling_tokens)))
+        headers["X-Max-Tokens"] = str(call.ceiling_tokens)
     if call.stream:
-        headers.append(("X-Seal-Stream", "true"))
+        headers["X-Seal-Stream"] = "true"
     return headers

@@ -1,8 +1,10 @@
-"""How each mode seals a request and opens its answer. All of it blocks: it computes, and may call KMS.
+"""How each mode seals a request and opens its answer.
 
-hpke   to the key that the verified enclave vouched for; no KMS
-esdk   an AWS Encryption SDK message under the tenant's KMS key; one KMS call to seal, one to open
-kms    what kms.encrypt makes; small and unary; one KMS call to seal, one to open
+    hpke   to the key that the verified enclave vouched for; no KMS
+    esdk   an AWS Encryption SDK message under the tenant's KMS key; one KMS call to seal, one to open
+    kms    what kms.encrypt makes; small and unary; one KMS call to seal, one to open
+
+All of it blocks: it computes, and may call KMS.
 """
 
 import base64
@@ -128,6 +130,8 @@ class Kms:
         def pieces(source: Source) -> Iterator[bytes]:
             answer = b"".join(source)
             with _as_answer(), kms_calls(self.key_arn):
+                if not 0 < len(answer) <= kms_mode.MOST_BLOB_BYTES:
+                    raise refusal.NotOpened
                 opened = self._kms.decrypt(KeyId=self.key_arn, CiphertextBlob=answer)["Plaintext"]
                 yield kms_mode.checked(opened, nonce=nonce, blob=blob)
 

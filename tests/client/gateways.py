@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -286,11 +287,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # callers may leave
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(gateway: Gateway) -> Iterator[str]:
     """The gateway's address."""
     handler = type("Handler", (_Handler,), {"gateway": gateway})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -133,6 +133,15 @@ def test_the_gateway_sees_what_it_must_know_and_nothing_else(place: Place, mode:
     assert seen.headers["X-Seal-Stream"] is None
 
 
+def test_headers_of_the_callers_own_travel_along_and_never_contradict_the_seal(place: Place) -> None:
+    own = {"X-Request-ID": "mine", "X-Seal-Mode": "kms", "Content-Type": "text/plain", "X-Route": "blue"}
+    place.openai("hpke").chat.completions.create(model="demo", messages=QUESTION, extra_headers=own)
+    (seen,) = place.gateway.sealed
+    assert seen.headers.get_all("X-Seal-Mode") == ["hpke"]
+    assert len(seen.headers.get_all("X-Request-ID", [])) == 1
+    assert [seen.headers["X-Route"] for seen in place.gateway.seen] == ["blue", "blue"]
+
+
 def test_the_engine_gets_the_request_as_it_was_made(place: Place) -> None:
     place.openai("hpke").chat.completions.create(
         model="demo", messages=QUESTION, max_completion_tokens=9, extra_body={"ignore_eos": True}

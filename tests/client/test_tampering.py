@@ -138,6 +138,14 @@ def test_an_answer_that_whoever_may_encrypt_has_made_is_refused(place: Place) ->
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("answer", [b"", bytes(7_000)])
+def test_an_answer_of_no_possible_length_is_refused(place: Place, mode: str, answer: bytes) -> None:
+    place.gateway.tamper = lambda pieces: [answer]
+    with pytest.raises((cloister.NotOpened, cloister.BrokenOff)):
+        asked(place.openai(mode))
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_an_answer_in_the_clear_is_refused(place: Place, mode: str) -> None:
     place.gateway.tamper = lambda pieces: [b'{"choices":[{"message":{"content":"Trust me."}}]}']
     with pytest.raises((cloister.NotOpened, cloister.BrokenOff)):
