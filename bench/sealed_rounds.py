@@ -1,15 +1,20 @@
-"""What one round measures of one mode with one kind of request, through the whole system."""
+"""What one round measures of one kind of request in every mode, through the whole system.
 
+The modes take turns request by request, so that whatever else the machine does, it does to all of them alike.
+"""
+
+import asyncio
 import gc
 import json
 import os
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from bench import tenant
-from bench.load import Ask, BadAnswer, connect, percentile, post
+from bench.load import Ask, BadAnswer, Conversation, connect, post
 from bench.sealed_modes import Mode, Open
 from bench.sealed_system import System
 from bench.upstream import MODEL
@@ -18,11 +23,12 @@ from bench.wire import HEAD_END, dechunked, header
 PATH = f"/tenants/{tenant.NAME}/v1/chat/completions"
 TOKENS = 50
 MOST_TOKENS = 1_000
+PAUSE_S = 0.002  # after an answer: what a process does then still belongs to it
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind of request, and how many of them are sent in a round, one at a time."""
+    """One kind of request, and how many of them each mode sends in a round."""
 
     name: str
     body_bytes: int
@@ -34,9 +40,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Figures:
-    """One mode in one round, for each request. The client seals before and opens after: neither is in a latency."""
+    """Of one request. The client seals before and opens after: neither is in a latency."""
 
-    p50_ms: float
+    total_ms: float
     first_ms: float  # to the first chunk of a stream; of others, as the total
     client_ms: float  # sealing and opening, KMS's answers included
     gateway_ms: float  # CPU, as all that follow
@@ -53,56 +59,60 @@ class _Made:
     sealing_ns: int
 
 
-async def measure(system: System, mode: Mode, shape: Shape) -> Figures:
-    """Raises: BadAnswer, OSError, TimeoutError, and what the mode refuses with."""
-    requests = [_made(system, mode, shape) for _ in range(shape.count)]
-    answers: list[bytes] = []
-    total: list[int] = []
-    first: list[int] = []
+@dataclass(frozen=True)
+class _Answered:
+    body: bytes
+    total_ns: int
+    first_ns: int
+    cpu_ns: Mapping[str, int]
+    kms_calls: int
+
+
+async def measure(system: System, modes: Sequence[Mode], shape: Shape) -> dict[str, Figures]:
+    """By mode, the median of each figure.
+
+    Raises: BadAnswer, OSError, TimeoutError, and what a mode refuses with.
+    """
+    requests = [[(mode, _made(system, mode, shape)) for mode in modes] for _ in range(shape.count)]
+    answers: list[tuple[Mode, _Made, _Answered]] = []
     conversation = await connect(system.port)
+    system.kms_calls()  # the client's own, to seal
     gc.collect()
     gc.disable()
-    calls, cpu = system.kms_calls(), _cpu(system)
     try:
-        for each in requests:
-            sent = time.perf_counter_ns()
-            answers.append(await conversation.ask(each.asked))
-            total.append(time.perf_counter_ns() - sent)
-            first.append(conversation.first_ns - sent if shape.stream else total[-1])
+        for turn, each in enumerate(requests):
+            at = turn % len(modes)  # nobody always follows the same neighbour
+            for mode, made in each[at:] + each[:at]:
+                answers.append((mode, made, await _answered(system, conversation, made)))
     finally:
         gc.enable()
         conversation.close()
-    used = {name: (ns - cpu[name]) / shape.count / 1e6 for name, ns in _cpu(system).items()}
-    calls = system.kms_calls() - calls
-    answered = zip(requests, answers, strict=True)
-    client = [each.sealing_ns + _opening_ns(each, answer, shape) for each, answer in answered]
-    return Figures(
-        p50_ms=percentile(total, 0.50),
-        first_ms=percentile(first, 0.50),
-        client_ms=percentile(client, 0.50) if mode.name else 0.0,
-        gateway_ms=used["gateway"],
-        container_ms=used["container"],
-        enclave_ms=used["enclave"],
-        kms_ms=used["KMS"],
-        kms_calls=calls / shape.count,
-    )
+    found: dict[str, list[Figures]] = defaultdict(list)
+    for mode, made, answered in answers:
+        opening_ns = _opening_ns(made, answered.body, shape)
+        found[mode.title].append(_figures(answered, made.sealing_ns + opening_ns if mode.name else 0))
+    return {title: medians(each) for title, each in found.items()}
 
 
-def medians(rounds: Sequence[Figures]) -> Figures:
-    return Figures(**{f.name: statistics.median(getattr(each, f.name) for each in rounds) for f in fields(Figures)})
+def medians(several: Sequence[Figures]) -> Figures:
+    return Figures(**{f.name: statistics.median(getattr(each, f.name) for each in several) for f in fields(Figures)})
 
 
 def body(shape: Shape) -> bytes:
-    """The request's JSON, of the shape's length where it is not longer by itself."""
-    asked = {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": ""}],
-        "max_tokens": MOST_TOKENS,
-        "script": {"tokens": shape.tokens, "delay_ms": shape.delay_ms},
-        **({"stream": True, "stream_options": {"include_usage": True}} if shape.stream else {}),
-    }
-    asked["messages"] = [{"role": "user", "content": "x" * (shape.body_bytes - len(json.dumps(asked)))}]
-    return json.dumps(asked).encode()
+    """The request's JSON, as long as the shape says."""
+
+    def asked(prompt: str) -> bytes:
+        return json.dumps(
+            {
+                "model": MODEL,
+                "messages": [{"role": "user", "content": prompt}],
+                "max_tokens": MOST_TOKENS,
+                "script": {"tokens": shape.tokens, "delay_ms": shape.delay_ms},
+                **({"stream": True, "stream_options": {"include_usage": True}} if shape.stream else {}),
+            }
+        ).encode()
+
+    return asked("x" * (shape.body_bytes - len(asked(""))))
 
 
 def _made(system: System, mode: Mode, shape: Shape) -> _Made:
@@ -116,6 +126,21 @@ def _made(system: System, mode: Mode, shape: Shape) -> _Made:
         headers |= {"x-max-tokens": str(MOST_TOKENS), "x-seal-stream": json.dumps(shape.stream)}
     mark = b"" if mode.name else b"data:"
     return _Made(Ask(post(PATH, system.key, content, headers), shape.stream, mark), opened, sealing_ns)
+
+
+async def _answered(system: System, conversation: Conversation, made: _Made) -> _Answered:
+    before = {name: program.own_cpu_ns() for name, program in system.programs.items()}
+    sent = time.perf_counter_ns()
+    answer = await conversation.ask(made.asked)
+    total_ns = time.perf_counter_ns() - sent
+    await asyncio.sleep(PAUSE_S)
+    return _Answered(
+        body=answer,
+        total_ns=total_ns,
+        first_ns=conversation.first_ns - sent if made.asked.streamed else total_ns,
+        cpu_ns={name: program.own_cpu_ns() - before[name] for name, program in system.programs.items()},
+        kms_calls=system.kms_calls(),
+    )
 
 
 def _opening_ns(made: _Made, answer: bytes, shape: Shape) -> int:
@@ -133,5 +158,14 @@ def _opening_ns(made: _Made, answer: bytes, shape: Shape) -> int:
     return took
 
 
-def _cpu(system: System) -> Mapping[str, int]:
-    return {name: program.own_cpu_ns() for name, program in system.programs.items()}
+def _figures(answered: _Answered, client_ns: int) -> Figures:
+    return Figures(
+        total_ms=answered.total_ns / 1e6,
+        first_ms=answered.first_ns / 1e6,
+        client_ms=client_ns / 1e6,
+        gateway_ms=answered.cpu_ns["gateway"] / 1e6,
+        container_ms=answered.cpu_ns["container"] / 1e6,
+        enclave_ms=answered.cpu_ns["enclave"] / 1e6,
+        kms_ms=answered.cpu_ns["KMS"] / 1e6,
+        kms_calls=answered.kms_calls,
+    )
