@@ -10,9 +10,8 @@ from sealed.arn import KeyArn
 
 ATTESTATION = "kms:RecipientAttestation:"
 
-# What takes an attestation document. Encrypt does not; it reveals nothing.
+# What takes an attestation document. Encrypt does not.
 ATTESTED = ("kms:Decrypt", "kms:GenerateDataKey")
-SEALING = ("kms:Encrypt", "kms:DescribeKey")
 
 USE = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey")
 # What AWS's console gives administrators, less CreateGrant and ReplicateKey: a grant and a replica know no attestation.
@@ -34,6 +33,9 @@ ADMINISTRATION = (
     "kms:UpdateKeyDescription",
 )
 
+_WITHOUT_CONTEXT = {"Null": {"kms:EncryptionContextKeys": "true"}}
+_FOR_CHALLENGES = {"StringEquals": {"kms:EncryptionContext:purpose": "cloister-key-registration"}}
+
 
 def key_policy(
     enclaves: Sequence[Mapping[int, str]], *, tenant: Sequence[str], administrators: Sequence[str], enclave_role: str
@@ -50,7 +52,9 @@ def key_policy(
         "Statement": [
             _allow("TenantAdministers", administrators, ADMINISTRATION),
             _allow("TenantSealsAndOpens", tenant, USE),
-            _allow("EnclaveSeals", [enclave_role], SEALING),
+            # Never with the context of an AWS Encryption SDK message: whoever encrypts its data key can make an answer.
+            _allow("EnclaveAnswersInModeKms", [enclave_role], ["kms:Encrypt"]) | {"Condition": _WITHOUT_CONTEXT},
+            _allow("EnclaveChallenges", [enclave_role], ["kms:Encrypt"]) | {"Condition": _FOR_CHALLENGES},
             *(
                 _allow(f"AttestedEnclaveOpens{number}", [enclave_role], ATTESTED) | {"Condition": _attested(pcrs)}
                 for number, pcrs in enumerate(enclaves, 1)

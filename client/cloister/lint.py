@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from cloister.statement import Demand, Statement, is_named, is_root, statements
+from cloister.statement import Condition, Demand, Statement, is_named, is_root, statements
 from sealed.arn import KeyArn
 from sealed.refusal import BadArn
 
@@ -35,6 +35,7 @@ RuleName = Literal[
     "create-grant",
     "replicate-key",
     "re-encrypt",
+    "encrypt-any-context",
     "grant",
     "partition",
     "alias",
@@ -196,6 +197,33 @@ def _undoing(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterat
                 )
 
 
+def _encrypting(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterator[Finding]:
+    if statement.demands or statement.allows_everything or not statement.permits("kms:Encrypt"):
+        return
+    if any(_keeps_from_messages(condition) for condition in statement.conditions):
+        return
+    for principal in _others(statement, key, hosts):
+        yield Finding(
+            "encrypt-any-context",
+            statement.name,
+            "warning" if is_root(principal, key) else "error",
+            f"{principal} may encrypt in any encryption context. Encrypt knows no attestation, and a data key of "
+            "the AWS Encryption SDK is nothing but such a ciphertext, so they could make answers of mode esdk.",
+            "Allow Encrypt without a context, and for cloister-key-registration, as `cloister policy` prints it.",
+        )
+
+
+def _keeps_from_messages(condition: Condition) -> bool:
+    if condition.operator == "null":
+        return condition.key == "kms:encryptioncontextkeys" and condition.values == ("true",)
+    # The purposes of mode esdk; any other one makes no message of ours.
+    return (
+        condition.operator == "stringequals"
+        and condition.key == "kms:encryptioncontext:purpose"
+        and not {"request", "response"} & set(condition.values)
+    )
+
+
 def _demanded(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterator[Finding]:  # noqa: ARG001
     if statement.demands and not any(demand.is_image and not _is_presence(demand) for demand in statement.demands):
         yield Finding(
@@ -277,7 +305,7 @@ def _arns(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterator[
                 f"{arn} lies in another partition than the key ({key.partition}), so it means nobody.",
                 f"Begin it with arn:{key.partition}:",
             )
-    by_alias = [key for key in statement.condition_keys if key in ("kms:requestalias", "kms:resourcealiases")]
+    by_alias = [each for each in statement.conditions if each.key in ("kms:requestalias", "kms:resourcealiases")]
     if by_alias or any(":alias/" in resource for resource in statement.resources):
         yield Finding(
             "alias",
@@ -288,7 +316,7 @@ def _arns(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterator[
         )
 
 
-_RULES: tuple[Rule, ...] = (_exclusions, _wildcards, _unattested, _undoing, _demanded, _arns)
+_RULES: tuple[Rule, ...] = (_exclusions, _wildcards, _unattested, _undoing, _encrypting, _demanded, _arns)
 
 
 def _others(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterator[str]:

@@ -15,8 +15,17 @@ from cloister.key_policy import ATTESTATION
 from cloister.refusal import NotConfigured
 from sealed.arn import KeyArn
 
+_ATTESTATION = ATTESTATION.lower()
 _IMAGE = {"pcr0", "imagesha384"}
 """The two names of the whole image's measurement, in lower case, as condition keys are compared."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One key of a condition; operator and key in lower case, for so they are compared."""
+
+    operator: str
+    key: str
+    values: tuple[str, ...]
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -45,7 +54,7 @@ class Statement(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
     excludes_actions: bool
     resources: tuple[str, ...]
-    condition_keys: tuple[str, ...]
+    conditions: tuple[Condition, ...]
     demands: tuple[Demand, ...]
 
     @property
@@ -78,7 +87,7 @@ def is_named(principal: str, key: KeyArn) -> bool:
 
 
 def _statement(found: Mapping[str, Any], number: int) -> Statement:
-    conditions = list(_conditions(found.get("Condition", {})))
+    conditions = tuple(_conditions(found.get("Condition", {})))
     return Statement(
         name=found.get("Sid") or f"statement {number}",
         allows=found["Effect"] == "Allow",
@@ -87,19 +96,19 @@ def _statement(found: Mapping[str, Any], number: int) -> Statement:
         actions=tuple(action.lower() for action in _list(found.get("Action", found.get("NotAction", [])))),
         excludes_actions="NotAction" in found,
         resources=tuple(_list(found.get("Resource", []))),
-        condition_keys=tuple(key for _, key, _ in conditions),
+        conditions=conditions,
         demands=tuple(
-            Demand(operator, key.removeprefix(ATTESTATION.lower()), values)
-            for operator, key, values in conditions
-            if key.startswith(ATTESTATION.lower())
+            Demand(each.operator, each.key.removeprefix(_ATTESTATION), each.values)
+            for each in conditions
+            if each.key.startswith(_ATTESTATION)
         ),
     )
 
 
-def _conditions(found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _conditions(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Condition]:
     for operator, keys in found.items():
         for key, values in keys.items():
-            yield operator.lower(), key.lower(), tuple(str(value) for value in _list(values))
+            yield Condition(operator.lower(), key.lower(), tuple(str(value) for value in _list(values)))
 
 
 def _principals(found: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from cloister.key_policy import key_policy
 from cloister.lint import lint
 from local.security_module import PCRS
 from sealed.arn import KeyArn
-from tests.local.kms.served import Served
+from tests.local.kms.served import Person, Served
 
 accounts = some.from_regex(r"[0-9]{12}", fullmatch=True)
 names = some.from_regex(r"[A-Za-z0-9+=,.@_/-]{0,20}[A-Za-z0-9]", fullmatch=True)
@@ -40,9 +40,9 @@ def test_no_policy_that_is_printed_has_a_finding(
     assert lint(json.dumps(document), str(key)) == []
 
 
-def test_a_kms_under_the_printed_policy_decrypts_for_the_tenant_and_the_attested_enclave_alone(kms: Served) -> None:
+def under_the_printed_policy(kms: Served, tenant: Person, host: Person) -> str:
+    """The ARN of a new key."""
     kms.root.write_bytes(kms.authority.root_pem())
-    tenant, host, stranger = kms.user(), kms.user(), kms.user()
     arn = kms.key()
     document = key_policy(
         [{index: PCRS[index].hex() for index in (0, 1, 2)}],
@@ -51,6 +51,12 @@ def test_a_kms_under_the_printed_policy_decrypts_for_the_tenant_and_the_attested
         enclave_role=host.arn,
     )
     kms.kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=json.dumps(document))
+    return arn
+
+
+def test_a_kms_under_the_printed_policy_decrypts_for_the_tenant_and_the_attested_enclave_alone(kms: Served) -> None:
+    tenant, host, stranger = kms.user(), kms.user(), kms.user()
+    arn = under_the_printed_policy(kms, tenant, host)
     blob = host.kms.encrypt(KeyId=arn, Plaintext=b"a secret")["CiphertextBlob"]
     call: dict[str, Any] = {"KeyId": arn, "CiphertextBlob": blob}
 
@@ -66,3 +72,13 @@ def test_a_kms_under_the_printed_policy_decrypts_for_the_tenant_and_the_attested
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             kms_client.decrypt(**refused)
+
+
+def test_under_the_printed_policy_the_enclaves_host_makes_no_data_key_of_a_message(kms: Served) -> None:
+    tenant, host = kms.user(), kms.user()
+    arn = under_the_printed_policy(kms, tenant, host)
+    for context in ({}, {"tenant_id": "acme", "purpose": "cloister-key-registration"}):
+        host.kms.encrypt(KeyId=arn, Plaintext=bytes(32), EncryptionContext=context)
+    forged = {"tenant_id": "acme", "request_id": "r-1", "purpose": "response"}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        host.kms.encrypt(KeyId=arn, Plaintext=bytes(32), EncryptionContext=forged)

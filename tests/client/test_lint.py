@@ -6,6 +6,7 @@ import pytest
 
 import cloister
 from cloister.lint import lint, lint_grants
+from local.account import tenant_policy
 from tests.client.policies import APP, HOST, KEY, OTHER, PCR0, ROOT, also, demanding, right
 
 ALIAS = "arn:aws:kms:us-east-1:111122223333:alias/mine"
@@ -17,6 +18,10 @@ def rules(policy: str, key_arn: str = KEY) -> set[str]:
 
 def test_a_right_policy_has_no_finding() -> None:
     assert lint(json.dumps(right()), KEY) == []
+
+
+def test_the_policy_of_the_local_systems_key_has_no_finding() -> None:
+    assert lint(json.dumps(tenant_policy(APP, HOST, PCR0)), KEY) == []
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,21 @@ def test_a_right_policy_has_no_finding() -> None:
         (also(Action="kms:ReEncrypt*"), "re-encrypt"),
         (also(Action="kms:ReEncryptFrom"), "re-encrypt"),
         (also(Action="kms:ReEncryptTo"), "re-encrypt"),
+        (also(Action="kms:Encrypt"), "encrypt-any-context"),
+        (also(Action="kms:Encrypt", Principal={"AWS": HOST}), "encrypt-any-context"),
+        (also(Action="kms:Enc*", Principal={"AWS": ROOT}), "encrypt-any-context"),
+        (
+            also(Action="kms:Encrypt", Condition={"StringEquals": {"kms:EncryptionContext:purpose": ["response"]}}),
+            "encrypt-any-context",
+        ),
+        (
+            also(Action="kms:Encrypt", Condition={"Null": {"kms:EncryptionContextKeys": "false"}}),
+            "encrypt-any-context",
+        ),
+        (
+            also(Action="kms:Encrypt", Condition={"StringLike": {"kms:EncryptionContext:purpose": "cloister-*"}}),
+            "encrypt-any-context",
+        ),
         (demanding({"PCR1": PCR0}), "missing-pcr"),
         (demanding({"PCR0": "false"}, "Null"), "missing-pcr"),
         (demanding({"PCR0": PCR0}, Principal={"AWS": ROOT}), "unnamed-host"),
@@ -83,7 +103,9 @@ def test_each_way_to_be_wrong_is_found(policy: str, rule: str) -> None:
     [
         also(Action=["kms:Decrypt", "kms:GenerateDataKey*"], Principal={"AWS": APP}),
         also(Action="kms:Decrypt", Principal={"AWS": "arn:aws:iam::111122223333:user/ann"}),
-        also(Action="kms:Encrypt"),
+        also(Action="kms:Encrypt", Principal={"AWS": APP}),
+        also(Action="kms:Encrypt", Principal={"AWS": HOST}, Condition={"Null": {"kms:EncryptionContextKeys": "true"}}),
+        also(Action="kms:Encrypt", Condition={"StringEquals": {"kms:EncryptionContext:purpose": "another"}}),
         also(Effect="Deny", NotAction="kms:Encrypt", Principal="*"),
         also(Effect="Deny", NotPrincipal={"AWS": APP}, Action="kms:PutKeyPolicy"),
         demanding({"ImageSha384": PCR0}),
@@ -111,7 +133,7 @@ def test_the_default_policy_of_a_new_key_is_found_in_few_words() -> None:
 
 def test_a_finding_names_its_statement_by_sid_or_by_number() -> None:
     assert [finding.place for finding in lint(also(Action="kms:Decrypt"), KEY)] == ["More"]
-    assert [finding.place for finding in lint(also(Action="kms:Decrypt", Sid=None), KEY)] == ["statement 5"]
+    assert [finding.place for finding in lint(also(Action="kms:Decrypt", Sid=None), KEY)] == ["statement 6"]
 
 
 @pytest.mark.parametrize("arn", [ALIAS, "alias/mine", "12345678-1234-1234-1234-123456789012"])
