@@ -95,7 +95,7 @@ class Exchanges:
         asked = httpx.Request("GET", url, headers=_kept(request), extensions=request.extensions)
         response = yield Ask(asked, whole=True)
         if response.is_error:
-            return response
+            return _as_openai(response)
         believed = self._trust.believe(response.content, nonce=nonce, now_ms=self._now_ms())
         self._believed[source] = believed
         return believed
@@ -152,6 +152,21 @@ def attestation_query(nonce: bytes, pool: str | None) -> dict[str, str]:
     """The query of GET /tenants/TENANT/attestation; without a pool, the gateway takes the first with an enclave."""
     query = {"nonce": base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()}
     return query if pool is None else query | {"pool": pool}
+
+
+def why(response: httpx.Response) -> str:
+    """The sentence in an error of the gateway's, of either shape: RFC 9457's, or OpenAI's."""
+    try:
+        problem = response.json()
+        return str(problem.get("detail") or problem["error"]["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return response.reason_phrase
+
+
+def _as_openai(refused: httpx.Response) -> httpx.Response:
+    """A refusal of a native route in OpenAI's shape: their SDK shows the reason in no other."""
+    error = {"message": why(refused), "type": "attestation_error", "param": None, "code": None}
+    return httpx.Response(refused.status_code, headers=_kept(refused), json={"error": error})
 
 
 def _kept(message: httpx.Request | httpx.Response) -> list[tuple[str, str]]:

@@ -86,6 +86,8 @@ class Gateway:
         return sum("/attestation" in seen.path for seen in self.seen)
 
     def attestation(self, query: dict[str, list[str]]) -> Json | bytes:
+        if query.get("pool") == ["nowhere"]:
+            raise Refusal(404, {"title": "Not found", "detail": "There is no pool nowhere with an enclave."})
         nonce = base64.urlsafe_b64decode(query["nonce"][0] + "==")
         document = self.module.attest(nonce=nonce, user_data=self.configuration.fingerprint())
         return self.tell({"document": _b64(document), "configuration": json.loads(self.configuration.to_json())})

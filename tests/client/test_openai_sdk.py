@@ -185,8 +185,14 @@ def test_errors_in_the_clear_reach_asynchronous_callers(place: Place) -> None:
 
 
 def test_a_wrong_api_key_is_said_by_the_gateway(place: Place) -> None:
-    with pytest.raises(openai.AuthenticationError):
+    with pytest.raises(openai.AuthenticationError, match="The API key is not valid"):
         asked(place.openai("hpke").with_options(api_key="another"))
+    assert not place.gateway.sealed
+
+
+def test_a_pool_without_an_enclave_is_said_by_the_gateway(place: Place) -> None:
+    with pytest.raises(openai.NotFoundError, match="There is no pool nowhere with an enclave"):
+        place.openai("hpke").chat.completions.create(model="nowhere", messages=QUESTION)
     assert not place.gateway.sealed
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
-from cloister.cli.gateway import TIMEOUT_S, GatewayRefused, why
+from cloister.cli.gateway import TIMEOUT_S, GatewayRefused
 from cloister.cli.settings import Settings
+from cloister.exchange import why
 from cloister.transport import SealedTransport
 
 Message = dict[str, str]

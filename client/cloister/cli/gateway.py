@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 
 from cloister.cli.settings import Settings
-from cloister.exchange import attestation_query
+from cloister.exchange import attestation_query, why
 from cloister.refusal import SealError
 
 TIMEOUT_S = 60.0
@@ -64,12 +64,3 @@ class Gateway:
         if response.is_success:
             return response
         raise GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}")
-
-
-def why(response: httpx.Response) -> str:
-    """The sentence in an error of either shape: RFC 9457's, or OpenAI's."""
-    try:
-        problem = response.json()
-        return str(problem.get("detail") or problem["error"]["message"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return response.reason_phrase
