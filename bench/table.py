@@ -1,6 +1,5 @@
 """Figures of several contestants as one Markdown table, with the ratio to ours on each row."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,8 +35,6 @@ def print_table(rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]],
 
 
 def _shown(value: float) -> str:
-    if math.isnan(value):  # not measured
-        return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
