@@ -1,7 +1,8 @@
 """One line of JSON for each exchange and each question: what became of it and how large it was, never what it said."""
 
 import sys
-from typing import TextIO
+from contextlib import suppress
+from typing import Any, TextIO
 
 import msgspec
 
@@ -21,16 +22,19 @@ class Entry(msgspec.Struct):
 
 
 class Journal:
-    """Thread-safe: a line is one write."""
+    """Thread-safe: a line is one write. A line that cannot be written is lost, and fails nobody's request."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
 
     def write(self, entry: Entry) -> None:
-        self._stream.write(msgspec.json.encode(entry).decode() + "\n")
-        self._stream.flush()
+        self._line(entry)
 
     def fault(self, error: Exception) -> None:
         """Something that should not be. Its text might quote what was opened, so only its kind is told."""
-        self._stream.write(msgspec.json.encode({"outcome": "fault", "why": type(error).__name__}).decode() + "\n")
-        self._stream.flush()
+        self._line({"outcome": "fault", "why": type(error).__name__})
+
+    def _line(self, told: Any) -> None:
+        with suppress(OSError):
+            self._stream.write(msgspec.json.encode(told).decode() + "\n")
+            self._stream.flush()

@@ -1,7 +1,7 @@
 """What was opened once is never opened again, for as long as it could be.
 
 Memory is bounded and fails closed: when it is full nothing new is opened until an epoch is over, or, for the modes
-without epochs, until the enclave is started anew. A request is remembered by 64 bits of a keyed hash, some 9 bytes of
+without epochs, until the enclave is started anew. A request is remembered by 64 bits of a keyed hash, some 12 bytes of
 memory: with MOST of them, one new request in 10^12 is taken for a replay.
 """
 

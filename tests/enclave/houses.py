@@ -72,7 +72,8 @@ class Kms:
     def __init__(self, told: Mapping[str, str], files: SealingFiles, records: Path) -> None:
         self.url = told["url"]
         self.files = files
-        self.authority = Authority.read(files.authority.read_bytes())
+        self.module = SimulatedSecurityModule(Authority.read(files.authority.read_bytes()), clock=now_ms)
+        self.recipient = Recipient(self.module)
         self._records = records
         self._session = botocore.session.Session()
         self._session.set_credentials(told["access_key_id"], told["secret_access_key"])
@@ -191,13 +192,12 @@ class TestedEnclave:
         most_connections: int = 32,
         most_remembered: int = 1_000,
         greeting_s: float = 5.0,
-        drift_ms: int = 0,
     ) -> None:
         self.kms = kms
         self.path = socket_path
         self.platform_key = kms.key()
         self.key = kms.key()
-        self.drift_ms = drift_ms
+        self.drift_ms = 0  # by how much its clock is ahead
         self.journal = io.StringIO()
         configuration = Configuration(
             ticket_keys=(TICKET_KEY.public_key().public_bytes_raw(),),
@@ -205,15 +205,14 @@ class TestedEnclave:
             platform_key_arn=self.platform_key,
             regions=(REGION,),
         )
-        module = SimulatedSecurityModule(kms.authority, clock=now_ms)
-        attested = AttestedKms((REGION,), {REGION: kms_url or kms.url}, Recipient(module))
+        attested = AttestedKms((REGION,), {REGION: kms_url or kms.url}, kms.recipient)
         epochs = Epochs(attested, KeyArn.parse(self.platform_key), self._now_ms)
         remembered = [ReplayMemory(most_remembered) for _ in range(2)]
         opener = Opener(attested, epochs, self._now_ms, by_kms=remembered[0], by_epoch=remembered[1])
         identity = Identity(configuration.container_certificates, datetime.datetime.now(datetime.UTC))
         journal = Journal(self.journal)
         house = House(
-            questions=Questions(module, opener, epochs),
+            questions=Questions(kms.module, opener, epochs),
             opener=opener,
             gateway_keys=configuration.gateway_keys,
             identity=identity.digest,

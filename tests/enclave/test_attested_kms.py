@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from enclave.attested_kms import DOCUMENT_LIFE_S, AttestedKms, Recipient
 from enclave.refusal import NotOpened, Unavailable
 from enclave.security_module import ModuleFailed
-from local.security_module import SimulatedSecurityModule
+from local.security_module import Authority, SimulatedSecurityModule
 from sealed import attestation, cms, esdk
 from sealed.arn import KeyArn
 from tests.enclave.fake_kms import answering
@@ -81,8 +81,7 @@ def test_a_kms_that_is_not_there_is_unavailable(kms: Kms, tmp_path: Path) -> Non
 
 
 def test_a_key_is_used_for_itself_only(kms: Kms) -> None:
-    module = SimulatedSecurityModule(kms.authority, clock=now_ms)
-    attested = AttestedKms([REGION], {REGION: kms.url}, Recipient(module))
+    attested = AttestedKms([REGION], {REGION: kms.url}, kms.recipient)
     mine, other = kms.key(), kms.key()
     use = attested.under(KeyArn.parse(mine))
     for call in (use.decrypt, use.generate_data_key, use.encrypt):
@@ -101,7 +100,8 @@ def test_a_document_is_used_again_for_minutes_and_replaced_before_kms_calls_it_s
             made.append(super().attest(**asked))
             return made[-1]
 
-    recipient = Recipient(Counting(kms.authority, clock=now_ms), lambda: at_s)
+    authority = Authority.read(kms.files.authority.read_bytes())
+    recipient = Recipient(Counting(authority, clock=now_ms), lambda: at_s)
     assert recipient.parameter() == recipient.parameter()
     at_s = DOCUMENT_LIFE_S - 1
     recipient.parameter()
@@ -116,7 +116,8 @@ def test_without_its_security_module_an_enclave_is_unavailable(kms: Kms) -> None
         def attest(self, **_: bytes | None) -> bytes:
             raise ModuleFailed("no entropy")
 
-    attested = AttestedKms([REGION], {REGION: kms.url}, Recipient(Broken(kms.authority, clock=now_ms)))
+    broken = Broken(Authority.read(kms.files.authority.read_bytes()), clock=now_ms)
+    attested = AttestedKms([REGION], {REGION: kms.url}, Recipient(broken))
     arn = kms.key()
     with pytest.raises(Unavailable):
         attested.under(KeyArn.parse(arn)).decrypt(KeyId=arn, CiphertextBlob=kms.encrypt(arn, b"{}"))
