@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from enclave import configuration, listening, program
+from enclave.attested_kms import NoCredentials
 from enclave.configuration import BadConfiguration
 from enclave.listening import BadAddress
 from enclave.security_module import ModuleFailed, NitroSecurityModule
@@ -19,7 +20,7 @@ def main() -> int:
         read = configuration.read(arguments.config)
         module = NitroSecurityModule.open()
         program.serve(read, module, listening.listen(arguments.listen), ready=_say_ready)
-    except (BadConfiguration, BadAddress, ModuleFailed, OSError, ValueError) as error:
+    except (BadConfiguration, BadAddress, ModuleFailed, NoCredentials, OSError, ValueError) as error:
         print(f"The enclave cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

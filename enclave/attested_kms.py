@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
@@ -27,6 +28,7 @@ DOCUMENT_LIFE_S = 120.0
 CONNECTIONS = 64
 CONNECT_S = 1.0
 ANSWER_S = 2.0
+IMDS_ATTEMPTS = 5
 
 THEIR_DOING = {
     "AccessDeniedException",
@@ -114,11 +116,21 @@ class KeyUse:
         return answer
 
 
+class NoCredentials(Exception):
+    """The text is for the log."""
+
+
 class AttestedKms:
     """The KMS of each region on the allow list."""
 
     def __init__(self, regions: Iterable[str], endpoints: Mapping[str, str], recipient: Recipient) -> None:
+        """Raises NoCredentials: a client that is made without them would never look for them again."""
         session = botocore.session.Session()
+        session.set_config_variable("metadata_service_num_attempts", IMDS_ATTEMPTS)
+        if session.get_credentials() is None:
+            raise NoCredentials(
+                "There are no AWS credentials: on EC2, does the parent forward IMDS, and has it a role?"
+            )
         config = Config(
             connect_timeout=CONNECT_S,
             read_timeout=ANSWER_S,
@@ -138,6 +150,12 @@ class AttestedKms:
             raise NotOpened("region")
         return KeyUse(key, self._clients[key.region], self._recipient)
 
-    def endpoints(self) -> dict[str, str]:
-        """By region, where its KMS answers."""
-        return {region: client.meta.endpoint_url for region, client in self._clients.items()}
+
+def host_names(regions: Iterable[str]) -> dict[str, str]:
+    """Region -> the name of AWS's own KMS there. Looks for no credentials: there may be no way to them yet."""
+    session = botocore.session.Session()
+    clients = {
+        region: session.create_client("kms", region, aws_access_key_id="none", aws_secret_access_key="none")  # noqa: S106
+        for region in regions
+    }
+    return {region: str(urlsplit(client.meta.endpoint_url).hostname) for region, client in clients.items()}

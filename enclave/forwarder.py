@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from enclave.configuration import ParentPorts
 
@@ -35,10 +34,12 @@ class Route(NamedTuple):
     parent_port: int
 
 
-def open_the_way(ports: ParentPorts, endpoints: Mapping[str, str], hosts: Path = Path("/etc/hosts")) -> None:
-    """From now on KMS (`endpoints`: its URL by region) and IMDS are reached as over a network. Raises OSError."""
+def open_the_way(ports: ParentPorts, names: Mapping[str, str], hosts: Path = Path("/etc/hosts")) -> None:
+    """From now on KMS (`names`: its host's by region) and IMDS are reached as over a network. Raises OSError.
+
+    To be called before anything looks for credentials.
+    """
     bring_loopback_up()
-    names = {region: str(urlsplit(url).hostname) for region, url in endpoints.items()}
     addresses = {region: f"127.0.1.{number}" for number, region in enumerate(names, start=1)}
     with hosts.open("a") as known:
         known.writelines(f"{addresses[region]} {name}\n" for region, name in names.items())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from enclave.attested_kms import AttestedKms, Recipient
+from enclave.attested_kms import AttestedKms, Recipient, host_names
 from enclave.configuration import Configuration
 from enclave.conversation import Conversation, House
 from enclave.epochs import Epochs
@@ -29,7 +29,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once containers are answered.
 
-    Raises ModuleFailed, OSError, ValueError where it cannot start.
+    Raises ModuleFailed, NoCredentials, OSError, ValueError where it cannot start.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # memory is for nobody's eyes, not even after a crash
     ENTROPY.write_bytes(module.random())  # mixed in before the first key is made
@@ -43,9 +43,9 @@ def serve(
 def assemble(configuration: Configuration, module: SecurityModule, listening: socket.socket) -> Server:
     journal = Journal()
     identity = Identity(configuration.container_certificates, datetime.datetime.now(datetime.UTC))
-    kms = AttestedKms(configuration.regions, configuration.kms_endpoints, Recipient(module))
     if configuration.parent_ports:
-        open_the_way(configuration.parent_ports, kms.endpoints())
+        open_the_way(configuration.parent_ports, host_names(configuration.regions))
+    kms = AttestedKms(configuration.regions, configuration.kms_endpoints, Recipient(module))
     epochs = Epochs(kms, configuration.platform_key, _now_ms)
     opener = Opener(kms, epochs, _now_ms, by_kms=ReplayMemory(), by_epoch=ReplayMemory())
     house = House(

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from enclave import configuration, listening, program
+from enclave.attested_kms import NoCredentials
 from enclave.configuration import BadConfiguration
 from local.asgi_server import tell
 from local.security_module import PCRS, Authority, SimulatedSecurityModule
@@ -28,15 +29,15 @@ def main() -> int:
     authority = Authority.read(options.authority.read_bytes()) if options.authority else Authority.made(_now_ms())
     if options.root_out:
         options.root_out.write_bytes(authority.root_pem())
-    try:
-        read = configuration.read(options.configuration)
-    except BadConfiguration as bad:
-        print(bad, file=sys.stderr)
-        return 1
     address = f"unix:{options.socket}"
     ready = {"address": address, "pcr0": PCRS[0].hex()}
     module = SimulatedSecurityModule(authority, clock=_now_ms)
-    program.serve(read, module, listening.listen(address), ready=lambda: tell(options.ready_fd, ready))
+    try:
+        read = configuration.read(options.configuration)
+        program.serve(read, module, listening.listen(address), ready=lambda: tell(options.ready_fd, ready))
+    except (BadConfiguration, NoCredentials) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

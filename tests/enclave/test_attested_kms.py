@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from enclave.attested_kms import DOCUMENT_LIFE_S, AttestedKms, Recipient
+from enclave.attested_kms import DOCUMENT_LIFE_S, AttestedKms, NoCredentials, Recipient, host_names
 from enclave.refusal import NotOpened, Unavailable
 from enclave.security_module import ModuleFailed
 from local.security_module import Authority, SimulatedSecurityModule
@@ -129,3 +129,27 @@ def test_a_kms_that_never_answers_costs_seconds_and_one_thread(kms: Kms, tmp_pat
         refused = attempt(kms, tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}", "kms")
         assert refused.code == "unavailable"
         assert time.monotonic() - began < 10
+
+
+def test_an_enclave_without_credentials_does_not_start(
+    kms: Kms, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would never find any later: a client looks for them once."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(NoCredentials, match="IMDS"):
+        AttestedKms([REGION], {REGION: kms.url}, kms.recipient)
+
+
+@pytest.mark.parametrize(
+    ("region", "name"),
+    [
+        ("us-east-1", "kms.us-east-1.amazonaws.com"),
+        ("us-gov-west-1", "kms.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "kms.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_kms_is_called_by_its_own_name(region: str, name: str) -> None:
+    assert host_names([region]) == {region: name}

@@ -1,13 +1,20 @@
 """The way out of an enclave: from a loopback port to the parent and back, without reading what goes by."""
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from enclave.forwarder import Route, forward
+from tests.enclave.houses import ROOT
+
+ALONE = ["unshare", "--user", "--net", "--map-root-user"]
 
 
 @pytest.fixture
@@ -69,6 +76,19 @@ def test_a_parent_that_does_not_answer_closes_only_this_connection(parent: socke
             near.sendall(b"hello")
             assert near.recv(5) == b"HELLO"
         here.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0,
+    reason="this machine gives no network namespaces",
+)
+def test_where_there_is_no_network_kms_and_imds_are_on_the_loopback(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    command = [*ALONE, sys.executable, "-m", "tests.enclave.without_network", str(hosts)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "http://127.0.0.1:1338\n"
+    assert hosts.read_text() == "127.0.1.1 kms.us-east-1.amazonaws.com\n127.0.1.2 kms.eu-west-1.amazonaws.com\n"
 
 
 def _send(near: socket.socket, sent: bytes) -> None:
