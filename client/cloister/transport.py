@@ -17,6 +17,7 @@ import httpx
 from anyio import CapacityLimiter
 
 from cloister import modes, trust
+from cloister.ending import proved_to_its_end
 from cloister.exchange import Answer, Ask, Exchanges
 from cloister.modes import KmsClient, ModeName
 
@@ -115,9 +116,10 @@ class _Sealing(httpx.BaseTransport):
                 raise
         if step.open is None:
             return step.response
-        opened = _Opened(step.response, step.open(step.response.iter_raw()))
+        pieces = step.open(step.response.iter_raw())
         if step.stream:
-            return _answered(step, opened)
+            return _answered(step, _Opened(step.response, proved_to_its_end(pieces)))
+        opened = _Opened(step.response, pieces)
         try:
             return _answered(step, httpx.ByteStream(b"".join(opened)))
         finally:
@@ -147,9 +149,10 @@ class _AsyncSealing(httpx.AsyncBaseTransport):
                 raise
         if step.open is None:
             return step.response
-        opened = _AsyncOpened(step.response, step.open(_awaited(step.response.aiter_raw())))
+        pieces = step.open(_awaited(step.response.aiter_raw()))
         if step.stream:
-            return _answered(step, opened)
+            return _answered(step, _AsyncOpened(step.response, proved_to_its_end(pieces)))
+        opened = _AsyncOpened(step.response, pieces)
         try:
             return _answered(step, httpx.ByteStream(b"".join([piece async for piece in opened])))
         finally:

@@ -230,7 +230,12 @@ def test_no_changed_answer_is_believed(sealed: Sealed, mode: str) -> None:
 @pytest.mark.parametrize("mode", STREAMING)
 def test_no_changed_stream_is_believed_to_its_end(sealed: Sealed, mode: str) -> None:
     changes: list[Change] = [flip(at / 5) for at in range(6)]
-    changes += [lambda body: body[:-1], lambda body: body[: len(body) * 2 // 3], lambda _: b""]
+    changes += [
+        lambda _: b"",
+        lambda body: body[:-1],
+        lambda body: body[: len(body) * 2 // 3],
+        lambda body: body + b"\0",
+    ]
     for change in changes:
         with pytest.raises((cloister.NotOpened, cloister.BrokenOff)):
             list(chat(sealed.client(mode, transport=Meddler(answer=change)), stream=True))
