@@ -13,10 +13,20 @@ CHUNKS = 500
 CROWD = 16
 BODY_BYTES = 1_024
 
-SMALL = Shape("A request of 1 KB", BODY_BYTES, count=50)
-LARGE = Shape("A request of 100 KB", 100 * 1_024, count=25)
-STREAM = Shape(f"A stream of {CHUNKS} chunks, as fast as they go", BODY_BYTES, count=3, tokens=CHUNKS, stream=True)
-PACED = Shape("The first chunk of a stream (paced by 2 ms)", BODY_BYTES, count=10, tokens=10, delay_ms=2, stream=True)
+SMALL = Shape("A request of 1 KB", BODY_BYTES, turns=20, in_a_row=3)
+LARGE = Shape("A request of 100 KB", 100 * 1_024, turns=10, in_a_row=3)
+STREAM = Shape(
+    f"A stream of {CHUNKS} chunks, as fast as they go", BODY_BYTES, turns=3, in_a_row=1, tokens=CHUNKS, stream=True
+)
+PACED = Shape(
+    "The first chunk of a stream (paced by 2 ms)",
+    BODY_BYTES,
+    turns=4,
+    in_a_row=3,
+    tokens=10,
+    delay_ms=2,
+    stream=True,
+)
 SHAPES = (SMALL, LARGE, STREAM, PACED)
 
 CLEAR = "unsealed"

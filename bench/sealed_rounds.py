@@ -1,12 +1,14 @@
 """What one round measures of one kind of request in every mode, through the whole system.
 
-The modes take turns request by request, so that whatever else the machine does, it does to all of them alike.
+The modes take turns every few requests: often enough that whatever else the machine does, it does to all of them
+alike, and not so often that each finds its processes cold.
 """
 
 import asyncio
 import gc
 import json
 import os
+import random
 import statistics
 import time
 from collections import defaultdict
@@ -23,16 +25,17 @@ from bench.wire import HEAD_END, dechunked, header
 PATH = f"/tenants/{tenant.NAME}/v1/chat/completions"
 TOKENS = 50
 MOST_TOKENS = 1_000
-PAUSE_S = 0.002  # after an answer: what a process does then still belongs to it
+PAUSE_S = 0.002  # after a turn: what a process does then still belongs to it
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind of request, and how many of them each mode sends in a round."""
+    """One kind of request; how many turns each mode has in a round, and how many requests it sends in each."""
 
     name: str
     body_bytes: int
-    count: int
+    turns: int
+    in_a_row: int
     tokens: int = TOKENS
     delay_ms: int = 0
     stream: bool = False
@@ -64,8 +67,8 @@ class _Answered:
     body: bytes
     total_ns: int
     first_ns: int
-    cpu_ns: Mapping[str, int]
-    kms_calls: int
+    cpu_ns: Mapping[str, float]  # this and the next: its share of its turn's
+    kms_calls: float
 
 
 async def measure(system: System, modes: Sequence[Mode], shape: Shape) -> dict[str, Figures]:
@@ -73,25 +76,28 @@ async def measure(system: System, modes: Sequence[Mode], shape: Shape) -> dict[s
 
     Raises: BadAnswer, OSError, TimeoutError, and what a mode refuses with.
     """
-    requests = [[(mode, _made(system, mode, shape)) for mode in modes] for _ in range(shape.count)]
-    answers: list[tuple[Mode, _Made, _Answered]] = []
+    turns = [
+        (mode, [_made(system, mode, shape) for _ in range(shape.in_a_row)])
+        for turn in range(shape.turns)
+        for mode in random.Random(turn).sample(modes, len(modes))  # nobody always follows the same neighbour
+    ]
+    answers: list[list[_Answered]] = []
     conversation = await connect(system.port)
     system.kms_calls()  # the client's own, to seal
     gc.collect()
     gc.disable()
     try:
-        for turn, each in enumerate(requests):
-            at = turn % len(modes)  # nobody always follows the same neighbour
-            for mode, made in each[at:] + each[:at]:
-                answers.append((mode, made, await _answered(system, conversation, made)))
+        for _, requests in turns:
+            answers.append(await _turn(system, conversation, requests))
     finally:
         gc.enable()
         conversation.close()
     found: dict[str, list[Figures]] = defaultdict(list)
-    for mode, made, answered in answers:
-        opening_ns = _opening_ns(made, answered.body, shape)
-        found[mode.title].append(_figures(answered, made.sealing_ns + opening_ns if mode.name else 0))
-    return {title: medians(each) for title, each in found.items()}
+    for (mode, requests), answered in zip(turns, answers, strict=True):
+        for made, answer in zip(requests, answered, strict=True):
+            opening_ns = _opening_ns(made, answer.body, shape)
+            found[mode.title].append(_figures(answer, made.sealing_ns + opening_ns if mode.name else 0))
+    return {mode.title: medians(found[mode.title]) for mode in modes}
 
 
 def medians(several: Sequence[Figures]) -> Figures:
@@ -128,19 +134,18 @@ def _made(system: System, mode: Mode, shape: Shape) -> _Made:
     return _Made(Ask(post(PATH, system.key, content, headers), shape.stream, mark), opened, sealing_ns)
 
 
-async def _answered(system: System, conversation: Conversation, made: _Made) -> _Answered:
+async def _turn(system: System, conversation: Conversation, requests: Sequence[_Made]) -> list[_Answered]:
     before = {name: program.own_cpu_ns() for name, program in system.programs.items()}
-    sent = time.perf_counter_ns()
-    answer = await conversation.ask(made.asked)
-    total_ns = time.perf_counter_ns() - sent
+    seen = []
+    for made in requests:
+        sent = time.perf_counter_ns()
+        body = await conversation.ask(made.asked)
+        total_ns = time.perf_counter_ns() - sent
+        seen.append((body, total_ns, conversation.first_ns - sent if made.asked.streamed else total_ns))
     await asyncio.sleep(PAUSE_S)
-    return _Answered(
-        body=answer,
-        total_ns=total_ns,
-        first_ns=conversation.first_ns - sent if made.asked.streamed else total_ns,
-        cpu_ns={name: program.own_cpu_ns() - before[name] for name, program in system.programs.items()},
-        kms_calls=system.kms_calls(),
-    )
+    cpu_ns = {name: (each.own_cpu_ns() - before[name]) / len(requests) for name, each in system.programs.items()}
+    kms_calls = system.kms_calls() / len(requests)
+    return [_Answered(*each, cpu_ns, kms_calls) for each in seen]
 
 
 def _opening_ns(made: _Made, answer: bytes, shape: Shape) -> int:
