@@ -67,7 +67,7 @@ def main() -> None:
     print(
         f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}; "
         f"medians of {options.rounds} rounds, one request at a time; "
-        f"load average over the last minutes {load[1]:.1f} (about 1.5 is the bench alone)"
+        f"load average over the last minutes {load[1]:.1f} (about 1.5 is the bench alone)\n"
     )
     print_report(seen)
     if options.json:

@@ -22,7 +22,7 @@ from bench import tenant
 from bench.load import BadAnswer
 from bench.sealed_modes import Mode, Open
 from bench.sealed_system import System
-from bench.upstream import MODEL
+from bench.upstream import MODEL, PACE_S
 from sealed import ticket
 from sealed.frames import Reader, frame
 from sealed.hpke import KeyConfiguration
@@ -37,6 +37,7 @@ READ_BYTES = 65_536
 GIVE_UP_S = 30.0
 
 EVENTS = 500
+PACED_EVENTS = 100
 EVENT = b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","choices":[{"delta":{"content":" word"}}]}\n\n'
 WHOLE = b'{"choices":[{"message":{"role":"assistant","content":"%s"}}]}' % (b"word " * 50)
 
@@ -49,7 +50,8 @@ class Alone:
     crowd_per_s: float  # as many at a time as a crowd has
     cpu_us: float  # per request, one at a time
     crowd_cpu_us: float
-    chunk_cpu_us: float  # per chunk of a stream
+    chunk_cpu_us: float  # per chunk of a stream, as fast as they go
+    paced_chunk_cpu_us: float  # per chunk, PACE_S apart
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,18 @@ class Line:
 
 
 def measure_alone(system: System, mode: Mode, body: bytes, *, requests: int, crowd: int, streams: int) -> Alone:
-    """`requests` one at a time, twice as many by a crowd, then `streams`. Raises: BadAnswer, OSError."""
+    """`requests` one at a time, twice as many by a crowd, then `streams` of each kind. Raises: BadAnswer, OSError."""
     per_s, cpu_us = _exchanges(system, [_made(system, mode, body) for _ in range(requests)], 1)
     crowd_per_s, crowd_cpu_us = _exchanges(system, [_made(system, mode, body) for _ in range(2 * requests)], crowd)
-    chunk_cpu_us = _chunk_cpu_us(system, [_made(system, mode, body, stream=True) for _ in range(streams)])
-    return Alone(per_s, crowd_per_s, cpu_us, crowd_cpu_us, chunk_cpu_us)
+    fast, paced = ([_made(system, mode, body, stream=True) for _ in range(streams)] for _ in range(2))
+    return Alone(
+        per_s=per_s,
+        crowd_per_s=crowd_per_s,
+        cpu_us=cpu_us,
+        crowd_cpu_us=crowd_cpu_us,
+        chunk_cpu_us=_chunk_cpu_us(system, fast, EVENTS, 0.0),
+        paced_chunk_cpu_us=_chunk_cpu_us(system, paced, PACED_EVENTS, PACE_S),
+    )
 
 
 def new_key_configuration(system: System) -> KeyConfiguration:
@@ -159,8 +168,8 @@ def _exchanges(system: System, requests: Sequence[_Made], concurrency: int) -> t
     return len(requests) / seconds, spent_ns / len(requests) / 1_000
 
 
-def _chunk_cpu_us(system: System, requests: Sequence[_Made]) -> float:
-    """Streams of EVENTS events, each sealed by itself, one stream after the other; opening them is not in the cost."""
+def _chunk_cpu_us(system: System, requests: Sequence[_Made], events: int, pace_s: float) -> float:
+    """Streams of so many events, each sealed by itself, one stream after the other; opening them is not in the cost."""
     enclave = system.programs["enclave"]
     spent_ns = 0
     with Line(system) as line:
@@ -168,12 +177,14 @@ def _chunk_cpu_us(system: System, requests: Sequence[_Made]) -> float:
             line.ask(OPEN, each.payload)
             pieces = [line.ask(SEAL, NOT_FINAL + EVENT)]  # which may have to wait for a key
             spent_ns -= enclave.own_cpu_ns()
-            pieces += [line.ask(SEAL, NOT_FINAL + EVENT) for _ in range(EVENTS)]
+            for _ in range(events):
+                time.sleep(pace_s)
+                pieces.append(line.ask(SEAL, NOT_FINAL + EVENT))
             spent_ns += enclave.own_cpu_ns()
             pieces.append(line.ask(SEAL, FINAL))
-            if each.opened(b"".join(pieces)).count(EVENT) != EVENTS + 1:
+            if each.opened(b"".join(pieces)).count(EVENT) != events + 1:
                 raise BadAnswer("what was opened is not what was sealed")
-    return spent_ns / EVENTS / len(requests) / 1_000
+    return spent_ns / events / len(requests) / 1_000
 
 
 def _now_ms() -> int:

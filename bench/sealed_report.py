@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bench.sealed_channel import Alone
 from bench.sealed_rounds import Figures, Shape, medians
 from bench.table import Row, print_table
+from bench.upstream import PACE_S
 
 CHUNKS = 500
 CROWD = 16
@@ -60,7 +61,8 @@ ALONE_ROWS = (
     Row("crowd_per_s", f"requests/s, {CROWD} at a time", "1/s"),
     Row("cpu_us", "CPU per request, 1 at a time", "us"),
     Row("crowd_cpu_us", f"CPU per request, {CROWD} at a time", "us"),
-    Row("chunk_cpu_us", "CPU per chunk of a stream", "us"),
+    Row("chunk_cpu_us", "CPU per chunk of a stream, as fast as they go", "us"),
+    Row("paced_chunk_cpu_us", f"CPU per chunk of a stream, paced by {PACE_S * 1_000:.0f} ms", "us"),
 )
 
 
@@ -121,20 +123,19 @@ def goals(seen: Seen) -> Iterator[Goal]:
         per_s = min(seen.alone_figure(mode, name) for mode in HPKE)
         yield Goal(f"hpke: one enclave answers 300 requests/s, {crowd} at a time", per_s, "1/s", per_s >= 300)
     for kind, sealers in (("hpke", HPKE), ("esdk", ("esdk",))):
-        text = f"{kind}: the enclave seals a chunk in under 60 us of CPU"
-        alone_us = max(seen.alone_figure(mode, "chunk_cpu_us") for mode in sealers)
-        yield Goal(f"{text}, alone", alone_us, "us", alone_us < 60)
-        chunk_us = max(seen.figure(STREAM, mode, "enclave_chunk_us") for mode in sealers)
-        yield Goal(f"{text}, in the whole system", chunk_us, "us", chunk_us < 60)
+        for name, pace in (("chunk_cpu_us", "as fast as they go"), ("paced_chunk_cpu_us", "paced")):
+            chunk_us = max(seen.alone_figure(mode, name) for mode in sealers)
+            yield Goal(f"{kind}: a chunk is sealed in under 60 us of CPU, {pace}", chunk_us, "us", chunk_us < 60)
 
 
 def print_report(seen: Seen) -> None:
+    """Markdown, as docs/performance.md quotes it."""
+    print("| goal | measured | |\n| --- | ---: | --- |")
+    for goal in goals(seen):
+        print(f"| {goal.text} | {goal.measured:,.2f} {goal.unit} | {'met' if goal.met else '**missed**'} |")
     tables = seen.tables()
     for shape, rows in ROWS.items():
-        print(f"\n{shape.name}\n")
+        print(f"\n### {shape.name}\n")
         print_table(rows, tables[shape.name], ours="")
-    print(f"\n{ALONE}\n")
+    print(f"\n### {ALONE}\n")
     print_table(ALONE_ROWS, tables[ALONE], ours="")
-    print()
-    for goal in goals(seen):
-        print(f"{'met   ' if goal.met else 'MISSED'}  {goal.text}: {goal.measured:.2f} {goal.unit}")
