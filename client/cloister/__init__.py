@@ -4,7 +4,7 @@
     exchange     what of a request is sealed, in which order, and when once more
     trust        which enclave is believed, and for how long
     ending       the last event of a stream waits for the proof that all of it is there
-modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
+    modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
     key_policy   a KMS key policy under which only that enclave decrypts
     lint         what is wrong with another one, statement by statement
     cli          the command `cloister`

@@ -122,7 +122,8 @@ def read(request: httpx.Request) -> Call:
     if request.method != "POST" or route is None:
         raise NotSealed(
             f"{request.method} {request.url.path} would leave in the clear. Sealed are POST chat/completions, "
-            "completions and embeddings under /tenants/TENANT/v1; for the rest use a client of its own."
+            "completions and embeddings under a base URL that ends in /tenants/TENANT/v1; for the rest use a client "
+            "of its own."
         )
     try:
         members = msgspec.json.decode(request.content, type=dict[str, Any])
@@ -130,7 +131,7 @@ def read(request: httpx.Request) -> Call:
         raise NotSealed("The body is not a JSON object, so it cannot be sealed.") from error
     pool = members.get("model")
     if not isinstance(pool, str) or not pool.isascii() or not pool:
-        raise NotSealed("The body names no model; it decides which enclave is asked.")
+        raise NotSealed("The body's model is not a pool's name, in ASCII; it decides which enclave is asked.")
     ceilings = (members.get("max_completion_tokens"), members.get("max_tokens"))
     return Call(
         tenant=route["tenant"],

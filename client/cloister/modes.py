@@ -204,8 +204,8 @@ def kms_calls(key_arn: str) -> Iterator[None]:
         if problem.get("Code") in ("InvalidCiphertextException", "IncorrectKeyException"):
             raise refusal.NotOpened from error
         raise KmsRefused(
-            f"KMS answered {problem.get('Code')} for {key_arn}: {problem.get('Message')}. Check that your credentials "
-            "may use kms:Encrypt, kms:GenerateDataKey and kms:Decrypt with this key."
+            f"KMS answered {problem.get('Code')} for {key_arn}: {str(problem.get('Message')).rstrip('.')}. "
+            f"Check the ARN, and that your credentials may use kms:{error.operation_name} with this key."
         ) from error
     except BotoCoreError as error:
-        raise KmsRefused(f"KMS could not be asked about {key_arn}: {error}.") from error
+        raise KmsRefused(f"KMS could not be asked about {key_arn}: {str(error).rstrip('.')}.") from error

@@ -55,6 +55,8 @@ def allowed(given: Given) -> Allowed:
     """
     if isinstance(given, Measurements | ReleaseManifest | AnyEnclave):
         return given
+    if isinstance(given, str | Mapping):
+        raise NotConfigured("Give measurements as a list with one entry for each enclave: measurements=[{0: PCR0}].")
     found = Measurements(tuple(given or ()))
     if not found.allowed:
         raise NotConfigured(
@@ -73,8 +75,12 @@ def root(given: str | Path | bytes | None) -> bytes:
         return attestation.aws_root()
     try:
         return attestation.root_of(given if isinstance(given, bytes) else Path(given).read_bytes())
-    except (OSError, ValueError, DocumentRefused) as error:
-        raise NotConfigured(f"The attestation root is not a PEM certificate: {error}.") from error
+    except OSError as error:
+        raise NotConfigured(f"The attestation root cannot be read: {error}.") from error
+    except DocumentRefused as error:
+        raise NotConfigured(
+            "The attestation root is not one certificate in PEM; without one, AWS's is used."
+        ) from error
 
 
 class Believed(msgspec.Struct, frozen=True):

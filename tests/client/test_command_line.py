@@ -3,6 +3,9 @@
 import base64
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +222,12 @@ def test_the_doctor_believes_only_the_trusted_enclave_about_this_key(house: Plac
         (["policy", "alias/mine"], "CLOISTER_TENANT", "Name the key by its full ARN"),
         (["attest", "--pcr", "0=abc"], "CLOISTER_PCR0", "96 hex digits"),
         (["attest", "--base-url", "http://127.0.0.1:1"], "CLOISTER_PCR0", "cannot be reached"),
+        (["attest", "--base-url", "127.0.0.1:8000"], "CLOISTER_PCR0", "must be http(s)://HOST, without /tenants"),
+        (["chat", "--any-enclave", "--base-url", "http://a/tenants/b/v1", "x"], "CLOISTER_PCR0", "without /tenants"),
+        (["attest", "--attestation-root", "/nowhere"], "CLOISTER_PCR0", "The attestation root cannot be read"),
+        (["keys", "list"], "CLOISTER_API_KEY", "The API key is CLOISTER_API_KEY or --api-key."),
+        (["policy", GOV_KEY, "--principal", "me", "--enclave-role", "it"], "CLOISTER_PCR0", "arn:aws-us-gov:iam::…"),
+        (["policy", GOV_KEY, *ROLES, "--admin", "arn:aws:iam::1:user/a"], "CLOISTER_PCR0", "arn:aws-us-gov:iam::…"),
     ],
 )
 def test_what_is_missing_is_said_in_one_sentence(
@@ -229,6 +238,25 @@ def test_what_is_missing_is_said_in_one_sentence(
     assert (status, output) == (2, "")
     assert said in errors
     assert errors.count("\n") == 1
+
+
+def test_an_error_of_kms_names_the_operation_that_it_refused(house: Place, terminal: Terminal) -> None:
+    unknown = house.key_arn[:-12] + "0" * 12
+    for command, operation in ((["doctor", unknown], "GetKeyPolicy"), (["chat", "--mode", "kms", "x"], "Encrypt")):
+        status, _, errors = terminal.run(*command, "--kms-key-arn", unknown)
+        assert status == 2
+        assert f"your credentials may use kms:{operation} with this key." in errors
+        assert ".." not in errors
+
+
+def test_whoever_reads_only_the_beginning_of_the_output_sees_no_traceback(house: Place) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cloister.cli", "chat", "a secret question"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (130, b"")
 
 
 def _put(house: Place, more: list[Json]) -> None:

@@ -202,7 +202,7 @@ def test_what_cannot_be_sealed_does_not_leave(place: Place) -> None:
         client.responses.create(model="demo", input="a secret")
     with pytest.raises(cloister.NotSealed, match="would leave in the clear"):
         client.files.create(file=b"a secret", purpose="assistants")
-    with pytest.raises(cloister.NotSealed, match="names no model"):
+    with pytest.raises(cloister.NotSealed, match="model is not a pool's name"):
         client.chat.completions.create(model="", messages=QUESTION)
     assert not place.gateway.seen
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx
 
-from cloister.cli.gateway import TIMEOUT_S, GatewayRefused
+from cloister.cli.gateway import TIMEOUT_S, GatewayRefused, refused
 from cloister.cli.settings import Settings
-from cloister.exchange import why
 from cloister.transport import SealedTransport
 
 Message = dict[str, str]
@@ -65,7 +64,7 @@ def _answer(
         with http.stream("POST", f"{settings.tenant_url}/v1/chat/completions", json=asked) as response:
             if response.is_error:
                 response.read()
-                raise GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}")
+                raise refused(response)
             if not asked["stream"]:
                 yield json.loads(response.read())["choices"][0]["message"]["content"]
                 return

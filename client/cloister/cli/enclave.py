@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from cloister.cli.gateway import Gateway
 from cloister.cli.settings import Settings
 from cloister.key_policy import key_policy, placeholder
+from cloister.refusal import NotConfigured
 from cloister.trust import NONCE_BYTES, AnyEnclave, Believed, ReleaseManifest, Trust
 from sealed.arn import KeyArn
 from sealed.measurements import read_manifest
@@ -39,13 +40,16 @@ def attest(settings: Settings, options: argparse.Namespace) -> int:
 def policy(settings: Settings, options: argparse.Namespace) -> int:
     """Print a key policy for the enclaves that are trusted, or else for the one that is there. Raises: SealError."""
     key = KeyArn.parse(options.arn)
-    tenant = options.principal or [_assumed(key, "CloisterTenant", "--principal", "that seal and open")]
+    tenant = options.principal or [_assumed(key, "CloisterTenant", "--principal", "of your programs")]
+    administrators = options.admin or tenant
+    role = options.enclave_role or _assumed(key, "CloisterEnclave", "--enclave-role", "of the enclave's host")
+    for principal in (*tenant, *administrators, role):
+        if not principal.startswith((f"arn:{key.partition}:iam::", f"arn:{key.partition}:sts::")):
+            raise NotConfigured(
+                f"Name users and roles by ARNs in the key's partition, arn:{key.partition}:iam::…; {principal} is none."
+            )
     document = key_policy(
-        _enclaves(settings, options.pool),
-        tenant=tenant,
-        administrators=options.admin or tenant,
-        enclave_role=options.enclave_role
-        or _assumed(key, "CloisterEnclave", "--enclave-role", "of the enclave's host"),
+        _enclaves(settings, options.pool), tenant=tenant, administrators=administrators, enclave_role=role
     )
     print(json.dumps(document, indent=2))
     return 0

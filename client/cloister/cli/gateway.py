@@ -1,6 +1,7 @@
 """The gateway's routes for keys and attestation, as the commands need them."""
 
 import base64
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,17 @@ TIMEOUT_S = 60.0
 
 class GatewayRefused(SealError):
     """The gateway said no, or is not there."""
+
+
+def refused(response: httpx.Response) -> GatewayRefused:
+    """The gateway's own sentence, and what to do about it here."""
+    text = f"The gateway answered {response.status_code}: {why(response)}"
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        text += (
+            " The API key is CLOISTER_API_KEY or --api-key. As to a KMS key: check its ARN, and that its policy lets "
+            "the enclave in, as the one that `cloister policy ARN` prints."
+        )
+    return GatewayRefused(text)
 
 
 class Gateway:
@@ -63,4 +75,4 @@ class Gateway:
             raise GatewayRefused(f"The gateway at {self._http.base_url.host} cannot be reached: {error}.") from error
         if response.is_success:
             return response
-        raise GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}")
+        raise refused(response)

@@ -21,6 +21,7 @@ _FLAGS = {
     "release_manifest": ("CLOISTER_RELEASE_MANIFEST", "file with the signed list of enclaves to trust"),
     "release_key": ("CLOISTER_RELEASE_KEY", "base64 of the Ed25519 public key that signs that list"),
 }
+_BASE_URL = re.compile(r"https?://(?!.*/tenants(?:/|$)).+")
 _PCR = re.compile(r"([0-9]{1,2})=([0-9A-Fa-f]{96})")
 
 
@@ -48,7 +49,10 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def tenant_url(self) -> str:
         """Raises: NotConfigured."""
-        return f"{self.must('base_url').rstrip('/')}/tenants/{self.must('tenant')}"
+        base_url = self.must("base_url").rstrip("/")
+        if _BASE_URL.fullmatch(base_url) is None:
+            raise NotConfigured(f"The base URL must be http(s)://HOST, without /tenants; {base_url} is not.")
+        return f"{base_url}/tenants/{self.must('tenant')}"
 
     @property
     def measurements(self) -> Allowed | None:
