@@ -10,7 +10,14 @@ from typing import Literal, Protocol
 
 import msgspec
 
-Operation = Literal["chat.completions", "completions", "embeddings"]
+Operation = Literal[
+    "chat.completions",
+    "completions",
+    "embeddings",
+    "messages",  # Anthropic's Messages, as they are
+    "messages.count_tokens",
+    "invoke",  # a Bedrock model's own body
+]
 SealMode = Literal["kms", "esdk", "hpke"]
 
 OTHER_CEILINGS = ("max_completion_tokens", "max_new_tokens", "n_predict", "n_cmpl")
@@ -46,6 +53,7 @@ class Call(msgspec.Struct, frozen=True):
     choices: int  # how many answers are generated side by side (`n`, times the prompts)
     tenant_tag: str  # opaque: the engine's fairness and cache key, never the tenant's name
     priority: int = 5  # 0 lowest .. 9 highest
+    model_id: str = ""  # the model that an `invoke` names; the target's own where it names one
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
 
     def wire(self, model: str) -> bytes:
@@ -81,10 +89,14 @@ class Started(msgspec.Struct, frozen=True):
     instance: str
     queue_ms: int = 0
     buffered: bool = False  # asked for as a stream, but the target could only answer at once
+    detail: Mapping[str, str] = {}  # what else the target said of the call, for the ledger
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """One OpenAI-shaped JSON text: a chunk of a stream, or a whole buffered answer. Sealed, it is any piece of one."""
+    """One JSON text, shaped as the operation is: a chunk of a stream, or a whole buffered answer.
+
+    Sealed, it is any piece of one.
+    """
 
     data: bytes
     tokens: int = 0  # completion tokens it carries, as well as can be told without the engine's count

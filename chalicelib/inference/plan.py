@@ -86,7 +86,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
         )
-    if ask.operation not in pool.operations:
+    if _offered_as(ask.operation) not in pool.operations:
         raise Malformed(
             f"The model {pool.name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
         )
@@ -94,7 +94,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         raise Malformed(
             f"max_tokens is {ask.max_tokens}; {pool.name} generates at most {pool.max_tokens}.", field="max_tokens"
         )
-    generates = ask.operation != "embeddings"
+    generates = ask.operation not in ("embeddings", "messages.count_tokens")
     ceiling = (ask.max_tokens or min(pool.default_max_tokens, pool.max_tokens)) if generates else 0
     call = Call(
         request_id=ask.request_id,
@@ -117,6 +117,11 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         ask.surface,
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
     )
+
+
+def _offered_as(operation: Operation) -> Operation:
+    """Which of a pool's operations has to be there: Anthropic's Messages are a chat, and so is counting its tokens."""
+    return "chat.completions" if operation in ("messages", "messages.count_tokens") else operation
 
 
 def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedRequest:

@@ -9,6 +9,23 @@ from chalicelib.ledger.units import Units
 Outcome = Literal["completed", "failed", "abandoned"]
 
 
+class Audited(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an audit must know of a call besides its entry. Sizes in bytes."""
+
+    user_arn: str = ""
+    source_ip: str = ""
+    source_partition: str = ""
+    destination_partition: str = ""
+    model_id: str = ""
+    inference_profile: str = ""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    status: int = 0  # of the HTTP answer
+    data_classification: str = ""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """What became of one admitted request. Holds no prompt and no answer.
 
@@ -33,3 +50,4 @@ class Entry(msgspec.Struct, frozen=True):
     streamed: bool = False
     sealed: str = ""  # the mode, where the gateway could not read the request
     late: Units | None = None
+    audited: Audited | None = None  # calls across partitions

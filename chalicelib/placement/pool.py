@@ -8,7 +8,7 @@ from chalicelib.call import Operation
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
-EngineKind = Literal["sagemaker", "openai_compatible", "scripted"]
+EngineKind = Literal["sagemaker", "openai_compatible", "bedrock", "scripted"]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -17,7 +17,9 @@ class Target(msgspec.Struct, frozen=True):
     `engine` decides which of the address fields count:
     - `sagemaker`: `endpoint`, and one of `component` (inference component) or `target_model`
       (multi-model endpoint), or neither for a single-model endpoint;
-    - `openai_compatible`: `url` up to and including the version (`http://10.0.0.7:8000/v1`).
+    - `openai_compatible`: `url` up to and including the version (`http://10.0.0.7:8000/v1`);
+    - `bedrock`: `region`, `model` (empty: each call names its own), and how to get there: `secret`, `profile`,
+      `geographies`.
     """
 
     name: str
@@ -29,6 +31,10 @@ class Target(msgspec.Struct, frozen=True):
     endpoint: str = ""
     component: str = ""
     target_model: str = ""
+    region: str = ""
+    secret: str = ""  # of Secrets Manager, with credentials for Bedrock; empty: the gateway's own role
+    profile: str = ""  # an inference profile to use always
+    geographies: tuple[str, ...] = ()  # of inference profiles that residency allows ("us", "eu"); empty: the region's
 
 
 class Pool(msgspec.Struct, frozen=True):

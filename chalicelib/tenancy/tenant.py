@@ -63,6 +63,8 @@ class Tenant(msgspec.Struct, frozen=True):
     priority: Priority = 5
     created_ms: int = 0
     sealing: Sealing = Sealing()
+    principals: tuple[str, ...] = ()  # ARNs of IAM users and roles that are this tenant
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30  # of ledger entries
 
 
 class Scopes(msgspec.Struct, frozen=True):
