@@ -58,6 +58,21 @@ class Opener:
             case "":
                 raise NotOpened("mode")
 
+    def check(self, claims: Claims, blob: bytes) -> None:
+        """See that this could be opened now, with the tenant's key. It is not remembered: it is yet to be opened.
+
+        Raises Refused, also for what was opened before: whoever has seen a request would hold the key otherwise.
+        """
+        match claims.mode:
+            case "kms":
+                _kms_plaintext(self.key(claims), blob)
+                self._by_kms.must_be_new(kms_mode.replay_key(blob))
+            case "esdk":
+                _esdk_plaintext(self.key(claims), claims, blob)
+                self._by_kms.must_be_new(esdk.replay_key(blob))
+            case _:
+                raise NotOpened("mode")
+
     def key(self, claims: Claims) -> KeyUse:
         """The key that is registered to the ticket's tenant. Raises NotOpened."""
         try:
@@ -67,19 +82,14 @@ class Opener:
 
     def _open_kms(self, claims: Claims, blob: bytes) -> tuple[bytes, Exchange]:
         key = self.key(claims)
-        plaintext = decrypted(key, blob)
+        plaintext = _kms_plaintext(key, blob)
         self._by_kms.remember(kms_mode.replay_key(blob), until_ms=FOR_EVER, now_ms=self._now_ms())
         return plaintext, _KmsExchange(key, blob, _nonce_of(plaintext))
 
     def _open_esdk(self, claims: Claims, blob: bytes) -> tuple[bytes, Exchange]:
         key = self.key(claims)
-        try:
-            context = esdk.request_context(tenant=claims.tenant, request_id=claims.request_id)
-            plaintext = esdk.open(key, key.arn, context, blob)
-            replay_key = esdk.replay_key(blob)
-        except refusal.NotOpened as error:
-            raise NotOpened("esdk") from error
-        self._by_kms.remember(replay_key, until_ms=FOR_EVER, now_ms=self._now_ms())
+        plaintext = _esdk_plaintext(key, claims, blob)
+        self._by_kms.remember(esdk.replay_key(blob), until_ms=FOR_EVER, now_ms=self._now_ms())
         return plaintext, _EsdkExchange(key, claims)
 
     def _open_hpke(self, claims: Claims, blob: bytes) -> tuple[bytes, Exchange]:
@@ -98,12 +108,24 @@ class Opener:
         return plaintext, _HpkeExchange(sealer, hpke.STREAM_MULTIPLE_BYTES if claims.stream else 1)
 
 
-def decrypted(key: KeyUse, blob: bytes) -> bytes:
+def _kms_plaintext(key: KeyUse, blob: bytes) -> bytes:
     """What `kms.encrypt` made under this key, without an encryption context. Raises Refused."""
     if len(blob) > kms_mode.MOST_BLOB_BYTES:
         raise TooLarge(f"Mode kms takes at most {kms_mode.MOST_BLOB_BYTES} bytes: use esdk or hpke.")
     plaintext: bytes = key.decrypt(KeyId=key.arn, CiphertextBlob=blob)["Plaintext"]
+    if kms_mode.is_answer(plaintext):
+        # Made under the same key: whoever has seen one could send it in as a request of the tenant's.
+        raise NotOpened("an answer")
     return plaintext
+
+
+def _esdk_plaintext(key: KeyUse, claims: Claims, blob: bytes) -> bytes:
+    """What was sealed under this key for the ticket's tenant and request. Raises Refused."""
+    context = esdk.request_context(tenant=claims.tenant, request_id=claims.request_id)
+    try:
+        return esdk.open(key, key.arn, context, blob)
+    except refusal.NotOpened as error:
+        raise NotOpened("esdk") from error
 
 
 class _KmsExchange:

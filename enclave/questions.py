@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from enclave.epochs import Epochs
-from enclave.exchanges import Opener, decrypted
+from enclave.exchanges import Opener
 from enclave.refusal import NotOpened, ProtocolBroken, Refused, Unavailable
 from enclave.security_module import ModuleFailed, SecurityModule
 from sealed.hpke import EpochToken
@@ -97,8 +97,7 @@ class Questions:
         return {"digest": hashlib.sha256(proof["Plaintext"]).hexdigest()}
 
     def _check(self, claims: Claims, body: bytes) -> Any:
-        """Not remembered: the request that is checked here is yet to be opened."""
-        decrypted(self._opener.key(claims), body)
+        self._opener.check(claims, body)
         return {"opened": True}
 
     def _probe(self, claims: Claims, body: bytes) -> Any:

@@ -29,7 +29,7 @@ class ReplayMemory:
 
     def remember(self, key: bytes, *, until_ms: int, now_ms: int) -> None:
         """Raises NotOpened where the key is known already, Unavailable where there is no room for one more."""
-        number = int.from_bytes(hashlib.blake2b(key, digest_size=8, key=self._secret).digest())
+        number = self._number(key)
         with self._lock:
             for over in [known for known in self._seen if known <= now_ms]:
                 del self._seen[over]
@@ -41,6 +41,16 @@ class ReplayMemory:
             if sum(map(len, self._seen.values())) >= self._most:
                 raise Unavailable("The memory of what was opened is full.")
             seen.add(number)
+
+    def must_be_new(self, key: bytes) -> None:
+        """Raises NotOpened where the key is known already, and remembers nothing."""
+        number = self._number(key)
+        with self._lock:
+            if any(number in seen for seen in self._seen.values()):
+                raise NotOpened("replay")
+
+    def _number(self, key: bytes) -> int:
+        return int.from_bytes(hashlib.blake2b(key, digest_size=8, key=self._secret).digest())
 
 
 class _Seen:

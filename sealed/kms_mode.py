@@ -61,5 +61,14 @@ def checked(answer: bytes, *, nonce: str | None, blob: bytes) -> bytes:
     return answer
 
 
+def is_answer(plaintext: bytes) -> bool:
+    """Whether an enclave has made this: it carries an echo, which no request does."""
+    try:
+        msgspec.json.decode(plaintext, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
 def _echo(nonce: str | None, blob: bytes) -> Echo:
     return Echo(nonce, hashlib.sha256(blob).hexdigest())

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from chalicelib.inference.plan import KMS_BLOB_BYTES
+from sealed import esdk
 from tests.e2e.admin import entries
 from tests.e2e.sealed_tenants import PATIENCE_S, SealedTenant, aws, new_key, sealed_tenant
 from tests.local_system import RunningSystem
@@ -249,6 +250,27 @@ class TestPossession:
         assert answer.status_code == 200, answer.text
         assert b"text" in tenant.kms.decrypt(CiphertextBlob=answer.content)["Plaintext"]
         assert requests.post(url, data=blob, headers=stranger, timeout=PATIENCE_S).status_code == 401
+
+    def test_who_has_only_seen_requests_and_answers_pass_holds_no_key_and_uses_nothing_up(
+        self, running_system: RunningSystem
+    ) -> None:
+        rate = {"name": "few", "unit": "requests", "count": 3, "period_ms": 3_600_000, "burst": 3}
+        limits = {"rates": [rate], "budgets": [], "in_flight": 4}
+        tenant, arn = sealed_tenant(running_system, "sealed-holder-seen", limits=limits)
+        requests.put(f"{tenant.url}/sealing", json={"auth": "kms"}, headers=tenant.headers, timeout=PATIENCE_S)
+        stranger = {"Content-Type": "application/octet-stream", "X-Tenant-ID": tenant.name, "X-Model-Pool": "demo"}
+        url = f"{running_system.base_url}/inference"
+        blob = tenant.sealed(arn, ASKED)
+        answer = requests.post(url, data=blob, headers=stranger, timeout=PATIENCE_S)
+        assert answer.status_code == 200, answer.text
+        for seen in (blob, answer.content) * 2:
+            assert requests.post(url, data=seen, headers=stranger, timeout=PATIENCE_S).status_code == 401
+        said = {"X-Seal-Mode": "esdk", "X-Request-ID": "seen-1"}
+        context = esdk.request_context(tenant=tenant.name, request_id="seen-1")
+        message = esdk.seal(tenant.kms, arn, context, json.dumps(ASKED).encode())
+        for status in (200, 401, 401):
+            got = requests.post(url, data=message, headers=stranger | said, timeout=PATIENCE_S)
+            assert got.status_code == status, got.text
 
     def test_others_still_need_theirs(self, acme: tuple[SealedTenant, str]) -> None:
         tenant, arn = acme

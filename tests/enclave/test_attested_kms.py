@@ -55,6 +55,16 @@ def test_an_answer_that_is_not_sealed_to_this_enclave_alone_is_refused(
 
 
 @pytest.mark.parametrize("mode", ["kms", "esdk"])
+def test_what_kms_tells_everybody_is_refused_even_beside_an_envelope_for_this_enclave(
+    kms: Kms, tmp_path: Path, mode: str
+) -> None:
+    mine = cms.seal_envelope(b"{}", kms.recipient.private_key.public_key())
+    answer = {**PLAINTEXT, "CiphertextForRecipient": base64.b64encode(mine).decode()}
+    with answering(200, answer) as url:
+        assert attempt(kms, tmp_path, url, mode).code == "unavailable"
+
+
+@pytest.mark.parametrize("mode", ["kms", "esdk"])
 @pytest.mark.parametrize(
     ("status", "name", "code"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sealed import attestation
+from sealed import attestation, esdk
 from sealed.hpke import KeyConfiguration
 from tests.enclave.houses import Kms, Line, Refusal, TestedEnclave, now_ms
 
@@ -27,7 +27,7 @@ def b64(data: bytes) -> str:
 
 def ask(house: TestedEnclave, line: Line, use: str, body: Any, **said: Any) -> Any:
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return line.told(house.ticket(encoded, use=use, mode="", **said), encoded)
+    return line.told(house.ticket(encoded, **{"use": use, "mode": "", **said}), encoded)
 
 
 def verified(kms: Kms, document: str) -> attestation.Attestation:
@@ -82,14 +82,48 @@ def test_a_proof_of_another_tenant_or_key_proves_nothing(house: TestedEnclave, k
             ask(house, line, "prove", proof, **said)
 
 
-def test_check_says_that_a_request_opens_and_leaves_it_unopened(house: TestedEnclave, kms: Kms, line: Line) -> None:
-    blob = kms.encrypt(house.key, b'{"prompt":"checked"}')
-    assert ask(house, line, "check", blob) == {"opened": True}
-    assert ask(house, line, "check", blob) == {"opened": True}
-    assert line.opened(house.ticket(blob, mode="kms"), blob) == b'{"prompt":"checked"}'
+def checkable(house: TestedEnclave, kms: Kms, mode: str) -> bytes:
+    """A request of acme's, with the id that tickets have unless told otherwise."""
+    if mode == "kms":
+        return kms.encrypt(house.key, b'{"prompt":"checked"}')
+    context = esdk.request_context(tenant="acme", request_id="request-1")
+    return esdk.seal(kms.client, house.key, context, b'{"prompt":"checked"}')
+
+
+@pytest.mark.parametrize("mode", ["kms", "esdk"])
+def test_check_says_that_a_request_opens_and_leaves_it_unopened(
+    house: TestedEnclave, kms: Kms, line: Line, mode: str
+) -> None:
+    blob = checkable(house, kms, mode)
+    assert ask(house, line, "check", blob, mode=mode) == {"opened": True}
+    assert ask(house, line, "check", blob, mode=mode) == {"opened": True}
+    assert line.opened(house.ticket(blob, mode=mode), blob) == b'{"prompt":"checked"}'
+    line.drop()
+
+
+@pytest.mark.parametrize("mode", ["kms", "esdk"])
+def test_check_refuses_what_does_not_open_and_what_was_opened_before(
+    house: TestedEnclave, kms: Kms, line: Line, mode: str
+) -> None:
+    blob = checkable(house, kms, mode)
+    for said in ({"key_arn": kms.key()}, {"mode": "hpke"}, {"mode": ""}):
+        with pytest.raises(Refusal, match="not_opened"):
+            ask(house, line, "check", blob, **{"mode": mode, **said})
+    line.opened(house.ticket(blob, mode=mode), blob)
     line.drop()
     with pytest.raises(Refusal, match="not_opened"):
-        ask(house, line, "check", blob, key_arn=kms.key())
+        ask(house, line, "check", blob, mode=mode)
+
+
+def test_an_answer_proves_no_possession_and_is_no_request(house: TestedEnclave, kms: Kms, line: Line) -> None:
+    """It is made under the same key as requests are, and others than the tenant see it pass."""
+    blob = kms.encrypt(house.key, b'{"prompt":"hello"}')
+    line.opened(house.ticket(blob, mode="kms"), blob)
+    answer = line.sealed(b'{"text":"world"}')
+    with pytest.raises(Refusal, match="not_opened"):
+        ask(house, line, "check", answer, mode="kms")
+    with pytest.raises(Refusal, match="not_opened"):
+        line.opened(house.ticket(answer, mode="kms"), answer)
 
 
 POLICY_OF_ANYBODY = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}

@@ -52,6 +52,12 @@ def test_an_answer_without_its_echo_is_refused(answer: bytes) -> None:
         kms_mode.checked(answer, nonce="n-1", blob=BLOB)
 
 
+def test_an_answer_is_told_from_a_request() -> None:
+    assert kms_mode.is_answer(kms_mode.with_echo(ANSWER, nonce=None, blob=BLOB))
+    for request in (b'{"prompt":"hi","nonce":"n-1"}', b'{"echo":"hi","prompt":"hi"}', b"hi", b"\xff", b"[" * 9999):
+        assert not kms_mode.is_answer(request)
+
+
 def test_an_echo_that_the_model_wrote_is_overwritten() -> None:
     forged = json.dumps({"echo": {"nonce": "mine", "request_sha256": "00"}, "text": "x"}).encode()
     echoed = kms_mode.with_echo(forged, nonce="n-1", blob=BLOB)
