@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from local.sockets import port_number
+
 NEEDED = ("_ssl", "chalice", "flask", "flask_cors", "httptools", "moto", "msgspec", "pynamodb", "uvicorn", "xllamacpp")
 CANNOT_START = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description="The whole of Cloister on this machine.")
-    parser.add_argument("--port", type=_port, default=8000, help="where the gateway listens; 0: any free port [8000]")
+    parser.add_argument(
+        "--port", type=port_number, default=8000, help="where the gateway listens; 0: any free port [8000]"
+    )
     parser.add_argument("--state-dir", type=Path, default=Path(".local"), help="its lock, logs and env [.local]")
     options = parser.parse_args(arguments)
     if sys.version_info < (3, 11):  # noqa: UP036  make run checks it too, but not everybody uses make
@@ -29,12 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options.port, options.state_dir.absolute())
     except CannotStart as problem:
         return _refuse(str(problem))
-
-
-def _port(text: str) -> int:
-    if not (text.isdigit() and int(text) < 65_536):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
-    return int(text)
 
 
 def _refuse(sentence: str) -> int:

@@ -1,9 +1,9 @@
 """The files that let the local system's enclave, container and clients trust each other; new ones at each start.
 
-    authority.pem    what stands behind the simulated security module
-    root.pem         its root certificate: what a verifier trusts in place of AWS's
-    container.pem    the container's certificate and key, by which the enclave knows it
-    enclave.json     the enclave's configuration
+authority.pem    what stands behind the simulated security module
+root.pem         its root certificate: what a verifier trusts in place of AWS's
+container.pem    the container's certificate and key, by which the enclave knows it
+enclave.json     the enclave's configuration
 """
 
 import datetime

@@ -1,5 +1,6 @@
 """Ports that are never raced for: whoever is to serve is handed a socket, or a port that only it can take."""
 
+import argparse
 import socket
 
 LOOPBACK = "127.0.0.1"
@@ -29,6 +30,13 @@ def reserve() -> socket.socket:
 def inherited(descriptor: int) -> socket.socket:
     """The socket that the parent process handed over."""
     return socket.socket(fileno=descriptor)
+
+
+def port_number(text: str) -> int:
+    """A port as a command line takes it. Raises ArgumentTypeError."""
+    if not (text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
 
 
 def url(bound: socket.socket) -> str:

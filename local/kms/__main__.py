@@ -14,7 +14,7 @@ from pathlib import Path
 from local.asgi_server import serve
 from local.aws_services import AwsServices, create_operator
 from local.kms import LocalKms, root_in
-from local.sockets import inherited, listen
+from local.sockets import inherited, listen, port_number
 from sealed import attestation
 
 OPERATOR = "kms-operator"
@@ -22,16 +22,21 @@ OPERATOR = "kms-operator"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.kms", description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=0, help="a free one by default")
+    parser.add_argument("--port", type=port_number, default=0, help="a free one by default")
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
-    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--region", default="us-east-1", help="whose partition the first user belongs to [us-east-1]")
     parser.add_argument("--attestation-root", type=Path, help="PEM; it may be written later. AWS's by default")
     parser.add_argument("--records", type=Path, help="a file that grows by one line of JSON for each call")
-    parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
+    parser.add_argument(
+        "--ready-fd", type=int, default=sys.stdout.fileno(), help="where to write the URL and the access key [1]"
+    )
     options = parser.parse_args()
 
     root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
-    listening = inherited(options.fd) if options.fd is not None else listen(options.port)
+    try:
+        listening = inherited(options.fd) if options.fd is not None else listen(options.port)
+    except OSError as error:
+        parser.error(f"--port {options.port} cannot be used: {error.strerror}; name another, or none for a free one.")
     access_key_id, secret_access_key = create_operator(OPERATOR, options.region)
     ready = {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
     kms = LocalKms(AwsServices(), root=root, clock=lambda: time.time_ns() // 1_000_000, records=options.records)

@@ -11,7 +11,7 @@ from typing import Any
 from local.kms.recipient import AttestationRoot
 from local.kms.records import Records
 from local.kms.refusal import Refused
-from local.kms.service import Asked, Service
+from local.kms.service import Asked, Service, passed_on
 from local.sagemaker_runtime import Message, Receive, Scope, Send
 
 _TARGET = "TrentService."
@@ -66,7 +66,7 @@ class LocalKms:
             await _send(send, 400, {"__type": refused.code, "message": refused.text}, asked.request_id)
             return
         if answer is None:
-            await self._behind(scope, _once_more(body, receive), send)
+            await self._behind(scope, _once_more(passed_on(asked), receive), send)
             return
         await _send(send, 200, answer, asked.request_id)
 

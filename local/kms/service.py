@@ -16,6 +16,8 @@ from local.kms.refusal import Refused, invalid
 
 # Operations of moto that take a key policy; moto would take any text for one.
 _TAKE_POLICIES = {"CreateKey", "PutKeyPolicy", "ReplicateKey"}
+# Operations to which moto answers 500 when the key is named by its ARN.
+_BY_ID_ALONE = {"EnableKey", "DisableKey", "ScheduleKeyDeletion", "CancelKeyDeletion"}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -75,6 +77,15 @@ class Service:
                 refused=refused,
             )
         )
+
+
+def passed_on(asked: Asked) -> bytes:
+    """The body of a call that moto is to answer."""
+    parameters = _parameters(asked.body)
+    key_id = parameters.get("KeyId")
+    if asked.operation not in _BY_ID_ALONE or not isinstance(key_id, str):
+        return asked.body
+    return msgspec.json.encode(parameters | {"KeyId": key_id.rpartition(":key/")[2]})
 
 
 def _run(name: str, operation: Operation, parameters: dict[str, Any], exchange: Exchange) -> Answer | None:

@@ -118,16 +118,19 @@ def test_a_multi_region_key_opens_in_both_regions(aws: Served) -> None:
 
 def test_a_key_that_cannot_be_used_says_why(aws: Served) -> None:
     key = aws.key()
-    sealed, key_id = blob(aws, key), key.rpartition("/")[2]
+    sealed = blob(aws, key)
 
-    aws.kms.disable_key(KeyId=key_id)
-    with refused("DisabledException"):
-        aws.kms.decrypt(CiphertextBlob=sealed)
-    aws.kms.enable_key(KeyId=key_id)
-    assert aws.kms.decrypt(CiphertextBlob=sealed)["Plaintext"]
-    aws.kms.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=7)
-    with refused("KMSInvalidStateException"):
-        aws.kms.decrypt(CiphertextBlob=sealed)
+    for named in (key, key.rpartition("/")[2]):
+        aws.kms.disable_key(KeyId=named)
+        with refused("DisabledException"):
+            aws.kms.decrypt(CiphertextBlob=sealed)
+        aws.kms.enable_key(KeyId=named)
+        assert aws.kms.decrypt(CiphertextBlob=sealed)["Plaintext"]
+        aws.kms.schedule_key_deletion(KeyId=named, PendingWindowInDays=7)
+        with refused("KMSInvalidStateException"):
+            aws.kms.decrypt(CiphertextBlob=sealed)
+        aws.kms.cancel_key_deletion(KeyId=named)
+        aws.kms.enable_key(KeyId=named)
 
 
 def test_a_key_for_something_else_is_refused(aws: Served) -> None:
