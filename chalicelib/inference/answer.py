@@ -4,7 +4,7 @@ Settlement hangs on `close()`, never on a generator's `finally`: a generator tha
 runs it. It happens before the last event leaves: after that, Lambda may freeze us.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from types import TracebackType
 
@@ -24,6 +24,8 @@ class Ending(msgspec.Struct, frozen=True):
     reason: str
     usage: Usage | None  # as the engine reported it
     counted: int  # completion tokens seen on the way, for when it did not
+    answered_bytes: int = 0  # of the answer, as far as it was read
+    detail: Mapping[str, str] = {}  # what else the target said of the call
 
 
 def reason_of(error: BaseException) -> str:
@@ -67,6 +69,8 @@ class Answer:
         self._renew = renew
         self._settle = settle
         self._counted = 0
+        self._answered_bytes = 0
+        self._detail = first.detail if isinstance(first, Started) else {}
         self._usage: Usage | None = None
         self._closing = Lock()
         self._closed = False
@@ -86,7 +90,7 @@ class Answer:
             raise
         if isinstance(event, Finished):
             self._usage = event.usage
-            self._close(Ending("", event.usage, self._counted))
+            self._close("", event.usage)
         return event
 
     @property
@@ -96,11 +100,11 @@ class Answer:
 
     def close(self) -> None:
         """Stop the generation, if it still runs, and settle what was used so far. Idempotent."""
-        self._close(Ending(CLIENT_LEFT, None, self._counted))
+        self._close(CLIENT_LEFT, None)
 
     def fail(self, error: BaseException) -> None:
         """Close it because what the engine said is of no use: our doing, and not charged. Idempotent."""
-        self._close(Ending(reason_of(error), None, self._counted))
+        self._close(reason_of(error), None)
 
     def __enter__(self) -> "Answer":
         return self
@@ -128,13 +132,14 @@ class Answer:
             self._renewed_ms = now_ms
         if isinstance(event, Delta):
             self._counted += event.tokens
+            self._answered_bytes += len(event.data)
         elif isinstance(event, Started):
-            self.instance, self.queue_ms = event.instance, event.queue_ms
+            self.instance, self.queue_ms, self._detail = event.instance, event.queue_ms, event.detail
         elif isinstance(event, Waiting):
             self.queue_ms = max(self.queue_ms, event.predicted_start_ms)
         return event
 
-    def _close(self, ending: Ending) -> None:
+    def _close(self, reason: str, usage: Usage | None) -> None:
         with self._closing:
             if self._closed:
                 return
@@ -142,4 +147,4 @@ class Answer:
         try:
             self._stream.close()
         finally:
-            self._settle(self.lease, ending)
+            self._settle(self.lease, Ending(reason, usage, self._counted, self._answered_bytes, self._detail))

@@ -7,7 +7,7 @@ import msgspec
 
 from chalicelib.call import OTHER_CEILINGS, Call, Operation, SealMode, Usage
 from chalicelib.identity.principal import Principal
-from chalicelib.ledger import Units
+from chalicelib.ledger import Audited, Units
 from chalicelib.placement.pool import Pool
 from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
 from chalicelib.tenancy.snapshot import Snapshot
@@ -45,6 +45,8 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool = False
     idempotency_key: str | None = None
     sealed: SealedRequest | None = None
+    model_id: str = ""  # what an `invoke` names
+    audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     @property
     def prompt_bytes(self) -> int:
@@ -67,6 +69,7 @@ class Plan(msgspec.Struct, frozen=True):
     reservation: Units
     surface: Surface
     sealed: SealedRequest | None = None  # with the tenant's own key, where the mode has one
+    audited: Audited | None = None
 
     @property
     def pin(self) -> str | None:
@@ -107,6 +110,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         choices=ask.choices,
         tenant_tag=tag_of(principal.tenant),
         priority=snapshot.tenant.priority,
+        model_id=ask.model_id,
     )
     return Plan(
         principal,
@@ -116,6 +120,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         cost(pool, Usage(call.prompt_tokens, ceiling * ask.choices), pool.gpu_ms_ceiling),
         ask.surface,
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
+        audited=ask.audited,
     )
 
 

@@ -1,11 +1,13 @@
 """What an ended call is charged, and its entry in the ledger."""
 
+import msgspec
+
 from chalicelib.admission import Lease
 from chalicelib.call import Usage
 from chalicelib.inference.answer import CLIENT_LEFT, Ending
 from chalicelib.inference.house import House
 from chalicelib.inference.plan import Plan, cost
-from chalicelib.ledger import Entry, Units
+from chalicelib.ledger import Audited, Entry, Units
 from chalicelib.placement.pool import Target
 from chalicelib.tables import StoreUnavailable
 
@@ -68,4 +70,22 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         operation=call.operation,
         streamed=call.stream,
         sealed=planned.sealed.mode if planned.sealed else "",
+        audited=planned.audited and _audited(planned.audited, target, ending),
     )
+
+
+def _audited(begun: Audited, target: Target | None, ending: Ending) -> Audited:
+    usage = ending.usage or Usage(0, ending.counted)
+    return msgspec.structs.replace(
+        begun,
+        destination_partition=partition_of(target.region) if target else "",
+        inference_profile=ending.detail.get("inference_profile", begun.inference_profile),
+        response_bytes=ending.answered_bytes,
+        tokens_in=usage.prompt_tokens,
+        tokens_out=usage.completion_tokens,
+    )
+
+
+def partition_of(region: str) -> str:
+    """As an audit calls it; by the region's name (https://docs.aws.amazon.com/govcloud-us/latest/UserGuide)."""
+    return "govcloud" if region.startswith("us-gov-") else "commercial"
