@@ -47,12 +47,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLES = [
+    example
+    for page in ((ROOT / "README.md").read_text(), API)
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+]
 INSTALLED = os.pathsep.join((str(ROOT / "client"), str(ROOT)))  # as by `pip install ./client`
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed"])
-def test_the_readmes_examples_run(running_system: RunningSystem, example: str) -> None:
+@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed", "boto3"])
+def test_the_examples_run(running_system: RunningSystem, example: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", example],
         env={**os.environ, **running_system.env, "PYTHONPATH": INSTALLED},
