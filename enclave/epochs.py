@@ -19,6 +19,8 @@ from sealed.hpke import SEED_BYTES, EpochKeys, EpochToken
 T = TypeVar("T")
 
 MOST_EPOCHS = 64
+MOST_LIFE_MS = 91 * 86_400_000
+"""Of a new epoch, whose requests all lie open to who takes an enclave's memory. Gateways ask for 90 days at most."""
 MOST_FAILURES = 1_024
 FAILURE_LIFE_MS = 10_000
 
@@ -35,7 +37,9 @@ class Epochs:
         self._failed: OrderedDict[bytes, int] = OrderedDict()  # until when
 
     def new(self, epoch: str, expires_ms: int) -> bytes:
-        """The token of a new epoch. Raises NotOpened, Unavailable."""
+        """The token of a new epoch. Raises NotOpened, also for one that would live too long; Unavailable."""
+        if expires_ms > self._now_ms() + MOST_LIFE_MS:
+            raise NotOpened("epoch is too long")
         key = self._key()
         answer = self._kms.under(key).generate_data_key(
             KeyId=str(key), NumberOfBytes=SEED_BYTES, EncryptionContext=_context(epoch, expires_ms)

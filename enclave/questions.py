@@ -13,6 +13,7 @@ from enclave.exchanges import Opener
 from enclave.refusal import NotOpened, ProtocolBroken, Refused, Unavailable
 from enclave.security_module import ModuleFailed, SecurityModule
 from sealed.hpke import EpochToken
+from sealed.hpke_keys import Epoch, TimeMs, Token
 from sealed.ticket import Claims
 
 SECRET_BYTES = 32
@@ -22,9 +23,9 @@ T = TypeVar("T")
 
 
 class _Token(msgspec.Struct, frozen=True):
-    epoch: str
-    expires_ms: int
-    token: bytes
+    epoch: Epoch
+    expires_ms: TimeMs
+    token: Token
 
 
 class _Attest(msgspec.Struct, frozen=True):
@@ -33,8 +34,8 @@ class _Attest(msgspec.Struct, frozen=True):
 
 
 class _Epoch(msgspec.Struct, frozen=True):
-    epoch: str
-    expires_ms: int
+    epoch: Epoch
+    expires_ms: TimeMs
 
 
 class _Probe(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ its two answers still do not share a key. The whole of it, with vectors: docs/se
 
 import hashlib
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from pyhpke.kdf import KDF
 from pyhpke.keys.x25519_key import X25519Key
 
 from sealed import xwing
-from sealed.hpke_keys import MOST_EPOCH_BYTES, MOST_TOKEN_BYTES, SEED_BYTES, EpochKeys, KeyConfiguration
+from sealed.hpke_keys import EPOCH, MOST_TOKEN_BYTES, SEED_BYTES, EpochKeys, KeyConfiguration
 from sealed.refusal import BrokenOff, NotOpened, TooLong
 
 __all__ = [
@@ -263,7 +264,7 @@ def _parsed(wire: bytes) -> _Request:
         raise NotOpened from None
     if version != VERSION or enc_bytes != _ENC_BYTES.get(kem) or len(ciphertext) < _TAG_BYTES:
         raise NotOpened
-    if not 1 <= epoch_bytes <= MOST_EPOCH_BYTES or not 1 <= token_bytes <= MOST_TOKEN_BYTES:
+    if re.match(EPOCH, epoch) is None or not 1 <= token_bytes <= MOST_TOKEN_BYTES:
         raise NotOpened
     return _Request(kem, EpochToken(epoch, expires_ms, token), enc, head, ciphertext)
 

@@ -14,12 +14,14 @@ from sealed.refusal import DocumentRefused
 
 SEED_BYTES = 64
 X25519_BYTES = 32
-MOST_EPOCH_BYTES = 64
 MOST_TOKEN_BYTES = 6144  # what KMS decrypts, https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
 
 _FINGERPRINT_DOMAIN = b"cloister key configuration v1\0"
 
-Epoch = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+EPOCH = r"^[A-Za-z0-9_.-]{1,64}\Z"
+Epoch = Annotated[str, msgspec.Meta(pattern=EPOCH)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # what every JSON reader keeps exactly
+Token = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MOST_TOKEN_BYTES)]
 
 
 class EpochKeys:
@@ -60,8 +62,8 @@ class KeyConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     epoch: Epoch
-    expires_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # what every JSON reader keeps exactly
-    token: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MOST_TOKEN_BYTES)]
+    expires_ms: TimeMs
+    token: Token
     x25519: Annotated[bytes, msgspec.Meta(min_length=X25519_BYTES, max_length=X25519_BYTES)]
     xwing: Annotated[bytes, msgspec.Meta(min_length=xwing.PUBLIC_BYTES, max_length=xwing.PUBLIC_BYTES)]
 

@@ -59,6 +59,21 @@ def test_the_seed_of_an_epoch_belongs_to_its_name_and_end(house: TestedEnclave, 
         ask(house, line, "attest", {"nonce": b64(NONCE), "configuration": about})
 
 
+def test_no_epoch_lives_for_longer_than_a_quarter_of_a_year(house: TestedEnclave, line: Line) -> None:
+    most_ms = 91 * 86_400_000
+    assert ask(house, line, "epoch", {"epoch": "e-long", "expires_ms": now_ms() + most_ms - 60_000})["token"]
+    with pytest.raises(Refusal, match="not_opened"):
+        ask(house, line, "epoch", {"epoch": "e-too-long", "expires_ms": now_ms() + most_ms + 60_000})
+
+
+@pytest.mark.parametrize("about", [{"epoch": "e\0"}, {"epoch": ""}, {"expires_ms": -1}, {"expires_ms": 2**53}])
+def test_what_is_no_epoch_is_not_vouched_for(house: TestedEnclave, about: dict[str, Any]) -> None:
+    asked = {"epoch": "e-1", "expires_ms": now_ms() + 60_000, **about}
+    for use, body in (("epoch", asked), ("attest", {"nonce": "", "configuration": asked | {"token": "dA=="}})):
+        with house.greeted() as line, pytest.raises(Refusal, match="protocol"):
+            ask(house, line, use, body)
+
+
 def test_a_key_is_registered_by_whoever_can_use_it(house: TestedEnclave, kms: Kms, line: Line) -> None:
     challenge = ask(house, line, "challenge", {})
     context = {"tenant_id": "acme", "purpose": "cloister-key-registration"}

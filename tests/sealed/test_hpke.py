@@ -86,8 +86,38 @@ def test_a_request_cut_anywhere_is_refused() -> None:
 
 
 def test_an_oversize_request_is_refused_unread() -> None:
+    wire, _ = hpke.seal_request(CONFIGURATION, **NAMES, plaintext=bytes(hpke.MOST_REQUEST_BYTES))
     with pytest.raises(NotOpened):
-        hpke.token_of(bytes((hpke.VERSION,)) + bytes(hpke.MOST_REQUEST_BYTES))
+        hpke.token_of(wire)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"version": 2},
+        {"epoch": b""},
+        {"epoch": b"e" * 65},
+        {"epoch": b"e-1\0"},
+        {"epoch": b"e-1\n"},
+        {"token": b""},
+        {"token": bytes(6145)},
+    ],
+)
+def test_a_wire_of_another_form_is_refused_though_it_is_sealed_to_the_key(said: dict[str, Any]) -> None:
+    """As whoever has the key's public half may make one: nothing in it is changed behind its seal."""
+    assert hpke.open_request(made_by_hand(), KEYS, **NAMES)[0] == PROMPT
+    with pytest.raises(NotOpened):
+        hpke.open_request(made_by_hand(**said), KEYS, **NAMES)
+
+
+def made_by_hand(*, version: int = 1, epoch: bytes = b"e-1", token: bytes = b"t") -> bytes:
+    suite = hpke.SUITES[hpke.X25519]
+    names = [name.encode() for name in NAMES.values()] + [epoch]
+    info = b"cloister hpke v1 request\0" + b"".join(struct.pack(">H", len(name)) + name for name in names)
+    enc, context = suite.create_sender_context(suite.kem.deserialize_public_key(CONFIGURATION.x25519), info)
+    head = struct.pack(">BHB", version, hpke.X25519, len(epoch)) + epoch + struct.pack(">QH", 1, len(token)) + token
+    head += struct.pack(">H", len(enc)) + enc
+    return head + context.seal(PROMPT, head)
 
 
 def test_a_key_of_small_order_is_refused() -> None:
