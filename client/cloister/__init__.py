@@ -6,7 +6,8 @@
     ending       the last event of a stream waits for the proof that all of it is there
     modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
     key_policy   a KMS key policy under which only that enclave decrypts
-    lint         what is wrong with another one, statement by statement
+    statement    a key policy's statement, as it is judged
+    lint         what is wrong with another policy, statement by statement
     cli          the command `cloister`
 
 client/README.md says what is verified, and what each error means.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from cloister.statement import Condition, Demand, Statement, is_named, is_root, statements
+from cloister.statement import Condition, Demand, Statement, is_named, is_root, is_same, statements
 from sealed.arn import KeyArn
 from sealed.refusal import BadArn
 
@@ -215,7 +215,9 @@ def _encrypting(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Ite
 
 def _keeps_from_messages(condition: Condition) -> bool:
     if condition.operator == "null":
-        return condition.key == "kms:encryptioncontextkeys" and condition.values == ("true",)
+        return condition.key == "kms:encryptioncontextkeys" and [value.lower() for value in condition.values] == [
+            "true"
+        ]
     # The purposes of mode esdk; any other one makes no message of ours.
     return (
         condition.operator == "stringequals"
@@ -325,7 +327,7 @@ def _others(statement: Statement, key: KeyArn, hosts: frozenset[str]) -> Iterato
         yield "everybody"
         return
     for principal in statement.principals:
-        if not is_named(principal, key) or principal in hosts:
+        if not is_named(principal, key) or any(is_same(principal, host) for host in hosts):
             yield principal
 
 

@@ -86,6 +86,13 @@ def is_named(principal: str, key: KeyArn) -> bool:
     return found is not None and found[1] == key.account
 
 
+def is_same(principal: str, role: str) -> bool:
+    """Whether it is that role, or a session of it. The ARN of a session leaves out the role's path."""
+    session = re.fullmatch(r"arn:([a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/.+", principal)
+    named = re.fullmatch(r"arn:([a-z-]+):iam::([0-9]{12}):role/(?:.+/)?([^/]+)", role)
+    return principal == role or (session is not None and named is not None and session.groups() == named.groups())
+
+
 def _statement(found: Mapping[str, Any], number: int) -> Statement:
     conditions = tuple(_conditions(found.get("Condition", {})))
     return Statement(

@@ -5,7 +5,6 @@ a thread wait for it.
 """
 
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -16,16 +15,12 @@ import anyio.to_thread
 import httpx
 from anyio import CapacityLimiter
 
-from cloister import modes, trust
+from cloister import clock, modes, trust
 from cloister.ending import proved_to_its_end
 from cloister.exchange import Answer, Ask, Exchanges
 from cloister.modes import KmsClient, ModeName
 
 R = TypeVar("R")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _exchanges(
@@ -70,7 +65,7 @@ class SealedTransport(httpx.Client):
         root: str | Path | bytes | None = None,
         hybrid: bool = True,
         transport: httpx.BaseTransport | None = None,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         exchanges = _exchanges(mode, kms_key_arn, kms_client, root, measurements, hybrid, now_ms)
         # With a transport of its own, httpx mounts no proxy of the environment beside it: nothing goes around us.
@@ -90,7 +85,7 @@ class AsyncSealedTransport(httpx.AsyncClient):
         root: str | Path | bytes | None = None,
         hybrid: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
         exchanges = _exchanges(mode, kms_key_arn, kms_client, root, measurements, hybrid, now_ms)
         super().__init__(transport=_AsyncSealing(exchanges, transport or httpx.AsyncHTTPTransport()))

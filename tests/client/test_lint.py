@@ -108,6 +108,7 @@ def test_each_way_to_be_wrong_is_found(policy: str, rule: str) -> None:
         also(Action="kms:Encrypt", Condition={"StringEquals": {"kms:EncryptionContext:purpose": "another"}}),
         also(Effect="Deny", NotAction="kms:Encrypt", Principal="*"),
         also(Effect="Deny", NotPrincipal={"AWS": APP}, Action="kms:PutKeyPolicy"),
+        also(Action="kms:Encrypt", Principal={"AWS": HOST}, Condition={"Null": {"kms:EncryptionContextKeys": True}}),
         demanding({"ImageSha384": PCR0}),
         demanding({"PCR0": PCR0, "PCR8": "cd" * 48}),
         demanding({"PCR0": [PCR0, "cd" * 48]}),
@@ -124,6 +125,15 @@ def test_the_tenants_account_as_a_whole_is_a_warning_and_a_stranger_an_error() -
     (stranger,) = lint(also(Action="kms:Decrypt"), KEY)
     assert (account.severity, stranger.severity) == ("warning", "error")
     assert "must decrypt answers" in account.reason
+
+
+def test_a_session_of_the_enclaves_own_role_is_the_role() -> None:
+    host = "arn:aws:iam::111122223333:role/parents/enclave"
+    attested = json.loads(demanding({"PCR0": PCR0}, Principal={"AWS": host}))["Statement"]
+    for name, found in (("enclave", {"unattested"}), ("app", set())):
+        session = {"AWS": f"arn:aws:sts::111122223333:assumed-role/{name}/i-0123"}
+        unattested = {"Effect": "Allow", "Principal": session, "Action": "kms:Decrypt", "Resource": "*"}
+        assert rules(json.dumps({"Statement": [*attested, unattested]})) == found
 
 
 def test_the_default_policy_of_a_new_key_is_found_in_few_words() -> None:

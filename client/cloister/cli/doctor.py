@@ -8,9 +8,9 @@ import sys
 
 import msgspec
 
-from cloister.cli.enclave import now_ms
 from cloister.cli.gateway import Gateway
 from cloister.cli.settings import Settings
+from cloister.clock import now_ms
 from cloister.lint import Finding, lint, lint_grants
 from cloister.modes import KmsClient, client_for, kms_calls
 from cloister.refusal import DocumentRefused

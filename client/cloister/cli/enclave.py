@@ -4,11 +4,11 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 
 from cloister.cli.gateway import Gateway
 from cloister.cli.settings import Settings
+from cloister.clock import now_ms
 from cloister.key_policy import key_policy, placeholder
 from cloister.refusal import NotConfigured
 from cloister.trust import NONCE_BYTES, AnyEnclave, Believed, ReleaseManifest, Trust
@@ -53,10 +53,6 @@ def policy(settings: Settings, options: argparse.Namespace) -> int:
     )
     print(json.dumps(document, indent=2))
     return 0
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _enclaves(settings: Settings, pool: str | None) -> Sequence[Mapping[int, str]]:
