@@ -192,7 +192,7 @@ def _nonce_of(plaintext: bytes) -> str | None:
     """Of a request that is no JSON there is none; the container refuses it for being none."""
     try:
         return msgspec.json.decode(plaintext, type=_Asked).nonce
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -52,22 +52,21 @@ def checked(answer: bytes, *, nonce: str | None, blob: bytes) -> bytes:
 
     Raises: NotOpened.
     """
-    try:
-        echo = msgspec.json.decode(answer, type=_Answer).echo
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NotOpened from None
-    if echo != _echo(nonce, blob):
+    if _echo_in(answer) != _echo(nonce, blob):
         raise NotOpened
     return answer
 
 
 def is_answer(plaintext: bytes) -> bool:
     """Whether an enclave has made this: it carries an echo, which no request does."""
+    return _echo_in(plaintext) is not None
+
+
+def _echo_in(text: bytes) -> Echo | None:
     try:
-        msgspec.json.decode(plaintext, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
+        return msgspec.json.decode(text, type=_Answer).echo
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _echo(nonce: str | None, blob: bytes) -> Echo:

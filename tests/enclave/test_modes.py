@@ -36,6 +36,17 @@ def test_a_kms_request_is_opened_and_its_answer_echoes_it(house: TestedEnclave, 
     assert json.loads(kms_mode.checked(opened["Plaintext"], nonce="n-1", blob=blob))["text"] == "world"
 
 
+@pytest.mark.parametrize("asked", [b"no JSON", b"\xff", b'{"nonce":1}', b'{"deep":' + b"[" * 4000])
+def test_a_kms_request_that_is_none_has_no_nonce_and_breaks_nothing(
+    house: TestedEnclave, kms: Kms, asked: bytes
+) -> None:
+    blob = kms.encrypt(house.key, asked)
+    with house.greeted() as line:
+        assert line.opened(house.ticket(blob, mode="kms"), blob) == asked
+        answer = kms.client.decrypt(CiphertextBlob=line.sealed(ANSWERED))["Plaintext"]
+    assert json.loads(answer)["echo"]["nonce"] is None
+
+
 @pytest.mark.parametrize("hybrid", [True, False])
 def test_an_hpke_request_is_opened_and_its_answer_sealed(
     house: TestedEnclave, epoch: hpke.KeyConfiguration, hybrid: bool

@@ -45,6 +45,7 @@ def test_an_answer_to_another_request_is_refused(nonce: str | None, blob: bytes)
         b'{"echo":{"nonce":"n-1"}}',
         b'{"echo":{"nonce":1}}',
         b"[" * 9999,
+        b'{"deep":' + b"[" * 4000,
     ],
 )
 def test_an_answer_without_its_echo_is_refused(answer: bytes) -> None:
@@ -54,7 +55,13 @@ def test_an_answer_without_its_echo_is_refused(answer: bytes) -> None:
 
 def test_an_answer_is_told_from_a_request() -> None:
     assert kms_mode.is_answer(kms_mode.with_echo(ANSWER, nonce=None, blob=BLOB))
-    for request in (b'{"prompt":"hi","nonce":"n-1"}', b'{"echo":"hi","prompt":"hi"}', b"hi", b"\xff", b"[" * 9999):
+    for request in (
+        b'{"prompt":"hi","nonce":"n-1"}',
+        b'{"echo":"hi","prompt":"hi"}',
+        b"hi",
+        b"\xff",
+        b'{"deep":' + b"[" * 4000,
+    ):
         assert not kms_mode.is_answer(request)
 
 
