@@ -10,12 +10,12 @@ so it is bound to loopback only.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from local import account, endpoints
 from local.asgi_server import serve
 from local.aws_services import ACCOUNT, AwsServices
+from local.clock import now_ms
 from local.kms import LocalKms, root_in
 from local.sagemaker_runtime import INVOCATION, Receive, SageMakerRuntime, Scope, Send
 from local.security_module import PCRS
@@ -52,7 +52,7 @@ def main() -> int:
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
     made = account.opened(options.region, PCRS[0].hex())
     root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
-    kms = LocalKms(AwsServices(), root=root, clock=lambda: time.time_ns() // 1_000_000, records=options.records)
+    kms = LocalKms(AwsServices(), root=root, clock=now_ms, records=options.records)
     cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), kms)
     serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=made.told())
     return 0

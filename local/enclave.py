@@ -8,13 +8,13 @@ its PCR0. Without `--authority` its module stands under a new root, which `--roo
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from enclave import configuration, listening, program
 from enclave.attested_kms import NoCredentials
 from enclave.configuration import BadConfiguration
 from local.asgi_server import tell
+from local.clock import now_ms
 from local.security_module import PCRS, Authority, SimulatedSecurityModule
 
 
@@ -26,12 +26,12 @@ def main() -> int:
     parser.add_argument("--root-out", type=Path, help="a file for the root's certificate: what verifiers trust")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
-    authority = Authority.read(options.authority.read_bytes()) if options.authority else Authority.made(_now_ms())
+    authority = Authority.read(options.authority.read_bytes()) if options.authority else Authority.made(now_ms())
     if options.root_out:
         options.root_out.write_bytes(authority.root_pem())
     address = f"unix:{options.socket}"
     ready = {"address": address, "pcr0": PCRS[0].hex()}
-    module = SimulatedSecurityModule(authority, clock=_now_ms)
+    module = SimulatedSecurityModule(authority, clock=now_ms)
     try:
         read = configuration.read(options.configuration)
         program.serve(read, module, listening.listen(address), ready=lambda: tell(options.ready_fd, ready))
@@ -39,10 +39,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

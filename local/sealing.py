@@ -9,7 +9,6 @@ enclave.json     the enclave's configuration
 import datetime
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from local.clock import now_ms
 from local.security_module import PCRS, Authority
 
 PCR0 = PCRS[0].hex()
@@ -60,7 +60,7 @@ class SealingFiles:
 
     def _make(self) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        authority = Authority.made(time.time_ns() // 1_000_000)
+        authority = Authority.made(now_ms())
         _write(self.authority, authority.pem())
         _write(self.root, authority.root_pem())
         _write(self.container, _identity())

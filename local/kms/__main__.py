@@ -8,11 +8,11 @@ key pair of a user who may do everything. Signatures are not verified, so it is 
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from local.asgi_server import serve
 from local.aws_services import AwsServices, create_operator
+from local.clock import now_ms
 from local.kms import LocalKms, root_in
 from local.sockets import inherited, listen, port_number
 from sealed import attestation
@@ -39,7 +39,7 @@ def main() -> int:
         parser.error(f"--port {options.port} cannot be used: {error.strerror}; name another, or none for a free one.")
     access_key_id, secret_access_key = create_operator(OPERATOR, options.region)
     ready = {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
-    kms = LocalKms(AwsServices(), root=root, clock=lambda: time.time_ns() // 1_000_000, records=options.records)
+    kms = LocalKms(AwsServices(), root=root, clock=now_ms, records=options.records)
     serve(kms, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0
 

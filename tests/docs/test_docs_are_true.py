@@ -1,17 +1,23 @@
 """Docs cannot lie: what they list is what the code has, and what they show runs."""
 
+import base64
+import json
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from app import app
 from chalicelib.api import openapi, problems
 from chalicelib.settings import Settings
+from sealed.measurements import read_manifest
 from tests.local_system import RunningSystem
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +72,22 @@ def test_the_examples_run(running_system: RunningSystem, example: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Cloister" in done.stdout
+
+
+def test_the_release_manifest_is_signed_as_the_enclaves_page_says(tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "release.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "out").mkdir()
+    pcrs = {number: f"{number}a" * 48 for number in range(3)}
+    measurements = {"Measurements": {f"PCR{number}": value for number, value in pcrs.items()}}
+    (tmp_path / "out" / "measurements.json").write_text(json.dumps(measurements))
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "enclave.md").read_text(), re.DOTALL)
+    printed = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+    ).stdout
+    manifest = (tmp_path / "manifest.json").read_bytes()
+    assert read_manifest(manifest, base64.b64decode(printed), time.time_ns() // 1_000_000).allowed == (pcrs,)
