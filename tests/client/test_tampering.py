@@ -58,7 +58,7 @@ def test_a_flipped_bit_anywhere_in_a_stream_is_refused(place: Place, mode: str) 
 
 
 @pytest.mark.parametrize("mode", STREAMING)
-@pytest.mark.parametrize("kept", range(6))
+@pytest.mark.parametrize("kept", [*range(6), -1])
 def test_a_stream_that_is_cut_between_chunks_is_broken_off(place: Place, mode: str, kept: int) -> None:
     place.gateway.tamper = lambda pieces: pieces[:kept]
     with pytest.raises(cloister.BrokenOff, match="ended before its end"):
@@ -181,13 +181,14 @@ def test_asynchronous_callers_see_it_too(place: Place, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", STREAMING)
-def test_asynchronous_readers_of_a_cut_stream_see_it_too(place: Place, mode: str) -> None:
+@pytest.mark.parametrize("kept", [3, -1])
+def test_asynchronous_readers_of_a_cut_stream_see_it_too(place: Place, mode: str, kept: int) -> None:
     async def ask() -> None:
         async with place.async_openai(mode) as client:
             async for _ in await client.chat.completions.create(model="demo", messages=QUESTION, stream=True):
                 pass
 
-    place.gateway.tamper = lambda pieces: pieces[:3]
+    place.gateway.tamper = lambda pieces: pieces[:kept]
     with pytest.raises(cloister.BrokenOff):
         asyncio.run(ask())
 

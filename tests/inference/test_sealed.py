@@ -36,7 +36,9 @@ def opened(_target: Target, _call: Call) -> Iterable[Step]:
 class Acme:
     """A deployment with one tenant that has one registered key, and a pool with an enclave before it."""
 
-    def __init__(self, script: Any = opened, *, auth: Any = "api_key", check: bytes | Refusal = b"{}") -> None:
+    def __init__(
+        self, script: Any = opened, *, auth: Any = "api_key", status: Any = "active", check: bytes | Refusal = b"{}"
+    ) -> None:
         self.asked: list[bytes] = []
         self.called: list[Call] = []
 
@@ -53,7 +55,7 @@ class Acme:
         self.deployment.tenancy.put_pool(Pool("model-a", targets, sealed=True))
         self.deployment.tenancy.put_pool(Pool("clear", targets))
         sealing = Sealing(auth=auth, keys=(RegisteredKey(KEY, T0),))
-        self.deployment.tenant("acme", limits=FIVE, pools=("model-a", "clear"), sealing=sealing)
+        self.deployment.tenant("acme", limits=FIVE, pools=("model-a", "clear"), status=status, sealing=sealing)
         self.key: str | None = self.deployment.key("acme")
         self.house: House = self.deployment.house()
 
@@ -216,6 +218,7 @@ def test_key_possession_is_no_credential_unless_the_tenant_opted_in() -> None:
         (Acme(), {}),
         (Acme(auth="kms"), {"tenant": "nobody"}),
         (Acme(auth="kms"), {"mode": "hpke"}),
+        (Acme(auth="kms", status="suspended"), {}),
     ]
     for acme, more in cases:
         with pytest.raises(Unauthenticated):
