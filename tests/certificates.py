@@ -35,3 +35,27 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return path
+
+
+def issued_by(identity: Path, folder: Path) -> Path:
+    """A certificate that the key in `identity` has signed, and its own key, in one file."""
+    issuer = x509.load_pem_x509_certificate(identity.read_bytes())
+    issuers_key = serialization.load_pem_private_key(identity.read_bytes(), None)
+    assert isinstance(issuers_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issued")]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(2)
+        .not_valid_before(issuer.not_valid_before_utc)
+        .not_valid_after(issuer.not_valid_after_utc)
+        .sign(issuers_key, hashes.SHA256())
+    )
+    path = folder / "issued.pem"
+    path.write_bytes(
+        signed.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path

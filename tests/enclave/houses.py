@@ -189,6 +189,7 @@ class TestedEnclave:
         socket_path: Path,
         *,
         kms_url: str = "",
+        container: Path | None = None,
         most_connections: int = 32,
         most_remembered: int = 1_000,
         greeting_s: float = 5.0,
@@ -201,7 +202,7 @@ class TestedEnclave:
         self.journal = io.StringIO()
         configuration = Configuration(
             ticket_keys=(TICKET_KEY.public_key().public_bytes_raw(),),
-            container_certificates=(certificate_of(kms.files.container),),
+            container_certificates=(certificate_of(container or kms.files.container),),
             platform_key_arn=self.platform_key,
             regions=(REGION,),
         )

@@ -16,6 +16,7 @@ from local.sealing import SealingFiles
 from sealed import attestation, esdk, hpke
 from sealed.frames import MOST_BYTES, frame
 from sealed.measurements import Measurements
+from tests.certificates import issued_by
 from tests.enclave.houses import ASK, DROP, HELLO, OPEN, SEAL, Kms, Line, Refusal, TestedEnclave, enclave, now_ms
 
 PCR0 = hashlib.sha384(b"simulated PCR0").hexdigest()
@@ -50,6 +51,14 @@ def test_a_container_that_is_not_known_is_not_let_in(house: TestedEnclave, tmp_p
     stranger.close()
     with pytest.raises((ssl.SSLError, ConnectionError)), house.connect(stranger.container) as line:
         line.greet()
+
+
+def test_who_a_known_container_has_signed_for_is_not_let_in(kms: Kms, tmp_path: Path, certificate: Path) -> None:
+    with enclave(kms, tmp_path, container=certificate) as house:
+        with house.connect(certificate) as line:
+            line.greet()
+        with pytest.raises((ssl.SSLError, ConnectionError)), house.connect(issued_by(certificate, tmp_path)) as line:
+            line.greet()
 
 
 def test_a_container_without_a_certificate_is_not_let_in(house: TestedEnclave) -> None:
