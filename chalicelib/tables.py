@@ -8,6 +8,7 @@
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
 | tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Claim: the one tenant whose KMS key it is           |
+| tenancy | `~platform`   | `principal#<ARN>`    | Claim: the one tenant that it signs for             |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |

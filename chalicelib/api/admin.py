@@ -17,7 +17,7 @@ from chalicelib.refusal import Conflict, Malformed
 from chalicelib.sealing import Claims
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.tenant import Label, PoolName, Priority, Tenant, TenantId
+from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, Tenant, TenantId
 
 surface = Surface(__name__, shape="problem", auth="iam")
 
@@ -42,6 +42,12 @@ class Tenants(msgspec.Struct, frozen=True):
 
 class Pools(msgspec.Struct, frozen=True):
     pools: list[Pool]
+
+
+class Principals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The IAM users and roles by whom a tenant's signed requests are signed; a role stands without its path."""
+
+    principals: Annotated[tuple[PrincipalArn, ...], msgspec.Meta(max_length=100)]
 
 
 class KeyEpochRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,6 +128,34 @@ def create_any_key(asked: Incoming) -> NewKey:
 def revoke_any_key(asked: Incoming) -> KeyView:
     _operator(asked)
     return view(wiring.tenancy().revoke_key(asked.path["tenant"], asked.path["key"]), wiring.house().clock())
+
+
+@surface.door(
+    "GET", "/admin/tenants/{tenant}/principals", summary="List the IAM principals that sign for a tenant",
+    returns=Principals,
+)  # fmt: skip
+def list_principals(asked: Incoming) -> Principals:
+    _operator(asked)
+    return Principals(wiring.tenancy().tenant(asked.path["tenant"]).principals)
+
+
+@surface.door(
+    "PUT", "/admin/tenants/{tenant}/principals", summary="Say which IAM principals sign for a tenant: these, no other",
+    accepts=Principals, returns=Principals,
+)  # fmt: skip
+def put_principals(asked: Incoming) -> Principals:
+    _operator(asked)
+    wanted = asked.json(Principals).principals
+    return Principals(wiring.tenancy().principals.put(asked.path["tenant"], wanted).principals)
+
+
+@surface.door(
+    "DELETE", "/admin/tenants/{tenant}/principals", summary="Let no IAM principal sign for a tenant any more",
+    status=204,
+)  # fmt: skip
+def delete_principals(asked: Incoming) -> Any:
+    _operator(asked)
+    wiring.tenancy().principals.put(asked.path["tenant"], ())
 
 
 @surface.door("GET", "/admin/pools", summary="List the pools", returns=Pools)

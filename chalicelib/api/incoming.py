@@ -27,7 +27,8 @@ class Incoming(msgspec.Struct, frozen=True):
     body: bytes
     request_id: str
     arrived_ms: int
-    iam_arn: str | None
+    iam_arn: str | None  # who signed it, as API Gateway found: a user, or the session of a role
+    source_ip: str
 
     @property
     def credential(self) -> str | None:
@@ -88,6 +89,7 @@ def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: i
     several = event.get("multiValueHeaders") or {name: [value] for name, value in headers.items()}
     if sum(len(name) + len(value or "") for name, values in several.items() for value in values) > HEADER_BYTES:
         raise TooLarge(f"The headers are larger than {HEADER_BYTES} bytes together.")
+    caller = event["requestContext"].get("identity") or {}
     return Incoming(
         method=event["httpMethod"],
         path=event.get("pathParameters") or {},
@@ -96,7 +98,8 @@ def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: i
         body=_body(event, body_limit),
         request_id=request_id_of(event, fresh_id),
         arrived_ms=now_ms,
-        iam_arn=(event["requestContext"].get("identity") or {}).get("userArn"),
+        iam_arn=caller.get("userArn"),
+        source_ip=caller.get("sourceIp") or "",
     )
 
 

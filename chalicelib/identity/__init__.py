@@ -5,6 +5,7 @@ from collections.abc import Callable
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden, NotFound, NotOpened, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Snapshot, Snapshots
 from chalicelib.tenancy.token import parse
 
@@ -36,8 +37,7 @@ def identify(
         raise Unauthenticated
     if tenant is not None and tenant != key.tenant:
         raise NotFound("There is no such tenant, or this key is not one of its keys.")
-    if snapshot.tenant.status != "active":
-        raise Forbidden("This tenant is suspended. Ask the operator of the service.")
+    _must_be_active(snapshot)
     principal = Principal(
         tenant=key.tenant,
         subject=f"key:{key.id}",
@@ -70,6 +70,27 @@ def holder(key_arn: str | None, tenant: str | None, reading: Reading) -> tuple[P
     return Principal(tenant=tenant, subject=arn, role="developer", proof="kms"), snapshot
 
 
+def iam_principal(arn: str, snapshots: Snapshots, reading: Reading) -> tuple[Principal, Snapshot]:
+    """Whom a signed request is from: the tenant whose IAM principal `arn` is, or whose role it is a session of.
+
+    On AWS, API Gateway has checked the signature and that the principal's own policies allow this route, and tells the
+    ARN. They say what it may do, so that here it is an owner.
+
+    Raises Forbidden: nobody's principal, or the tenant is suspended.
+    """
+    principal = principal_of(arn)
+    snapshot = _naming(principal, snapshots.claimed(principal), reading)
+    if snapshot is None:  # what is remembered may be older than the last change
+        snapshot = _naming(principal, snapshots.claimed_now(principal), snapshots.fresh)
+    if snapshot is None:
+        raise Forbidden(
+            f"The IAM principal {principal} belongs to no tenant here. Ask the operator of the service to add it to "
+            "the principals of yours."
+        )
+    _must_be_active(snapshot)
+    return Principal(tenant=snapshot.tenant.id, subject=arn, role="owner", proof="iam"), snapshot
+
+
 def operator(credential: str | None, iam_arn: str | None, snapshots: Snapshots, now_ms: int) -> Principal:
     """The principal behind a request to the admin surface.
 
@@ -86,3 +107,16 @@ def operator(credential: str | None, iam_arn: str | None, snapshots: Snapshots, 
         raise Forbidden("The admin surface takes signed IAM requests, or an owner key of the platform tenant.")
     principal.must_reach("management")
     return principal
+
+
+def _naming(principal: str, tenant: str | None, reading: Reading) -> Snapshot | None:
+    """The tenant's snapshot, if this is one of its principals."""
+    if tenant is None:
+        return None
+    snapshot = reading(tenant)
+    return snapshot if principal in snapshot.tenant.principals else None
+
+
+def _must_be_active(snapshot: Snapshot) -> None:
+    if snapshot.tenant.status != "active":
+        raise Forbidden("This tenant is suspended. Ask the operator of the service.")

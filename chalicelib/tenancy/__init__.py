@@ -1,4 +1,4 @@
-"""Tenants, their keys and members, the pools that they may use, and what they seal with.
+"""Tenants, their keys, members and IAM principals, the pools that they may use, and what they seal with.
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
@@ -23,6 +23,7 @@ from chalicelib.tables import PLATFORM
 from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.kms_keys import KmsKeys
+from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, Role, Scopes, Tenant
 from chalicelib.tenancy.token import Token, digest_of, mint
@@ -54,6 +55,7 @@ class Tenancy:
         self._randomness = randomness
         self.kms_keys = KmsKeys(self._records, clock)
         self.key_epochs = KeyEpochs(self._records, clock)
+        self.principals = Principals(self._records)
 
     # tenants
 

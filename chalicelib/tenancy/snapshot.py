@@ -16,12 +16,14 @@ from chalicelib.placement.pool import Pool
 from chalicelib.refusal import NotFound
 from chalicelib.tables import PLATFORM
 from chalicelib.tenancy.documents import Documents
+from chalicelib.tenancy.principals import Claim, claim_name
 from chalicelib.tenancy.tenant import Key, Tenant
 
 T = TypeVar("T")
 
 MOST_TENANTS = 1_000
 MOST_KEYS = 10_000
+MOST_PRINCIPALS = 10_000
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ class Snapshots:
         self._epochs = epochs
         self._snapshots: dict[str, Snapshot] = {}
         self._keys: dict[str, tuple[int, Key]] = {}
+        self._claims: dict[str, str] = {}
         self._lock = Lock()
 
     def cached(self, tenant: str) -> Snapshot:
@@ -63,6 +66,22 @@ class Snapshots:
         key = msgspec.json.decode(document.text, type=Key)
         self._remember(self._keys, key_id, (snapshot.epoch, key), MOST_KEYS)
         return key
+
+    def claimed(self, principal: str) -> str | None:
+        """Whose principal it was when this sandbox last looked: a hint, which that tenant's snapshot bears out or not.
+
+        Raises StoreUnavailable.
+        """
+        return self._claims.get(principal) or self.claimed_now(principal)
+
+    def claimed_now(self, principal: str) -> str | None:
+        """The tenant whose principal it is; None: nobody's. Raises StoreUnavailable."""
+        document = self._documents.get(PLATFORM, claim_name(principal))
+        if document is None:
+            return None
+        tenant = msgspec.json.decode(document.text, type=Claim).tenant
+        self._remember(self._claims, principal, tenant, MOST_PRINCIPALS)
+        return tenant
 
     def _epoch(self, tenant: str) -> int:
         try:

@@ -17,6 +17,9 @@ PoolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,6
 Label = Annotated[str, msgspec.Meta(max_length=100)]
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)")]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
+PrincipalArn = Annotated[
+    str, msgspec.Meta(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/[A-Za-z0-9+=,.@_/-]+$(?!\n)", max_length=200)
+]
 
 
 class RegisteredKey(msgspec.Struct, frozen=True):
@@ -63,7 +66,7 @@ class Tenant(msgspec.Struct, frozen=True):
     priority: Priority = 5
     created_ms: int = 0
     sealing: Sealing = Sealing()
-    principals: tuple[str, ...] = ()  # ARNs of IAM users and roles that are this tenant
+    principals: tuple[str, ...] = ()  # ARNs of the IAM users and roles that sign as this tenant
     retention_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30  # of ledger entries
 
 

@@ -206,3 +206,33 @@ def test_a_target_without_an_address_is_refused(operator: Operator, target: dict
     answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [{"name": "a", **target}]})
     assert answer.status == 400
     assert f"`{lacking}`" in answer.json["detail"]
+
+
+def test_the_principals_of_a_tenant_are_what_was_put_last(operator: Operator) -> None:
+    path = "/tenants/acme/principals"
+    role, user = "arn:aws-us-gov:iam::111122223333:role/app", "arn:aws:iam::111122223333:user/team/ada"
+    assert operator("GET", path).json == {"principals": []}
+    assert operator("PUT", path, {"principals": [role, user]}).json == {"principals": [role, user]}
+    assert operator("PUT", "/tenants/bolt/principals", {"principals": [role]}).status == 409
+    assert operator("DELETE", path).status == 204
+    assert operator("GET", path).json == {"principals": []}
+    assert operator("PUT", "/tenants/bolt/principals", {"principals": [role]}).status == 200
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws-us-gov:sts::111122223333:assumed-role/app/one",  # name its role
+        "arn:aws:iam::111122223333:root",
+        "arn:aws:iam::111122223333:role/",
+        "arn:aws:iam::111122223333:role/*",
+        "arn:aws:iam::1111:role/app",
+        "arn:aws:iam::111122223333:role/app\n",
+        "arn:aws:iam::111122223333:user/" + "x" * 200,
+        "*",
+        "",
+    ],
+)
+def test_what_is_no_user_and_no_role_is_no_principal(operator: Operator, arn: str) -> None:
+    answer = operator("PUT", "/tenants/acme/principals", {"principals": [arn]})
+    assert (answer.status, answer.json["type"]) == (400, "/problems/invalid-request")

@@ -69,6 +69,11 @@ TABLE = {
     "GET /admin/tenants/{tenant}/keys": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/keys": Row(NOBODY, "admin", {"role": "owner"}, 201),
     "DELETE /admin/tenants/{tenant}/keys/{key}": Row(NOBODY, "admin"),
+    "GET /admin/tenants/{tenant}/principals": Row(NOBODY, "admin"),
+    "PUT /admin/tenants/{tenant}/principals": Row(
+        NOBODY, "admin", {"principals": ["arn:aws:iam::111122223333:role/x"]}
+    ),
+    "DELETE /admin/tenants/{tenant}/principals": Row(NOBODY, "admin", None, 204),
     "GET /admin/pools": Row(NOBODY, "admin"),
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),

@@ -1,8 +1,13 @@
 """Document stores in which a test decides what happens between two calls."""
 
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
+from chalicelib.refusal import Conflict, NotFound
+from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.documents import Document, Documents
+from tests.houses import Deployment
 
 
 class Interrupted:
@@ -56,3 +61,35 @@ class Stepped:
     def tenants(self) -> Iterable[Document]:
         self._turn()
         return self._documents.tenants()
+
+
+def suppressed(act: Callable[[], object]) -> None:
+    with suppress(Conflict, NotFound):
+        act()
+
+
+def stepping(there: Deployment, act: Callable[[Tenancy], object]) -> Callable[[], None]:
+    """Every call of the result lets the act do one more call to the store, till it is done."""
+    go, gone, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def turn() -> None:
+        gone.release()
+        go.acquire()
+
+    def run() -> None:
+        tenancy = Tenancy(Stepped(there.store.documents, turn), there.store.meters, there.clock, there.chance)
+        try:
+            suppressed(lambda: act(tenancy))
+        finally:
+            over.set()
+            gone.release()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert gone.acquire(timeout=10)
+
+    def step() -> None:
+        if not over.is_set():
+            go.release()
+            assert gone.acquire(timeout=10)
+
+    return step

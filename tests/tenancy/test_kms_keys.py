@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import combinations
 
 import pytest
@@ -16,7 +15,7 @@ from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
 from tests.houses import T0, Deployment, Store
-from tests.tenancy.interleaving import Interrupted, Stepped
+from tests.tenancy.interleaving import Interrupted, stepping, suppressed
 
 
 def arn(number: int = 0, region: str = "us-east-1") -> str:
@@ -237,11 +236,6 @@ def test_who_is_overtaken_by_another_tenant_gets_nothing(there: Deployment, writ
     assert owners(there) == (["bolt"] if write == 1 else ["acme"])
 
 
-def suppressed(act: Callable[[], object]) -> None:
-    with suppress(Conflict, NotFound):
-        act()
-
-
 def register(there: Deployment, tenant: str) -> RegisteredKey:
     return there.tenancy.kms_keys.register(tenant, ARN)
 
@@ -274,33 +268,6 @@ def test_a_key_never_has_two_tenants_and_never_one_without_a_claim_in_any_interl
         claims = [document.text for document in there.store.documents.under(PLATFORM, "kms-key#")]
         assert len(owners(there)) <= 1, first
         assert all(f'"{owner}"' in "".join(claims) for owner in owners(there)), first
-
-
-def stepping(there: Deployment, act: Callable[[Tenancy], object]) -> Callable[[], None]:
-    """Every call of the result lets the act do one more call to the store, till it is done."""
-    go, gone, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
-
-    def turn() -> None:
-        gone.release()
-        go.acquire()
-
-    def run() -> None:
-        tenancy = Tenancy(Stepped(there.store.documents, turn), there.store.meters, there.clock, there.chance)
-        try:
-            suppressed(lambda: act(tenancy))
-        finally:
-            over.set()
-            gone.release()
-
-    threading.Thread(target=run, daemon=True).start()
-    assert gone.acquire(timeout=10)
-
-    def step() -> None:
-        if not over.is_set():
-            go.release()
-            assert gone.acquire(timeout=10)
-
-    return step
 
 
 # half-way
