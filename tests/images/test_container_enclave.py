@@ -1,5 +1,6 @@
 """A container trusts an enclave that has proved what it is, and nobody else; and it survives the loss of one."""
 
+import hashlib
 import json
 import socket
 import ssl
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from local.sealing import PCR0
+from local.security_module import Authority, SimulatedSecurityModule
 from sealed.frames import frame
+from serving.sealing.enclave import wall_ms
 from serving.settings import EnclaveSettings
 from tests.images.conftest import Open
 from tests.images.enclaves import CONTENT, PIECE, REFUSED, STARTED, Backstage, Frames, frames, running
@@ -119,6 +122,43 @@ def test_a_man_in_the_middle_is_found_out_before_he_is_told_anything(
     assert heard, "he did sit in the middle"
     assert {(len(each), each[4]) for each in heard} == {(len(frame(0x01, bytes(32))), 0x01)}, "a HELLO is all he heard"
     assert "vouches for something else" in events(capsys, "enclave_refused")[0]["reason"]
+
+
+@contextmanager
+def answering_all_alike(stage: Backstage, certificate: Path, document: bytes) -> Iterator[str]:
+    """Holds the key of the certificate that the document vouches for, and shows the same document to everybody."""
+    where = stage.files.socket.with_name("alike")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                wire = listening.accept()[0]
+                with suppress(OSError), context.wrap_socket(wire, server_side=True) as near:
+                    near.recv(65536)
+                    near.sendall(frame(0x81, document))
+                    near.recv(1)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(where))
+        listening.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield where.name
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_document_that_was_made_for_another_hello_is_refused(
+    house: Open, stage: Backstage, certificate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = SimulatedSecurityModule(Authority.read(stage.files.authority.read_bytes()), clock=wall_ms)
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text().partition("-----BEGIN PRIVATE")[0])
+    document = module.attest(nonce=bytes(32), user_data=hashlib.sha256(der).digest())
+    with answering_all_alike(stage, certificate, document) as name:
+        assert is_unavailable(house(enclave=stage.settings(name)), stage)
+    assert "not made for this question" in events(capsys, "enclave_refused")[0]["reason"]
 
 
 @contextmanager
