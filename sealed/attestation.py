@@ -121,7 +121,9 @@ def check(said: Attestation, *, nonce: bytes | None, allowed: Measurements, user
         raise DocumentRefused("The document vouches for something else: its user data is another.")
     if not allowed.permits(said.pcrs):
         measured = ", ".join(f"PCR{index}={said.pcrs[index].hex()}" for index in (0, 1, 2) if index in said.pcrs)
-        raise DocumentRefused(f"The enclave's measurements are not allowed: {measured}.")
+        raise DocumentRefused(
+            f"The enclave's measurements are not allowed: {measured}. Allow them if a release that you trust has them."
+        )
 
 
 @functools.cache

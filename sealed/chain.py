@@ -37,7 +37,10 @@ def leaf_key(cabundle: Sequence[bytes], leaf: bytes, *, root: bytes, at_ms: int)
     Raises: DocumentRefused.
     """
     if cabundle[0] != root:
-        raise DocumentRefused("The document hangs from a root that is not trusted.")
+        raise DocumentRefused(
+            "The document hangs from a root that is not trusted. Only a simulated enclave has another than AWS's, "
+            "which must be named."
+        )
     at = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
     links = [*cabundle[1:], leaf]
     try:
