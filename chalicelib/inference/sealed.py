@@ -68,7 +68,10 @@ def _permitted(planned: Plan, use: Use, house: House) -> bytes:
 
 def _name(sealed: SealedRequest, request_id: str) -> str:
     """What is never the same in two requests. KMS's blob is; in the other modes the request id is inside the seal,
-    and the whole is not (the signature of an Encryption SDK message has a twin that verifies as well)."""
+    and the whole is not (the signature of an Encryption SDK message has a twin that verifies as well).
+
+    The zero byte stands in no header, and so in no Idempotency-Key: those are forgotten after a day.
+    """
     if sealed.mode == "kms":
-        return f"sealed kms {hashlib.sha256(sealed.body).hexdigest()}"
-    return f"sealed {sealed.mode} {request_id}"
+        return f"sealed\0kms {hashlib.sha256(sealed.body).hexdigest()}"
+    return f"sealed\0{sealed.mode} {request_id}"

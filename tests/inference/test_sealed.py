@@ -1,5 +1,6 @@
 """A sealed request on the path: which key may open it, that it comes once, and who pays for what cannot be opened."""
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -156,6 +157,15 @@ def test_a_request_that_comes_again_is_refused_at_every_gateway_and_not_run(mode
             acme.run(mode, **again)
         acme.house = acme.deployment.house()
     assert len(acme.called) == 1
+
+
+def test_no_idempotency_key_stands_for_a_sealed_request() -> None:
+    acme = Acme()
+    names = {"kms": f"sealed kms {hashlib.sha256(BLOB).hexdigest()}", "esdk": "sealed esdk req-1"}
+    for mode, name in names.items():
+        clear = {"sealed": None, "pool": "clear", "request_id": "clear", "idempotency_key": name}
+        assert acme.answered(mode, **clear)
+        assert acme.answered(mode)
 
 
 def test_another_tenants_request_is_no_replay() -> None:
