@@ -112,9 +112,11 @@ class KmsKeys:
 
     def _claim(self, tenant_id: str, arn: str) -> None:
         name = f"kms-key#{id_of(arn)}#{arn}"
-        held = self._records.held(PLATFORM, name)
-        if held and value(held, Claim).tenant != tenant_id:
+        # Under all its ARNs: a multi-region key opens in each of its regions what was sealed in another.
+        claims = {document.name: document for document in self._records.under(PLATFORM, f"kms-key#{id_of(arn)}#")}
+        if any(value(document, Claim).tenant != tenant_id for document in claims.values()):
             raise Conflict("This key is registered to another tenant, which would have to remove it first.")
+        held = claims.get(name)
         self._records.write(Document(PLATFORM, name, text(Claim(tenant_id)), held.version if held else 0))
 
     def _pending(self, tenant_id: str, key_id: str) -> tuple[Document, Challenge]:

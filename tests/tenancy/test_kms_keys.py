@@ -163,6 +163,14 @@ def test_two_regions_of_one_key_do_not_stand_side_by_side(there: Deployment) -> 
     assert keys(there) == [arn(region="us-west-2")]
 
 
+def test_another_region_of_a_key_is_no_other_tenants(there: Deployment) -> None:
+    """What was sealed under a multi-region key opens in all of its regions."""
+    registered(there, "acme")
+    with pytest.raises(Conflict, match="another tenant"):
+        registered(there, "bolt", arn(region="us-west-2"))
+    assert keys(there, "bolt") == []
+
+
 def test_so_many_keys_and_no_more() -> None:
     there = with_two_tenants(Deployment())
     for number in range(MOST_KEYS):
