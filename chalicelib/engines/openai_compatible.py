@@ -11,7 +11,7 @@ import urllib3
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, failures, openai_wire, sealed_wire
+from chalicelib.engines import Capacity, anthropic_wire, failures, openai_wire, sealed_wire
 from chalicelib.engines.container_wire import capacity, milliseconds, token
 from chalicelib.engines.http_body import (
     ANSWER_LIMIT_BYTES,
@@ -49,7 +49,9 @@ class OpenAICompatible:
         self._lock = threading.Lock()
 
     def open(self, target: Target, call: Call) -> Stream:
-        """See Engine.open."""
+        """See Engine.open. Anthropic's Messages are asked as the chat that says the same."""
+        if call.operation in anthropic_wire.OPERATIONS:
+            return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
         until_ms = self._clock() + self._answer_deadline_ms
         server, path = self._server(target)
         media_type = (

@@ -23,7 +23,7 @@ from botocore.exceptions import (
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, failures, openai_wire, sealed_wire
+from chalicelib.engines import Capacity, anthropic_wire, failures, openai_wire, sealed_wire
 from chalicelib.engines.container_wire import (
     ENCLAVE_ATTRIBUTES,
     attributes,
@@ -78,7 +78,9 @@ class SageMaker:
         self._probing: Any = None
 
     def open(self, target: Target, call: Call) -> Stream:
-        """See Engine.open."""
+        """See Engine.open. Anthropic's Messages are asked as the chat that says the same."""
+        if call.operation in anthropic_wire.OPERATIONS:
+            return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
         until_ms = self._clock() + self._settings.answer_deadline_ms
         framed = call.stream and not target.target_model
         media_type = (

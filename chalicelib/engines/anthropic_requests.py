@@ -1,0 +1,246 @@
+"""Anthropic's Messages as OpenAI's chats: what is asked. Pure (https://docs.claude.com/en/api/messages).
+
+Every text, image and tool of the request is in the chat. Members that say how Anthropic's own service should run it
+(caching, metadata, tiers) are left out; members that nobody here knows reach the server as they are, as in a chat.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from chalicelib.call import Call
+from chalicelib.refusal import Malformed
+
+T = TypeVar("T")
+
+_TRANSLATED = ("messages", "system", "stop_sequences", "tools", "tool_choice", "thinking", "output_config")
+_LEFT_OUT = (
+    *("metadata", "cache_control", "service_tier", "inference_geo", "speed", "diagnostics", "context_management"),
+    *("user_profile_id", "workspace_id", "betas"),
+)
+_ONLY_ANTHROPICS = ("container", "mcp_servers")
+_TEXT_LIMIT = 300  # characters of what is said about a wrong member; it may quote one of any length
+
+
+class _Base64(msgspec.Struct, tag="base64"):
+    media_type: str
+    data: str
+
+
+class _Url(msgspec.Struct, tag="url"):
+    url: str
+
+
+class _Text(msgspec.Struct, tag="text"):
+    text: str
+
+
+class _Image(msgspec.Struct, tag="image"):
+    source: _Base64 | _Url
+
+
+class _Thinking(msgspec.Struct, tag="thinking"):
+    thinking: str
+
+
+class _RedactedThinking(msgspec.Struct, tag="redacted_thinking"):
+    """For Anthropic's own models only: nobody else can read it."""
+
+
+class _ToolUse(msgspec.Struct, tag="tool_use"):
+    id: str
+    name: str
+    input: msgspec.Raw
+
+
+class _ToolResult(msgspec.Struct, tag="tool_result"):
+    tool_use_id: str
+    content: str | list[_Text | _Image] = ""
+    is_error: bool | None = None
+
+
+class _Said(msgspec.Struct, tag_field="role", tag="user"):
+    content: str | list[_Text | _Image | _ToolResult]
+
+
+class _Answered(msgspec.Struct, tag_field="role", tag="assistant"):
+    content: str | list[_Text | _ToolUse | _Thinking | _RedactedThinking]
+
+
+class _Instructed(msgspec.Struct, tag_field="role", tag="system"):
+    content: str | list[_Text]
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    input_schema: msgspec.Raw
+    type: Literal["custom"] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class _ToolChoice(msgspec.Struct):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str = ""
+    disable_parallel_tool_use: bool | None = None
+
+
+class _ThinkingConfig(msgspec.Struct):
+    type: str
+
+
+class _Format(msgspec.Struct):
+    type: Literal["json_schema"]
+    schema: msgspec.Raw
+
+
+class _OutputConfig(msgspec.Struct):
+    format: _Format | None = None
+
+
+def as_chat(call: Call) -> Call:
+    """The chat that asks an OpenAI-compatible server the same; for a count of tokens, with one token as its answer.
+
+    Only the server knows its template and its tokens, so what it counts for that chat is the one true count.
+
+    Raises: Malformed, where OpenAI's chats have no word for something.
+    """
+    for name in _ONLY_ANTHROPICS:
+        if name in call.fields and bytes(call.fields[name]) not in (b"null", b"[]"):
+            raise Malformed(f"This model has no {name}: leave it out.", field=name)
+    fields = {name: value for name, value in call.fields.items() if name not in (*_TRANSLATED, *_LEFT_OUT)}
+    fields |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _translated(call.fields)}
+    counts = call.operation == "messages.count_tokens"
+    return msgspec.structs.replace(
+        call,
+        operation="chat.completions",
+        fields=fields,
+        stream=call.stream and not counts,
+        ceiling_tokens=1 if counts else call.ceiling_tokens,
+    )
+
+
+def _translated(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, Any]]:
+    """Members of the chat. Raises: Malformed."""
+    system = _member(fields, "system", str | list[_Text] | None)
+    messages = _member(fields, "messages", list[_Said | _Answered | _Instructed]) or []
+    if messages and isinstance(messages[-1], _Answered):
+        # llama.cpp would repeat it in its answer, vLLM would begin another one; Anthropic's newer models refuse it too.
+        raise Malformed(
+            "This model does not continue an answer that was begun: let the last message be the user's.",
+            field="messages",
+        )
+    begun = [{"role": "system", "content": _joined(_blocks(system))}] if system else []
+    yield "messages", [*begun, *(turn for message in messages for turn in _turns(message))]
+    stops = _member(fields, "stop_sequences", list[str] | None)
+    if stops:
+        yield "stop", stops
+    tools = _member(fields, "tools", list[_Tool] | None)
+    if tools:
+        yield "tools", [{"type": "function", "function": _function(tool)} for tool in tools]
+    choice = _member(fields, "tool_choice", _ToolChoice | None)
+    if choice:
+        named = {"type": "function", "function": {"name": choice.name}}
+        yield "tool_choice", named if choice.type == "tool" else "required" if choice.type == "any" else choice.type
+        if choice.disable_parallel_tool_use:
+            yield "parallel_tool_calls", False
+    thinking = _member(fields, "thinking", _ThinkingConfig | None)
+    if thinking and thinking.type not in ("disabled", "adaptive"):
+        raise Malformed(
+            "This model cannot be told how much to think: leave `thinking` out, or let it be adaptive.",
+            field="thinking",
+        )
+    output = _member(fields, "output_config", _OutputConfig | None)
+    if output and output.format:
+        schema = {"name": "answer", "schema": output.format.schema, "strict": True}
+        yield "response_format", {"type": "json_schema", "json_schema": schema}
+
+
+def _member(fields: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
+    """One member of the request, decoded; None where it is not there. Raises: Malformed, naming what is wrong."""
+    if name not in fields:
+        return None
+    try:
+        return msgspec.json.decode(fields[name], type=form)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).partition(" - at `$")
+        field = name + place.removesuffix("`")
+        raise Malformed(
+            f"{field}: {text[:_TEXT_LIMIT]}. This model takes less than Anthropic's.", field=field
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Malformed(f"{name} is not valid UTF-8.", field=name) from None
+
+
+def _turns(message: _Said | _Answered | _Instructed) -> Iterator[dict[str, Any]]:
+    """A message as a chat has it: results of tools are messages of their own there, right behind their calls."""
+    blocks = _blocks(message.content)
+    if isinstance(message, _Instructed):
+        yield {"role": "system", "content": _joined(blocks)}
+    elif isinstance(message, _Answered):
+        yield _answered(blocks)
+    else:
+        shown: list[Any] = []
+        for block in blocks:
+            if not isinstance(block, _ToolResult):
+                shown.append(block)
+                continue
+            results = _blocks(block.content)
+            failed = "Error: " if block.is_error else ""  # a chat has no other way to say so
+            yield {"role": "tool", "tool_call_id": block.tool_use_id, "content": failed + _joined(results)}
+            shown += [result for result in results if isinstance(result, _Image)]  # a chat's tools give text only
+        if shown:
+            yield {"role": "user", "content": _content(shown)}
+
+
+def _answered(blocks: Iterable[Any]) -> dict[str, Any]:
+    calls = [
+        {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": _text(block.input)}}
+        for block in blocks
+        if isinstance(block, _ToolUse)
+    ]
+    thoughts = "\n".join(block.thinking for block in blocks if isinstance(block, _Thinking))
+    turn: dict[str, Any] = {"role": "assistant", "content": _joined(blocks) or (None if calls else "")}
+    if calls:
+        turn["tool_calls"] = calls
+    if thoughts:
+        turn["reasoning_content"] = thoughts
+    return turn
+
+
+def _blocks(content: str | Iterable[Any]) -> list[Any]:
+    return [_Text(content)] if isinstance(content, str) else list(content)
+
+
+def _joined(blocks: Iterable[Any]) -> str:
+    return "\n".join(block.text for block in blocks if isinstance(block, _Text))
+
+
+def _content(blocks: list[Any]) -> str | list[dict[str, Any]]:
+    """A plain text where that is all there is: many a model's template takes nothing else."""
+    if not any(isinstance(block, _Image) for block in blocks):
+        return _joined(blocks)
+    return [
+        {"type": "text", "text": block.text}
+        if isinstance(block, _Text)
+        else {"type": "image_url", "image_url": {"url": _address(block.source)}}
+        for block in blocks
+    ]
+
+
+def _address(source: _Base64 | _Url) -> str:
+    return source.url if isinstance(source, _Url) else f"data:{source.media_type};base64,{source.data}"
+
+
+def _function(tool: _Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.input_schema}
+    return {name: value for name, value in {**function, "strict": tool.strict}.items() if value is not None}
+
+
+def _text(json: msgspec.Raw) -> str:
+    """Raises: Malformed."""
+    try:
+        return bytes(json).decode()
+    except UnicodeDecodeError:
+        raise Malformed("A tool's input is not valid UTF-8.", field="messages") from None
