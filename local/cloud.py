@@ -1,11 +1,11 @@
-"""The local cloud: one process, one port, every AWS service that the gateway calls.
+"""The local cloud: one process, one port, every AWS service that the gateway calls, and the judge of its callers.
 
     python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--port 0 | --fd N]
                           [--region us-east-1] [--ready-fd N]
 
 When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL, the access keys
-of its account's principals, and the keys in its KMS. Signatures are not verified: whoever reaches the port is let in,
-so it is bound to loopback only.
+of its account's principals, and the keys in its KMS. Signatures on calls of its services are not verified: whoever
+reaches the port is let in, so it is bound to loopback only.
 """
 
 import argparse
@@ -16,7 +16,11 @@ from local import account, endpoints
 from local.asgi_server import serve
 from local.aws_services import ACCOUNT, AwsServices
 from local.clock import now_ms
+from local.iam import principals
+from local.iam.authoriser import JUDGED_AT
+from local.iam.judge import Door, Judge
 from local.kms import LocalKms, root_in
+from local.kms.asgi import Application
 from local.sagemaker_runtime import INVOCATION, Receive, SageMakerRuntime, Scope, Send
 from local.security_module import PCRS
 from local.sockets import inherited, listen
@@ -24,17 +28,22 @@ from sealed import attestation
 
 
 class Cloud:
-    """An ASGI application: the SageMaker runtime by its paths, KMS by its header, everything else is moto's."""
+    """An ASGI application: the SageMaker runtime and the judge by path, KMS by its header, the rest is moto's."""
 
-    def __init__(self, runtime: SageMakerRuntime, services: LocalKms) -> None:
+    def __init__(self, runtime: SageMakerRuntime, judge: Door, services: LocalKms) -> None:
         self._runtime = runtime
+        self._judge = judge
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        service = self._runtime if INVOCATION.fullmatch(scope["path"]) else self._services
-        await service(scope, receive, send)
+        await self._service(scope["path"])(scope, receive, send)
+
+    def _service(self, path: str) -> Application:
+        if path == JUDGED_AT:
+            return self._judge
+        return self._runtime if INVOCATION.fullmatch(path) else self._services
 
 
 def main() -> int:
@@ -53,7 +62,8 @@ def main() -> int:
     made = account.opened(options.region, PCRS[0].hex())
     root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
     kms = LocalKms(AwsServices(), root=root, clock=now_ms, records=options.records)
-    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), kms)
+    judge = Door(Judge(principals.find, ACCOUNT, now_ms))
+    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), judge, kms)
     serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=made.told())
     return 0
 

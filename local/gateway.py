@@ -3,12 +3,15 @@
     python -m local.gateway [--port 0 | --fd N] [--ready-fd N]
 
 It differs from `uvicorn chalicelib.api.bridge:application` in that it takes a socket that is bound already, says when
-it serves, and checks the signatures on the admin surface, as API Gateway does on AWS.
+it serves, and has the local cloud, which AWS_ENDPOINT_URL names, judge signed requests, as API Gateway does on AWS. It
+stands for two API Gateways: the one of its own region, and one in GovCloud.
 """
 
 import argparse
+import os
 import sys
 
+from local import layout
 from local.asgi_server import serve
 from local.sockets import inherited, listen
 
@@ -25,9 +28,11 @@ def main() -> int:
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
     from chalicelib.api import bridge
-    from local import iam
+    from local.iam.authoriser import Authoriser, LocalCloud
 
-    serve(bridge.build(iam.operator(wiring.clock)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
+    iam = Authoriser(LocalCloud(os.environ["AWS_ENDPOINT_URL"]), regions, wiring.clock)
+    serve(bridge.build(iam), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

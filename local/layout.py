@@ -14,6 +14,8 @@ EMBEDDING_MODEL = ROOT / ".local" / "models" / "minilm"
 """Derived once from an installed package, so all state directories share it."""
 
 REGION = "us-east-1"
+GOVCLOUD_REGION = "us-gov-west-1"
+"""Of the principals of the other partition, who sign for the same gateway."""
 
 COMPONENTS = "cloister-components"
 MULTI_MODEL = "cloister-multi-model"

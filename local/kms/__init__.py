@@ -1,6 +1,6 @@
 """The local KMS: moto's keys behind our own enforcement of `Recipient`, key policies and grants.
 
-    policy, conditions, facts, decision   may this caller use this key so: pure, values in, decision out
+    facts, decision                       may this caller use this key so: pure, values in, decision out
     callers, keys                         who calls and with which key, as moto knows them
     recipient                             to whom the answer is sealed
     requests, exchange, operations        one call, from its parameters to its answer

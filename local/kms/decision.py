@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from local.kms.policy import Call, Policy, Standing
+from local.iam.policy import Call, Identity, Policy, Standing
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -31,31 +31,13 @@ class KeyRules(msgspec.Struct, frozen=True):
     grants: tuple[Grant, ...]
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """What stands on a caller: all their IAM policies, and the policy that narrows their session, if it has one."""
-
-    policies: tuple[Policy, ...]
-    session: Policy | None = None
-
-    def allows(self, call: Call) -> bool:
-        return any(policy.allows(call) for policy in self.policies)
-
-    def denies(self, call: Call) -> bool:
-        narrowed = self.session is not None and self.session.denies(call)
-        return narrowed or any(policy.denies(call) for policy in self.policies)
-
-
 def refusal(call: Call, key: KeyRules | None, identity: Identity) -> str | None:
     """Why the call is not allowed, in AWS's words; None if it is. `key` is None where the operation has none."""
-    if key is not None and key.policy.denies(call):
-        return "with an explicit deny in a resource-based policy"
-    if identity.denies(call):
-        return "with an explicit deny in an identity-based policy"
-    if identity.session is not None and not identity.session.allows(call):
-        return f"because no session policy allows the {call.action} action"
     if key is None:
-        return None if call.caller.is_root or identity.allows(call) else _no_identity(call)
-    return _refusal_by_key(call, key, identity)
+        return identity.refusal(call)
+    if key.policy.denies(call):
+        return "with an explicit deny in a resource-based policy"
+    return identity.forbids(call) or _refusal_by_key(call, key, identity)
 
 
 def _refusal_by_key(call: Call, key: KeyRules, identity: Identity) -> str | None:
@@ -65,13 +47,7 @@ def _refusal_by_key(call: Call, key: KeyRules, identity: Identity) -> str | None
     if standing is Standing.NOT_MEANT:
         return f"because no resource-based policy allows the {call.action} action"
     own = call.caller.account == key.account
-    if (standing is Standing.BY_NAME and own) or call.caller.is_root or identity.allows(call):
-        return None
-    return _no_identity(call)
-
-
-def _no_identity(call: Call) -> str:
-    return f"because no identity-based policy allows the {call.action} action"
+    return None if standing is Standing.BY_NAME and own else identity.refusal(call)
 
 
 def _holds(constraint: str, pairs: Mapping[str, str], context: Mapping[str, str]) -> bool:

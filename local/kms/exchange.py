@@ -4,10 +4,9 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from local.iam.policy import Call, Caller, Identity
 from local.kms import decision, facts, keys
-from local.kms.decision import Identity
 from local.kms.keys import Key
-from local.kms.policy import Call, Caller
 from local.kms.recipient import Recipient, RecipientInfo
 from local.kms.refusal import Refused, wrong_usage
 

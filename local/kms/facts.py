@@ -6,8 +6,8 @@ https://docs.aws.amazon.com/kms/latest/developerguide/conditions-nitro-enclave.h
 
 from collections.abc import Mapping
 
-from local.kms.conditions import Facts
-from local.kms.policy import Caller
+from local.iam.conditions import Facts
+from local.iam.policy import Caller
 
 _KEY = "kms:encryptioncontext:"
 _ATTESTED = "kms:recipientattestation:"

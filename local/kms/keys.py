@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from moto.kms.models import kms_backends
 from moto.utilities.utils import get_partition
 
+from local.iam.policy import BadPolicy, resource_policy
 from local.kms.decision import Grant, KeyRules
-from local.kms.policy import BadPolicy, key_policy
 from local.kms.refusal import Refused, not_found, not_openable
 
 _ARN = re.compile(r"arn:(?P<partition>[a-z-]+):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<rest>(key|alias)/.+)")
@@ -109,7 +109,7 @@ def _key(account: str, region: str, key_id: str, alias: str = "") -> Key:
         for grant in list(found.grants.values())
     )
     try:
-        policy = key_policy(found.policy)
+        policy = resource_policy(found.policy)
     except BadPolicy as bad:
         # CloudFormation reaches moto without passing by us.
         raise Refused("KMSInternalException", f"The policy of {found.arn} cannot be read. {bad}") from None

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local.iam.policy import Caller
 from local.kms.exchange import Exchange
-from local.kms.policy import Caller
 from local.kms.recipient import Recipient
 from local.kms.refusal import Refused
 

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from moto.kms.models import kms_backends
 
+from local.iam.policy import BadPolicy, resource_policy
 from local.kms import callers
 from local.kms.exchange import Answer, Exchange
 from local.kms.operations import OPERATIONS, Operation
-from local.kms.policy import BadPolicy, key_policy
 from local.kms.recipient import AttestationRoot, Recipients
 from local.kms.records import Records, record
 from local.kms.refusal import Refused, invalid
@@ -113,7 +113,7 @@ def _check_what_passes(name: str, parameters: dict[str, Any]) -> None:
     if name not in _TAKE_POLICIES or policy is None:
         return
     try:
-        key_policy(str(policy))
+        resource_policy(str(policy))
     except BadPolicy as bad:
         raise Refused("MalformedPolicyDocumentException", str(bad)) from None
 

@@ -1,4 +1,4 @@
-"""Requests signed by botocore, and the authoriser that knows their key."""
+"""Requests signed by botocore, and an authoriser that knows one operator."""
 
 import time
 
@@ -6,7 +6,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.iam import Authoriser, Owner
+from local.iam.authoriser import Authoriser, Owner
+from local.iam.judge import Judge
+from local.iam.policy import Caller, Identity, identity_policy
+from local.iam.principals import Principal, Unknown
 
 KEY_ID, SECRET, REGION = "AKIAEXAMPLEOPERATOR0", "example/secret+of=the/operator", "us-east-1"
 OWNER = Owner("arn:aws:iam::123456789012:user/ops", "123456789012")
@@ -21,8 +24,16 @@ class Drifting:
         return time.time_ns() // 1_000_000 + self.ahead_ms
 
 
+def _operator(access_key_id: str, token: str, partition: str, now_ms: int) -> Principal:
+    """The only principal that there is."""
+    if (access_key_id, token, partition) != (KEY_ID, "", "aws"):
+        raise Unknown
+    everything = identity_policy('{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}')
+    return Principal(Caller(OWNER.arn, OWNER.account, KEY_ID), Identity((everything,)), SECRET)
+
+
 CLOCK = Drifting()
-AUTHORISER = Authoriser(KEY_ID, SECRET, lambda: OWNER, REGION, CLOCK)
+AUTHORISER = Authoriser(Judge(_operator, OWNER.account, CLOCK), frozenset({REGION}), CLOCK)
 
 
 def signed(

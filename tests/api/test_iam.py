@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chalicelib.api.bridge import Signed
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import PLATFORM_TENANT
-from local.iam import MISMATCH, canonical_request, signature
+from local.iam.signature import MISMATCH, canonical_request, signature, string_to_sign
 from tests.api.signing import AUTHORISER, CLOCK, KEY_ID, OWNER, REGION, SECRET, signed
 from tests.houses import Answer, Deployment, Gateway, front, served
 
@@ -262,10 +262,10 @@ def test_a_right_signature_that_leaves_out_the_host_or_the_date_is_refused(names
 
     def authorised(names: list[str]) -> Signed:
         request = Signed("GET", b"/admin/tenants", b"", arrived, b"")
-        canonical = canonical_request(request, {"host": [HOST], "x-amz-date": [dated]}, names)
+        canonical = canonical_request(request, {"host": [HOST], "x-amz-date": [dated]}, tuple(names))
         claim = (
             f"AWS4-HMAC-SHA256 Credential={KEY_ID}/{scope}, SignedHeaders={';'.join(names)}, "
-            f"Signature={signature(SECRET, scope, dated, canonical)}"
+            f"Signature={signature(SECRET, scope, string_to_sign(scope, dated, canonical))}"
         )
         return _replaced(request, headers=[*arrived, (b"authorization", claim.encode())])
 

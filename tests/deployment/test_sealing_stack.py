@@ -8,9 +8,9 @@ import cfnlint.decode
 import pytest
 
 from cloister import lint
+from local.iam.policy import Call, Caller, Identity, identity_policy, resource_policy
 from local.kms import facts
-from local.kms.decision import Identity, KeyRules, refusal
-from local.kms.policy import Call, Caller, identity_policy, key_policy
+from local.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
 from tests.deployment.test_policies import each, statements
 
@@ -60,7 +60,7 @@ def denied(
     measured = {number: bytes.fromhex(value) for number, value in (pcrs or {}).items()}
     said = {**facts.of_caller(who), **facts.of_context(context), **facts.of_measurements(measured)}
     call = Call(who, f"kms:{action}", KEY, context, said)
-    return refusal(call, KeyRules(ACCOUNT, key_policy(text or policy()), ()), ANYTHING) is not None
+    return refusal(call, KeyRules(ACCOUNT, resource_policy(text or policy()), ()), ANYTHING) is not None
 
 
 OPENS = ["Decrypt", "GenerateDataKey"]

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from local.iam.policy import Call, Caller, Identity, identity_policy, resource_policy
 from local.kms import facts
-from local.kms.decision import Grant, Identity, KeyRules, refusal
-from local.kms.policy import Call, Caller, identity_policy, key_policy
+from local.kms.decision import Grant, KeyRules, refusal
 
 ACCOUNT = "111122223333"
 ELSEWHERE = "444455556666"
@@ -70,7 +70,7 @@ def identity(*statements: Statement, session_policy: Statement | None = None) ->
 def why_not(
     asked: Call, *statements: Statement, grants: tuple[Grant, ...] = (), caller_has: Identity | None = None
 ) -> str | None:
-    key = KeyRules(ACCOUNT, key_policy(text(*statements)), grants)
+    key = KeyRules(ACCOUNT, resource_policy(text(*statements)), grants)
     return refusal(asked, key, caller_has or identity())
 
 

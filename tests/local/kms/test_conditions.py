@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.kms.conditions import Condition, Judgement, all_of, pattern
+from local.iam.conditions import Condition, Judgement, all_of, pattern
 from tests.local.kms.calls import ALICE, call
 
 PCR0 = bytes(range(48))

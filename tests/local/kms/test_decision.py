@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.iam.policy import BadPolicy, Call, identity_policy, resource_policy
 from local.kms.decision import Grant, refusal
-from local.kms.policy import BadPolicy, Call, identity_policy, key_policy
 from tests.local.kms.calls import (
     ACCOUNT,
     ALICE,
@@ -204,7 +204,7 @@ def test_an_operation_without_a_key_is_a_matter_of_the_callers_own_policies() ->
 )
 def test_a_key_policy_that_cannot_be_read_says_where(policy: str, names: str) -> None:
     with pytest.raises(BadPolicy, match=names):
-        key_policy(policy)
+        resource_policy(policy)
 
 
 def test_an_identity_policy_names_no_principal() -> None:
@@ -226,7 +226,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(JSON)
 def test_whatever_is_put_on_a_key_is_a_policy_or_refused(document: Any) -> None:
     try:
-        key_policy(json.dumps(document)).allows(call())
+        resource_policy(json.dumps(document)).allows(call())
     except BadPolicy:
         return
 

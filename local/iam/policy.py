@@ -1,7 +1,7 @@
 """Policy documents as values: parsed once, strictly, then asked what they say of a call.
 
-https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from local.kms.conditions import Condition, Facts, Judgement, all_of, pattern
+from local.iam.conditions import Condition, Facts, Judgement, all_of, pattern
 
 _PARSED = 1024
 _MEMBERS = {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
@@ -52,12 +52,12 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One use of a key, as policies and grants see it."""
+    """One use of a resource, as policies and grants see it."""
 
     caller: Caller
     action: str  # kms:Decrypt
-    resource: str  # the key's ARN; "*" for an operation without a key
-    context: Mapping[str, str]  # the encryption context
+    resource: str  # its ARN; "*" for an operation without one
+    context: Mapping[str, str]  # KMS's encryption context
     facts: Facts
 
 
@@ -126,9 +126,36 @@ class Policy(msgspec.Struct, frozen=True):
         )
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """What stands on a caller: all their IAM policies, and the policy that narrows their session, if it has one."""
+
+    policies: tuple[Policy, ...]
+    session: Policy | None = None
+
+    def forbids(self, call: Call) -> str | None:
+        """Why no other policy can help the caller, in AWS's words; None if one could."""
+        if self._denies(call):
+            return "with an explicit deny in an identity-based policy"
+        if self.session is not None and not self.session.allows(call):
+            return f"because no session policy allows the {call.action} action"
+        return None
+
+    def refusal(self, call: Call) -> str | None:
+        """Why these policies by themselves do not allow the call, in AWS's words; None if they do."""
+        if forbidden := self.forbids(call):
+            return forbidden
+        if call.caller.is_root or any(policy.allows(call) for policy in self.policies):
+            return None
+        return f"because no identity-based policy allows the {call.action} action"
+
+    def _denies(self, call: Call) -> bool:
+        narrowed = self.session is not None and self.session.denies(call)
+        return narrowed or any(policy.denies(call) for policy in self.policies)
+
+
 @lru_cache(_PARSED)
-def key_policy(text: str) -> Policy:
-    """A policy on a key: every statement names principals. Raises BadPolicy."""
+def resource_policy(text: str) -> Policy:
+    """A policy on a resource, as a key: every statement names principals. Raises BadPolicy."""
     return Policy(tuple(_statement(each, _principals(each)) for each in _statements(text)))
 
 
@@ -188,12 +215,12 @@ def _patterns(found: dict[str, Any], name: str) -> Patterns:
 
 
 def _principals(found: dict[str, Any]) -> tuple[str, ...]:
-    """The AWS principals; no service and no federated identity calls this KMS."""
+    """The AWS principals; no service and no federated identity calls this cloud."""
     given = found.get("Principal")
     if given == "*":
         return ("*",)
     if not isinstance(given, dict) or not given or given.keys() - _PRINCIPALS:
-        raise BadPolicy('Principal: a key policy names its principals, as {"AWS": ARN}.')
+        raise BadPolicy('Principal: a resource policy names its principals, as {"AWS": ARN}.')
     principals = _texts(given.get("AWS", []), "Principal")
     if partly := [each for each in principals if "*" in each and each != "*"]:
         raise BadPolicy(
