@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True):
     health_max_age_ms: int = 2_000  # how old a probe may be that /health answers with
     body_limit_bytes: int = 6_000_000  # Lambda's payload limit is 6 MB
     ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
+    audit_key: str = ""  # the KMS key, ARN or alias, that signs the ledger's days; empty: none is signed
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
 

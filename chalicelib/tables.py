@@ -13,6 +13,7 @@
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | Claim: the lease that an Idempotency-Key stands for |
+| heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
 What concerns all tenants (the operator's list, a change of a pool, the reaper) scans, and is rare.
@@ -69,6 +70,17 @@ class LedgerItem(Model):
     ttl = NumberAttribute(null=True)  # seconds since the epoch; DynamoDB deletes the item after it
 
 
+class HeadItem(Model):
+    class Meta:
+        table_name = "heads"
+        billing_mode = "PAY_PER_REQUEST"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    doc = UnicodeAttribute()
+    signature = UnicodeAttribute()
+
+
 class StoreUnavailable(Exception):
     """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
 
@@ -82,12 +94,18 @@ class ConditionFailed(Exception):
 
 
 class Tables(msgspec.Struct, frozen=True):
-    """The three tables of one deployment, behind one client."""
+    """The tables of one deployment, behind one client."""
 
     connection: DynamoDB
     tenancy: type[TenancyItem]
     meters: type[MeterItem]
     ledger: type[LedgerItem]
+    heads: type[HeadItem]
+
+    @property
+    def models(self) -> tuple[type[Model], ...]:
+        """One for each table."""
+        return self.tenancy, self.meters, self.ledger, self.heads
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """One DynamoDB call.
@@ -117,6 +135,7 @@ def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | 
         tenancy=_bound(TenancyItem, connection, region, prefix),
         meters=_bound(MeterItem, connection, region, prefix),
         ledger=_bound(LedgerItem, connection, region, prefix),
+        heads=_bound(HeadItem, connection, region, prefix),
     )
 
 

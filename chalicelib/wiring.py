@@ -13,8 +13,10 @@ from chalicelib import settings as environment
 from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.engines import Engine
 from chalicelib.inference.house import House
-from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger import DynamoHeads, DynamoLedger
+from chalicelib.ledger.store import RETENTION_DAYS
 from chalicelib.placement.health import Health
+from chalicelib.refusal import NotFound
 from chalicelib.sealing import Tickets
 from chalicelib.sealing.secret import TicketKey
 from chalicelib.settings import Settings
@@ -94,22 +96,46 @@ _rooms: Callable[[], Rooms] = _on_aws
 
 
 def _house() -> House:
-    ledger = DynamoLedger(tables())
+    snapshots = Snapshots(documents(), meters())
+
+    def retention_days(tenant: str) -> int:
+        # On the path of a request the snapshot is there; only the reaper may have to read one.
+        try:
+            return snapshots.cached(tenant).tenant.retention_days
+        except NotFound:
+            return RETENTION_DAYS
+
+    ledger = DynamoLedger(tables(), retention_days)
     engines = Engines()
     return House(
         settings=settings(),
         clock=clock,
         randomness=secrets.token_bytes,
-        snapshots=Snapshots(documents(), meters()),
+        snapshots=snapshots,
         meters=meters(),
         admission=Admission(meters(), ledger, lease_ms=settings().lease_ms, region=settings().region),
         ledger=ledger,
         claims=ledger,
+        heads=DynamoHeads(tables()),
         engines=engines,
         health=Health(engines, settings()),
         telemetry=LogTelemetry(),
         tickets=Tickets(TicketKey(settings()), clock),
     )
+
+
+def sign_heads() -> int:
+    """Sign the ledger's days that are over; how many heads that made.
+
+    Raises: StoreUnavailable, CannotSign; after having tried every tenant.
+    """
+    if not settings().audit_key:
+        return 0
+    from chalicelib.ledger.notary import Notary
+    from chalicelib.ledger.signature import KmsSignature
+
+    notary = Notary(house().ledger, house().heads, KmsSignature(settings()))
+    return notary.sign_due([tenant.id for tenant in tenancy().tenants()], house().clock())
 
 
 def _openai_compatible() -> Engine:

@@ -19,7 +19,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import msgspec
 from chalice.package import YAMLTemplateSerializer
 
-SERVICES = {"dynamodb", "sagemaker-runtime", "secretsmanager"}
+SERVICES = {"dynamodb", "kms", "sagemaker-runtime", "secretsmanager"}
 """What the gateway makes botocore clients of."""
 
 LIMIT_BYTES = 50_000_000

@@ -1,6 +1,6 @@
 """Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys.
 
-    python -m local.bootstrap --endpoints FILE --kms-key ARN [--ready-fd N]
+    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN [--ready-fd N]
 
 Run once per start, against the cloud that the environment names. Writes the tenant and its keys as one line of JSON
 to `--ready-fd` (standard output by default), the only place where they are ever seen.
@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.bootstrap", description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", type=Path, required=True, help="which SageMaker endpoint is which container")
     parser.add_argument("--kms-key", required=True, help="the demo tenant's key in the local KMS")
+    parser.add_argument("--principal", required=True, help="the IAM principal that signs for the demo tenant")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
 
@@ -38,6 +39,7 @@ def main() -> int:
     tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
     tenancy.create_tenant(Tenant(id=TENANT, name="Demo", pools=tuple(pool.name for pool in offered)))
     tenancy.kms_keys.register(TENANT, options.kms_key)
+    tenancy.principals.put(TENANT, (options.principal,))
     _, admin = tenancy.create_key(PLATFORM_TENANT, "owner", label="local admin")
     _, owner = tenancy.create_key(TENANT, "owner", label="local demo")
     tell(options.ready_fd, {"tenant": TENANT, "api_key": owner.text, "admin_key": admin.text})
@@ -75,7 +77,7 @@ def pools(known: Endpoints) -> list[Pool]:
 
 def create_tables(tables: Tables) -> None:
     """The tables as the models describe them. On AWS, CloudFormation does this."""
-    for model in (tables.tenancy, tables.meters, tables.ledger):
+    for model in tables.models:
         model.create_table(wait=True)
 
 

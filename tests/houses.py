@@ -31,8 +31,8 @@ from chalicelib.call import Call
 from chalicelib.engines.scripted import Scripted, Step, whole, words
 from chalicelib.inference import Ask, run
 from chalicelib.inference.house import House
-from chalicelib.ledger import DynamoLedger
-from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger import DynamoHeads, DynamoLedger
+from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.placement.health import Health
 from chalicelib.placement.pool import Pool, Target
 from chalicelib.sealing import Tickets
@@ -80,14 +80,16 @@ class Store(msgspec.Struct, frozen=True):
     documents: Documents
     meters: MemoryMeters | DynamoMeters
     ledger: MemoryLedger | DynamoLedger
+    heads: MemoryHeads | DynamoHeads
 
 
 def memory() -> Store:
-    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger())
+    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger(), MemoryHeads())
 
 
 def dynamodb(tables: Tables) -> Store:
-    return Store(DynamoDocuments(tables), DynamoMeters(tables, Settings().region), DynamoLedger(tables))
+    meters = DynamoMeters(tables, Settings().region)
+    return Store(DynamoDocuments(tables), meters, DynamoLedger(tables), DynamoHeads(tables))
 
 
 class Deployment:
@@ -117,6 +119,7 @@ class Deployment:
             ),
             ledger=self.store.ledger,
             claims=self.store.ledger,
+            heads=self.store.heads,
             engines=engines,
             health=Health(engines, settings),
             telemetry=LogTelemetry(),

@@ -115,9 +115,9 @@ def reach_tables(url: str, prefix: str, deadline_ms: int = _DEADLINE_MS) -> Tabl
 
 
 def fresh_tables(url: str, deadline_ms: int = _DEADLINE_MS) -> Tables:
-    """Three empty tables of their own."""
+    """Empty tables of their own."""
     tables = reach_tables(url, f"t{uuid.uuid4().hex[:12]}", deadline_ms)
-    for model in (tables.tenancy, tables.meters, tables.ledger):
+    for model in tables.models:
         model.create_table(wait=True)
     return tables
 

@@ -7,7 +7,7 @@ import msgspec
 from chalicelib.admission import Admission, Meters
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine
-from chalicelib.ledger import Claims, Ledger
+from chalicelib.ledger import Claims, Heads, Ledger
 from chalicelib.placement.health import Health
 from chalicelib.sealing import Tickets
 from chalicelib.settings import Settings
@@ -27,6 +27,7 @@ class House(msgspec.Struct, frozen=True):
     admission: Admission
     ledger: Ledger
     claims: Claims
+    heads: Heads
     engines: Mapping[str, Engine]
     health: Health
     telemetry: Telemetry

@@ -1,55 +1,75 @@
-"""Entries and claims in memory, one lock. For tests, and to try things out."""
+"""Entries, claims and heads in memory, one lock. For tests, and to try things out."""
 
+import secrets
 import threading
+from collections.abc import Callable
 
 import msgspec
 
+from chalicelib.ledger.chain import Chains, day_of
 from chalicelib.ledger.entry import Entry
+from chalicelib.ledger.head import SignedHead
+from chalicelib.ledger.heads import HeadPage
 from chalicelib.ledger.lease_id import since
-from chalicelib.ledger.records import Claim, Page
+from chalicelib.ledger.records import Claim, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
+
+RETENTION_S = 30 * 86_400
 
 
 class MemoryLedger:
     """Implements Ledger and Claims."""
 
-    def __init__(self) -> None:
-        self._entries: dict[tuple[str, str], Entry] = {}
+    def __init__(self, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._entries: dict[tuple[str, str], Kept] = {}
         self._claims: dict[tuple[str, str], Claim] = {}
+        self._chains = Chains(chance)
         self._lock = threading.Lock()
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
+        text = msgspec.json.encode(entry).decode()
+        expires_s = entry.settled_ms // 1_000 + RETENTION_S
+        day = day_of(entry.admitted_ms)
         with self._lock:
-            there = self._entries.setdefault((entry.tenant, entry.lease_id), entry)
-            return None if there is entry else there
+            there = self._entries.get((entry.tenant, entry.lease_id))
+            if there is not None:
+                return there.entry
+            link = self._chains.borrow(entry.tenant, day).linked(text, expires_s)
+            self._entries[entry.tenant, entry.lease_id] = Kept(entry.lease_id, text, expires_s, link)
+        self._chains.give_back(entry.tenant, day, link.end)
+        return None
 
     def find(self, tenant: str, lease_id: str) -> Entry | None:
         with self._lock:
-            return self._entries.get((tenant, lease_id))
+            kept = self._entries.get((tenant, lease_id))
+        return kept.entry if kept else None
 
     def note_late(self, tenant: str, lease_id: str, units: Units) -> None:
         with self._lock:
-            entry = self._entries.get((tenant, lease_id))
-            if entry is not None and entry.late is None:
-                self._entries[tenant, lease_id] = msgspec.structs.replace(entry, late=units)
+            kept = self._entries.get((tenant, lease_id))
+            if kept is not None and kept.late is None:
+                self._entries[tenant, lease_id] = msgspec.structs.replace(kept, late=units)
 
     def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
+        found, after = self.kept(tenant, since_ms, until_ms, cursor, limit)
+        return Page(tuple(kept.entry for kept in found), after)
+
+    def kept(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> KeptPage:
         first, end = since(since_ms), since(until_ms)
         if cursor is not None and not (len(cursor) == 20 and first <= cursor < end):
             raise Malformed("`cursor` is not one that this query returned.", field="cursor")
         with self._lock:
             found = sorted(
                 (
-                    entry
-                    for (owner, lease_id), entry in self._entries.items()
+                    kept
+                    for (owner, lease_id), kept in self._entries.items()
                     if owner == tenant and first <= lease_id < (cursor or end)
                 ),
-                key=lambda entry: entry.lease_id,
+                key=lambda kept: kept.lease_id,
                 reverse=True,
             )
-        entries = tuple(found[:limit])
-        return Page(entries, entries[-1].lease_id if len(found) > limit else None)
+        return KeptPage(tuple(found[:limit]), found[limit - 1].lease_id if len(found) > limit else None)
 
     def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
         with self._lock:
@@ -66,3 +86,29 @@ class MemoryLedger:
                 return False
             self._claims[tenant, found.digest] = Claim(found.digest, lease_id, now_ms)
             return True
+
+
+class MemoryHeads:
+    """Implements Heads."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[str, str], SignedHead] = {}
+        self._lock = threading.Lock()
+
+    def put_if_absent(self, tenant: str, place: str, head: SignedHead) -> bool:
+        with self._lock:
+            return self._heads.setdefault((tenant, place), head) is head
+
+    def last(self, tenant: str) -> SignedHead | None:
+        with self._lock:
+            places = sorted(place for owner, place in self._heads if owner == tenant)
+            return self._heads[tenant, places[-1]] if places else None
+
+    def page(self, tenant: str, first: str, end: str, cursor: str | None, limit: int) -> HeadPage:
+        after = cursor or ""
+        with self._lock:
+            places = sorted(
+                place for owner, place in self._heads if owner == tenant and first <= place < end and place > after
+            )
+            heads = tuple(self._heads[tenant, place] for place in places[:limit])
+        return HeadPage(heads, places[limit - 1] if len(places) > limit else None)

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from chalicelib.ledger.chain import Link
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.units import Units
 
@@ -14,6 +15,28 @@ class Claim(msgspec.Struct, frozen=True):
     digest: str  # of what must not come twice; never the thing itself
     lease_id: str
     claimed_ms: int
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An entry as it is kept: what was hashed, and where in its chain."""
+
+    lease_id: str
+    text: str  # the entry as JSON
+    expires_s: int  # from then on it may be deleted
+    link: Link | None  # None: written by code that did not chain yet
+    late: Units | None = None  # came after it was hashed
+
+    @property
+    def entry(self) -> Entry:
+        entry = msgspec.json.decode(self.text, type=Entry)
+        return entry if self.late is None else msgspec.structs.replace(entry, late=self.late)
+
+
+class KeptPage(NamedTuple):
+    """As Page, of entries as they are kept."""
+
+    kept: tuple[Kept, ...]
+    cursor: str | None
 
 
 class Page(NamedTuple):
@@ -37,6 +60,9 @@ class Ledger(Protocol):
 
     def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
         """At most `limit` entries of requests that arrived in [since, until). Raises Malformed (the cursor)."""
+
+    def kept(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> KeptPage:
+        """The same entries, as they are kept."""
 
 
 class Claims(Protocol):

@@ -1,50 +1,72 @@
-"""Entries and claims in DynamoDB.
+"""Entries, claims and heads in DynamoDB.
 
     entry   pk tenant, sk lease id       doc: the entry as JSON; late: units as JSON, once noted; ttl
+                                         chain, seq, prev, hash: its place in a chain; none in old entries
     claim   pk tenant, sk idem#<digest>  lease: lease id; claimed: N milliseconds; ttl
+    head    pk tenant, sk <day>#<part>   doc: the head as JSON; signature: base64; in a table of their own, for good
 
 Lease ids begin with a digit, so claims never come between entries in a query by time.
 """
 
 import re
+import secrets
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from chalicelib.ledger.chain import Chains, Link, day_of
 from chalicelib.ledger.entry import Entry
+from chalicelib.ledger.head import SignedHead
+from chalicelib.ledger.heads import HeadPage
 from chalicelib.ledger.lease_id import since
-from chalicelib.ledger.records import Claim, Page
+from chalicelib.ledger.records import Claim, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 from chalicelib.tables import ConditionFailed, Item, Tables
 
 DAY_S = 86_400
+RETENTION_DAYS = 30
 _CURSOR = re.compile(r"[0-9a-z]{20}")
+
+Retention = Callable[[str], int]
+"""How many days a tenant's entries are kept after their settlement."""
 
 
 class DynamoLedger:
-    """Implements Ledger and Claims. Entries are kept for `retention_days` after their settlement."""
+    """Implements Ledger and Claims."""
 
-    def __init__(self, tables: Tables, retention_days: int = 30) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        retention_days: Retention = lambda _tenant: RETENTION_DAYS,
+        chance: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self._tables = tables
         self._table: str = tables.ledger.Meta.table_name
-        self._retention_s = retention_days * DAY_S
+        self._retention_days = retention_days
+        self._chains = Chains(chance)
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
-        item = {
-            **_key(entry.tenant, entry.lease_id),
-            "doc": {"S": msgspec.json.encode(entry).decode()},
-            "ttl": {"N": str(entry.settled_ms // 1_000 + self._retention_s)},
-        }
+        text = msgspec.json.encode(entry).decode()
+        expires_s = entry.settled_ms // 1_000 + self._retention_days(entry.tenant) * DAY_S
+        day = day_of(entry.admitted_ms)
+        end = self._chains.borrow(entry.tenant, day)
+        link = end.linked(text, expires_s)
         try:
-            self._put(item, "attribute_not_exists(pk)", {}, {})
+            self._put(_entry_item(entry, text, expires_s, link), "attribute_not_exists(pk)", {}, {})
         except ConditionFailed as failed:
-            return _entry(failed.old)
+            there = _kept(failed.old)
+            # Our own link: the transport repeated a write that had landed.
+            self._chains.give_back(entry.tenant, day, link.end if there.link == link else end)
+            return there.entry
+        # Not where the store is unavailable: whether the chain grew is not known then, so it is not gone on with.
+        self._chains.give_back(entry.tenant, day, link.end)
         return None
 
     def find(self, tenant: str, lease_id: str) -> Entry | None:
         answer = self._tables.call("GetItem", TableName=self._table, Key=_key(tenant, lease_id), ConsistentRead=True)
-        return _entry(answer["Item"]) if answer.get("Item") else None
+        return _kept(answer["Item"]).entry if answer.get("Item") else None
 
     def note_late(self, tenant: str, lease_id: str, units: Units) -> None:
         try:
@@ -62,6 +84,10 @@ class DynamoLedger:
             return
 
     def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
+        found, after = self.kept(tenant, since_ms, until_ms, cursor, limit)
+        return Page(tuple(kept.entry for kept in found), after)
+
+    def kept(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> KeptPage:
         first, end = since(since_ms), since(until_ms)
         if cursor is not None and not (_CURSOR.fullmatch(cursor) and first <= cursor < end):
             raise Malformed("`cursor` is not one that this query returned.", field="cursor")
@@ -76,7 +102,7 @@ class DynamoLedger:
             **arguments,
         )
         after = answer.get("LastEvaluatedKey")
-        return Page(tuple(_entry(item) for item in answer["Items"]), after["sk"]["S"] if after else None)
+        return KeptPage(tuple(_kept(item) for item in answer["Items"]), after["sk"]["S"] if after else None)
 
     def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
         try:
@@ -121,6 +147,52 @@ class DynamoLedger:
         )
 
 
+class DynamoHeads:
+    """Implements Heads."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._table: str = tables.heads.Meta.table_name
+
+    def put_if_absent(self, tenant: str, place: str, head: SignedHead) -> bool:
+        try:
+            self._tables.call(
+                "PutItem",
+                TableName=self._table,
+                Item={**_key(tenant, place), "doc": {"S": head.text}, "signature": {"S": head.signature}},
+                ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
+            return _head(failed.old) == head  # the transport repeated the write
+        return True
+
+    def last(self, tenant: str) -> SignedHead | None:
+        answer = self._tables.call(
+            "Query",
+            TableName=self._table,
+            KeyConditionExpression="pk = :tenant",
+            ExpressionAttributeValues={":tenant": {"S": tenant}},
+            ScanIndexForward=False,
+            ConsistentRead=True,
+            Limit=1,
+        )
+        return _head(answer["Items"][0]) if answer["Items"] else None
+
+    def page(self, tenant: str, first: str, end: str, cursor: str | None, limit: int) -> HeadPage:
+        arguments: dict[str, Any] = {"ExclusiveStartKey": _key(tenant, cursor)} if cursor else {}
+        answer = self._tables.call(
+            "Query",
+            TableName=self._table,
+            KeyConditionExpression="pk = :tenant AND sk BETWEEN :first AND :end",
+            ExpressionAttributeValues={":tenant": {"S": tenant}, ":first": {"S": first}, ":end": {"S": end}},
+            Limit=limit,
+            **arguments,
+        )
+        after = answer.get("LastEvaluatedKey")
+        return HeadPage(tuple(_head(item) for item in answer["Items"]), after["sk"]["S"] if after else None)
+
+
 def _key(tenant: str, sort: str) -> Item:
     return {"pk": {"S": tenant}, "sk": {"S": sort}}
 
@@ -134,8 +206,31 @@ def _claim_item(tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: i
     }
 
 
-def _entry(item: Item) -> Entry:
-    entry = msgspec.json.decode(item["doc"]["S"], type=Entry)
-    if "late" in item:
-        return msgspec.structs.replace(entry, late=msgspec.json.decode(item["late"]["S"], type=Units))
-    return entry
+def _entry_item(entry: Entry, text: str, expires_s: int, link: Link) -> Item:
+    return {
+        **_key(entry.tenant, entry.lease_id),
+        "doc": {"S": text},
+        "ttl": {"N": str(expires_s)},
+        "chain": {"S": link.chain},
+        "seq": {"N": str(link.seq)},
+        "prev": {"B": link.prev},
+        "hash": {"B": link.hash},
+    }
+
+
+def _kept(item: Item) -> Kept:
+    return Kept(
+        lease_id=item["sk"]["S"],
+        text=item["doc"]["S"],
+        expires_s=int(item["ttl"]["N"]),
+        link=_link(item) if "chain" in item else None,
+        late=msgspec.json.decode(item["late"]["S"], type=Units) if "late" in item else None,
+    )
+
+
+def _link(item: Item) -> Link:
+    return Link(item["chain"]["S"], int(item["seq"]["N"]), item["prev"]["B"], item["hash"]["B"])
+
+
+def _head(item: Item) -> SignedHead:
+    return SignedHead(item["doc"]["S"], item["signature"]["S"])

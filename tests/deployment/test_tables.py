@@ -5,10 +5,10 @@ from typing import Any
 import cfnlint.decode
 import pytest
 
-from chalicelib.tables import LedgerItem, MeterItem, TenancyItem
+from chalicelib.tables import HeadItem, LedgerItem, MeterItem, TenancyItem
 from tests.deployment.packages import ROOT
 
-MODELS = {"Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem}
+MODELS = {"Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem, "Heads": HeadItem}
 
 
 def _resources() -> dict[str, Any]:

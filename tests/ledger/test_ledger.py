@@ -116,7 +116,7 @@ def test_ids_sort_by_time_and_begin_with_a_digit() -> None:
 
 def test_entries_and_claims_name_when_they_may_be_deleted(stores: Served) -> None:
     tables = fresh_tables(stores.url("local"))
-    ledger = DynamoLedger(tables, retention_days=2)
+    ledger = DynamoLedger(tables, retention_days={"acme": 2}.__getitem__)
     ledger.put_if_absent(entry())
     ledger.claim("acme", "digest", "0a", T0, KEEP_MS)
     items = tables.call("Scan", TableName=tables.ledger.Meta.table_name)["Items"]
