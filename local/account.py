@@ -15,16 +15,23 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
+from moto.utilities.utils import get_partition
+
+from local.iam.judge import ACTION, API_ID, STAGE
+from local.layout import GOVCLOUD_REGION
 
 ACCOUNT: str = DEFAULT_ACCOUNT_ID
 OPERATOR = "cloister-operator"
 ENCLAVE = "cloister-enclave"
+GOVCLOUD = "cloister-govcloud-client"
+GOVCLOUD_DENIED = "cloister-govcloud-denied"
 TICKET_SECRET = "cloister-local-ticket"
 
 CONTEXT = "kms:EncryptionContext:"
 
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _USING_KEYS = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey", "kms:Encrypt"], "Resource": "*"}
+_INVOKING_NOTHING = {"Effect": "Deny", "Action": ACTION, "Resource": "*"}
 
 
 class AccessKey(msgspec.Struct, frozen=True):
@@ -41,6 +48,10 @@ class Account(msgspec.Struct, frozen=True):
     operator: AccessKey
     """May do everything; the demo tenant's people act as this principal, too."""
     enclave: AccessKey
+    govcloud: AccessKey
+    """Of the other partition: may invoke the routes for its clients, and nothing else; signs for the demo tenant."""
+    govcloud_denied: AccessKey
+    """Of the other partition: may invoke no route, whatever else it may."""
     platform_key_arn: str
     """Under it is the seed of each key epoch; only an attested enclave has the use of it."""
     tenant_key_arn: str
@@ -55,6 +66,11 @@ class Account(msgspec.Struct, frozen=True):
             "secret_access_key": self.operator.secret_access_key,
             "enclave_access_key_id": self.enclave.access_key_id,
             "enclave_secret_access_key": self.enclave.secret_access_key,
+            "govcloud_arn": self.govcloud.arn,
+            "govcloud_access_key_id": self.govcloud.access_key_id,
+            "govcloud_secret_access_key": self.govcloud.secret_access_key,
+            "govcloud_denied_access_key_id": self.govcloud_denied.access_key_id,
+            "govcloud_denied_secret_access_key": self.govcloud_denied.secret_access_key,
             "platform_key_arn": self.platform_key_arn,
             "tenant_key_arn": self.tenant_key_arn,
             "ticket_key": self.ticket_key,
@@ -63,13 +79,14 @@ class Account(msgspec.Struct, frozen=True):
 
 def opened(region: str, pcr0: str) -> Account:
     """Make all of it. `pcr0`, hexadecimal: the measurement of the enclaves that may use the keys."""
-    partition = "aws-us-gov" if region.startswith("us-gov-") else "aws"
-    operator = _user(OPERATOR, region, partition, _EVERYTHING)
-    enclave = _user(ENCLAVE, region, partition, _USING_KEYS)
-    root = f"arn:{partition}:iam::{ACCOUNT}:root"
+    operator = _user(OPERATOR, region, _EVERYTHING)
+    enclave = _user(ENCLAVE, region, _USING_KEYS)
+    root = f"arn:{get_partition(region)}:iam::{ACCOUNT}:root"
     return Account(
         operator,
         enclave,
+        govcloud=_user(GOVCLOUD, GOVCLOUD_REGION, _invoking(GOVCLOUD_REGION, "v1/bedrock/*", "v1/dashboard/*")),
+        govcloud_denied=_user(GOVCLOUD_DENIED, GOVCLOUD_REGION, _EVERYTHING, _INVOKING_NOTHING),
         platform_key_arn=_key(region, "Seeds of Cloister's key epochs", _platform_policy(root, enclave.arn, pcr0)),
         tenant_key_arn=_key(region, "The demo tenant's", tenant_policy(operator.arn, enclave.arn, pcr0)),
         ticket_key=_ticket_key(region),
@@ -113,10 +130,15 @@ def _policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _user(name: str, region: str, partition: str, allowed: Mapping[str, Any]) -> AccessKey:
-    iam = iam_backends[ACCOUNT][partition]
+def _invoking(region: str, *paths: str) -> dict[str, Any]:
+    api = f"arn:{get_partition(region)}:execute-api:{region}:{ACCOUNT}:{API_ID}/{STAGE}"
+    return {"Effect": "Allow", "Action": ACTION, "Resource": [f"{api}/*/{path}" for path in paths]}
+
+
+def _user(name: str, region: str, *statements: Mapping[str, Any]) -> AccessKey:
+    iam = iam_backends[ACCOUNT][get_partition(region)]
     user = iam.create_user(region, name)
-    iam.put_user_policy(name, "cloister", json.dumps(_policy(allowed)))
+    iam.put_user_policy(name, "cloister", json.dumps(_policy(*statements)))
     key = iam.create_access_key(name)
     return AccessKey(user.arn, key.access_key_id, key.secret_access_key)
 

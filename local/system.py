@@ -118,15 +118,14 @@ class System:
         }
         enclave = self._begin(self._start_enclave(account))
         gateway = self._begin(self._start_gateway())
-        keys = await self._unless_one_ends(self._bootstrap(account["tenant_key_arn"]))
+        keys = await self._unless_one_ends(self._bootstrap(account))
         scheduler = self._begin(self._start_module("scheduler", "local.scheduler"))
         for starting in (gateway, scheduler, enclave):
             await self._unless_one_ends(starting)
         await self._unless_one_ends(self._healthy())
         await self._unless_one_ends(self._begin_key_epoch(keys["admin_key"]))
-        keys |= {"kms_key_arn": account["tenant_key_arn"]}
         self._watchers = [asyncio.create_task(self._keep_running(container)) for container in layout.CONTAINERS]
-        self._write_state(keys)
+        self._write_state(keys, account)
         return Ready(self._base_url, keys["tenant"], keys["api_key"], time.monotonic() - self._began)
 
     def _begin(self, starting: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
@@ -167,10 +166,10 @@ class System:
     async def _start_gateway(self) -> None:
         await self._start_module("gateway", "local.gateway", listening=self._gateway_socket)
 
-    async def _bootstrap(self, kms_key_arn: str) -> dict[str, str]:
+    async def _bootstrap(self, account: Mapping[str, str]) -> dict[str, str]:
         """Returns the tenant and its keys."""
-        options = ("--endpoints", str(self._state.endpoints), "--kms-key", kms_key_arn)
-        told = await self._start_module("bootstrap", "local.bootstrap", *options)
+        known = ("--endpoints", str(self._state.endpoints), "--kms-key", account["tenant_key_arn"])
+        told = await self._start_module("bootstrap", "local.bootstrap", *known, "--principal", account["govcloud_arn"])
         await self._end_of("bootstrap")
         return told
 
@@ -275,7 +274,7 @@ class System:
             self._write_processes()
             _say(f"The {name} runs again.")
 
-    def _write_state(self, keys: Mapping[str, str]) -> None:
+    def _write_state(self, keys: Mapping[str, str], account: Mapping[str, str]) -> None:
         self._write_processes()
         self._state.write_env(
             {
@@ -283,9 +282,14 @@ class System:
                 "CLOISTER_TENANT": keys["tenant"],
                 "CLOISTER_API_KEY": keys["api_key"],
                 "CLOISTER_ADMIN_KEY": keys["admin_key"],
-                "CLOISTER_KMS_KEY_ARN": keys["kms_key_arn"],
+                "CLOISTER_KMS_KEY_ARN": account["tenant_key_arn"],
                 "CLOISTER_ATTESTATION_ROOT": str(self._sealing.root),
                 "CLOISTER_PCR0": PCR0,
+                "CLOISTER_GOVCLOUD_REGION": layout.GOVCLOUD_REGION,
+                "CLOISTER_GOVCLOUD_ACCESS_KEY_ID": account["govcloud_access_key_id"],
+                "CLOISTER_GOVCLOUD_SECRET_ACCESS_KEY": account["govcloud_secret_access_key"],
+                "CLOISTER_GOVCLOUD_DENIED_ACCESS_KEY_ID": account["govcloud_denied_access_key_id"],
+                "CLOISTER_GOVCLOUD_DENIED_SECRET_ACCESS_KEY": account["govcloud_denied_secret_access_key"],
                 **{name: self._env[name] for name in sorted(self._env) if name in _OF_THE_CLOUD},
             }
         )

@@ -223,6 +223,6 @@ def test_the_gateways_logs_tell_no_secret(world: World) -> None:
     tenant.ask(world.right, tenant.user + "x")
     world.admin(world.left, "GET", "/tenants", secret="guessed")
     logged = world.log.read_text()
-    for secret in (world.secret, tenant.owner.split("_", 2)[2], tenant.user.split("_", 2)[2]):  # which may have a _, too
+    for secret in (world.secret, tenant.owner.split("_", 2)[2], tenant.user.split("_", 2)[2]):
         assert secret not in logged
     assert "Traceback" not in logged
