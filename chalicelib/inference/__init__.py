@@ -8,7 +8,7 @@ hears of it; what it allows is proved current by the admission write itself.
 from functools import partial
 
 from chalicelib.admission import Lease, LeaseLost, StaleEpoch, new_lease_id
-from chalicelib.identity import Reading, holder, identify
+from chalicelib.identity import Reading, holder, iam_principal, identify
 from chalicelib.identity.principal import Principal
 from chalicelib.inference.answer import Answer, Ending, reason_of
 from chalicelib.inference.house import House
@@ -95,6 +95,8 @@ def _try_admitting(ask: Ask, reading: Reading, house: House) -> tuple[Plan, Leas
 
 
 def _caller(ask: Ask, house: House, reading: Reading) -> tuple[Principal, Snapshot]:
+    if ask.iam_arn is not None:
+        return iam_principal(ask.iam_arn, house.snapshots, reading)
     if ask.credential is None and ask.sealed is not None and ask.sealed.mode != "hpke":
         return holder(ask.sealed.key_arn, ask.tenant, reading)
     return identify(ask.credential, ask.tenant, house.snapshots, reading, house.clock())

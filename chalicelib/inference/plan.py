@@ -46,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     sealed: SealedRequest | None = None
     model_id: str = ""  # what an `invoke` names
+    iam_arn: str | None = None  # who signed the request, where API Gateway found somebody
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     @property
@@ -84,8 +85,8 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     """
     principal.must("infer")
     principal.must_reach(ask.surface)
-    pool = snapshot.pools.get(ask.pool)
-    if pool is None or not principal.may_use(ask.pool):
+    pool = snapshot.pools.get(ask.pool) if ask.pool else _offering(ask.operation, snapshot)
+    if pool is None or not principal.may_use(pool.name):
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
         )
@@ -122,6 +123,12 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
         audited=ask.audited,
     )
+
+
+def _offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
+    """The tenant's first pool that offers it, for callers who name none."""
+    named = (snapshot.pools[name] for name in snapshot.tenant.pools if name in snapshot.pools)
+    return next((pool for pool in named if operation in pool.operations), None)
 
 
 def _offered_as(operation: Operation) -> Operation:

@@ -70,15 +70,15 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         operation=call.operation,
         streamed=call.stream,
         sealed=planned.sealed.mode if planned.sealed else "",
-        audited=planned.audited and _audited(planned.audited, target, ending),
+        audited=planned.audited and _audited(planned.audited, target, ending, region),
     )
 
 
-def _audited(begun: Audited, target: Target | None, ending: Ending) -> Audited:
+def _audited(begun: Audited, target: Target | None, ending: Ending, region: str) -> Audited:
     usage = ending.usage or Usage(0, ending.counted)
     return msgspec.structs.replace(
         begun,
-        destination_partition=partition_of(target.region) if target else "",
+        destination_partition=partition_of(target.region or region) if target else "",
         inference_profile=ending.detail.get("inference_profile", begun.inference_profile),
         response_bytes=ending.answered_bytes,
         tokens_in=usage.prompt_tokens,
@@ -86,6 +86,7 @@ def _audited(begun: Audited, target: Target | None, ending: Ending) -> Audited:
     )
 
 
-def partition_of(region: str) -> str:
-    """As an audit calls it; by the region's name (https://docs.aws.amazon.com/govcloud-us/latest/UserGuide)."""
-    return "govcloud" if region.startswith("us-gov-") else "commercial"
+def partition_of(name: str) -> str:
+    """As an audit calls it: by the name of a region or of the partition itself
+    (https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/using-govcloud-arns.html)."""
+    return "govcloud" if name.startswith(("us-gov-", "aws-us-gov")) else "commercial"
