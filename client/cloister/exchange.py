@@ -164,9 +164,19 @@ def why(response: httpx.Response) -> str:
         return response.reason_phrase
 
 
+def code(response: httpx.Response) -> str | None:
+    """The name of an error of the gateway's, as OpenAI's error objects have it, whichever shape it came in."""
+    try:
+        problem = response.json()
+        name = problem["error"]["code"] if "error" in problem else problem["type"]
+        return name and str(name).removeprefix("/problems/").replace("-", "_")
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _as_openai(refused: httpx.Response) -> httpx.Response:
     """A refusal of a native route in OpenAI's shape: their SDK shows the reason in no other."""
-    error = {"message": why(refused), "type": "attestation_error", "param": None, "code": None}
+    error = {"message": why(refused), "type": "attestation_error", "param": None, "code": code(refused)}
     return httpx.Response(refused.status_code, headers=_kept(refused), json={"error": error})
 
 

@@ -30,7 +30,8 @@ EPOCH_MS = 3_600_000
 PCR0 = PCRS[0].hex()
 
 Json = dict[str, Any]
-NOT_OPENED = {"error": {"message": "Key validation failed.", "type": "authentication_error", "code": "not_opened"}}
+NOT_VALIDATED = {"type": "/problems/key-validation-failed", "detail": "Key validation failed."}
+NOT_OPENED = {"error": {"message": "Key validation failed.", "code": "key_validation_failed"}}
 
 
 def now_ms() -> int:
@@ -87,7 +88,7 @@ class Gateway:
 
     def attestation(self, query: dict[str, list[str]]) -> Json | bytes:
         if query.get("pool") == ["nowhere"]:
-            raise Refusal(404, {"title": "Not found", "detail": "There is no pool nowhere with an enclave."})
+            raise Refusal(404, {"type": "/problems/not-found", "detail": "There is no pool nowhere with an enclave."})
         nonce = base64.urlsafe_b64decode(query["nonce"][0] + "==")
         document = self.module.attest(nonce=nonce, user_data=self.configuration.fingerprint())
         return self.tell({"document": _b64(document), "configuration": json.loads(self.configuration.to_json())})
@@ -136,7 +137,10 @@ class Gateway:
     def challenge(self, arn: str) -> Json:
         self._pending = (arn, os.urandom(32).hex())
         context = _context("cloister-key-registration")
-        sealed = self.kms.encrypt(KeyId=arn, Plaintext=self._pending[1], EncryptionContext=context)
+        try:
+            sealed = self.kms.encrypt(KeyId=arn, Plaintext=self._pending[1], EncryptionContext=context)
+        except ClientError:
+            raise Refusal(401, NOT_VALIDATED) from None
         return {"key_arn": arn, "challenge": _b64(sealed["CiphertextBlob"]), "expires_ms": now_ms() + 60_000}
 
     def prove(self, key_id: str, proof: str) -> Json:
@@ -145,7 +149,7 @@ class Gateway:
             KeyId=arn, CiphertextBlob=base64.b64decode(proof), EncryptionContext=_context("cloister-key-proof")
         )
         if opened["Plaintext"].decode() != secret:
-            raise Refusal(403, {"detail": "The proof is not the challenge."})
+            raise Refusal(401, NOT_VALIDATED)
         self.keys[key_id] = arn
         return {"key_arn": arn, "registered_ms": now_ms()}
 
@@ -231,7 +235,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.gateway.seen.append(seen)
         try:
             if self.headers["Authorization"] != f"Bearer {API_KEY}":
-                raise Refusal(401, {"error": {"message": "The API key is not valid.", "code": "invalid_api_key"}})
+                text = "The API key is not valid."
+                openai = {"error": {"message": text, "code": "invalid_api_key"}}
+                problem = {"type": "/problems/invalid-api-key", "detail": text}
+                raise Refusal(401, openai if "/v1/" in self.path else problem)
             self._route(seen)
         except Refusal as refusal:
             self._send(refusal.status, "application/json", json.dumps(refusal.body).encode())
@@ -264,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "DELETE", ["kms-keys", key_id] if key_id in gateway.keys:
                 told = gateway.keys.pop(key_id)
             case _:
-                raise Refusal(404, {"detail": "There is no such thing."})
+                raise Refusal(404, {"type": "/problems/not-found", "detail": "There is no such thing."})
         self._send(200, "application/json", told if isinstance(told, bytes) else json.dumps(told).encode())
 
     def _send(self, status: int, kind: str, body: bytes) -> None:

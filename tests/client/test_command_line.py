@@ -22,6 +22,7 @@ from tests.client.gateways import API_KEY, PCR0, TENANT, Gateway, Json, now_ms, 
 from tests.local.kms.served import Served
 
 GOV_KEY = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+UNKNOWN_KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
 ROLES = ["--principal", "arn:aws-us-gov:iam::123456789012:role/app", "--enclave-role", "arn:aws-us-gov:iam::1:role/e"]
 
 
@@ -225,7 +226,9 @@ def test_the_doctor_believes_only_the_trusted_enclave_about_this_key(house: Plac
         (["attest", "--base-url", "127.0.0.1:8000"], "CLOISTER_PCR0", "must be http(s)://HOST, without /tenants"),
         (["chat", "--any-enclave", "--base-url", "http://a/tenants/b/v1", "x"], "CLOISTER_PCR0", "without /tenants"),
         (["attest", "--attestation-root", "/nowhere"], "CLOISTER_PCR0", "The attestation root cannot be read"),
-        (["keys", "list"], "CLOISTER_API_KEY", "The API key is CLOISTER_API_KEY or --api-key."),
+        (["keys", "list"], "CLOISTER_API_KEY", "The key is CLOISTER_API_KEY or --api-key."),
+        (["chat", "x"], "CLOISTER_API_KEY", "The key is CLOISTER_API_KEY or --api-key."),
+        (["keys", "register", UNKNOWN_KEY], "CLOISTER_KMS_KEY_ARN", "Check the key's ARN, and that its policy lets"),
         (["policy", GOV_KEY, "--principal", "me", "--enclave-role", "it"], "CLOISTER_PCR0", "arn:aws-us-gov:iam::…"),
         (["policy", GOV_KEY, *ROLES, "--admin", "arn:aws:iam::1:user/a"], "CLOISTER_PCR0", "arn:aws-us-gov:iam::…"),
     ],
@@ -241,9 +244,8 @@ def test_what_is_missing_is_said_in_one_sentence(
 
 
 def test_an_error_of_kms_names_the_operation_that_it_refused(house: Place, terminal: Terminal) -> None:
-    unknown = house.key_arn[:-12] + "0" * 12
-    for command, operation in ((["doctor", unknown], "GetKeyPolicy"), (["chat", "--mode", "kms", "x"], "Encrypt")):
-        status, _, errors = terminal.run(*command, "--kms-key-arn", unknown)
+    for command, operation in ((["doctor", UNKNOWN_KEY], "GetKeyPolicy"), (["chat", "--mode", "kms", "x"], "Encrypt")):
+        status, _, errors = terminal.run(*command, "--kms-key-arn", UNKNOWN_KEY)
         assert status == 2
         assert f"your credentials may use kms:{operation} with this key." in errors
         assert ".." not in errors

@@ -185,8 +185,9 @@ def test_errors_in_the_clear_reach_asynchronous_callers(place: Place) -> None:
 
 
 def test_a_wrong_api_key_is_said_by_the_gateway(place: Place) -> None:
-    with pytest.raises(openai.AuthenticationError, match="The API key is not valid"):
+    with pytest.raises(openai.AuthenticationError, match="The API key is not valid") as raised:
         asked(place.openai("hpke").with_options(api_key="another"))
+    assert raised.value.code == "invalid_api_key"
     assert not place.gateway.sealed
 
 

@@ -1,17 +1,22 @@
 """The gateway's routes for keys and attestation, as the commands need them."""
 
 import base64
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from cloister.cli.settings import Settings
-from cloister.exchange import attestation_query, why
+from cloister.exchange import attestation_query, code, why
 from cloister.refusal import SealError
 
 TIMEOUT_S = 60.0
+
+_ADVICE = {
+    "invalid_api_key": " The key is CLOISTER_API_KEY or --api-key.",
+    "key_validation_failed": " Check the key's ARN, and that its policy lets the enclave in, as `cloister policy ARN` "
+    "prints one.",
+}
 
 
 class GatewayRefused(SealError):
@@ -20,13 +25,8 @@ class GatewayRefused(SealError):
 
 def refused(response: httpx.Response) -> GatewayRefused:
     """The gateway's own sentence, and what to do about it here."""
-    text = f"The gateway answered {response.status_code}: {why(response)}"
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        text += (
-            " The API key is CLOISTER_API_KEY or --api-key. As to a KMS key: check its ARN, and that its policy lets "
-            "the enclave in, as the one that `cloister policy ARN` prints."
-        )
-    return GatewayRefused(text)
+    advice = _ADVICE.get(code(response) or "", "")
+    return GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}{advice}")
 
 
 class Gateway:
