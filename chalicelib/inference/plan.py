@@ -85,7 +85,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     """
     principal.must("infer")
     principal.must_reach(ask.surface)
-    pool = snapshot.pools.get(ask.pool) if ask.pool else _offering(ask.operation, snapshot)
+    pool = snapshot.pools.get(ask.pool) if ask.pool else offering(ask.operation, snapshot)
     if pool is None or not principal.may_use(pool.name):
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
@@ -125,7 +125,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     )
 
 
-def _offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
+def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
     """The tenant's first pool that offers it, for callers who name none."""
     named = (snapshot.pools[name] for name in snapshot.tenant.pools if name in snapshot.pools)
     return next((pool for pool in named if operation in pool.operations), None)
