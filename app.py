@@ -3,7 +3,7 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, management, native, openai, sealing
+from chalicelib.api import admin, anthropic, management, native, openai, sealing
 from chalicelib.api.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
@@ -11,7 +11,8 @@ app = Doors("cloister", configure_logs=False)
 app.api.binary_types = ["*/*"]
 
 for surface in (
-    openai.surface, native.surface, native.public, management.surface, sealing.surface, admin.surface,
+    openai.surface, anthropic.surface, native.surface, native.public,
+    management.surface, sealing.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 

@@ -24,7 +24,14 @@ import msgspec
 
 from chalicelib.api.doors import Body, Doors, streaming_transport
 from chalicelib.api.incoming import request_id_of
-from chalicelib.api.problems import OpenAIError, OpenAIErrorBody, Problem
+from chalicelib.api.problems import (
+    AnthropicError,
+    AnthropicErrorBody,
+    ErrorBody,
+    OpenAIError,
+    OpenAIErrorBody,
+    Problem,
+)
 from chalicelib.api.routing import Matcher, NoSuchRoute
 from chalicelib.api.surface import refused
 
@@ -46,8 +53,9 @@ SETTLING_S = 2.0
 PATIENCE_S = 50.0
 """How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
 
+_ANTHROPIC = re.compile(rb"/tenants/[^/]+/v1/messages(/|$)")
 _OPENAI = re.compile(rb"/tenants/[^/]+/v1(/|$)")
-"""Below it, whatever is asked is asked by OpenAI's SDKs."""
+"""Below them, whatever is asked is asked by the SDKs of Anthropic and OpenAI."""
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -297,9 +305,12 @@ async def _gone(receive: Receive) -> None:
 async def _no_route(missing: NoSuchRoute, path: bytes, send: Send) -> None:
     request_id = secrets.token_hex(12)
     detail = "GET /openapi.json lists what is served."
-    body: Problem | OpenAIError
-    if _OPENAI.match(path):
-        kind = b"application/json"
+    kind = b"application/json"
+    body: ErrorBody
+    if _ANTHROPIC.match(path):
+        code = "not_found_error" if missing.status == HTTPStatus.NOT_FOUND else "invalid_request_error"
+        body = AnthropicError(AnthropicErrorBody(code, f"{missing.title}. {detail}"), request_id)
+    elif _OPENAI.match(path):
         code = "not_found" if missing.status == HTTPStatus.NOT_FOUND else "method_not_allowed"
         body = OpenAIError(
             OpenAIErrorBody(f"{missing.title}. {detail}", "invalid_request_error", code, None, request_id)
@@ -312,6 +323,7 @@ async def _no_route(missing: NoSuchRoute, path: bytes, send: Send) -> None:
         (b"content-type", kind),
         (b"content-length", str(len(text)).encode()),
         (b"x-request-id", request_id.encode()),
+        (b"request-id", request_id.encode()),  # Anthropic's name for it
     ]
     if missing.allowed:
         headers.append((b"allow", ", ".join(sorted(missing.allowed)).encode()))

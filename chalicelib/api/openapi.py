@@ -33,7 +33,7 @@ INFERS = (402, 409, 429, 500, 502, 503, 504)
 def document() -> dict[str, Any]:
     """The whole document; built once."""
     types = {form for route in ROUTES for form in (route.accepts, route.returns, route.query) if form is not None}
-    types |= {problems.schema_of("problem"), problems.schema_of("openai")}
+    types |= set(problems.SCHEMAS.values())
     ordered = sorted(types, key=repr)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=REFERENCES)
     schema_of = dict(zip(ordered, schemas, strict=True))
@@ -71,7 +71,7 @@ def _operation(route: Route, schema_of: dict[Any, Any], components: dict[str, An
     if route.accepts is not None:
         operation["requestBody"] = {
             "required": not _optional(route, schema_of, components),
-            "content": {"application/json": {"schema": schema_of[route.accepts]}, **(SEALED if route.infers else {})},
+            "content": {"application/json": {"schema": schema_of[route.accepts]}, **(SEALED if route.seals else {})},
         }
     return operation
 
@@ -95,7 +95,8 @@ def _query_parameters(route: Route, schema_of: dict[Any, Any], components: dict[
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
-    names = dict.fromkeys((*route.headers, *(("Idempotency-Key", *SEAL_HEADERS) if route.infers else ())))
+    of_models = ("Idempotency-Key",) if route.infers else ()
+    names = dict.fromkeys((*route.headers, *of_models, *(SEAL_HEADERS if route.seals else ())))
     return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
 
 
@@ -105,7 +106,7 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": schema_of[route.returns]}}
     if route.streams:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    if route.infers:
+    if route.seals:
         success["content"] |= SEALED
     names = {"X-Request-ID": "the request's id"} | (INFERENCE_HEADERS if route.infers else {})
     success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
@@ -113,18 +114,18 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         "description": "Refused",
         "content": {
             "application/problem+json" if route.shape == "problem" else "application/json": {
-                "schema": schema_of[problems.schema_of(route.shape)]
+                "schema": schema_of[problems.SCHEMAS[route.shape]]
             }
         },
     }
-    responses = {str(status): refusal for status in sorted({*EVERY, *STORES, *_refusals(route)})}
+    responses = {str(status): refusal for status in sorted(_refusals(route))}
     if route.own_statuses:
         responses |= {str(status): {**success, "description": text} for status, text in route.own_statuses.items()}
     return {str(route.status): success, **responses}
 
 
 def _refusals(route: Route) -> set[int]:
-    found: set[int] = set()
+    found = {*EVERY, *STORES}
     if route.auth != "none":
         found.update(KEYED)
     if "{" in route.path:
@@ -133,6 +134,8 @@ def _refusals(route: Route) -> set[int]:
         found.update(CHANGES)
     if route.infers:
         found.update(INFERS)
+    if route.shape == "anthropic":
+        found = found - {503} | {529}
     return found
 
 

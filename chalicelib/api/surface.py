@@ -36,6 +36,11 @@ class Route(msgspec.Struct, frozen=True):
     infers: bool  # runs a model: its answer carries the inference headers, and may be refused as one
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
 
+    @property
+    def seals(self) -> bool:
+        """Takes sealed requests as well."""
+        return self.infers and self.shape != "anthropic"
+
 
 ROUTES: list[Route] = []
 
@@ -99,6 +104,8 @@ class Surface(Blueprint):
         except Exception as error:
             reply = refused(error, self._shape, request_id)
         reply.headers.setdefault("X-Request-ID", request_id)
+        if self._shape == "anthropic":
+            reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
         return reply
 
 

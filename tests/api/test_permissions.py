@@ -34,6 +34,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
+MESSAGE = {**CHAT, "max_tokens": 8}
 POOL = {"name": "model-a", "targets": []}
 
 TABLE = {
@@ -41,6 +42,8 @@ TABLE = {
     "POST /tenants/{tenant}/v1/chat/completions": Row(INFER, "openai", CHAT),
     "POST /tenants/{tenant}/v1/completions": Row(INFER, "openai", {"model": "model-a", "prompt": "hi"}),
     "POST /tenants/{tenant}/v1/embeddings": Row(INFER, "openai", {"model": "model-a", "input": "hi"}),
+    "POST /tenants/{tenant}/v1/messages": Row(INFER, "anthropic", MESSAGE),
+    "POST /tenants/{tenant}/v1/messages/count_tokens": Row(INFER, "anthropic", CHAT),
     "GET /tenants/{tenant}/v1/models": Row(ALL, "openai"),
     "GET /tenants/{tenant}/v1/models/{model}": Row(ALL, "openai"),
     "GET /tenants/{tenant}": Row(USAGE, "management"),

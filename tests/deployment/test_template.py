@@ -85,6 +85,8 @@ def test_what_was_found_to_stream_are_the_inference_routes() -> None:
         "/tenants/{tenant}/v1/chat/completions",
         "/tenants/{tenant}/v1/completions",
         "/tenants/{tenant}/v1/embeddings",
+        "/tenants/{tenant}/v1/messages",
+        "/tenants/{tenant}/v1/messages/count_tokens",
     }
 
 

@@ -33,9 +33,14 @@ def test_every_route_is_documented_and_every_documented_route_exists() -> None:
 
 
 def test_every_refusal_is_documented_with_its_statuses() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)`", API, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)`", API, re.MULTILINE)
     assert set(rows) == {
-        (refusal.__name__, str(kind.status), str(kind.openai_status or kind.status), kind.openai_code)
+        (
+            refusal.__name__,
+            str(kind.status),
+            *(str(kind.openai_status or kind.status), kind.openai_code),
+            *(str(kind.anthropic_status or kind.status), kind.anthropic_type),
+        )
         for refusal, kind in problems.KINDS.items()
     }
 

@@ -13,7 +13,7 @@ from chalicelib.api import openapi
 from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem, local_system
 
-OPERATIONS = ("chat/completions", "completions", "embeddings")
+OPERATIONS = ("chat/completions", "completions", "embeddings", "messages", "messages/count_tokens")
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 

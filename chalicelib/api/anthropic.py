@@ -1,0 +1,162 @@
+"""The Anthropic surface: what the official `anthropic` package speaks, under `/tenants/{tenant}/v1/messages`.
+
+A request's form is checked here; what a content block may be is the engine's to say. Engines answer in Anthropic's
+own JSON: a whole message, or one text for each event of a stream.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.openai import Count
+from chalicelib.api.outgoing import buffered, streamed, waiting
+from chalicelib.api.sealed_calls import is_sealed
+from chalicelib.api.surface import Surface
+from chalicelib.call import Delta, Operation, Waiting
+from chalicelib.inference import run
+from chalicelib.inference.answer import Answer
+from chalicelib.inference.plan import Ask
+from chalicelib.refusal import EngineFailed, Malformed
+
+surface = Surface(__name__, shape="anthropic", auth="key")
+
+One = Annotated[int, msgspec.Meta(ge=1, le=1)]
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A content block; its other members depend on its type, and pass through."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Block]
+
+
+class CountTokensRequest(msgspec.Struct, frozen=True):
+    """Members that the gateway itself looks at; all others reach the engine as they are."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    messages: Annotated[list[Turn], msgspec.Meta(min_length=1)]
+    system: str | list[Block] | None = None
+    n: One | None = None  # not Anthropic's, but servers there are that would generate so many
+    best_of: One | None = None
+
+
+class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
+    """What is counted, and how much may be answered."""
+
+    max_tokens: Count
+    stream: bool | None = None
+
+
+class MessageUsage(msgspec.Struct, frozen=True):
+    input_tokens: int
+    output_tokens: int
+
+
+class Message(msgspec.Struct, frozen=True):
+    """An answer, as Anthropic has it."""
+
+    id: str
+    content: list[Block]
+    model: str
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: MessageUsage
+    type: Literal["message"] = "message"
+    role: Literal["assistant"] = "assistant"
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    input_tokens: int
+
+
+class _Event(msgspec.Struct):
+    type: Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,64}$")]
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/v1/messages",
+    summary="Answer a message", accepts=MessagesRequest, returns=Message, streams=True, infers=True,
+)  # fmt: skip
+def create_message(asked: Incoming) -> Any:
+    _must_be_clear(asked)
+    request = asked.json(MessagesRequest)
+    return _infer(asked, request, "messages", request.max_tokens, stream=bool(request.stream))
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/v1/messages/count_tokens",
+    summary="Count the tokens of a message", accepts=CountTokensRequest, returns=TokenCount, infers=True,
+)  # fmt: skip
+def count_message_tokens(asked: Incoming) -> Any:
+    _must_be_clear(asked)
+    return _infer(asked, asked.json(CountTokensRequest), "messages.count_tokens", None, stream=False)
+
+
+def _must_be_clear(asked: Incoming) -> None:
+    if is_sealed(asked):
+        raise Malformed("Anthropic's routes take no sealed requests: seal a chat, and send it to .../chat/completions.")
+
+
+def _infer(
+    asked: Incoming, request: CountTokensRequest, operation: Operation, max_tokens: int | None, *, stream: bool
+) -> Any:
+    answer = run(
+        Ask(
+            credential=asked.credential,
+            tenant=asked.path["tenant"],
+            surface="anthropic",
+            operation=operation,
+            pool=request.model,
+            fields=asked.json(dict[str, msgspec.Raw]),
+            request_id=asked.request_id,
+            max_tokens=max_tokens,
+            stream=stream,
+            idempotency_key=asked.headers.get("idempotency-key"),
+        ),
+        wiring.house(),
+    )
+    if not stream:
+        return buffered(answer, asked, lambda whole: whole)
+    return streamed(answer, asked, Events(answer), "anthropic")
+
+
+class Events:
+    """An answer's events as server-sent events in Anthropic's form, which names each."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        last = b""
+        for event in self._answer:
+            if isinstance(event, Waiting):
+                yield waiting(event) + PING
+            elif isinstance(event, Delta):
+                name = _name(event.data)
+                framed = b"event: " + name + b"\ndata: " + event.data + b"\n\n"
+                if name == b"message_stop":
+                    last = framed  # whoever has read it may leave: the answer is to be settled by then
+                else:
+                    yield framed
+        yield last
+
+
+def _name(data: bytes) -> bytes:
+    try:
+        return _event.decode(data).type.encode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise EngineFailed("The model's answer could not be read. Try again.") from None

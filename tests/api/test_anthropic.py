@@ -1,0 +1,261 @@
+"""Anthropic's routes at the gateway: form, shape of errors, events, charges. The model is scripted."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import anthropic
+import msgspec
+import pytest
+
+from chalicelib import wiring
+from chalicelib.admission.limits import Budget, Limits
+from chalicelib.api.problems import KINDS
+from chalicelib.api.surface import refused
+from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
+from chalicelib.engines.anthropic_wire import Answered
+from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.ledger import Entry
+from chalicelib.placement.pool import Pool, Target
+from chalicelib.refusal import (
+    Conflict,
+    Crowded,
+    EngineFailed,
+    EngineTimedOut,
+    Forbidden,
+    Malformed,
+    NoCapacity,
+    NotFound,
+    NotOpened,
+    OverBudget,
+    QuotaExhausted,
+    RateLimited,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+)
+from tests.engines.servers import always, serving
+from tests.engines.servers import whole as answer_of
+from tests.houses import T0, Deployment, Gateway
+
+MESSAGES = "/tenants/acme/v1/messages"
+HELLO: dict[str, Any] = {
+    "model": "model-a",
+    "max_tokens": 16,
+    "messages": [{"role": "user", "content": "hi"}],
+}
+
+
+class Chat:
+    """The scripted chat behind a Message."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events = events
+
+    def __iter__(self) -> Any:
+        return iter(self._events)
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def says(text: str, call: Call) -> list[Event]:
+    return list(Answered(Chat(words(text) if call.stream else whole(text)), call))
+
+
+def furnished(script: Any) -> Deployment:
+    """A deployment whose model is `script`, with the pool and the tenant of most tests."""
+    deployment = Deployment(script=script)
+    deployment.tenancy.put_pool(Pool("model-a", (Target("a", "scripted", url="a"),), max_tokens=64))
+    deployment.tenant("acme")
+    return deployment
+
+
+def ledger(deployment: Deployment) -> Entry:
+    """The one entry."""
+    (entry,) = deployment.store.ledger.page("acme", 0, T0 * 2, None, 9).entries
+    return entry
+
+
+def sdk(gateway: Gateway, key: str, retries: int = 0, tenant: str = "acme") -> Any:
+    base = f"http://{gateway.host}:{gateway.port}/tenants/{tenant}"
+    return anthropic.Anthropic(base_url=base, api_key=key, max_retries=retries, timeout=20)
+
+
+def test_the_sdk_is_answered_and_told_the_requests_id(gateway: Gateway) -> None:
+    deployment = furnished(lambda _, call: says("hello to you", call))
+    with wiring.furnished(deployment.rooms()):
+        message = sdk(gateway, deployment.key()).messages.create(**HELLO)
+    assert message.content[0].text == "hello to you"
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (1, 3)
+    assert message.id == f"msg_{message._request_id}"
+
+
+@pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
+def test_the_key_comes_in_either_header(gateway: Gateway, name: str) -> None:
+    deployment = furnished(lambda _, call: says("yes", call))
+    key = deployment.key()
+    headers = {name: key if name == "X-API-Key" else f"Bearer {key}"}
+    with wiring.furnished(deployment.rooms()):
+        assert gateway.call("POST", MESSAGES, json=HELLO, headers=headers).status == 200
+
+
+def test_a_stream_is_put_together_by_the_sdk(gateway: Gateway) -> None:
+    deployment = furnished(lambda _, call: says("hello to you", call))
+    with wiring.furnished(deployment.rooms()), sdk(gateway, deployment.key()).messages.stream(**HELLO) as stream:
+        texts = list(stream.text_stream)
+        message = stream.get_final_message()
+    assert texts == ["hello", " to", " you"]
+    assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 3)
+
+
+def test_who_leaves_at_the_last_event_has_not_left_early(gateway: Gateway) -> None:
+    deployment = furnished(lambda _, call: says("hello to you", call))
+    with wiring.furnished(deployment.rooms()):
+        stream = sdk(gateway, deployment.key()).messages.create(**HELLO, stream=True)
+        while next(stream).type != "message_stop":
+            pass
+        entry = ledger(deployment)
+        stream.close()
+    assert (entry.operation, entry.outcome, entry.charged.tokens) == ("messages", "completed", 4)
+
+
+def test_a_queued_stream_is_kept_alive_by_pings(gateway: Gateway) -> None:
+    deployment = furnished(lambda _, call: [Waiting(2, 900), *says("hello", call)])
+    with wiring.furnished(deployment.rooms()):
+        answer = gateway.call("POST", MESSAGES, key=deployment.key(), json={**HELLO, "stream": True})
+    first, second, *_ = answer.body.split(b"\n\n")
+    assert first == b": queue_position=2 predicted_start_ms=900"
+    assert second == b'event: ping\ndata: {"type": "ping"}'
+
+
+def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(gateway: Gateway) -> None:
+    def script(_: Target, call: Call) -> Iterable[Step]:
+        return [*says("hello to you", call)[:4], EngineFailed("The model broke off.")]
+
+    deployment = furnished(script)
+    with wiring.furnished(deployment.rooms()):
+        stream = sdk(gateway, deployment.key()).messages.create(**HELLO, stream=True)
+        with pytest.raises(anthropic.APIStatusError) as broken:
+            list(stream)
+    assert (broken.value.type, broken.value.api_message) == ("api_error", "The model broke off.")
+
+
+def test_tokens_are_counted_and_only_the_prompt_is_charged(gateway: Gateway) -> None:
+    deployment = furnished(lambda _, call: says("h", call))
+    counted = {name: value for name, value in HELLO.items() if name != "max_tokens"}
+    with wiring.furnished(deployment.rooms()):
+        count = sdk(gateway, deployment.key()).messages.count_tokens(**counted)
+    assert count.input_tokens == 1
+    entry = ledger(deployment)
+    assert (entry.operation, entry.charged.tokens) == ("messages.count_tokens", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 65}, "max_tokens"),  # more than the pool offers
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0]"),
+        ({"n": 2}, "n"),
+    ],
+)
+def test_a_form_that_is_wrong_is_named(gateway: Gateway, change: dict[str, Any], field: str) -> None:
+    deployment = furnished(lambda _, call: says("no", call))
+    with wiring.furnished(deployment.rooms()):
+        answer = gateway.call("POST", MESSAGES, key=deployment.key(), json={**HELLO, **change})
+    assert answer.status == 400
+    assert answer.json["type"] == "error"
+    assert (answer.json["error"]["type"], answer.json["error"]["field"]) == ("invalid_request_error", field)
+    assert answer.json["request_id"] == answer.headers["request-id"] == answer.headers["x-request-id"]
+
+
+def test_a_sealed_request_is_sent_to_the_routes_that_take_one(gateway: Gateway, deployment: Deployment) -> None:
+    for path in (MESSAGES, f"{MESSAGES}/count_tokens"):
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = gateway.call("POST", path, key=deployment.key("acme"), body=b"sealed", headers=headers)
+        assert answer.status == 400
+        assert "/chat/completions" in answer.json["error"]["message"]
+
+
+RAISED = {
+    Malformed: anthropic.BadRequestError,
+    Unauthenticated: anthropic.AuthenticationError,
+    NotOpened: anthropic.AuthenticationError,
+    OverBudget: anthropic.PaymentRequiredError,
+    Forbidden: anthropic.PermissionDeniedError,
+    NotFound: anthropic.NotFoundError,
+    Conflict: anthropic.ConflictError,
+    TooLarge: anthropic.ContentTooLargeError,
+    RateLimited: anthropic.RateLimitError,
+    QuotaExhausted: anthropic.RateLimitError,
+    Crowded: anthropic.RateLimitError,
+    EngineFailed: anthropic.InternalServerError,
+    NoCapacity: anthropic.OverloadedError,
+    EngineTimedOut: anthropic.GatewayTimeoutError,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_refusal_is_the_sdks_own_error(kind: type[Refusal]) -> None:
+    error = kind() if kind in (Unauthenticated, NotOpened) else kind("Said so.")
+    reply = refused(error, "anthropic", "r-1")
+    with serving(always(answer_of(reply.body, reply.status_code))) as server:
+        client = anthropic.Anthropic(base_url=server.root, api_key="x", max_retries=0)
+        with pytest.raises(anthropic.APIStatusError) as raised:
+            client.messages.create(**HELLO)
+    assert type(raised.value) is RAISED[kind]
+    assert raised.value.type == KINDS[kind].anthropic_type
+
+
+def test_the_sdk_waits_as_long_as_it_is_told_and_tries_again(gateway: Gateway) -> None:
+    tries: list[int] = []
+
+    def script(_: Target, call: Call) -> Iterable[Step]:
+        tries.append(1)
+        return [NoCapacity("Full.", retry_in_ms=20)] if len(tries) == 1 else says("hello", call)
+
+    deployment = furnished(script)
+    with wiring.furnished(deployment.rooms()):
+        refused = gateway.call("POST", MESSAGES, key=deployment.key(), json=HELLO)
+        assert (refused.status, refused.headers["retry-after-ms"]) == (529, "20")
+        tries.clear()
+        assert sdk(gateway, deployment.key(), retries=1).messages.create(**HELLO).content
+    assert len(tries) == 2
+
+
+def test_the_sdk_does_not_repeat_what_cannot_pass(gateway: Gateway) -> None:
+    deployment = furnished(lambda _, call: says("hello", call))
+    once = Budget("calls", "requests", 2, "month")
+    deployment.tenant("tiny", limits=Limits(rates=(), budgets=(once,), in_flight=8))
+    with wiring.furnished(deployment.rooms()):
+        messages = sdk(gateway, deployment.key("tiny"), retries=2, tenant="tiny").messages
+        again = {"Idempotency-Key": "one"}
+        messages.create(**HELLO, extra_headers=again)
+        with pytest.raises(anthropic.ConflictError):
+            messages.create(**HELLO, extra_headers=again)
+        messages.create(**HELLO)
+        with pytest.raises(anthropic.RateLimitError) as refused:
+            messages.create(**HELLO)
+    assert int(refused.value.response.headers["retry-after"]) > 60
+    assert deployment.engine.opened == 2
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/batches", 404), ("GET", "", 405)])
+def test_an_unknown_anthropic_route_is_refused_in_anthropics_shape(
+    gateway: Gateway, deployment: Deployment, method: str, path: str, status: int
+) -> None:
+    answer = gateway.call(method, MESSAGES + path, key=deployment.key("acme"))
+    assert (answer.status, answer.json["type"]) == (status, "error")
+    assert answer.json["request_id"] == answer.headers["request-id"]
+
+
+def test_an_event_that_is_none_of_anthropics_never_leaves(gateway: Gateway) -> None:
+    odd = [Started("i"), Delta(b'{"type":"a\\nb"}'), Finished(Usage(1, 1))]
+    deployment = furnished(lambda _target, _call: odd)
+    with wiring.furnished(deployment.rooms()):
+        answer = gateway.call("POST", MESSAGES, key=deployment.key(), json={**HELLO, "stream": True})
+    assert answer.body.startswith(b"event: error\n")
+    assert msgspec.json.decode(answer.body.split(b"data: ")[1])["error"]["type"] == "api_error"
