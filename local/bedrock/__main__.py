@@ -65,11 +65,11 @@ def main() -> int:
     model = DemoModel(options.model_url, options.model) if options.model_url else Echo()
     bedrock = LocalBedrock(
         control,
-        Runtime(model, control, options.account, _now_ms, _new_id),
-        Management(control, options.account, _now_ms, _new_id),
+        Runtime(model, control, options.account, _now_ms, uuid.uuid4),
+        Management(control, options.account, _now_ms, uuid.uuid4),
         region=options.region,
         clock=_now_ms,
-        new_id=_new_id,
+        new_id=uuid.uuid4,
     )
     ready = {
         "bearer": bearer.key,
@@ -82,10 +82,6 @@ def main() -> int:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
 
 
 if __name__ == "__main__":

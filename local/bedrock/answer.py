@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -11,7 +12,7 @@ from local.bedrock.guardrail import Guardrail
 from local.bedrock.instance import instance
 from local.bedrock.refusal import invalid
 
-NewId = Callable[[], str]
+NewId = Callable[[], UUID]
 
 _WORD = re.compile(r"\s*\S+\s*\Z|\s*\S+")
 
@@ -28,10 +29,10 @@ async def answer(
     asked: Conversation, model: Model, laid: Sequence[Laid] | None, guardrail: Guardrail | None, new_id: NewId
 ) -> Events:
     """The events of one answer. Raises Refused before the first, ModelBroke after it."""
-    if guardrail and guardrail.blocks(*(turn.text for turn in asked.turns if turn.role == "user")):
+    if guardrail and (found := guardrail.assessment(*(turn.text for turn in asked.turns if turn.role == "user"))):
         yield Began(0)
         yield Text(guardrail.blocked_input)
-        yield Ended("guardrail_intervened", 0)
+        yield Ended("guardrail_intervened", 0, assessed={"inputAssessment": {guardrail.id: found}})
         return
     yield Began(await model.count(asked) + asked.image_tokens)
     said = _laid(_forced(asked) if laid is None else laid, asked, new_id) or _until_stop(model.say(asked), asked.stop)
@@ -64,7 +65,7 @@ async def _say(blocks: Sequence[Laid], new_id: NewId) -> AsyncIterator[Event]:
         if block.tool:
             called = True
             tokens += 1 + len(block.input)
-            yield ToolUse(new_id(), block.tool, block.input)
+            yield ToolUse(new_id().hex, block.tool, block.input)
             continue
         for word in _WORD.findall(block.text or ""):
             tokens += 1
@@ -104,10 +105,11 @@ async def _judged(said: AsyncIterator[Event], guardrail: Guardrail) -> AsyncIter
     """A guardrail lets nothing out before it has seen everything."""
     events = [event async for event in said]
     text = "".join(event.text for event in events if isinstance(event, Text))
-    if not guardrail.blocks(text):
+    found = guardrail.assessment(text)
+    if not found:
         for event in events:
             yield event
         return
     tokens = sum(event.output_tokens for event in events if isinstance(event, Ended))
     yield Text(guardrail.blocked_output)
-    yield Ended("guardrail_intervened", tokens)
+    yield Ended("guardrail_intervened", tokens, assessed={"outputAssessments": {guardrail.id: [found]}})

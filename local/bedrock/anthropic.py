@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -97,7 +98,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
 class Anthropic:
     """A `Shape`."""
 
-    def __init__(self, new_id: Callable[[], str], model_name: str) -> None:
+    def __init__(self, new_id: Callable[[], UUID], model_name: str) -> None:
         self._new_id = new_id
         self._model_name = model_name
 
@@ -130,7 +131,7 @@ class Anthropic:
 
     def _message(self) -> dict[str, Any]:
         return {
-            "id": f"msg_bdrk_{self._new_id()}",
+            "id": f"msg_bdrk_{self._new_id().hex}",
             "type": "message",
             "role": "assistant",
             "model": self._model_name,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+from uuid import UUID
 
 import msgspec
 
@@ -54,7 +55,7 @@ class LocalBedrock:
         *,
         region: str,
         clock: Callable[[], int],
-        new_id: Callable[[], str],
+        new_id: Callable[[], UUID],
     ) -> None:
         self._control = control
         self._runtime = runtime
@@ -96,7 +97,7 @@ class LocalBedrock:
     async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
         if scope["path"] == CONTROL:
             return await self._obey(scope["method"], body, send)
-        outgoing = _Outgoing(send, self._new_id())
+        outgoing = _Outgoing(send, str(self._new_id()))
         signed = Signed(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
         seen, caller = Seen("", ""), Caller("", "")
         try:
@@ -116,7 +117,7 @@ class LocalBedrock:
         return None
 
     async def _obey(self, method: str, body: bytes, send: Send) -> None:
-        outgoing = _Outgoing(send, self._new_id())
+        outgoing = _Outgoing(send, str(self._new_id()))
         try:
             if method == "POST":
                 self._control.obey(body)

@@ -61,11 +61,12 @@ class ToolUse(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """Always the last event."""
+    """Always the last event. `assessed` is the trace of a guardrail that intervened."""
 
     reason: StopReason
     output_tokens: int
     stop_sequence: str | None = None
+    assessed: dict[str, Any] = {}
 
 
 Event = Began | Text | ToolUse | Ended

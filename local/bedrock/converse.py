@@ -7,7 +7,7 @@ import msgspec
 
 from local.bedrock import images
 from local.bedrock.conversation import Began, Conversation, Ended, Event, Role, Text, Tool, ToolUse, Turn
-from local.bedrock.refusal import Refused, invalid
+from local.bedrock.refusal import invalid
 from local.bedrock.shape import Metrics, Said, ceiling, decoded
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -137,23 +137,8 @@ class Request(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     output_config: OutputConfig = OutputConfig()
 
 
-def read(body: bytes) -> Request:
-    """Raises Refused."""
-    try:
-        return msgspec.json.decode(body or b"{}", type=Request)
-    except msgspec.ValidationError as error:
-        raise invalid(f"1 validation error detected: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused("SerializationException", "The request body is not valid JSON.") from None
-
-
 def conversation(asked: Request, most_tokens: int) -> Conversation:
     """Raises Refused, in Bedrock's words."""
-    if not asked.messages:
-        raise invalid(
-            "A conversation must start with a user message. Try again with a conversation that starts with "
-            "a user message."
-        )
     config = asked.inference_config
     text_format = asked.output_config.text_format
     return Conversation(
@@ -171,7 +156,7 @@ def conversation(asked: Request, most_tokens: int) -> Conversation:
 
 def turns(messages: Sequence[Message], *, has_tools: bool) -> tuple[Turn, ...]:
     """Raises Refused."""
-    if messages[0].role != "user":
+    if not messages or messages[0].role != "user":
         raise invalid(
             "A conversation must start with a user message. Try again with a conversation that starts with a user "
             "message."
@@ -201,7 +186,7 @@ def forced(config: ToolConfig | None) -> Tool | None:
 
 
 def whole(said: Said, metrics: Metrics) -> dict[str, Any]:
-    """The body of a ConverseResponse."""
+    """The body of a ConverseResponse, without a trace."""
     return {
         "output": {"message": {"role": "assistant", "content": [_block(block) for block in said.blocks]}},
         "stopReason": said.ended.reason,
@@ -210,10 +195,17 @@ def whole(said: Said, metrics: Metrics) -> dict[str, Any]:
     }
 
 
+def trace(config: GuardrailConfig | None, ended: Ended) -> dict[str, Any]:
+    """What a response has besides where its caller wants to know why a guardrail intervened."""
+    wanted = config is not None and config.trace != "disabled"
+    return {"trace": {"guardrail": ended.assessed}} if wanted and ended.assessed else {}
+
+
 class Stream:
     """A ConverseStream: each event as `{its type: its members}`."""
 
-    def __init__(self) -> None:
+    def __init__(self, guardrail: GuardrailConfig | None = None) -> None:
+        self._guardrail = guardrail
         self._index = -1
         self._open = False  # a text block is; a tool's comes at once
 
@@ -241,7 +233,8 @@ class Stream:
     def last(self, ended: Ended, metrics: Metrics) -> Iterable[dict[str, Any]]:
         yield from self._close()
         yield {"messageStop": {"stopReason": ended.reason}}
-        yield {"metadata": {"usage": usage(metrics), "metrics": {"latencyMs": metrics.latency_ms}}}
+        numbers = {"usage": usage(metrics), "metrics": {"latencyMs": metrics.latency_ms}}
+        yield {"metadata": numbers | trace(self._guardrail, ended)}
 
     def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
         return {"contentBlockDelta": {"delta": delta, "contentBlockIndex": self._index}}

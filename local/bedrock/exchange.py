@@ -1,9 +1,13 @@
 """One request to an operation of Bedrock, and the two ways of replying to it."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+from local.bedrock.refusal import Refused, invalid_member
+
+Parameters = TypeVar("Parameters", bound=msgspec.Struct)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -33,3 +37,13 @@ class Streamed(msgspec.Struct, frozen=True):
 
 
 Reply = Whole | Streamed
+
+
+def parameters(body: bytes, kind: type[Parameters]) -> Parameters:
+    """The members of an operation's JSON body. Raises Refused."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid_member(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused("SerializationException", "The request body is not valid JSON.") from None

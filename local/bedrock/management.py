@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 
 from local.bedrock.catalogue import MODELS, Model, Profile, copied, find_model, find_profile, system_profiles
 from local.bedrock.control import Control
-from local.bedrock.exchange import Request, Whole
+from local.bedrock.exchange import Request, Whole, parameters
 from local.bedrock.refusal import Refused, invalid
 
 MOST_RESULTS = 1_000
@@ -28,7 +29,7 @@ class _Create(msgspec.Struct, frozen=True, rename="camel"):
 class Management:
     """Its operations raise Refused."""
 
-    def __init__(self, control: Control, account: str, clock: Callable[[], int], new_id: Callable[[], str]) -> None:
+    def __init__(self, control: Control, account: str, clock: Callable[[], int], new_id: Callable[[], UUID]) -> None:
         self._control = control
         self._account = account
         self._clock = clock
@@ -69,17 +70,12 @@ class Management:
         return Whole(_profile(self._profile(request)))
 
     def create_profile(self, request: Request) -> Whole:
-        try:
-            wanted = msgspec.json.decode(request.body, type=_Create)
-        except msgspec.ValidationError as error:
-            raise invalid(f"1 validation error detected: {error}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Refused("SerializationException", "The request body is not valid JSON.") from None
+        wanted = parameters(request.body, _Create)
         if any(each.name == wanted.inference_profile_name for each in self._applications(request.region)):
             raise Refused("ConflictException", "An inference profile with the same name already exists.")
         source = copied(wanted.model_source.copy_from, request.region, self._account, self._control.profiles)
         made = Profile(
-            id=self._new_id()[:12],
+            id=self._new_id().hex[:12],
             name=wanted.inference_profile_name,
             description=wanted.description,
             kind="APPLICATION",

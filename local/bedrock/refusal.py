@@ -1,5 +1,12 @@
 """Every way that the local Bedrock says no, by Bedrock's own error names and, where they are known, in its words."""
 
+import re
+
+import msgspec
+
+_PLACED = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>.*)`)?", re.DOTALL)
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
 STATUS = {
     "AccessDeniedException": 403,
     "ConflictException": 400,
@@ -54,6 +61,19 @@ def invalid(text: str) -> Refused:
     return Refused("ValidationException", text)
 
 
+def invalid_member(error: msgspec.ValidationError) -> Refused:
+    """A member of an operation's parameters is wrong; list members are counted from 1, as AWS does."""
+    what, steps = _placed(error)
+    where = ".".join(name or f"{int(index) + 1}.member" for name, index in steps)
+    return invalid(f"1 validation error detected: Value at '{where}' failed to satisfy constraint: {what}")
+
+
+def malformed_member(error: msgspec.ValidationError) -> Refused:
+    """A member of a model's own body is wrong."""
+    what, steps = _placed(error)
+    return malformed(f"#{''.join(f'/{name or index}' for name, index in steps)}: {what}")
+
+
 def malformed(found: str) -> Refused:
     """A body that is not the model's: `found` names the places, each beginning with `#`."""
     return invalid(f"Malformed input request: {found}, please reformat your input and try again.")
@@ -68,3 +88,10 @@ def needs_profile(model_id: str) -> Refused:
         f"Invocation of model ID {model_id} with on-demand throughput isn’t supported. Retry your request with the ID "
         "or ARN of an inference profile that contains this model."
     )
+
+
+def _placed(error: msgspec.ValidationError) -> tuple[str, list[tuple[str, str]]]:
+    """What is wrong, and the steps to where: names and indexes, of which each step has one."""
+    found = _PLACED.fullmatch(str(error))
+    assert found, "it matches whatever there is"
+    return found["what"], _STEP.findall(found["where"] or "")

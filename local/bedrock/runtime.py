@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -13,8 +14,9 @@ from local.bedrock.anthropic import Anthropic
 from local.bedrock.catalogue import Called, Family, called, find_model
 from local.bedrock.control import Control
 from local.bedrock.conversation import Began, Conversation, Ended, Event, Events, Model
+from local.bedrock.converse import GuardrailConfig
 from local.bedrock.converse import Request as ConverseRequest
-from local.bedrock.exchange import Reply, Request, Streamed, Whole
+from local.bedrock.exchange import Reply, Request, Streamed, Whole, parameters
 from local.bedrock.guardrail import Guardrail, applied
 from local.bedrock.llama import Llama
 from local.bedrock.nova import Nova
@@ -62,7 +64,7 @@ class Runtime:
     """Its operations raise Refused, and ModelBroke where the model's answer breaks off."""
 
     def __init__(
-        self, model: Model, control: Control, account: str, clock: Callable[[], int], new_id: Callable[[], str]
+        self, model: Model, control: Control, account: str, clock: Callable[[], int], new_id: Callable[[], UUID]
     ) -> None:
         self._model = model
         self._control = control
@@ -90,19 +92,19 @@ class Runtime:
         return Streamed(frames, {"x-amzn-bedrock-content-type": "application/json"})
 
     async def converse(self, request: Request) -> Reply:
-        asked, guardrail, body = self._conversation(request)
+        asked, guardrail, config = self._conversation(request)
         metrics, said = await self._said(asked, guardrail)
-        return Whole(converse.whole(said, metrics) | _trace(body, guardrail, asked, said))
+        return Whole(converse.whole(said, metrics) | converse.trace(config, said.ended))
 
     async def converse_stream(self, request: Request) -> Reply:
-        asked, guardrail, _ = self._conversation(request)
-        return Streamed(await self._frames(asked, guardrail, converse.Stream(), _event))
+        asked, guardrail, config = self._conversation(request)
+        return Streamed(await self._frames(asked, guardrail, converse.Stream(config), _event))
 
     async def count_tokens(self, request: Request) -> Reply:
         model = find_model(request.parameters[0], request.region)
         if model.family != "anthropic":
             raise invalid("The provided model doesn't support counting tokens.")
-        wanted = _decoded(request.body, _Count).input
+        wanted = parameters(request.body, _Count).input
         if wanted.invoke_model:
             body = decoded(wanted.invoke_model.body, "input.invokeModel.body")
             asked = self._shape(model.family, model.id).read(body, model.most_tokens)
@@ -119,7 +121,7 @@ class Runtime:
                 "ResourceNotFoundException",
                 "The guardrail identifier or version provided in the request does not exist.",
             )
-        wanted = _decoded(request.body, _Apply)
+        wanted = parameters(request.body, _Apply)
         return Whole(applied(found, wanted.source, [each.text.text for each in wanted.content if each.text]))
 
     def _invocation(self, request: Request) -> tuple[Shape, Conversation, Guardrail | None]:
@@ -133,14 +135,18 @@ class Runtime:
         guardrail = self._guardrail(request.headers.get(_GUARDRAIL, ""), request.headers.get(_GUARDRAIL_VERSION, ""))
         return shape, shape.read(request.body, model.most_tokens), guardrail
 
-    def _conversation(self, request: Request) -> tuple[Conversation, Guardrail | None, ConverseRequest]:
+    def _conversation(self, request: Request) -> tuple[Conversation, Guardrail | None, GuardrailConfig | None]:
         model = self.called(request).model
-        body = converse.read(request.body)
-        if body.tool_config and model.family == "llama":
+        body = parameters(request.body, ConverseRequest)
+        asked = converse.conversation(body, model.most_tokens)
+        if asked.tools and model.family == "llama":
             raise invalid("This model doesn't support tool use.")
-        config = body.guardrail_config or converse.GuardrailConfig()
-        guardrail = self._guardrail(config.guardrail_identifier, config.guardrail_version)
-        return converse.conversation(body, model.most_tokens), guardrail, body
+        if asked.image_tokens and not model.images:
+            raise invalid("This model doesn't support the image field. Remove image and try again.")
+        config = body.guardrail_config
+        if config is None:
+            return asked, None, None
+        return asked, self._guardrail(config.guardrail_identifier, config.guardrail_version), config
 
     def _guardrail(self, identifier: str, version: str) -> Guardrail | None:
         if not identifier:
@@ -176,10 +182,8 @@ class Runtime:
         async def frames() -> AsyncIterator[bytes]:
             input_tokens = 0
             async for event in _then(ahead, said):
-                match event:
-                    case Began(tokens):
-                        input_tokens = tokens
-                shown: Iterable[dict[str, Any]]
+                if isinstance(event, Began):
+                    input_tokens = event.input_tokens
                 if isinstance(event, Ended):
                     latency_ms = self._clock() - began_ms
                     shown = stream.last(event, Metrics(input_tokens, event.output_tokens, latency_ms, first_byte_ms))
@@ -219,21 +223,3 @@ def _action(guardrail: Guardrail | None, ended: Ended) -> dict[str, str]:
         return {}
     intervened = ended.reason == "guardrail_intervened"
     return {"amazon-bedrock-guardrailAction": "INTERVENED" if intervened else "NONE"}
-
-
-def _trace(body: ConverseRequest, guardrail: Guardrail | None, asked: Conversation, said: Said) -> dict[str, Any]:
-    if guardrail is None or body.guardrail_config is None or body.guardrail_config.trace == "disabled":
-        return {}
-    found = guardrail.assessment(*(turn.text for turn in asked.turns if turn.role == "user"))
-    if said.ended.reason == "guardrail_intervened" and not found:
-        return {"trace": {"guardrail": {"outputAssessments": {guardrail.id: [found]}}}}
-    return {"trace": {"guardrail": {"inputAssessment": {guardrail.id: found}}}}
-
-
-def _decoded(body: bytes, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise invalid(f"1 validation error detected: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused("SerializationException", "The request body is not valid JSON.") from None

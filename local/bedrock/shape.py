@@ -2,17 +2,13 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from local.bedrock.conversation import Began, Conversation, Ended, Event, Text, ToolUse
-from local.bedrock.refusal import invalid, malformed
-
-_AT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>.*)`)?", re.DOTALL)
-_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+from local.bedrock.refusal import invalid, malformed, malformed_member
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -96,7 +92,7 @@ def read(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise malformed(_pointed(str(error))) from None
+        raise malformed_member(error) from None
 
 
 def decoded(data: str, where: str) -> bytes:
@@ -114,11 +110,3 @@ def ceiling(wanted: int, most: int) -> int:
             f"value that is lower than {most}."
         )
     return wanted
-
-
-def _pointed(text: str) -> str:
-    """`Expected int - at $.a[0]` as `#/a/0: Expected int`."""
-    found = _AT.fullmatch(text)
-    assert found, "matches whatever there is"
-    steps = "".join(f"/{name or index}" for name, index in _STEP.findall(found["where"] or ""))
-    return f"#{steps}: {found['what']}"
