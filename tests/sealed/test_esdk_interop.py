@@ -1,19 +1,17 @@
 """What we seal opens with AWS's Encryption SDK for JavaScript, and the other way round, over one KMS."""
 
-import hashlib
 import io
 import json
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from sealed import esdk
+from tests import npm
 from tests.sealed.served_kms import Client
 
-ROOT = Path(__file__).parents[2]
 NODE = Path(__file__).parent / "node"
 REQUEST = esdk.request_context(tenant="acme", request_id="r-1")
 RESPONSE = esdk.response_context(tenant="acme", request_id="r-1")
@@ -26,21 +24,7 @@ SIZES = [0, 1, 1024, 4096, 10_000]
 
 @pytest.fixture(scope="module")
 def modules() -> Path:
-    """AWS's packages, exactly those of the lock file; installed once, and again whenever it changes."""
-    lock = (NODE / "package-lock.json").read_bytes()
-    folder = ROOT / ".local" / "node" / hashlib.sha256(lock).hexdigest()[:16]
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-            for name in ("package.json", "package-lock.json"):
-                (Path(fresh) / name).write_bytes((NODE / name).read_bytes())
-            subprocess.run(
-                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=fresh, check=True, timeout=300
-            )
-            # Whole or not at all: an installation that was interrupted is not taken for one.
-            Path(fresh).rename(folder)
-            Path(fresh).mkdir()
-    return folder
+    return npm.installed(NODE)
 
 
 def node(modules: Path, *arguments: str, given: bytes) -> bytes:
