@@ -53,13 +53,15 @@ class Unauthenticated(Refusal):
 
 
 class NotOpened(Refusal):
-    """A sealed request that the tenant's registered key does not open. Always the same text: no oracle."""
+    """Something sealed that the tenant's key does not open. On each route always the same text: no oracle."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Key validation failed: the sealed request cannot be opened with a key that is registered to this tenant, "
-            "or it was sent before. Seal it anew under a registered key, for this tenant, request id and pool."
-        )
+    REQUEST = (
+        "Key validation failed: the sealed request cannot be opened with a key that is registered to this tenant, "
+        "or it was sent before. Seal it anew under a registered key, for this tenant, request id and pool."
+    )
+
+    def __init__(self, text: str = REQUEST) -> None:
+        super().__init__(text)
 
 
 class OverBudget(Refusal):

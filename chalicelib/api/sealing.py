@@ -5,6 +5,8 @@ enclave's attestation document, and learns nothing: challenges, proofs and token
 """
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -13,10 +15,11 @@ from chalicelib import wiring
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.permitted import permitted
 from chalicelib.api.surface import Surface
+from chalicelib.identity import open_to_holders
 from chalicelib.identity.principal import Principal
 from chalicelib.placement.consult import consult
 from chalicelib.placement.pool import Pool
-from chalicelib.refusal import EngineFailed, Malformed, NotFound
+from chalicelib.refusal import EngineFailed, Malformed, NotFound, NotOpened
 from chalicelib.sealing import Claims, KeyArn
 from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.snapshot import Snapshot
@@ -25,6 +28,11 @@ from chalicelib.tenancy.tenant import PoolName, RegisteredKey, Scopes, SealingAu
 surface = Surface(__name__, shape="problem", auth="key")
 
 T = TypeVar("T")
+
+NOT_REGISTERED = (
+    "Key validation failed: the enclave cannot use this key, or the proof is not the challenge's text. See that the "
+    "key exists in this region and that its policy admits the enclave (`cloister policy` prints one), and begin again."
+)
 
 Blob = Annotated[bytes, msgspec.Meta(min_length=1, max_length=6_144)]
 """What kms:Decrypt takes (https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html)."""
@@ -135,7 +143,8 @@ def challenge_kms_key(asked: Incoming) -> KmsKeyChallenge:
     principal, snapshot = permitted(asked, "keys.manage", "management")
     arn = str(KeyArn.parse(asked.json(KmsKeyRequest).key_arn, _regions()))
     claims = Claims("challenge", tenant=principal.tenant, key_arn=arn, request_id=asked.request_id)
-    told = read(_ask(claims, b"{}", principal, snapshot), _Challenged)
+    with _registering():
+        told = read(_ask(claims, b"{}", principal, snapshot), _Challenged)
     waiting = wiring.tenancy().kms_keys.challenge(principal.tenant, arn, told.digest)
     return KmsKeyChallenge(arn, told.challenge, waiting.expires_ms)
 
@@ -152,8 +161,9 @@ def prove_kms_key(asked: Incoming) -> KmsKeyView:
     kms_keys, key_id = wiring.tenancy().kms_keys, asked.path["key"]
     arn = kms_keys.pending(principal.tenant, key_id).arn
     claims = Claims("prove", tenant=principal.tenant, key_arn=arn, request_id=asked.request_id)
-    told = read(_ask(claims, request.proof, principal, snapshot), _Proved)
-    return _view(kms_keys.prove(principal.tenant, key_id, told.digest))
+    with _registering():
+        told = read(_ask(claims, request.proof, principal, snapshot), _Proved)
+        return _view(kms_keys.prove(principal.tenant, key_id, told.digest))
 
 
 @surface.door(
@@ -183,8 +193,7 @@ def probe_kms_key(asked: Incoming) -> Probed:
     query=AttestationQuery, returns=Attested,
 )  # fmt: skip
 def attest(asked: Incoming) -> Attested:
-    # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
-    principal, snapshot = permitted(asked, "models.read", None)
+    principal, snapshot = _sealer(asked)
     query = asked.query_as(AttestationQuery)
     question = msgspec.json.encode(_Attest(_nonce(query.nonce), wiring.tenancy().key_epochs.current()))
     claims = Claims("attest", tenant=principal.tenant, request_id=asked.request_id)
@@ -204,6 +213,15 @@ def put_sealing(asked: Incoming) -> SealingRequest:
     return request
 
 
+def _sealer(asked: Incoming) -> tuple[Principal, Snapshot]:
+    """Who is going to seal. Without an API key anybody, where the tenant's requests need none."""
+    if asked.credential is None:
+        snapshot = open_to_holders(asked.path["tenant"], wiring.house().snapshots.fresh)
+        return Principal(tenant=snapshot.tenant.id, subject="", role="viewer", proof="kms"), snapshot
+    # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
+    return permitted(asked, "models.read", None)
+
+
 def ask_enclave(claims: Claims, body: bytes, pool: Pool, pin: str | None) -> bytes:
     """What an enclave of the pool tells when it is asked `body`.
 
@@ -212,6 +230,15 @@ def ask_enclave(claims: Claims, body: bytes, pool: Pool, pin: str | None) -> byt
     house = wiring.house()
     question = house.tickets.permit(msgspec.structs.replace(claims, pool=pool.name), body)
     return consult(pool, pin, question, house.engines, house.health, house.clock)
+
+
+@contextmanager
+def _registering() -> Iterator[None]:
+    """What a key that does not open means to whoever registers it. One text, whatever it was."""
+    try:
+        yield
+    except NotOpened:
+        raise NotOpened(NOT_REGISTERED) from None
 
 
 def read(told: bytes, form: type[T]) -> T:

@@ -56,6 +56,15 @@ def holder(key_arn: str | None, tenant: str | None, reading: Reading) -> tuple[P
 
     Raises: Unauthenticated, where there is no such tenant, or it wants API keys. NotOpened: no such key of it.
     """
+    snapshot = open_to_holders(tenant, reading)
+    arn = snapshot.tenant.sealing.key_for(key_arn)
+    if arn is None:
+        raise NotOpened
+    return Principal(tenant=snapshot.tenant.id, subject=arn, role="developer", proof="kms"), snapshot
+
+
+def open_to_holders(tenant: str | None, reading: Reading) -> Snapshot:
+    """A tenant that asks for no API key, but for possession of its KMS key. Raises Unauthenticated for any other."""
     if tenant is None:
         raise Unauthenticated
     try:
@@ -64,10 +73,7 @@ def holder(key_arn: str | None, tenant: str | None, reading: Reading) -> tuple[P
         raise Unauthenticated from None
     if snapshot.tenant.sealing.auth != "kms" or snapshot.tenant.status != "active":
         raise Unauthenticated
-    arn = snapshot.tenant.sealing.key_for(key_arn)
-    if arn is None:
-        raise NotOpened
-    return Principal(tenant=tenant, subject=arn, role="developer", proof="kms"), snapshot
+    return snapshot
 
 
 def iam_principal(arn: str, snapshots: Snapshots, reading: Reading) -> tuple[Principal, Snapshot]:

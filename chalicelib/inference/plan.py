@@ -145,9 +145,17 @@ def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedReque
     if asked.mode == "kms" and len(asked.body) > KMS_BLOB_BYTES:
         raise TooLarge(
             f"Mode kms carries {KMS_BLOB_BYTES:,} bytes at most, and this has {len(asked.body):,}. "
-            "Seal it in mode esdk or hpke, which carry any size."
+            "Seal it in mode esdk or hpke, which carry megabytes."
         )
-    arn = snapshot.tenant.sealing.key_for(asked.key_arn)
+    sealing = snapshot.tenant.sealing
+    arn = sealing.key_for(asked.key_arn)
+    if arn is None and asked.key_arn is None:
+        raise Malformed(
+            f"This tenant has {len(sealing.keys)} registered KMS keys: name the one of this request in X-KMS-Key-ID."
+            if sealing.keys
+            else "This tenant has no registered KMS key. Register one, or seal in mode hpke.",
+            field="X-KMS-Key-ID",
+        )
     if arn is None:
         raise NotOpened
     return msgspec.structs.replace(asked, key_arn=arn)

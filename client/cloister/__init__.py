@@ -13,6 +13,7 @@
 client/README.md says what is verified, and what each error means.
 """
 
+from cloister.exchange import NO_API_KEY
 from cloister.refusal import (
     AttestationUnavailable,
     BrokenOff,
@@ -29,6 +30,7 @@ from sealed.measurements import Measurements
 
 __all__ = [
     "ANY_ENCLAVE",
+    "NO_API_KEY",
     "AsyncSealedTransport",
     "AttestationUnavailable",
     "BrokenOff",

@@ -22,6 +22,10 @@ SEALED_TYPE = "application/octet-stream"
 
 _ROUTE = re.compile(r"(?P<tenant_path>.*/tenants/(?P<tenant>[^/]+))/v1/(?:chat/completions|completions|embeddings)")
 # What describes a body in the clear. `accept-encoding` too: nothing is won by compressing what is sealed.
+NO_API_KEY = "none"
+"""For tenants whose KMS key is credential enough: the openai SDK insists on some API key, and this one is not sent."""
+_NOBODYS = ("authorization", f"Bearer {NO_API_KEY}")
+
 _OF_THE_BODY = {"accept", "accept-encoding", "content-encoding", "content-length", "content-type", "transfer-encoding"}
 
 
@@ -181,7 +185,8 @@ def _as_openai(refused: httpx.Response) -> httpx.Response:
 
 
 def _kept(message: httpx.Request | httpx.Response) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in message.headers.multi_items() if name not in _OF_THE_BODY]
+    kept = ((name, value) for name, value in message.headers.multi_items() if name not in _OF_THE_BODY)
+    return [(name, value) for name, value in kept if (name, value) != _NOBODYS]
 
 
 def _headers(mode: Mode, call: Call, request_id: str) -> dict[str, str]:

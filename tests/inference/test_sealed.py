@@ -136,7 +136,7 @@ def test_with_several_keys_the_request_must_name_one() -> None:
     keys = (RegisteredKey(KEY, T0), RegisteredKey(OTHER, T0))
     acme.deployment.tenant("two", sealing=Sealing(keys=keys))
     key = acme.deployment.key("two")
-    with pytest.raises(NotOpened):
+    with pytest.raises(Malformed, match="X-KMS-Key-ID"):
         acme.run(credential=key, tenant="two")
     assert acme.answered(credential=key, tenant="two", arn=OTHER)
 

@@ -60,7 +60,9 @@ class Sealed:
             except EngineRefused as error:
                 # Its words may quote the request.
                 if error.status < 500:
-                    raise Malformed("the opened request was refused by the model") from None
+                    raise Malformed(
+                        "the opened request was refused by the model; check its parameters against what the model takes"
+                    ) from None
                 raise EngineFailed("the model failed") from None
 
     async def _open(self, model: str) -> Call:
