@@ -1,12 +1,14 @@
 """Entries in hash chains, over every implementation; and what holds no settlement up."""
 
+import json
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from chalicelib.ledger import DynamoLedger
-from chalicelib.ledger.chain import DAY_MS, LONGEST, MOST_FREE, START, Chains, End, day_of
+from chalicelib.ledger.chain import DAY_MS, LONGEST, MOST_FREE, START, Chains, End, Link, day_of
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.tables import StoreUnavailable
 from tests.fault_proxy import Fault, fault_proxy
@@ -146,3 +148,13 @@ def test_a_process_remembers_chains_of_so_many_tenants_and_no_more() -> None:
         chains.give_back(f"tenant{number}", DAY, End("old", 1, START))
     assert chains.borrow("tenant0", DAY).seq == 0
     assert chains.borrow(f"tenant{MOST_FREE}", DAY).seq == 1
+
+
+def test_a_link_is_what_every_program_agrees_on() -> None:
+    vectors = Path(__file__).parents[2] / "vectors" / "audit" / "days.json"
+    entries = [each for day in json.loads(vectors.read_bytes()) for each in day["entries"]]
+    assert len(entries) == 12
+    for each in entries:
+        link = each["link"]
+        before = End(link["chain"], link["seq"] - 1, link["prev"])
+        assert before.linked(each["text"], each["expires_s"]) == Link(**link)
