@@ -150,7 +150,15 @@ def _sagemaker() -> Engine:
     return SageMaker(settings())
 
 
+def _bedrock() -> Engine:
+    from chalicelib.engines.bedrock import Bedrock
+    from chalicelib.tenancy.inference_profiles import InferenceProfiles
+
+    return Bedrock(settings(), InferenceProfiles(documents()))
+
+
 ENGINES: dict[str, Callable[[], Engine]] = {
+    "bedrock": _bedrock,
     "openai_compatible": _openai_compatible,
     "sagemaker": _sagemaker,
 }

@@ -19,7 +19,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import msgspec
 from chalice.package import YAMLTemplateSerializer
 
-SERVICES = {"dynamodb", "kms", "sagemaker-runtime", "secretsmanager"}
+SERVICES = {"bedrock", "bedrock-runtime", "dynamodb", "kms", "sagemaker-runtime", "secretsmanager", "sts"}
 """What the gateway makes botocore clients of."""
 
 LIMIT_BYTES = 50_000_000

@@ -35,7 +35,10 @@ ARROWS = {
 } | {leaf: set() for leaf in LEAVES}
 OUTSIDERS = {
     "pynamodb": {"store.py", "tables.py", "dynamodb.py"},
-    "botocore": {"tables.py", "dynamodb.py", "sagemaker.py", "secret.py", "signature.py", "wiring.py"},
+    "botocore": {
+        *("tables.py", "dynamodb.py", "sagemaker.py", "secret.py", "signature.py", "wiring.py"),
+        *("bedrock_access.py", "bedrock_credentials.py", "bedrock_failures.py", "bedrock_wire.py"),
+    },
     "chalice": {"app.py", "doors.py", "surface.py"},
 }
 BANNED = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "managers"}

@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines.bedrocks import LocalBedrock, served
+
+
+@pytest.fixture(scope="session")
+def _served_bedrock() -> Iterator[LocalBedrock]:
+    with served() as bedrock:
+        yield bedrock
+
+
+@pytest.fixture
+def bedrock(_served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> LocalBedrock:
+    """As at its start, and where botocore looks for Bedrock; the gateway's own role is one that it lets in."""
+    _served_bedrock.do("reset")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", _served_bedrock.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", _served_bedrock.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _served_bedrock.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _served_bedrock.secret_access_key)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return _served_bedrock
