@@ -1,7 +1,7 @@
 """Users, roles and sessions of a local cloud, made as their administrators make them: by boto's clients."""
 
-import itertools
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +29,6 @@ def deny(*resources: str) -> Statement:
 class People:
     def __init__(self, url: str) -> None:
         self._url = url
-        self._numbers = itertools.count()
 
     def client(self, service: str, partition: str) -> Any:
         region = REGIONS[partition]
@@ -44,7 +43,7 @@ class People:
     def user(self, *statements: Statement, partition: str = "aws-us-gov") -> tuple[str, Keys]:
         """The name of a new user with such a policy, and their access key."""
         iam = self.client("iam", partition)
-        name = f"user-{next(self._numbers)}"
+        name = f"user-{uuid.uuid4().hex[:12]}"
         iam.create_user(UserName=name)
         if statements:
             iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=document(*statements))
@@ -54,7 +53,7 @@ class People:
     def role(self, *statements: Statement, partition: str = "aws-us-gov", path: str = "/") -> str:
         """The ARN of a new role with such a policy."""
         iam = self.client("iam", partition)
-        name = f"role-{next(self._numbers)}"
+        name = f"role-{uuid.uuid4().hex[:12]}"
         trusted = document({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"})
         arn: str = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
         iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))

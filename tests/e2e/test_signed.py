@@ -1,0 +1,77 @@
+"""Signed requests to the running system: its operator's, its GovCloud clients', and those of whoever IAM knows."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.admin import admin
+from tests.houses import Gateway
+from tests.local.iam.people import People, allow
+from tests.local.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
+from tests.local_system import RunningSystem
+
+ROOT = Path(__file__).parents[2]
+TENANTS = Asked("GET", "/admin/tenants")
+
+
+def gateway(system: RunningSystem) -> Gateway:
+    where = urlsplit(system.base_url)
+    return Gateway(where.hostname or "", where.port or 0)
+
+
+def operator(system: RunningSystem) -> Keys:
+    env = system.env
+    return Keys(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_REGION"])
+
+
+def govcloud(system: RunningSystem, which: str = "CLOISTER_GOVCLOUD") -> Keys:
+    env = system.env
+    return Keys(env[f"{which}_ACCESS_KEY_ID"], env[f"{which}_SECRET_ACCESS_KEY"], env["CLOISTER_GOVCLOUD_REGION"])
+
+
+@pytest.mark.parametrize("signer", SIGNERS.values(), ids=SIGNERS)
+def test_the_operator_signs_for_the_admin_surface(running_system: RunningSystem, signer: Any) -> None:
+    answer = signer(operator(running_system), TENANTS, gateway(running_system))
+    assert running_system.tenant in [tenant["id"] for tenant in answer.json["tenants"]]
+
+
+@pytest.mark.parametrize("signer", SIGNERS.values(), ids=SIGNERS)
+def test_the_govcloud_client_may_not_call_the_admin_surface(running_system: RunningSystem, signer: Any) -> None:
+    keys, where = govcloud(running_system), gateway(running_system)
+    refused = signer(keys, TENANTS, where)
+    assert refused.status == 403
+    assert "no identity-based policy allows the execute-api:Invoke action" in refused.json["detail"]
+
+
+def test_the_govcloud_client_who_may_not_call_is_told_so(running_system: RunningSystem) -> None:
+    refused = by_botocore(govcloud(running_system, "CLOISTER_GOVCLOUD_DENIED"), TENANTS, gateway(running_system))
+    assert refused.status == 403
+    assert "with an explicit deny in an identity-based policy" in refused.json["detail"]
+
+
+def test_curl_signs_as_the_page_shows_it(running_system: RunningSystem) -> None:
+    page = (ROOT / "docs" / "api.md").read_text().partition("## Signed requests")[2]
+    (example,) = re.findall(r"```sh\n(.*?)```", page.partition("\n## ")[0], re.DOTALL)
+    done = subprocess.run(
+        ["bash", "-c", example], env={**os.environ, **running_system.env}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == admin(running_system, "GET", f"/tenants/{running_system.tenant}/principals")
+
+
+def test_no_log_of_the_system_has_a_signature_a_token_or_a_secret(running_system: RunningSystem) -> None:
+    where, keys = gateway(running_system), govcloud(running_system)
+    people = People(running_system.env["AWS_ENDPOINT_URL"])
+    session = people.session(people.role(allow("*")))
+    for each in (keys, session, Keys(keys.access_key_id, "guessed-secret", keys.region)):
+        by_botocore(each, TENANTS, where)
+    send(TENANTS, {"Authorization": "AWS4-HMAC-SHA256 nonsense-signature"}, where)
+    logged = "".join(log.read_text(errors="replace") for log in (running_system.state_dir / "logs").iterdir())
+    for secret in (keys.secret, session.secret, session.token or "", "guessed-secret", "nonsense-signature"):
+        assert secret not in logged
