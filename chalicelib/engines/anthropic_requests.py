@@ -5,14 +5,12 @@ Every text, image and tool of the request is in the chat. Members that say how A
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from chalicelib.call import Call
 from chalicelib.refusal import Malformed
-
-T = TypeVar("T")
 
 _TRANSLATED = ("messages", "system", "stop_sequences", "tools", "tool_choice", "thinking", "output_config")
 _LEFT_OUT = (
@@ -126,7 +124,7 @@ def _translated(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, Any]]:
     system = _member(fields, "system", str | list[_Text] | None)
     messages = _member(fields, "messages", list[_Said | _Answered | _Instructed]) or []
     if messages and isinstance(messages[-1], _Answered):
-        # llama.cpp would repeat it in its answer, vLLM would begin another one; Anthropic's newer models refuse it too.
+        # llama.cpp repeats it in its answer, others begin another one; Anthropic's newer models refuse it too.
         raise Malformed(
             "This model does not continue an answer that was begun: let the last message be the user's.",
             field="messages",
@@ -169,8 +167,8 @@ def _member(fields: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
         raise Malformed(
             f"{field}: {text[:_TEXT_LIMIT]}. This model takes less than Anthropic's.", field=field
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Malformed(f"{name} is not valid UTF-8.", field=name) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed(f"{name} is not valid UTF-8, or nested too deeply.", field=name) from None
 
 
 def _turns(message: _Said | _Answered | _Instructed) -> Iterator[dict[str, Any]]:

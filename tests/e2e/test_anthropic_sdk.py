@@ -96,6 +96,13 @@ def test_a_stop_sequence_stops(running_system: RunningSystem) -> None:
     assert answer.usage.output_tokens < 48
 
 
+def test_the_sdks_other_doors_lead_to_the_same_routes(running_system: RunningSystem) -> None:
+    sdk = client(running_system)
+    answer = sdk.beta.messages.create(model="demo", messages=QUESTION, betas=["some-beta-2026-01-01"], **GREEDY)
+    assert answer.content[0].text == sdk.messages.create(model="demo", messages=QUESTION, **GREEDY).content[0].text
+    assert {model.id for model in sdk.models.list()} >= set(CHAT_POOLS)
+
+
 def test_a_count_is_what_the_message_is_charged_for_its_prompt(running_system: RunningSystem) -> None:
     key = new_tenant(running_system, "anthropic-count")
     messages = client(running_system, key, "anthropic-count").messages

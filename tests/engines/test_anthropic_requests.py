@@ -174,6 +174,13 @@ def test_what_a_chat_has_no_word_for_is_refused_by_its_name(fields: Any, field: 
         assert refused.value.field == field
 
 
+@pytest.mark.parametrize("messages", [b'[{"role":"user","content":"\xff"}]', b'[{"role":"user","content":"a'])
+def test_what_is_no_text_is_refused(messages: bytes) -> None:
+    call = asked()
+    with pytest.raises(Malformed):
+        as_chat(msgspec.structs.replace(call, fields={**call.fields, "messages": msgspec.Raw(messages)}))
+
+
 @pytest.mark.parametrize("thinking", [None, {"type": "disabled"}, {"type": "adaptive"}])
 def test_thinking_that_asks_for_nothing_is_let_pass(thinking: Any) -> None:
     assert "thinking" not in chat(thinking=thinking)
