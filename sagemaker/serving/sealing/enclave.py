@@ -5,11 +5,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from serving.refusal import AnswerTooLarge
-from serving.sealing.channel import ASK, OPEN, SEAL, Channel, connect
+from serving.refusal import AnswerTooLarge, EnclaveUnavailable
+from serving.sealing.channel import ASK, OPEN, SEAL, UNAVAILABLE, Channel, connect
 from serving.sealing.peer import Peer
 
 MOST_QUESTIONS = 4  # at once; exchanges are bounded by the turns
+MOST_WAITING = 32  # questions, whose bodies are held meanwhile
 MOST_PIECE_BYTES = 4 * 2**20  # the enclave takes no more: sealed, it must still fit a frame
 FINAL, NOT_FINAL = b"\x01", b"\x00"
 
@@ -48,6 +49,7 @@ class Enclave:
         self._now_ms = now_ms
         self._resting: list[Channel] = []
         self._questions = asyncio.Semaphore(MOST_QUESTIONS)
+        self._waiting = 0
 
     @asynccontextmanager
     async def exchange(self) -> AsyncIterator[Exchange]:
@@ -62,8 +64,14 @@ class Enclave:
 
     async def ask(self, question: bytes) -> bytes:
         """What it answers to a ticket with its question, as JSON. Raises: NotOpened, TooLarge, EnclaveUnavailable."""
-        async with self._questions, self._lent() as channel:
-            return await channel.ask(ASK, question)
+        if self._waiting >= MOST_WAITING:
+            raise EnclaveUnavailable(UNAVAILABLE)
+        self._waiting += 1
+        try:
+            async with self._questions, self._lent() as channel:
+                return await channel.ask(ASK, question)
+        finally:
+            self._waiting -= 1
 
     def close(self) -> None:
         while self._resting:
