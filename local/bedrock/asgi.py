@@ -23,7 +23,7 @@ from local.sagemaker_runtime import Receive, Scope, Send
 
 CONTROL = "/_control"
 LARGEST_BYTES = BODY_BYTES + 10_000_000
-"""More is read, so that the caller can be told, and not kept."""
+"""Of any operation. InvokeModel says by itself what is too much for it."""
 
 _MODEL = r"/model/([^/]+)"
 _PROFILES = "/inference-profiles"
@@ -103,6 +103,8 @@ class LocalBedrock:
         try:
             operation, parameters = _operation(signed)
             seen = Seen(operation, "")
+            if len(body) > LARGEST_BYTES:
+                raise Refused("RequestEntityTooLargeException", f"HTTP content length exceeded {LARGEST_BYTES} bytes.")
             caller = identify(signed, self._control.keys, self._region, self._clock())
             request = Request(operation, caller.region, parameters, _query(signed), _headers(signed), body)
             seen = self._seen(request)
@@ -126,8 +128,6 @@ class LocalBedrock:
             await outgoing.refuse(refused)
 
     def _seen(self, request: Request) -> Seen:
-        if len(request.body) > LARGEST_BYTES:
-            raise Refused("RequestEntityTooLargeException", f"HTTP content length exceeded {BODY_BYTES} bytes.")
         if request.operation not in _INVOCATIONS:
             return Seen(request.operation, request.region)
         called_by = request.parameters[0]

@@ -31,7 +31,7 @@ class ToolCall(msgspec.Struct, frozen=True, rename="camel"):
 
 class ResultBlock(msgspec.Struct, frozen=True):
     text: str | None = None
-    json: msgspec.Raw | None = None
+    json: Any = None
     image: Image | None = None
 
 
@@ -268,7 +268,7 @@ def _turn(message: Message, index: int) -> Turn:
             texts.append(f"{block.tool_use.name}({msgspec.json.encode(block.tool_use.input).decode()})")
         if block.tool_result:
             parts = block.tool_result.content
-            texts += [part.text or bytes(part.json or b"").decode() for part in parts]
+            texts += [part.text or msgspec.json.encode(part.json).decode() for part in parts if not part.image]
             image_tokens += sum(_image(part.image, where) for part in parts if part.image)
     return Turn(message.role, "\n".join(texts), image_tokens)
 
