@@ -3,7 +3,7 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, anthropic, management, native, openai, sealing
+from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, management, native, openai, sealing
 from chalicelib.api.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
@@ -12,7 +12,7 @@ app.api.binary_types = ["*/*"]
 
 for surface in (
     openai.surface, anthropic.surface, native.surface, native.public,
-    management.surface, sealing.surface, admin.surface,
+    bedrock.surface, management.surface, audit.surface, dashboard.surface, sealing.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 
@@ -26,6 +26,12 @@ def reap(_event: Any) -> dict[str, int]:
     if finished:
         house.telemetry.count("LeasesAbandoned", house.clock(), leases=finished)
     return {"finished": finished}
+
+
+@app.schedule("rate(1 hour)", name="notary")
+def sign_heads(_event: Any) -> dict[str, int]:
+    """Sign what the ledger holds of each day that is over."""
+    return {"signed": wiring.sign_heads()}
 
 
 # For the routes that stream: .chalice/overlay.yaml starts uvicorn in this function, and this is not called.

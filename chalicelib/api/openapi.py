@@ -108,6 +108,8 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if route.seals:
         success["content"] |= SEALED
+    if route.exports:
+        success["content"]["text/csv"] = {"schema": {"type": "string"}}
     names = {"X-Request-ID": "the request's id"} | (INFERENCE_HEADERS if route.infers else {})
     success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
     refusal = {

@@ -41,6 +41,11 @@ class Route(msgspec.Struct, frozen=True):
         """Takes sealed requests as well."""
         return self.infers and self.shape != "anthropic"
 
+    @property
+    def exports(self) -> bool:
+        """Answers in CSV as well, where its query says so."""
+        return self.query is not None and "format" in self.query.__struct_fields__
+
 
 ROUTES: list[Route] = []
 

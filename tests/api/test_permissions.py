@@ -49,6 +49,9 @@ TABLE = {
     "GET /tenants/{tenant}": Row(USAGE, "management"),
     "GET /tenants/{tenant}/usage": Row(USAGE, "management"),
     "GET /tenants/{tenant}/requests": Row(USAGE, "management"),
+    "GET /tenants/{tenant}/audit/entries": Row(USAGE, "management"),
+    "GET /tenants/{tenant}/audit/heads": Row(USAGE, "management"),
+    "GET /v1/dashboard/requests": Row(USAGE, "signed"),
     "GET /tenants/{tenant}/keys": Row(OWNER, "management"),
     "POST /tenants/{tenant}/keys": Row(OWNER, "management", {"role": "viewer"}, 201),
     "DELETE /tenants/{tenant}/keys/{key}": Row(OWNER, "management"),
@@ -84,7 +87,7 @@ TABLE = {
     "GET /openapi.json": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
 }
-TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "public")]
+TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signed", "public")]
 ADMINS = [route for route, row in TABLE.items() if row.surface == "admin"]
 PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
 
@@ -112,7 +115,8 @@ class Caller:
         if "/kms-keys" in path:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
-        return path.format(**names, name="not-found") + ("?nonce=AAAA" if path.endswith("/attestation") else "")
+        query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
+        return path.format(**names, name="not-found") + query
 
     def body(self, route: str) -> dict[str, Any] | None:
         filled = {"{arn}": self._waiting, "{proof}": self._proof}
@@ -141,7 +145,7 @@ def test_every_route_is_in_the_table() -> None:
 
 
 def test_every_route_asks_for_what_its_table_row_says() -> None:
-    asks = {"admin": "iam", "public": "none"}
+    asks = {"admin": "iam", "signed": "iam", "public": "none"}
     for route in ROUTES:
         assert route.auth == asks.get(TABLE[f"{route.method} {route.path}"].surface, "key"), route.path
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import cfnlint.decode
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import app  # noqa: F401  # fills ROUTES
@@ -26,7 +27,7 @@ PAGE = (ROOT / "docs" / "deployment.md").read_text()
 def test_stacks_parameters_and_outputs_are_those_of_the_templates(dev: Package) -> None:
     assert set(dev.template["Parameters"]) == {"WebAdapterLayerArn"}
     assert "--parameter-overrides WebAdapterLayerArn=" in PAGE
-    for output in ("EndpointURL", "OperatorPolicyArn"):
+    for output in ("EndpointURL", "OperatorPolicyArn", "NotaryRoleArn"):
         assert output in dev.template["Outputs"] and output in PAGE
 
 
@@ -82,9 +83,10 @@ def test_the_ticket_key_that_is_made_signs_what_its_public_half_verifies() -> No
     assert ticket.verify(issued, b"", {ticket.kid_of(public): public}, 0).use == "attest"
 
 
-def test_the_sealing_stack_is_deployed_with_the_parameters_that_it_asks_for() -> None:
-    template, _ = cfnlint.decode.decode(str(ROOT / "infra" / "sealing.yaml"))
-    command = next(block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if "infra/sealing.yaml" in block)
+@pytest.mark.parametrize("stack", ["infra/sealing.yaml", "infra/audit.yaml"])
+def test_a_stack_is_deployed_with_the_parameters_that_it_asks_for(stack: str) -> None:
+    template, _ = cfnlint.decode.decode(str(ROOT / stack))
+    command = next(block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if stack in block)
     asked = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
     assert set(re.findall(r"\b([A-Z]\w+)=", command)) == asked
     for output in template["Outputs"]:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Lease, Units, new_lease_id
-from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger import DynamoHeads, DynamoLedger
+from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
+from chalicelib.ledger.notary import SETTLED_MS, Notary
 from chalicelib.placement.pool import Pool, Target
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
@@ -21,7 +23,7 @@ from tests.deployment.recorder import Asked, recorder
 from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
-POLICIES = ["policy-dev.json", "policy-dev-reaper.json", "policy-prod.json", "policy-prod-reaper.json"]
+POLICIES = [f"policy-{stage}{kind}.json" for stage in ("dev", "prod") for kind in ("", "-reaper", "-notary")]
 
 # X-Ray's actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -55,11 +57,15 @@ def test_policies_name_what_they_allow_in_every_partition(policy: str) -> None:
         for resource in each(statement["Resource"]):
             if resource == "*":
                 assert set(each(statement["Action"])) <= WITHOUT_RESOURCES
+            elif resource == "arn:*:kms:*:*:key/*":
+                # A key's ARN holds no name of ours; its alias does.
+                (named,) = statement["Condition"]["ForAnyValue:StringEquals"].items()
+                assert named[0] == "kms:ResourceAliases" and re.fullmatch("alias/cloister-.+", named[1])
             else:
                 assert re.fullmatch(r"arn:\*:[a-z]+:\*:\*:[a-z-]+[:/].*cloister-.+", resource), resource
 
 
-@pytest.mark.parametrize("kind", ["", "-reaper"])
+@pytest.mark.parametrize("kind", ["", "-reaper", "-notary"])
 def test_the_stages_differ_in_their_names_only(kind: str) -> None:
     dev, prod = ((ROOT / ".chalice" / f"policy-{stage}{kind}.json").read_text() for stage in ("dev", "prod"))
 
@@ -89,17 +95,40 @@ def test_the_reaper_uses_every_permission_it_has_and_needs_no_other(stores: Serv
     assert asked == set(allowed("policy-prod-reaper.json", prefix))
 
 
+def test_the_notary_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _signing)
+
+    assert asked == set(allowed("policy-prod-notary.json", prefix))
+
+
+def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_them() -> None:
+    for policy in POLICIES:
+        actions = {
+            (action, resource)
+            for statement in statements(policy)
+            for action in each(statement["Action"])
+            for resource in each(statement["Resource"])
+        }
+        heads = {action for action, resource in actions if resource.endswith("-heads")}
+        kms = {action for action, _ in actions if action.startswith("kms:")}
+        if "notary" in policy:
+            assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
+        else:
+            assert heads <= {"dynamodb:Query"} and not kms
+
+
 class _Sandbox:
     """The stores of the gateway, through the recorder, and a clock."""
 
     def __init__(self, url: str, prefix: str) -> None:
         tables = reach_tables(url, prefix)
         self.meters = DynamoMeters(tables, REGION)
-        self.ledger = DynamoLedger(tables)
-        self.admission = Admission(self.meters, self.ledger, lease_ms=90_000, region=REGION)
         self.documents = DynamoDocuments(tables)
-        self.tenancy = Tenancy(self.documents, self.meters, lambda: NOW, lambda count: b"\x07" * count)
         self.snapshots = Snapshots(self.documents, self.meters)
+        self.ledger = DynamoLedger(tables, lambda tenant: self.snapshots.cached(tenant).tenant.retention_days)
+        self.heads = DynamoHeads(tables)
+        self.admission = Admission(self.meters, self.ledger, lease_ms=90_000, region=REGION)
+        self.tenancy = Tenancy(self.documents, self.meters, lambda: NOW, lambda count: b"\x07" * count)
 
     def admit(self, number: int) -> Lease:
         return self.admission.admit(
@@ -133,6 +162,7 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     sandbox.meters.reading("acme")
     ledger.find("acme", lease.lease_id)
     ledger.page("acme", 0, NOW + 1, None, 10)
+    sandbox.heads.page("acme", "2026-11-18", "2026-11-19", None, 10)
     assert ledger.claim("acme", "digest", lease.lease_id, NOW, keep_ms=60_000) is None
     # The worker that comes back after its request was given up on.
     late = sandbox.admit(2)
@@ -143,6 +173,14 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
 def _reaping(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     prepared.admit(1)
     assert sandbox.admission.reap(NOW + 91_000) == 1
+
+
+def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    lease = prepared.admit(1)
+    prepared.admission.settle(lease, _entry(lease.lease_id, "completed"))
+    tenants = [tenant.id for tenant in sandbox.tenancy.tenants()]
+    notary = Notary(sandbox.ledger, sandbox.heads, lambda _: b"signature")
+    assert notary.sign_due(tenants, NOW + DAY_MS + SETTLED_MS) == 1
 
 
 def _exercised(stores: Served, exercise: Any) -> tuple[str, Asked]:

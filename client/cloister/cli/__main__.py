@@ -1,11 +1,11 @@
-"""`cloister`: the command line. Exit status 0: fine; 1: the doctor found something; 2: refused, in one sentence."""
+"""`cloister`: the command line. Exit status 0: fine; 1: something was found; 2: refused, in one sentence."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from cloister.cli import chat, doctor, enclave, keys, settings
+from cloister.cli import audit, chat, doctor, enclave, keys, settings
 from cloister.refusal import SealError
 
 REFUSED = 2
@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     examined.add_argument("arn", nargs="?", help="the key's full ARN [CLOISTER_KMS_KEY_ARN]")
     examined.add_argument("--json", action="store_true", help="for programs")
     examined.set_defaults(run=doctor.doctor)
+
+    logged = commands.add_parser("audit", help="the tenant's ledger")
+    audit.add(logged.add_subparsers(required=True, metavar="ACTION"), shared)
     return parser
 
 

@@ -1,0 +1,90 @@
+"""What an auditor verifies: the ledger's entries as they are stored, and the heads that were signed of them."""
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.permitted import permitted
+from chalicelib.api.surface import Surface
+from chalicelib.ledger.chain import DAY_MS, Link, day_of, start_ms
+from chalicelib.ledger.head import SignedHead
+from chalicelib.refusal import Malformed
+
+surface = Surface(__name__, shape="problem", auth="key")
+
+ENTRIES = 500  # in one page: about a megabyte
+HEADS = 10
+_PLACE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}#[0-9]{3}")
+
+Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")]
+Cursor = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class DayQuery(msgspec.Struct, frozen=True):
+    """A day, in UTC; `cursor` comes from the page before."""
+
+    day: Day
+    cursor: Cursor | None = None
+
+
+class KeptEntry(msgspec.Struct, frozen=True):
+    """An entry byte for byte, and its link; null where it was written before there were chains."""
+
+    lease_id: str
+    text: str
+    expires_s: int
+    link: Link | None
+
+
+class KeptEntries(msgspec.Struct, frozen=True):
+    """Newest first; a `cursor` where there are more."""
+
+    entries: list[KeptEntry]
+    cursor: str | None
+
+
+class SignedHeads(msgspec.Struct, frozen=True):
+    """Oldest first; a `cursor` where there are more."""
+
+    heads: tuple[SignedHead, ...]
+    cursor: str | None
+
+
+@surface.door(
+    "GET", "/tenants/{tenant}/audit/entries", summary="A day's ledger, byte for byte, with its hash chains",
+    query=DayQuery, returns=KeptEntries,
+)  # fmt: skip
+def list_kept_entries(asked: Incoming) -> KeptEntries:
+    principal, _ = permitted(asked, "usage.read", "management")
+    query = asked.query_as(DayQuery)
+    first = _start(query.day)
+    page = wiring.house().ledger.kept(principal.tenant, first, first + DAY_MS, query.cursor, ENTRIES)
+    entries = [KeptEntry(kept.lease_id, kept.text, kept.expires_s, kept.link) for kept in page.kept]
+    return KeptEntries(entries, page.cursor)
+
+
+@surface.door(
+    "GET", "/tenants/{tenant}/audit/heads", summary="What was signed of a day's hash chains",
+    query=DayQuery, returns=SignedHeads,
+)  # fmt: skip
+def list_heads(asked: Incoming) -> SignedHeads:
+    principal, _ = permitted(asked, "usage.read", "management")
+    query = asked.query_as(DayQuery)
+    end = day_of(_start(query.day) + DAY_MS)
+    if query.cursor is not None and not (_PLACE.fullmatch(query.cursor) and query.day <= query.cursor < end):
+        raise Malformed("`cursor` is not one that this query returned.", field="cursor")
+    page = wiring.house().heads.page(principal.tenant, query.day, end, query.cursor, HEADS)
+    return SignedHeads(page.heads, page.cursor)
+
+
+def _start(day: str) -> int:
+    try:
+        start = start_ms(day)
+    except ValueError:
+        start = -1
+    if start < 0:
+        raise Malformed("`day` is no day since 1970, as 2026-11-21.", field="day")
+    return start

@@ -1,0 +1,250 @@
+"""The audit log over HTTP: JSON page by page with totals, or CSV."""
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.api.doors import Reply
+from chalicelib.api.incoming import Incoming
+from chalicelib.api.permitted import signed_or_permitted
+from chalicelib.api.surface import Surface
+from chalicelib.identity.principal import Principal
+from chalicelib.ledger.log import Found, Record, Totals, Wanted, find, totals
+from chalicelib.refusal import Malformed, NotFound
+from chalicelib.tenancy import PLATFORM_TENANT
+
+surface = Surface(__name__, shape="problem", auth="iam")
+
+DAY_MS = 86_400_000
+MOST_ROWS = 15_000
+"""Of one CSV: Lambda answers with 6 MB at most."""
+
+MOST_READS = 8
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"(?P<lease>[0-9a-z]{20})\.(?P<bound>[0-9a-f]{12})")
+# What spreadsheets take for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+Text = Annotated[str, msgspec.Meta(max_length=2_048)]
+Instant = Annotated[str, msgspec.Meta(max_length=40)]
+
+
+class LogQuery(msgspec.Struct, frozen=True, rename={"since": "from", "until": "to"}):
+    """Requests that arrived from `from` to before `to` (ISO 8601; UTC where no offset is given), and what they must be.
+
+    `cursor` comes from the page before; `tenant` is for operators.
+    """
+
+    since: Instant | None = None
+    until: Instant | None = None
+    model: Text | None = None
+    principal: Text | None = None
+    success: bool | None = None
+    tenant: Text | None = None
+    cursor: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
+    format: Literal["json", "csv"] = "json"
+
+
+class Logged(msgspec.Struct, frozen=True, rename="camel"):
+    """One request. Sizes in bytes, latency in milliseconds, `ttl` in seconds since 1970; null: not known of it."""
+
+    request_id: str
+    timestamp: str
+    tenant_id: str
+    user_arn: str  # or the API key's id
+    source_ip: str = msgspec.field(name="sourceIP")
+    source_partition: str
+    destination_partition: str
+    model_id: str
+    inference_profile: str
+    request_size: int | None
+    response_size: int | None
+    tokens_in: int | None
+    tokens_out: int | None
+    latency: int
+    status_code: int | None
+    success: bool
+    data_classification: str
+    ttl: int
+
+
+class ModelCount(msgspec.Struct, frozen=True, rename="camel"):
+    model_id: str
+    count: int
+
+
+class LogTotals(msgspec.Struct, frozen=True, rename="camel"):
+    """Of all matching requests where `complete`; else of those among the newest 5,000 of the time asked for."""
+
+    count: int
+    success_rate: float | None
+    p50_latency_ms: int | None
+    p95_latency_ms: int | None
+    bytes: int
+    most_used_models: list[ModelCount]
+    complete: bool
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """Newest first; a `cursor` where there may be more, also after a page with few requests or none."""
+
+    requests: list[Logged]
+    totals: LogTotals
+    cursor: str | None
+
+
+@surface.door(
+    "GET", "/v1/dashboard/requests", summary="The audit log, newest first, with totals", query=LogQuery, returns=LogPage
+)
+def audit_log(asked: Incoming) -> LogPage | Reply:
+    principal, _ = signed_or_permitted(asked, "usage.read", "management")
+    query = asked.query_as(LogQuery)
+    tenant = _tenant(principal, query.tenant)
+    wanted = _wanted(query, tenant)
+    after = _lease_of(query.cursor, tenant)
+    ledger = wiring.house().ledger
+    if query.format == "csv":
+        headers = {
+            "Content-Type": "text/csv; charset=utf-8",
+            "Content-Disposition": f'attachment; filename="requests-{tenant}.csv"',
+            "Cache-Control": "no-store",
+        }
+        # The first read before the first byte: what is refused is refused with a status.
+        return Reply(Rows(wanted, find(ledger, wanted, after, MOST_ROWS)), headers)
+    found = find(ledger, wanted, after, query.limit)
+    requests = [logged(record) for record in found.records]
+    return LogPage(requests, _drawn(totals(ledger, wanted)), found.cursor and _cursor(tenant, found.cursor))
+
+
+class Rows:
+    """The body of a CSV. Each row ends with the cursor that goes on after it, wherever the reading stopped."""
+
+    def __init__(self, wanted: Wanted, first: Found) -> None:
+        self._wanted = wanted
+        self._first = first
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield _row([*(field.encode_name for field in msgspec.structs.fields(Logged)), "cursor"])
+        left = MOST_ROWS
+        found = self._first
+        for _ in range(MOST_READS):
+            yield b"".join(self._rows(found))
+            left -= len(found.records)
+            if found.cursor is None or left <= 0:
+                return
+            found = find(wiring.house().ledger, self._wanted, found.cursor, left)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _rows(self, found: Found) -> Iterator[bytes]:
+        for record in found.records:
+            cursor = _cursor(self._wanted.tenant, record.entry.lease_id)
+            yield _row([*(_cell(value) for value in msgspec.structs.astuple(logged(record))), cursor])
+
+
+def logged(record: Record) -> Logged:
+    entry, audited = record.entry, record.audited
+    known = entry.audited is not None
+    return Logged(
+        request_id=entry.request_id,
+        timestamp=_iso(entry.admitted_ms),
+        tenant_id=entry.tenant,
+        user_arn=record.principal,
+        source_ip=audited.source_ip,
+        source_partition=audited.source_partition,
+        destination_partition=audited.destination_partition,
+        model_id=record.model,
+        inference_profile=audited.inference_profile,
+        request_size=audited.request_bytes if known else None,
+        response_size=audited.response_bytes if known else None,
+        tokens_in=audited.tokens_in if known else None,
+        tokens_out=audited.tokens_out if known else None,
+        latency=record.latency_ms,
+        status_code=audited.status or None,
+        success=record.success,
+        data_classification=audited.data_classification,
+        ttl=record.expires_s,
+    )
+
+
+def _drawn(found: Totals) -> LogTotals:
+    return LogTotals(
+        count=found.count,
+        success_rate=found.success_rate,
+        p50_latency_ms=found.p50_latency_ms,
+        p95_latency_ms=found.p95_latency_ms,
+        bytes=found.bytes,
+        most_used_models=[ModelCount(share.model, share.count) for share in found.most_used],
+        complete=found.complete,
+    )
+
+
+def _tenant(principal: Principal, named: str | None) -> str:
+    """Whose log it is: the caller's own; one of the platform's own tenant may name another. Raises NotFound."""
+    if named is None or named == principal.tenant:
+        return principal.tenant
+    if principal.tenant != PLATFORM_TENANT:
+        raise NotFound("There is no such tenant, or it is not yours. Leave `tenant` out to see your own.")
+    return wiring.house().snapshots.fresh(named).tenant.id
+
+
+def _wanted(query: LogQuery, tenant: str) -> Wanted:
+    since_ms = _instant(query.since, "from") if query.since else 0
+    # Clocks differ a little between sandboxes; nothing is further ahead than a day.
+    until_ms = _instant(query.until, "to") if query.until else wiring.house().clock() + DAY_MS
+    if since_ms > until_ms:
+        raise Malformed("`from` is later than `to`. Swap them.", field="from")
+    return Wanted(tenant, since_ms, until_ms, query.model, query.principal, query.success)
+
+
+def _instant(text: str, field: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Malformed(
+            f"`{field}` is no instant of ISO 8601, as 2026-11-21T10:00:00Z. In a query, + is written %2B.", field=field
+        ) from None
+    at_ms = (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // timedelta(milliseconds=1)
+    if at_ms < 0:
+        raise Malformed(f"`{field}` is before 1970.", field=field)
+    return at_ms
+
+
+def _iso(at_ms: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cursor(tenant: str, lease_id: str) -> str:
+    return f"{lease_id}.{hashlib.sha256(f'{tenant} {lease_id}'.encode()).hexdigest()[:12]}"
+
+
+def _lease_of(cursor: str | None, tenant: str) -> str | None:
+    """Where to go on. Raises Malformed for what this tenant's log did not give."""
+    if cursor is None:
+        return None
+    given = _CURSOR.fullmatch(cursor)
+    if given is None or cursor != _cursor(tenant, given["lease"]):
+        raise Malformed("`cursor` is not one that this tenant's log gave. Begin again without it.", field="cursor")
+    return given["lease"]
+
+
+def _cell(value: str | int | bool | None) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _row(cells: list[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode()
