@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from chalicelib import settings as environment
 from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.engines import Engine
+from chalicelib.engines.bedrock_model import FoundationModel
 from chalicelib.inference.house import House
 from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.store import RETENTION_DAYS
 from chalicelib.placement.health import Health
+from chalicelib.placement.pool import Target
 from chalicelib.refusal import NotFound
 from chalicelib.sealing import Tickets
 from chalicelib.sealing.secret import TicketKey
@@ -26,6 +29,12 @@ from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Offering, Snapshots
 from chalicelib.tenancy.store import DynamoDocuments
 
+if TYPE_CHECKING:
+    from chalicelib.engines.bedrock import Bedrock
+    from chalicelib.engines.bedrock_catalogue import Catalogue
+
+Models = Callable[[Target], tuple[FoundationModel, ...]]
+
 
 class Rooms(msgspec.Struct, frozen=True):
     """What the doors open into."""
@@ -33,6 +42,7 @@ class Rooms(msgspec.Struct, frozen=True):
     house: House
     tenancy: Tenancy
     offering: Offering
+    models: Models  # those that a Bedrock target has
 
 
 def house() -> House:
@@ -45,6 +55,10 @@ def tenancy() -> Tenancy:
 
 def offering() -> Offering:
     return _rooms().offering
+
+
+def models() -> Models:
+    return _rooms().models
 
 
 @contextmanager
@@ -89,6 +103,7 @@ def _on_aws() -> Rooms:
         house=_house(),
         tenancy=Tenancy(documents(), meters(), clock, secrets.token_bytes),
         offering=Offering(documents(), clock, settings().health_max_age_ms),
+        models=_models,
     )
 
 
@@ -150,11 +165,24 @@ def _sagemaker() -> Engine:
     return SageMaker(settings())
 
 
-def _bedrock() -> Engine:
+@cache
+def _bedrock() -> "Bedrock":
     from chalicelib.engines.bedrock import Bedrock
     from chalicelib.tenancy.inference_profiles import InferenceProfiles
 
     return Bedrock(settings(), InferenceProfiles(documents()))
+
+
+@cache
+def _catalogue() -> "Catalogue":
+    from chalicelib.engines.bedrock_catalogue import Catalogue
+    from chalicelib.engines.http_body import monotonic_ms
+
+    return Catalogue(_bedrock(), monotonic_ms)
+
+
+def _models(target: Target) -> tuple[FoundationModel, ...]:
+    return _catalogue().models(target)
 
 
 ENGINES: dict[str, Callable[[], Engine]] = {

@@ -7,8 +7,12 @@ to `--ready-fd` (standard output by default), the only place where they are ever
 """
 
 import argparse
+import json
+import os
 import sys
 from pathlib import Path
+
+import botocore.session
 
 from chalicelib import wiring
 from chalicelib.placement.pool import Pool, Target
@@ -20,6 +24,7 @@ from local.asgi_server import tell
 from local.endpoints import Components, Endpoints
 
 TENANT = "demo"
+BEDROCK_SECRET = "cloister-local-bedrock"
 CAPACITY = 4  # what a container runs side by side
 
 
@@ -32,6 +37,7 @@ def main() -> int:
     options = parser.parse_args()
 
     create_tables(wiring.tables())
+    keep_bedrock_key(os.environ["CLOISTER_BEDROCK_KEY"])
     tenancy = wiring.tenancy()
     offered = pools(endpoints.read(options.endpoints))
     for pool in offered:
@@ -71,8 +77,24 @@ def pools(known: Endpoints) -> list[Pool]:
         chat("demo", component("demo"), sealed=True),
         chat("demo-direct", direct, sealed=True),
         chat("demo-multi", *multi, sealed=False),
+        # Bedrock as it is across partitions: its address is public, its credential in Secrets Manager.
+        Pool("bedrock", (bedrock("any-model"),), operations=("invoke",), default_max_tokens=256),
+        Pool("claude", (bedrock("claude", "anthropic.claude-sonnet-4-20250514-v1:0"),), default_max_tokens=256),
+        Pool("nova", (bedrock("nova", "amazon.nova-lite-v1:0"),), default_max_tokens=256),
         Pool("embed", (component("embed"),), operations=("embeddings",), bytes_per_token=1, sealed=True),
     ]
+
+
+def bedrock(name: str, model: str = "") -> Target:
+    return Target(name, "bedrock", model, capacity=CAPACITY, region=layout.REGION, secret=BEDROCK_SECRET)
+
+
+def keep_bedrock_key(key: str) -> None:
+    """In Secrets Manager, in the form that docs/govcloud.md tells operators to use."""
+    client = botocore.session.get_session().create_client("secretsmanager")
+    client.create_secret(
+        Name=BEDROCK_SECRET, SecretString=json.dumps({"bedrock_api_key": key, "region": layout.REGION})
+    )
 
 
 def create_tables(tables: Tables) -> None:

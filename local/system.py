@@ -64,6 +64,8 @@ class System:
         self._watchers: list[asyncio.Task[None]] = []
         self._gateway_socket = _listen_or_say(port)
         self._cloud_socket = listen(0)
+        self._bedrock_socket = listen(0)
+        self._bedrock_url = url(self._bedrock_socket)
         self._base_url = url(self._gateway_socket)
         self._reserved = {container.name: reserve() for container in layout.CONTAINERS}
         self._container_urls = {name: url(held) for name, held in self._reserved.items()}
@@ -91,7 +93,11 @@ class System:
         for watcher in self._watchers:
             watcher.cancel()
         everything = list(self._running.values())
-        behind = [process for process in everything if process.name in ("cloud", "enclave") or _is_container(process)]
+        behind = [
+            process
+            for process in everything
+            if process.name in ("cloud", "enclave", "bedrock") or _is_container(process)
+        ]
         await processes.stop([process for process in everything if process not in behind], DRAIN_S)
         await processes.stop(behind, CONTAINER_GRACE_S + 2)
         # With their processes gone they have ended; what they say to it has been said already.
@@ -105,6 +111,7 @@ class System:
     async def _start(self) -> Ready:
         endpoints.write(layout.endpoints(self._container_urls), self._state.endpoints)
         cloud = self._begin(self._start_cloud())
+        bedrock = self._begin(self._start_bedrock())
         if not layout.embedding_model_exists():
             await self._unless_one_ends(self._convert_embedding_model())
         for container in layout.CONTAINERS:
@@ -112,13 +119,16 @@ class System:
         account = await self._unless_one_ends(cloud)
         self._env |= {
             "AWS_ENDPOINT_URL": account["url"],
+            "AWS_ENDPOINT_URL_BEDROCK": self._bedrock_url,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": self._bedrock_url,
             "AWS_ACCESS_KEY_ID": account["access_key_id"],
             "AWS_SECRET_ACCESS_KEY": account["secret_access_key"],
             "CLOISTER_TICKET_SECRET": TICKET_SECRET,
         }
         enclave = self._begin(self._start_enclave(account))
         gateway = self._begin(self._start_gateway())
-        keys = await self._unless_one_ends(self._bootstrap(account))
+        bedrock_key = (await self._unless_one_ends(bedrock))["bearer"]
+        keys = await self._unless_one_ends(self._bootstrap(account, bedrock_key))
         scheduler = self._begin(self._start_module("scheduler", "local.scheduler"))
         for starting in (gateway, scheduler, enclave):
             await self._unless_one_ends(starting)
@@ -138,6 +148,11 @@ class System:
         options = ("--endpoints", str(self._state.endpoints), "--attestation-root", str(self._sealing.root))
         records = ("--records", str(self._state.logs / "kms-records.log"))
         return await self._start_module("cloud", "local.cloud", *options, *records, listening=self._cloud_socket)
+
+    async def _start_bedrock(self) -> dict[str, str]:
+        """Returns what opens it, an API key among it."""
+        model = ("--model-url", f"{self._container_urls['demo']}/v1")
+        return await self._start_module("bedrock", "local.bedrock", *model, listening=self._bedrock_socket)
 
     async def _start_enclave(self, account: Mapping[str, str]) -> None:
         files = self._sealing
@@ -166,10 +181,12 @@ class System:
     async def _start_gateway(self) -> None:
         await self._start_module("gateway", "local.gateway", listening=self._gateway_socket)
 
-    async def _bootstrap(self, account: Mapping[str, str]) -> dict[str, str]:
+    async def _bootstrap(self, account: Mapping[str, str], bedrock_key: str) -> dict[str, str]:
         """Returns the tenant and its keys."""
         known = ("--endpoints", str(self._state.endpoints), "--kms-key", account["tenant_key_arn"])
-        told = await self._start_module("bootstrap", "local.bootstrap", *known, "--principal", account["govcloud_arn"])
+        env = self._env | {"CLOISTER_BEDROCK_KEY": bedrock_key}  # not as an argument, which everybody sees
+        principal = ("--principal", account["govcloud_arn"])
+        told = await self._start_module("bootstrap", "local.bootstrap", *known, *principal, env=env)
         await self._end_of("bootstrap")
         return told
 

@@ -28,6 +28,7 @@ from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.api.bridge import Bridge, Iam
 from chalicelib.call import Call
+from chalicelib.engines.bedrock_model import FoundationModel
 from chalicelib.engines.scripted import Scripted, Step, whole, words
 from chalicelib.inference import Ask, run
 from chalicelib.inference.house import House
@@ -99,6 +100,7 @@ class Deployment:
         self, store: Store | None = None, script: Script | None = None, engine: Scripted | None = None
     ) -> None:
         self.store = store or memory()
+        self.models: tuple[FoundationModel, ...] = ()
         self.clock = Hands()
         self.chance = Chance()
         self.engine = engine or Scripted(script or _names_its_target)
@@ -128,7 +130,7 @@ class Deployment:
 
     def rooms(self, house: House | None = None, tenancy: Tenancy | None = None) -> Rooms:
         offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
-        return Rooms(house or self.house(), tenancy or self.tenancy, offering)
+        return Rooms(house or self.house(), tenancy or self.tenancy, offering, models=lambda _target: self.models)
 
     def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
         """A pool whose first target gets every call, unless it is pinned elsewhere."""

@@ -8,7 +8,7 @@ import msgspec
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
-Surface = Literal["openai", "anthropic", "native", "management"]
+Surface = Literal["openai", "anthropic", "native", "bedrock", "management"]
 SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key is enough
 
 # Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.

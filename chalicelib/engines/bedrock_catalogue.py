@@ -1,0 +1,72 @@
+"""Which models a target's Bedrock has, as its caller may use them."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from chalicelib.clock import Clock
+from chalicelib.engines import failures
+from chalicelib.engines.bedrock_access import CONTROL, Access
+from chalicelib.engines.bedrock_failures import Failure
+from chalicelib.engines.bedrock_model import FoundationModel
+from chalicelib.engines.bedrock_profiles import profiles_of
+from chalicelib.placement.pool import Target
+from chalicelib.refusal import EngineFailed
+
+MAX_AGE_MS = 300_000
+LISTING_MS = 10_000  # what asking may take
+
+
+class Reaching(Protocol):
+    """What leads to a target's Bedrock."""
+
+    def access(self, target: Target) -> Access:
+        """The way there."""
+
+
+class Catalogue:
+    """Every target's models, asked for at most each MAX_AGE_MS. Thread-safe."""
+
+    def __init__(self, bedrock: Reaching, clock: Clock) -> None:
+        """`clock`: monotonic."""
+        self._bedrock = bedrock
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: dict[tuple[object, ...], tuple[int, tuple[FoundationModel, ...]]] = {}
+
+    def models(self, target: Target) -> tuple[FoundationModel, ...]:
+        """By id. Raises EngineFailed."""
+        place = (target.region, target.secret, target.geographies)
+        now_ms = self._clock()
+        held = self._held.get(place)
+        if held is not None and now_ms - held[0] < MAX_AGE_MS:
+            return held[1]
+        with self._lock:  # those who come meanwhile would ask the same
+            held = self._held.get(place)
+            if held is None or now_ms - held[0] >= MAX_AGE_MS:
+                held = self._held[place] = (now_ms, self._listed(target, now_ms + LISTING_MS))
+        return held[1]
+
+    def _listed(self, target: Target, until_ms: int) -> tuple[FoundationModel, ...]:
+        access = self._bedrock.access(target)
+        try:
+            listed = access.send(CONTROL, "list_foundation_models", {}, until_ms)["modelSummaries"]
+            profiles = profiles_of(access, target, until_ms)
+        except Failure as failure:
+            raise EngineFailed(failures.FAILED) from failure
+        found = {summary["modelId"]: _model(summary, profiles) for summary in listed}
+        return tuple(found[model_id] for model_id in sorted(found))
+
+
+def _model(summary: Mapping[str, Any], profiles: Mapping[str, str]) -> FoundationModel:
+    model_id = summary["modelId"]
+    return FoundationModel(
+        model_id=model_id,
+        name=summary.get("modelName", model_id),
+        provider=summary.get("providerName", ""),
+        input_modalities=tuple(summary.get("inputModalities", ())),
+        output_modalities=tuple(summary.get("outputModalities", ())),
+        streams=bool(summary.get("responseStreamingSupported")),
+        needs_profile="ON_DEMAND" not in summary.get("inferenceTypesSupported", ()),
+        inference_profile=profiles.get(model_id),
+    )
