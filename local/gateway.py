@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
+    cloud = os.environ.get("AWS_ENDPOINT_URL") or parser.error("AWS_ENDPOINT_URL must be the address of a local cloud")
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
@@ -31,7 +32,7 @@ def main() -> int:
     from local.iam.authoriser import Authoriser, LocalCloud
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
-    iam = Authoriser(LocalCloud(os.environ["AWS_ENDPOINT_URL"]), regions, wiring.clock)
+    iam = Authoriser(LocalCloud(cloud), regions, wiring.clock)
     serve(bridge.build(iam), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
