@@ -18,6 +18,9 @@ from tests.local_system import RunningSystem
 
 ROOT = Path(__file__).parents[2]
 TENANTS = Asked("GET", "/admin/tenants")
+MODELS = Asked("GET", "/v1/bedrock/models")
+LOG = Asked("GET", "/v1/dashboard/requests?limit=1")
+API = "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:local/api/*"
 
 
 def gateway(system: RunningSystem) -> Gateway:
@@ -42,17 +45,40 @@ def test_the_operator_signs_for_the_admin_surface(running_system: RunningSystem,
 
 
 @pytest.mark.parametrize("signer", SIGNERS.values(), ids=SIGNERS)
-def test_the_govcloud_client_may_not_call_the_admin_surface(running_system: RunningSystem, signer: Any) -> None:
+def test_the_govcloud_client_may_call_its_routes_and_no_others(running_system: RunningSystem, signer: Any) -> None:
     keys, where = govcloud(running_system), gateway(running_system)
+    assert signer(keys, LOG, where).status == 200
     refused = signer(keys, TENANTS, where)
     assert refused.status == 403
     assert "no identity-based policy allows the execute-api:Invoke action" in refused.json["detail"]
 
 
-def test_the_govcloud_client_who_may_not_call_is_told_so(running_system: RunningSystem) -> None:
-    refused = by_botocore(govcloud(running_system, "CLOISTER_GOVCLOUD_DENIED"), TENANTS, gateway(running_system))
+@pytest.mark.parametrize("asked", [MODELS, TENANTS, LOG], ids=lambda asked: asked.path)
+def test_the_govcloud_client_who_may_not_call_is_told_so(running_system: RunningSystem, asked: Asked) -> None:
+    refused = by_botocore(govcloud(running_system, "CLOISTER_GOVCLOUD_DENIED"), asked, gateway(running_system))
     assert refused.status == 403
     assert "with an explicit deny in an identity-based policy" in refused.json["detail"]
+
+
+def test_a_request_that_nobody_signed_is_refused_with_its_request_id(running_system: RunningSystem) -> None:
+    refused = gateway(running_system).call("GET", MODELS.path, key=running_system.api_key)
+    assert (refused.status, "Sign this request" in refused.json["detail"]) == (403, True)
+    assert refused.json["request_id"] == refused.headers["x-request-id"]
+
+
+def test_a_role_of_a_new_tenant_from_its_making_to_its_removal(running_system: RunningSystem) -> None:
+    people, where = People(running_system.env["AWS_ENDPOINT_URL"]), gateway(running_system)
+    role = people.role(allow(f"{API}/v1/dashboard/*"), path="/team/")
+    session = people.session(role)
+    admin(running_system, "POST", "/tenants", {"id": "signed", "name": "Signed", "pools": []})
+
+    refused = by_botocore(session, LOG, where)
+    assert (refused.status, "belongs to no tenant here" in refused.json["detail"]) == (403, True)
+    admin(running_system, "PUT", "/tenants/signed/principals", {"principals": [role]})
+    assert by_botocore(session, LOG, where).json["requests"] == []
+    assert by_botocore(session, MODELS, where).status == 403
+    admin(running_system, "DELETE", "/tenants/signed/principals")
+    assert by_botocore(session, LOG, where).status == 403
 
 
 def test_curl_signs_as_the_page_shows_it(running_system: RunningSystem) -> None:
