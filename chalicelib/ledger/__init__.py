@@ -1,8 +1,8 @@
 """What happened: one entry for each admitted request, and the request that an Idempotency-Key stands for.
 
-    entry.py    what is said of a request     records.py    its seam; store.py, memory.py behind it
-    chain.py    entries in hash chains        head.py       a day's chains, as they are signed; heads.py its seam
-    notary.py   signs the days that are over  signature.py  with a key in KMS
+entry.py    what is said of a request     records.py    its seam; store.py, memory.py behind it
+chain.py    entries in hash chains        head.py       a day's chains, as they are signed; heads.py its seam
+notary.py   signs the days that are over  signature.py  with a key in KMS
 """
 
 from chalicelib.ledger.entry import Audited, Entry, Outcome

@@ -1,6 +1,6 @@
 """Heads: what a day's chains were, signed, so that nobody can write the day anew with hashes that fit. Pure.
 
-    head, JSON, signed by ECDSA over SHA-256("cloister ledger head v1\\n" head)
+    the message that is signed = SHA-256("cloister ledger head v1\\n" head), where the head is JSON
 
 A head names the hash of the head before it. A day with very many entries has several heads, one after the other.
 """
@@ -60,7 +60,7 @@ class SignedHead(msgspec.Struct, frozen=True):
 
 
 def digest(text: str) -> bytes:
-    """What is signed of a head's text."""
+    """The message that is signed for a head's text: KMS takes no longer one than 4,096 bytes."""
     return hashlib.sha256(DOMAIN + text.encode()).digest()
 
 

@@ -26,7 +26,7 @@ class Notary:
     """Reads what the ledger has of a day, and signs it. Running it again, or twice at once, does no harm."""
 
     def __init__(self, ledger: Ledger, heads: Heads, sign: Callable[[bytes], bytes]) -> None:
-        """`sign` gives the DER form of an ECDSA signature of a SHA-256, or raises CannotSign."""
+        """`sign` gives the DER form of an ECDSA signature over SHA-256, or raises CannotSign."""
         self._ledger = ledger
         self._heads = heads
         self._sign = sign

@@ -19,16 +19,16 @@ class KmsSignature:
         self._lock = threading.Lock()
         self._client: Any = None
 
-    def __call__(self, digest: bytes) -> bytes:
-        """The DER form of an ECDSA signature of a SHA-256. Raises CannotSign.
+    def __call__(self, message: bytes) -> bytes:
+        """The DER form of an ECDSA signature over SHA-256, of at most 4,096 bytes. Raises CannotSign.
 
         https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
         """
         try:
             answer = self._kms().sign(
                 KeyId=self._settings.audit_key,
-                Message=digest,
-                MessageType="DIGEST",
+                Message=message,
+                MessageType="RAW",
                 SigningAlgorithm="ECDSA_SHA_256",
             )
         except (BotoCoreError, ClientError) as error:

@@ -44,8 +44,13 @@ class SignedHead(msgspec.Struct, frozen=True):
     signature: str
 
     @property
+    def message(self) -> bytes:
+        """What is signed."""
+        return hashlib.sha256(HEAD_DOMAIN + self.text.encode()).digest()
+
+    @property
     def hash(self) -> str:
-        return base64.b64encode(hashlib.sha256(HEAD_DOMAIN + self.text.encode()).digest()).decode()
+        return base64.b64encode(self.message).decode()
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -148,7 +153,7 @@ def _heads(
     for part, signed in enumerate(day.heads, 1):
         name = f"Head {part} of {day.day}"
         try:
-            key.verify(base64.b64decode(signed.signature), HEAD_DOMAIN + signed.text.encode(), ECDSA(SHA256()))
+            key.verify(base64.b64decode(signed.signature), signed.message, ECDSA(SHA256()))
         except (InvalidSignature, ValueError):
             wrong.append(Finding("head", day.day, "", f"{name} is not signed by this key."))
             continue

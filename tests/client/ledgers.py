@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from chalicelib.ledger import head as heads
@@ -20,8 +19,8 @@ KEPT_S = 30 * 86_400
 LATER_S = T0 // 1_000 + 3 * 86_400
 
 
-def sign(hashed: bytes) -> bytes:
-    return KEY.sign(hashed, ec.ECDSA(Prehashed(SHA256())))
+def sign(message: bytes) -> bytes:
+    return KEY.sign(message, ec.ECDSA(SHA256()))
 
 
 def written() -> list[Day]:

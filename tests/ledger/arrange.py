@@ -27,8 +27,13 @@ def entry(at_ms: int = T0, *, tenant: str = "acme", chance: int = 0, tokens: int
 
 def kept(ledger: Ledger, day: str = DAY, tenant: str = "acme") -> list[Kept]:
     """The day's entries, in the order of their chains."""
-    found, cursor = ledger.kept(tenant, start_ms(day), start_ms(day) + DAY_MS, None, 1_000)
-    assert cursor is None
+    found: list[Kept] = []
+    cursor = None
+    while True:
+        page, cursor = ledger.kept(tenant, start_ms(day), start_ms(day) + DAY_MS, cursor, 1_000)
+        found += page
+        if cursor is None:
+            break
     return sorted(found, key=lambda each: (each.link.chain, each.link.seq) if each.link else ("", 0))
 
 
