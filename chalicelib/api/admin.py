@@ -181,6 +181,10 @@ def put_pool(asked: Incoming) -> Pool:
             )
         if target.engine == "openai_compatible" and not target.url.startswith(("http://", "https://")):
             raise Malformed(f"The target {target.name!r} needs `url`, as http://10.0.0.7:8000/v1.", field="targets")
+        if target.engine == "bedrock" and not (target.region or target.secret):
+            raise Malformed(
+                f"The target {target.name!r} needs `region`, as us-east-1, or a `secret` that says it.", field="targets"
+            )
         if target.engine not in wiring.house().engines:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
     return wiring.tenancy().put_pool(pool)

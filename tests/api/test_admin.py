@@ -153,6 +153,11 @@ def test_a_pool_that_makes_no_sense_is_not_made(operator: Operator, change: Mapp
     assert [pool["name"] for pool in operator("GET", "/pools").json["pools"]] == ["model-a"]
 
 
+def test_a_target_of_bedrock_says_its_region(operator: Operator) -> None:
+    answer = operator("PUT", "/pools/new", {"name": "new", "targets": [{"name": "a", "engine": "bedrock"}]})
+    assert "`region`" in answer.json["detail"]
+
+
 @pytest.mark.parametrize("name", ["bad%20name", "-x", "x" * 65])
 def test_a_pool_has_a_name_that_fits_into_a_path(operator: Operator, name: str) -> None:
     body = {"name": name.replace("%20", " "), "targets": []}

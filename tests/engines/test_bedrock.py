@@ -2,11 +2,13 @@
 
 import base64
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from chalicelib.call import Call, Delta, Finished, Started, Usage
+from chalicelib.call import Call, Delta, Finished, Operation, Started, Usage
 from chalicelib.engines import Capacity
 from chalicelib.engines.bedrock import Bedrock
 from chalicelib.placement.pool import Target
@@ -17,6 +19,7 @@ from tests.engines.bedrocks import (
     NOVA,
     ON_HAIKU,
     ON_NOVA,
+    ROOT,
     LocalBedrock,
     Vault,
     anthropic,
@@ -27,7 +30,6 @@ from tests.engines.bedrocks import (
     sandbox,
 )
 
-CALLED = {"kind": "tool_use", "name": "weather", "input": {"city": "Bern"}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -102,6 +104,37 @@ def _called(answers: list[Any]) -> Any:
         "type": "function",
         "function": {"name": pieces[0]["function"]["name"], "arguments": arguments},
     }
+
+
+def test_json_of_a_schema_is_an_answer_that_keeps_it(bedrock: LocalBedrock) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+    _, [answer], _ = run(sandbox(), ON_HAIKU, chat("Where?", response_format=wanted))
+    assert isinstance(json.loads(answer["choices"][0]["message"]["content"])["city"], str)
+
+
+def test_an_answer_ends_at_a_stop_sequence(bedrock: LocalBedrock) -> None:
+    _, [answer], _ = run(sandbox(), ON_NOVA, chat("one two three", stop=["two"]))
+    assert answer["choices"][0]["message"]["content"].strip() == "one"
+    assert answer["choices"][0]["finish_reason"] == "stop"
+
+
+def test_a_message_with_tools_goes_by_converse_and_back(bedrock: LocalBedrock) -> None:
+    bedrock.do("say", blocks=[{"text": "Let me see."}, {"tool": "weather", "input": {"city": "Bern"}}])
+    tool = {"name": "weather", "input_schema": {"type": "object"}}
+    engine = sandbox()
+    _, [answer], _ = run(engine, ON_NOVA, message("Is it cold?", tools=[tool]))
+    assert answer["stop_reason"] == "tool_use"
+    text, use = answer["content"]
+    assert text == {"type": "text", "text": "Let me see."}
+    assert use["input"] == {"city": "Bern"}
+    result = {"type": "tool_result", "tool_use_id": use["id"], "content": "It is cold."}
+    asked = [
+        {"role": "user", "content": "Is it cold?"},
+        {"role": "assistant", "content": answer["content"]},
+        {"role": "user", "content": [result]},
+    ]
+    run(engine, ON_NOVA, message(messages=asked, tools=[tool]))
 
 
 def test_an_image_reaches_the_model(bedrock: LocalBedrock) -> None:
@@ -207,6 +240,36 @@ def test_an_api_key_of_a_secret_opens_the_door(bedrock: LocalBedrock) -> None:
     for secret in vault.secrets:
         run(engine, Target("us", "bedrock", model=HAIKU, region="us-east-1", secret=secret), chat())
     assert [call["key"] for call in bedrock.calls()] == ["bearer", "bearer"]
+
+
+@pytest.mark.parametrize("operation", ["completions", "embeddings"])
+def test_other_operations_are_refused(bedrock: LocalBedrock, operation: Operation) -> None:
+    with pytest.raises(Malformed, match="send a chat"):
+        sandbox().open(ON_HAIKU, ask(operation, {"prompt": "Hello", "input": "Hello"}))
+
+
+def test_a_target_without_a_model_answers_only_those_who_name_one(bedrock: LocalBedrock) -> None:
+    with pytest.raises(Malformed, match="modelId"):
+        sandbox().open(ANY_MODEL, chat())
+
+
+def test_nothing_of_bedrock_is_loaded_before_its_first_call(bedrock: LocalBedrock) -> None:
+    script = """
+import sys
+opened = []
+sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+from chalicelib import wiring
+engines = wiring.Engines()
+assert "bedrock" in list(engines)
+assert "chalicelib.engines.bedrock" not in sys.modules
+engines["bedrock"]
+assert not [path for path in opened if "botocore/data" in path], opened
+from tests.engines.bedrocks import ON_HAIKU, chat, sandbox
+list(sandbox().open(ON_HAIKU, chat()))
+assert [path for path in opened if "botocore/data/bedrock-runtime" in path]
+assert not [path for path in opened if "botocore/data/bedrock/" in path], "the control plane is for finding profiles"
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 def test_no_enclave_stands_before_bedrock(bedrock: LocalBedrock) -> None:
