@@ -13,7 +13,7 @@ from chalicelib.api.surface import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Member, Role, Surface
 from chalicelib.tenancy.token import mint, parse
-from tests.api.signing import signed
+from tests.api import signing
 from tests.houses import Answer, Deployment, Gateway
 from tests.sealing.sealers import Sealer, base64_of, id_of
 
@@ -52,6 +52,10 @@ TABLE = {
     "GET /tenants/{tenant}/audit/entries": Row(USAGE, "management"),
     "GET /tenants/{tenant}/audit/heads": Row(USAGE, "management"),
     "GET /v1/dashboard/requests": Row(USAGE, "signed"),
+    "POST /v1/bedrock/invoke-model": Row(INFER, "signed"),
+    "GET /v1/bedrock/models": Row(ALL, "signed"),
+    "POST /v1/bedrock/invoke-model": Row(NOBODY, "signed", {"modelId": "m", "body": {}}),
+    "GET /v1/bedrock/models": Row(NOBODY, "signed"),
     "GET /tenants/{tenant}/keys": Row(OWNER, "management"),
     "POST /tenants/{tenant}/keys": Row(OWNER, "management", {"role": "viewer"}, 201),
     "DELETE /tenants/{tenant}/keys/{key}": Row(OWNER, "management"),
@@ -89,6 +93,7 @@ TABLE = {
 }
 TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signed", "public")]
 ADMINS = [route for route, row in TABLE.items() if row.surface == "admin"]
+SIGNED = [route for route, row in TABLE.items() if row.surface == "signed"]
 PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
 
 
@@ -131,6 +136,13 @@ class Caller:
         if row.surface == "native":
             sent["X-Tenant-ID"] = tenant
         return self.gateway.call(method, self.path(route, tenant), key=key, json=self.body(route), headers=sent)
+
+    def signing(self, route: str) -> Answer:
+        method, path = route.partition(" ")[0], self.path(route)
+        body = b"" if TABLE[route].body is None else msgspec.json.encode(TABLE[route].body)
+        url = f"http://{self.gateway.host}:{self.gateway.port}{path}"
+        headers = signing.signed(method, url, body, {"Content-Type": "application/json"})
+        return self.gateway.call(method, path, body=body, headers=headers)
 
 
 @pytest.fixture
@@ -221,12 +233,24 @@ def test_the_admin_surface_is_the_operators_alone(caller: Caller, route: str) ->
 
 @pytest.mark.parametrize("route", ADMINS)
 def test_the_admin_surface_opens_to_a_signed_request(caller: Caller, route: str) -> None:
-    row, method, path = TABLE[route], route.partition(" ")[0], caller.path(route)
-    body = b"" if row.body is None else msgspec.json.encode(row.body)
-    headers = {"Content-Type": "application/json"}
-    sent = signed(method, f"http://{caller.gateway.host}:{caller.gateway.port}{path}", body, headers)
-    answer = caller.gateway.call(method, path, body=body, headers=sent)
-    assert answer.status == row.success, answer.body
+    answer = caller.signing(route)
+    assert answer.status == TABLE[route].success, answer.body
+
+
+@pytest.mark.parametrize("route", SIGNED)
+def test_what_must_be_signed_takes_keys_only_of_the_roles_in_its_row(caller: Caller, route: str) -> None:
+    for role in get_args(Role):
+        answer = caller(route, caller.deployment.key("acme", role))
+        assert answer.status == (TABLE[route].success if role in TABLE[route].roles else 403), answer.body
+    assert caller(route, None).status == (401 if TABLE[route].roles else 403)
+
+
+@pytest.mark.parametrize("route", SIGNED)
+def test_what_must_be_signed_is_open_to_principals_of_a_tenant_alone(caller: Caller, route: str) -> None:
+    refused = caller.signing(route)
+    assert (refused.status, "belongs to no tenant" in refused.json["detail"]) == (403, True)
+    caller.deployment.tenancy.principals.put("acme", [signing.OWNER.arn])
+    assert caller.signing(route).status in (200, 404)  # 404: it has no pool of Bedrock models
 
 
 @pytest.mark.parametrize("route", PUBLICS)
