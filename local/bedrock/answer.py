@@ -28,7 +28,7 @@ class Laid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def answer(
     asked: Conversation, model: Model, laid: Sequence[Laid] | None, guardrail: Guardrail | None, new_id: NewId
 ) -> Events:
-    """The events of one answer. Raises Refused before the first, ModelBroke after it."""
+    """The events of one answer. Raises Refused before anything is said, ModelBroke after it."""
     if guardrail and (found := guardrail.assessment(*(turn.text for turn in asked.turns if turn.role == "user"))):
         yield Began(0)
         yield Text(guardrail.blocked_input)

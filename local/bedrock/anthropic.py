@@ -14,7 +14,8 @@ from local.bedrock.conversation import Began, Conversation, Ended, Event, Role, 
 from local.bedrock.refusal import invalid
 from local.bedrock.shape import Metrics, Said, Stream, ceiling, decoded, read
 
-VERSION = "bedrock-2023-05-31"
+_Version = Annotated[str, msgspec.Meta(pattern=r"^(bedrock-)?\d{4}-\d{2}-\d{2}$")]
+"""AWS names one, `bedrock-2023-05-31`; Anthropic's own client of Bedrock sends the version of Anthropic's API."""
 
 
 class _Block(msgspec.Struct, frozen=True, tag_field="type"):
@@ -79,7 +80,7 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
-    anthropic_version: Literal["bedrock-2023-05-31"]
+    anthropic_version: _Version
     max_tokens: Annotated[int, msgspec.Meta(ge=1)]
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
     anthropic_beta: list[str] = []

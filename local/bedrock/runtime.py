@@ -158,7 +158,7 @@ class Runtime:
 
     def _shape(self, family: Family, model_id: str) -> Shape:
         if family == "anthropic":
-            return Anthropic(self._new_id, model_id.removeprefix("anthropic."))
+            return Anthropic(self._new_id, model_id.removeprefix("anthropic.").rpartition("-v")[0])
         return Nova() if family == "nova" else Llama()
 
     def _answer(self, asked: Conversation, guardrail: Guardrail | None) -> Events:
