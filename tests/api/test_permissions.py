@@ -52,8 +52,6 @@ TABLE = {
     "GET /tenants/{tenant}/audit/entries": Row(USAGE, "management"),
     "GET /tenants/{tenant}/audit/heads": Row(USAGE, "management"),
     "GET /v1/dashboard/requests": Row(USAGE, "signed"),
-    "POST /v1/bedrock/invoke-model": Row(INFER, "signed"),
-    "GET /v1/bedrock/models": Row(ALL, "signed"),
     "POST /v1/bedrock/invoke-model": Row(NOBODY, "signed", {"modelId": "m", "body": {}}),
     "GET /v1/bedrock/models": Row(NOBODY, "signed"),
     "GET /tenants/{tenant}/keys": Row(OWNER, "management"),
