@@ -56,6 +56,8 @@ class Account(msgspec.Struct, frozen=True):
     """Under it is the seed of each key epoch; only an attested enclave has the use of it."""
     tenant_key_arn: str
     """The demo tenant's."""
+    audit_key_arn: str
+    """Signs what each day's ledger was."""
     ticket_key: str
     """The public half, base64, of the key that signs tickets; the other half is in TICKET_SECRET."""
 
@@ -73,6 +75,7 @@ class Account(msgspec.Struct, frozen=True):
             "govcloud_denied_secret_access_key": self.govcloud_denied.secret_access_key,
             "platform_key_arn": self.platform_key_arn,
             "tenant_key_arn": self.tenant_key_arn,
+            "audit_key_arn": self.audit_key_arn,
             "ticket_key": self.ticket_key,
         }
 
@@ -89,6 +92,7 @@ def opened(region: str, pcr0: str) -> Account:
         govcloud_denied=_user(GOVCLOUD_DENIED, GOVCLOUD_REGION, _EVERYTHING, _INVOKING_NOTHING),
         platform_key_arn=_key(region, "Seeds of Cloister's key epochs", _platform_policy(root, enclave.arn, pcr0)),
         tenant_key_arn=_key(region, "The demo tenant's", tenant_policy(operator.arn, enclave.arn, pcr0)),
+        audit_key_arn=_signing_key(region, "Signs what each day's ledger was", _audit_policy(root, operator.arn)),
         ticket_key=_ticket_key(region),
     )
 
@@ -110,6 +114,12 @@ def _platform_policy(root: str, enclave: str, pcr0: str) -> dict[str, Any]:
     administers = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"]
     # No kms:Encrypt for anybody: who could encrypt a seed of their own would know the keys of an epoch.
     return _policy(_allow("Administration", root, administers), _attested(enclave, pcr0))
+
+
+def _audit_policy(root: str, notary: str) -> dict[str, Any]:
+    """As infra/audit.yaml has it."""
+    verifies = ["kms:DescribeKey", "kms:GetPublicKey"]
+    return _policy(_allow("NotarySigns", notary, ["kms:Sign"]), _allow("AuditorsVerify", root, verifies))
 
 
 def _encrypting(sid: str, enclave: str, condition: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +157,11 @@ def _key(region: str, description: str, policy: Mapping[str, Any]) -> str:
     key = kms_backends[ACCOUNT][region].create_key(
         json.dumps(policy), "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", description, []
     )
+    return str(key.arn)
+
+
+def _signing_key(region: str, description: str, policy: Mapping[str, Any]) -> str:
+    key = kms_backends[ACCOUNT][region].create_key(json.dumps(policy), "SIGN_VERIFY", "ECC_NIST_P256", description, [])
     return str(key.arn)
 
 

@@ -124,6 +124,7 @@ class System:
             "AWS_ACCESS_KEY_ID": account["access_key_id"],
             "AWS_SECRET_ACCESS_KEY": account["secret_access_key"],
             "CLOISTER_TICKET_SECRET": TICKET_SECRET,
+            "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
         }
         enclave = self._begin(self._start_enclave(account))
         gateway = self._begin(self._start_gateway())
@@ -300,6 +301,7 @@ class System:
                 "CLOISTER_API_KEY": keys["api_key"],
                 "CLOISTER_ADMIN_KEY": keys["admin_key"],
                 "CLOISTER_KMS_KEY_ARN": account["tenant_key_arn"],
+                "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
                 "CLOISTER_ATTESTATION_ROOT": str(self._sealing.root),
                 "CLOISTER_PCR0": PCR0,
                 "CLOISTER_GOVCLOUD_REGION": layout.GOVCLOUD_REGION,
