@@ -3,10 +3,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.bedrocks import LocalBedrock, served
+from tests.stores import with_credentials
 
 
 @pytest.fixture(scope="session")
 def _served_bedrock() -> Iterator[LocalBedrock]:
+    with_credentials()  # before any test puts others in their place: a store that starts then would lose its own
     with served() as bedrock:
         yield bedrock
 
@@ -19,5 +21,4 @@ def bedrock(_served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> L
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", _served_bedrock.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", _served_bedrock.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _served_bedrock.secret_access_key)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return _served_bedrock
