@@ -78,12 +78,12 @@ class _Body(msgspec.Struct, frozen=True):
     headers=("X-Data-Classification",),
 )  # fmt: skip
 def invoke_model(asked: Incoming) -> Reply:
+    caller = signer(asked)
     request = asked.json(InvokeRequest)
     fields = asked.json(dict[str, msgspec.Raw])
     if isinstance(request.body, str):
         fields["body"] = msgspec.Raw(request.body.encode())
     body = _read(bytes(fields["body"]))
-    caller = signer(asked)
     answer = run(
         Ask(
             credential=None,

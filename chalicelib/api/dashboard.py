@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.api import problems
 from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.permitted import signed_or_permitted
@@ -169,7 +170,7 @@ def logged(record: Record) -> Logged:
         tokens_in=audited.tokens_in if known else None,
         tokens_out=audited.tokens_out if known else None,
         latency=record.latency_ms,
-        status_code=audited.status or None,
+        status_code=problems.status_of_entry(entry),
         success=record.success,
         data_classification=audited.data_classification,
         ttl=record.expires_s,

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from chalicelib.inference.answer import CLIENT_LEFT
+from chalicelib.ledger import Entry
 from chalicelib.refusal import (
     Conflict,
     Crowded,
@@ -69,6 +71,9 @@ KINDS: dict[type[Refusal], Kind] = {
     NoCapacity: Kind(503, "No capacity", "server_error", "no_capacity", "overloaded_error", anthropic_status=529),
     EngineTimedOut: Kind(504, "The model timed out", "server_error", "engine_timed_out", "timeout_error"),
 }
+
+CLIENT_LEFT_STATUS = 499
+"""nginx's, for an answer that nobody waited for."""
 
 FAULT = Kind(500, "Internal error", "server_error", "internal_error", "api_error")
 FAULT_TEXT = "Something broke on our side. Try again; if it persists, report the request id."
@@ -139,6 +144,15 @@ def status_of(error: Exception, shape: Shape) -> int:
     kind = kind_of(error)
     own = {"problem": None, "openai": kind.openai_status, "anthropic": kind.anthropic_status}
     return own[shape] or kind.status
+
+
+def status_of_entry(entry: Entry) -> int | None:
+    """What the caller of a request in the ledger was answered; None where nobody lived to answer."""
+    if entry.outcome != "failed":
+        return 200 if entry.outcome == "completed" else None
+    if entry.reason == CLIENT_LEFT:
+        return CLIENT_LEFT_STATUS
+    return next((kind.status for refusal, kind in KINDS.items() if refusal.__name__ == entry.reason), None)
 
 
 def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:

@@ -39,7 +39,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def seals(self) -> bool:
         """Takes sealed requests as well."""
-        return self.infers and self.shape != "anthropic"
+        return self.infers and self.auth == "key" and self.shape != "anthropic"
 
     @property
     def exports(self) -> bool:

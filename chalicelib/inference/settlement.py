@@ -70,15 +70,15 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         operation=call.operation,
         streamed=call.stream,
         sealed=planned.sealed.mode if planned.sealed else "",
-        audited=planned.audited and _audited(planned.audited, target, ending, region),
+        audited=planned.audited and _audited(planned.audited, planned, target, ending, region),
     )
 
 
-def _audited(begun: Audited, target: Target | None, ending: Ending, region: str) -> Audited:
+def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited:
     usage = ending.usage or Usage(0, ending.counted)
     return msgspec.structs.replace(
         begun,
-        destination_partition=partition_of(target.region or region) if target else "",
+        destination_partition=partition_of((target or planned.pool.targets[0]).region or region),
         inference_profile=ending.detail.get("inference_profile", begun.inference_profile),
         response_bytes=ending.answered_bytes,
         tokens_in=usage.prompt_tokens,

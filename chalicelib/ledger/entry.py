@@ -22,7 +22,6 @@ class Audited(msgspec.Struct, frozen=True, omit_defaults=True):
     response_bytes: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
-    status: int = 0  # of the HTTP answer
     data_classification: str = ""
 
 

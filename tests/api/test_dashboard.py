@@ -30,7 +30,6 @@ AUDITED = Audited(
     response_bytes=900,
     tokens_in=10,
     tokens_out=20,
-    status=200,
     data_classification="cui",
 )
 
@@ -108,13 +107,30 @@ def test_a_call_that_is_not_audited_is_in_the_log_with_what_its_entry_says(audit
     auditor.write(audited=None)
     (request,) = auditor.ask().json["requests"]
     assert (request["userArn"], request["modelId"], request["success"]) == ("key:k", "model-a", True)
-    assert {request[name] for name in ("requestSize", "tokensIn", "statusCode")} == {None}
+    assert {request[name] for name in ("requestSize", "tokensIn")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [
+        ({}, 200),
+        ({"outcome": "failed", "reason": "EngineFailed"}, 502),
+        ({"outcome": "failed", "reason": "Malformed"}, 400),
+        ({"outcome": "failed", "reason": "client_left"}, 499),
+        ({"outcome": "abandoned", "reason": "LeaseExpired"}, None),
+    ],
+)
+def test_the_status_is_what_the_caller_was_answered(
+    auditor: Auditor, members: dict[str, Any], status: int | None
+) -> None:
+    auditor.write(**members)
+    assert auditor.ask().json["requests"][0]["statusCode"] == status
 
 
 def test_totals_are_of_everything_that_was_asked_for_whichever_page(auditor: Auditor) -> None:
     for ms in (100, 200, 300, 400):
         auditor.write(ms=ms)
-    auditor.write(ms=1_000, outcome="failed", audited=msgspec.structs.replace(AUDITED, model_id="other", status=502))
+    auditor.write(ms=1_000, outcome="failed", audited=msgspec.structs.replace(AUDITED, model_id="other"))
     expected = {
         "count": 5,
         "successRate": 0.8,
