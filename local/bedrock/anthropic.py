@@ -88,7 +88,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     temperature: _Share | None = None
     top_p: _Share | None = None
     top_k: int | None = None
-    stop_sequences: list[str] = []
+    stop_sequences: list[Annotated[str, msgspec.Meta(min_length=1)]] = []
     tools: list[_Tool] = []
     tool_choice: _Choice | None = None
     thinking: dict[str, Any] | None = None

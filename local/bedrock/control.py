@@ -14,7 +14,7 @@ from local.bedrock.answer import Laid
 from local.bedrock.callers import AccessKey, Bearer, Keys
 from local.bedrock.catalogue import Profile
 from local.bedrock.guardrail import Guardrail
-from local.bedrock.refusal import STATUS, invalid
+from local.bedrock.refusal import STATUS, UNREADABLE, invalid
 
 CALLS_KEPT = 10_000
 
@@ -135,7 +135,7 @@ class Control:
         """Raises Refused where this is no command."""
         try:
             command = msgspec.json.decode(body, type=Command)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise invalid(f"This is no command: {error}. docs/local-bedrock.md has them all.") from None
         match command:
             case Fail(error=code) if code not in STATUS:

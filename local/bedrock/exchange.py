@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from local.bedrock.refusal import Refused, invalid_member
+from local.bedrock.refusal import UNREADABLE, Refused, invalid_member
 
 Parameters = TypeVar("Parameters", bound=msgspec.Struct)
 
@@ -45,5 +45,5 @@ def parameters(body: bytes, kind: type[Parameters]) -> Parameters:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
         raise invalid_member(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Refused("SerializationException", "The request body is not valid JSON.") from None

@@ -1,6 +1,7 @@
 """The control plane, as far as it is needed to invoke models: foundation models and inference profiles."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,6 +14,8 @@ from local.bedrock.exchange import Request, Whole, parameters
 from local.bedrock.refusal import Refused, invalid
 
 MOST_RESULTS = 1_000
+
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 class _Source(msgspec.Struct, frozen=True, rename="camel"):
@@ -61,8 +64,8 @@ class Management:
         kind = request.query.get("type")
         known = [*system_profiles(request.region, self._account), *self._applications(request.region)]
         found = [each for each in known if kind in (None, each.kind)]
-        first = _number(request.query.get("nextToken", "0"), "nextToken")
-        after = first + min(_number(request.query.get("maxResults", str(MOST_RESULTS)), "maxResults"), MOST_RESULTS)
+        first = _number(request.query, "nextToken", 0)
+        after = first + (_number(request.query, "maxResults", MOST_RESULTS) or MOST_RESULTS)
         answer: dict[str, Any] = {"inferenceProfileSummaries": [_profile(each) for each in found[first:after]]}
         return Whole(answer | ({"nextToken": str(after)} if after < len(found) else {}))
 
@@ -135,7 +138,8 @@ def _profile(profile: Profile) -> dict[str, Any]:
     } | described
 
 
-def _number(text: str, name: str) -> int:
-    if not text.isdigit():
-        raise invalid(f"1 validation error detected: Value at '{name}' is not valid.")
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not _NUMBER.fullmatch(text):
+        raise invalid(f"1 validation error detected: Value at '{name}' failed to satisfy constraint: Expected a number")
     return int(text)

@@ -22,7 +22,7 @@ class _InferenceConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unkno
     temperature: _Share | None = None
     top_p: _Share | None = None
     top_k: int | None = None
-    stop_sequences: list[str] = []
+    stop_sequences: list[Annotated[str, msgspec.Meta(min_length=1)]] = []
 
 
 class _Body(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

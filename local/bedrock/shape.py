@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from local.bedrock.conversation import Began, Conversation, Ended, Event, Text, ToolUse
-from local.bedrock.refusal import invalid, malformed, malformed_member
+from local.bedrock.refusal import UNREADABLE, invalid, malformed, malformed_member
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -80,7 +80,7 @@ def read(body: bytes, kind: type[Body]) -> Body:
     """The body as `kind` has it, whose fields are all that is permitted. Raises Refused in Bedrock's words."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise malformed("#: expected type: JSONObject") from None
     fields = {field.encode_name: field.required for field in msgspec.structs.fields(kind)}
     missing = [name for name, required in fields.items() if required and name not in members]
@@ -93,6 +93,8 @@ def read(body: bytes, kind: type[Body]) -> Body:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise malformed_member(error) from None
+    except RecursionError:
+        raise malformed("#: it nests too deeply") from None
 
 
 def decoded(data: str, where: str) -> bytes:

@@ -146,16 +146,6 @@ def test_a_new_api_key_is_let_in_and_the_old_one_no_more(bedrock: Served) -> Non
     assert "Please make sure your API Key is valid." in text
 
 
-def test_a_body_that_is_no_json_and_a_path_that_is_none_are_refused(bedrock: Served) -> None:
-    key = {"authorization": f"Bearer {bedrock.bearer}"}
-    unknown = httpx.get(f"{bedrock.url}/models", headers=key)
-
-    assert posted(bedrock, key, b"{")[:2] == (400, "SerializationException")
-    assert posted(bedrock, key, b"\xff")[:2] == (400, "SerializationException")
-    assert unknown.status_code == 404
-    assert unknown.headers["x-amzn-errortype"].startswith("UnknownOperationException")
-
-
 def test_no_secret_is_told_back(bedrock: Served) -> None:
     posted(bedrock, {"authorization": "Bearer a-secret-that-is-not-known"})
     posted(bedrock, signed(bedrock))

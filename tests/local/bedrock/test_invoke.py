@@ -141,6 +141,7 @@ def test_an_answer_tells_its_numbers_in_headers(bedrock: Served, model: str) -> 
         (HAIKU, anthropic() | {"anthropic_version": "newest"}, "#/anthropic_version: Expected `str` matching"),
         (HAIKU, anthropic() | {"messages": [{"role": "assistant", "content": "I"}]}, 'must use the "user" role'),
         (HAIKU, anthropic() | {"max_tokens": 5_000}, "exceeds the model limit of 4096"),
+        (HAIKU, anthropic(stop_sequences=[""]), "#/stop_sequences/0: Expected `str` of length >= 1"),
         (NOVA, anthropic(), "#: extraneous key [anthropic_version] is not permitted"),
         (NOVA, {"messages": [{"role": "user", "content": "text"}]}, "#/messages/0/content: Expected `array`"),
         (LLAMA, NOVA_BODY, "#: required key [prompt] not found#: extraneous key [messages] is not permitted"),
