@@ -17,7 +17,7 @@ from chalicelib.refusal import Conflict, Malformed
 from chalicelib.sealing import Claims
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, Tenant, TenantId
+from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
 
 surface = Surface(__name__, shape="problem", auth="iam")
 
@@ -34,6 +34,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: tuple[PoolName, ...] = ()
     pins: dict[str, str] = {}
     priority: Priority = 5
+    retention_days: RetentionDays = 30
 
 
 class Tenants(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ PoolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,6
 Label = Annotated[str, msgspec.Meta(max_length=100)]
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)")]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
+RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=3_650)]  # of ledger entries, after their settlement
 PrincipalArn = Annotated[
     str, msgspec.Meta(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/[A-Za-z0-9+=,.@_/-]+$(?!\n)", max_length=200)
 ]
@@ -67,7 +68,7 @@ class Tenant(msgspec.Struct, frozen=True):
     created_ms: int = 0
     sealing: Sealing = Sealing()
     principals: tuple[str, ...] = ()  # ARNs of the IAM users and roles that sign as this tenant
-    retention_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30  # of ledger entries
+    retention_days: RetentionDays = 30
 
 
 class Scopes(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from tests.e2e.admin import admin, new_tenant
 from tests.e2e.test_signed import gateway, govcloud
 from tests.local.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
@@ -66,6 +67,18 @@ def test_the_key_of_the_running_system_signs(running_system: RunningSystem) -> N
     public = load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
     assert isinstance(public, ec.EllipticCurvePublicKey)
     public.verify(signature, b"m", ec.ECDSA(SHA256()))
+
+
+def test_each_tenants_entries_are_kept_for_as_long_as_it_wants(running_system: RunningSystem) -> None:
+    key = new_tenant(running_system, "brief", retention_days=2)
+    where, chat = gateway(running_system), "/tenants/brief/v1/chat/completions"
+    body = {"model": "demo-direct", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4}
+    assert where.call("POST", chat, key=key, json=body).status == 200
+    admin(running_system, "PATCH", "/tenants/brief", {"retention_days": 90})
+    assert where.call("POST", chat, key=key, json=body).status == 200
+    logged = where.call("GET", "/v1/dashboard/requests", key=key).json["requests"]
+    kept_s = [each["ttl"] - datetime.fromisoformat(each["timestamp"]).timestamp() for each in logged]
+    assert [round(seconds / 86_400, 2) for seconds in kept_s] == [90, 2]
 
 
 def _audit_key(system: RunningSystem) -> str:
