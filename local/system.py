@@ -303,6 +303,7 @@ class System:
                 "CLOISTER_KMS_KEY_ARN": account["tenant_key_arn"],
                 "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
                 "CLOISTER_ATTESTATION_ROOT": str(self._sealing.root),
+                "CLOISTER_LOCAL_BEDROCK_URL": self._bedrock_url,
                 "CLOISTER_PCR0": PCR0,
                 "CLOISTER_GOVCLOUD_REGION": layout.GOVCLOUD_REGION,
                 "CLOISTER_GOVCLOUD_ACCESS_KEY_ID": account["govcloud_access_key_id"],
