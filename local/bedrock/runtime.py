@@ -215,6 +215,7 @@ def _event(event: dict[str, Any]) -> bytes:
 
 def _frame(kind: str, members: dict[str, Any]) -> bytes:
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
+    # Its framing serves any event; the names that it gives it are SageMaker's.
     return event_stream._message(headers, msgspec.json.encode(members | {"p": _PADDING}))
 
 
