@@ -3,22 +3,31 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from chalicelib.ledger import DynamoLedger
+from chalicelib.ledger.chain import start_ms
+from chalicelib.settings import Settings
+from chalicelib.tables import open_tables
 from tests.e2e.admin import admin, new_tenant
 from tests.e2e.test_signed import gateway, govcloud
+from tests.ledger.arrange import entry
 from tests.local.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
 
 ROOT = Path(__file__).parents[2]
+NOTARY = """
+from app import app
+from local.scheduler import schedules
+
+(notary,) = [each for each in schedules(app) if each.name == "notary"]
+print(notary.run())
+"""
 PROMPT = "A prompt that no audit keeps."
 
 
@@ -43,30 +52,26 @@ def test_the_govcloud_client_finds_the_request_in_its_log(running_system: Runnin
     assert asked in table.body.decode() and PROMPT not in table.body.decode()
 
 
-def test_an_auditor_verifies_the_day_of_the_request(running_system: RunningSystem, asked: str, tmp_path: Path) -> None:
-    key = load_der_public_key(_kms(running_system).get_public_key(KeyId=_audit_key(running_system))["PublicKey"])
-    pem = tmp_path / "audit.pem"
-    pem.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "cloister.cli", "audit", "verify"),
-            *("--from", datetime.now(UTC).date().isoformat(), "--public-key", str(pem)),
-        ],
-        env={**os.environ, **running_system.env, "PYTHONPATH": os.pathsep.join((str(ROOT / "client"), str(ROOT)))},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def test_an_auditor_verifies_the_day_of_the_request(running_system: RunningSystem, asked: str, pem: Path) -> None:
+    done = verified(running_system, datetime.now(UTC).date(), pem)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 signed" in done.stdout and "0 unchained; no head" in done.stdout
 
 
-def test_the_key_of_the_running_system_signs(running_system: RunningSystem) -> None:
-    kms, arn = _kms(running_system), _audit_key(running_system)
-    signature = kms.sign(KeyId=arn, Message=b"m", SigningAlgorithm="ECDSA_SHA_256")["Signature"]
-    public = load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
-    assert isinstance(public, ec.EllipticCurvePublicKey)
-    public.verify(signature, b"m", ec.ECDSA(SHA256()))
+def test_the_notary_signs_a_day_that_is_over_and_an_auditor_verifies_it(
+    running_system: RunningSystem, pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env, day = running_system.env, datetime.now(UTC).date() - timedelta(days=3)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, env[name])
+    tables = open_tables(env["AWS_REGION"], Settings().table_prefix, 10_000, env["AWS_ENDPOINT_URL"])
+    DynamoLedger(tables).put_if_absent(entry(start_ms(day.isoformat()), tenant=running_system.tenant))
+    for signed in (1, 0):
+        done = run(running_system, [sys.executable, "-c", NOTARY])
+        assert done.stdout == f"{{'signed': {signed}}}\n", done.stderr
+    done = verified(running_system, day, pem)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 entries: 1 signed, 0 unsigned, 0 unchained; head " in done.stdout
 
 
 def test_each_tenants_entries_are_kept_for_as_long_as_it_wants(running_system: RunningSystem) -> None:
@@ -81,16 +86,29 @@ def test_each_tenants_entries_are_kept_for_as_long_as_it_wants(running_system: R
     assert [round(seconds / 86_400, 2) for seconds in kept_s] == [90, 2]
 
 
-def _audit_key(system: RunningSystem) -> str:
-    return system.env["CLOISTER_AUDIT_KEY"]
-
-
-def _kms(system: RunningSystem) -> Any:
-    env = system.env
-    return boto3.client(
+@pytest.fixture(scope="module")
+def pem(running_system: RunningSystem, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The public half of the key that signs, as an auditor fetches it."""
+    env = running_system.env
+    kms = boto3.client(
         "kms",
         region_name=env["AWS_REGION"],
         endpoint_url=env["AWS_ENDPOINT_URL"],
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
     )
+    key = load_der_public_key(kms.get_public_key(KeyId=env["CLOISTER_AUDIT_KEY"])["PublicKey"])
+    pem = tmp_path_factory.mktemp("auditor") / "audit.pem"
+    pem.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return pem
+
+
+def verified(system: RunningSystem, day: date, pem: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "cloister.cli", "audit", "verify"]
+    return run(system, [*command, "--from", day.isoformat(), "--public-key", str(pem)])
+
+
+def run(system: RunningSystem, command: list[str]) -> "subprocess.CompletedProcess[str]":
+    path = os.pathsep.join((str(ROOT / "client"), str(ROOT)))
+    env = {**os.environ, **system.env, "PYTHONPATH": path}
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -9,6 +9,7 @@ import argparse
 import statistics
 import threading
 import time
+from typing import Protocol
 
 import msgspec
 
@@ -20,8 +21,25 @@ from tests.ledger.arrange import DAY, T0, assert_unbroken, entry, kept
 from tests.stores import STORES, fresh_tables, served
 
 THREADS = 32
-SETTLEMENTS = 40  # of each thread in each round
-ROUNDS = 7
+SETTLEMENTS = 20  # of each thread in each turn
+ROUNDS = 15
+FAR_MS = 100  # each way together: far enough for the emulator to have time to spare
+
+
+class Putting(Protocol):
+    def put_if_absent(self, entry: Entry) -> Entry | None: ...
+
+
+class OneChain:
+    """What was not built: a tenant's settlements take turns."""
+
+    def __init__(self, ledger: DynamoLedger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+
+    def put_if_absent(self, entry: Entry) -> Entry | None:
+        with self._lock:
+            return self._ledger.put_if_absent(entry)
 
 
 class Unchained:
@@ -45,14 +63,14 @@ class Unchained:
         )
 
 
-def per_second(ledger: DynamoLedger | Unchained, tenant: str) -> float:
+def per_second(ledger: Putting, tenant: str, settlements: int = SETTLEMENTS) -> float:
     """Settlements a second, of one tenant, by all threads together."""
     begin = threading.Barrier(THREADS + 1)
 
     def settle(thread: int) -> None:
         begin.wait()
-        for number in range(SETTLEMENTS):
-            ledger.put_if_absent(entry(T0 + thread * SETTLEMENTS + number, tenant=tenant))
+        for number in range(settlements):
+            ledger.put_if_absent(entry(T0 + thread * settlements + number, tenant=tenant))
 
     threads = [threading.Thread(target=settle, args=(number,)) for number in range(THREADS)]
     for thread in threads:
@@ -61,7 +79,30 @@ def per_second(ledger: DynamoLedger | Unchained, tenant: str) -> float:
     began = time.perf_counter()
     for thread in threads:
         thread.join()
-    return THREADS * SETTLEMENTS / (time.perf_counter() - began)
+    return THREADS * settlements / (time.perf_counter() - began)
+
+
+def compared(tables: Tables, name: str, rounds: int) -> str:
+    """With chains and without, in turns; and without a second time, to show what is chance."""
+    chained, unchained = DynamoLedger(tables), Unchained(tables)
+    ways: list[tuple[str, Putting, list[float]]] = [("c", chained, []), ("u", unchained, []), ("v", unchained, [])]
+    per_second(unchained, f"{name}-connects")
+    for number in range(rounds):
+        for way in range(len(ways)):
+            tenant, ledger, speeds = ways[(way + number) % len(ways)]
+            speeds.append(per_second(ledger, f"{name}-{tenant}{number}"))
+    found = kept(chained, tenant=f"{name}-c0")
+    assert_unbroken(found)
+    chains = len({each.link.chain for each in found if each.link})
+    with_chains, without, again = (speeds for _, _, speeds in ways)
+    return (
+        f"{statistics.median(with_chains):.0f}/s in {chains} chains, "
+        f"{_ratio(with_chains, without):.2f} of those without (which are {_ratio(again, without):.2f} of themselves)"
+    )
+
+
+def _ratio(speeds: list[float], others: list[float]) -> float:
+    return statistics.median(speed / other for speed, other in zip(speeds, others, strict=True))
 
 
 def link_us() -> float:
@@ -81,21 +122,11 @@ def main() -> None:
     for store in STORES:
         with served(store) as url:
             tables = fresh_tables(url)
-            chained, unchained = DynamoLedger(tables), Unchained(tables)
-            ratios, speeds = [], []
-            for number in range(options.rounds):
-                ways: list[tuple[DynamoLedger | Unchained, str]] = [(chained, f"c{number}"), (unchained, f"u{number}")]
-                told = {tenant[0]: per_second(ledger, tenant) for ledger, tenant in ways[:: 1 if number % 2 else -1]}
-                ratios.append(told["c"] / told["u"])
-                speeds.append(told["c"])
-            found = kept(chained, tenant="c0")
-            assert_unbroken(found)
-            chains = {each.link.chain for each in found if each.link}
-            print(
-                f"{store}: {THREADS} threads, {statistics.median(speeds):.0f} settlements/s with chains, "
-                f"{statistics.median(ratios):.2f} of those without "
-                f"({min(ratios):.2f} to {max(ratios):.2f} in {options.rounds} rounds); {len(chains)} chains"
-            )
+            print(f"{store}, as fast as it goes: {compared(tables, 'near', options.rounds)}")
+            tables.connection.observe = lambda _: time.sleep(FAR_MS / 1_000)
+            print(f"{store}, {FAR_MS} ms away: {compared(tables, 'far', options.rounds)}")
+            one = per_second(OneChain(DynamoLedger(tables)), "one", 2)
+            print(f"{store}, {FAR_MS} ms away, had there been one chain: {one:.0f}/s")
 
 
 if __name__ == "__main__":
