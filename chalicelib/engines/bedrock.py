@@ -22,7 +22,7 @@ from chalicelib.engines.bedrock_wire import Chunks, Frames
 from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
 from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.placement.pool import Target
-from chalicelib.refusal import Malformed, NoCapacity
+from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from chalicelib.settings import Settings
 
 TIMES = Times(monotonic=monotonic_ms, wall=lambda: time.time_ns() // 1_000_000)
@@ -127,8 +127,10 @@ class Bedrock:
         running = self._sent(
             errand._replace(profile=errand.model), "count_tokens", {"input": {"invokeModel": {"body": body}}}
         )
-        counted = msgspec.json.encode({"input_tokens": running.response["inputTokens"]})
-        return BufferedAnswer((running.started, Delta(counted), Finished(Usage())))
+        counted = running.response.get("inputTokens")
+        if counted is None:
+            raise EngineFailed(failures.NOT_UNDERSTOOD)
+        return BufferedAnswer((running.started, Delta(b'{"input_tokens":%d}' % counted), Finished(Usage())))
 
     def _sent(self, errand: _Errand, operation: str, request: Mapping[str, object]) -> _Running:
         """The answer to a call of the runtime, through an inference profile where the model wants one.

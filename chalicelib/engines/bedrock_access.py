@@ -24,8 +24,8 @@ from botocore.utils import get_environ_proxies
 from chalicelib.clock import Clock
 from chalicelib.engines import failures
 from chalicelib.engines.bedrock_credentials import Credential, Source, Unreadable
-from chalicelib.engines.bedrock_failures import failure_of
-from chalicelib.refusal import EngineFailed
+from chalicelib.engines.bedrock_failures import GARBLED, Failure, failure_of
+from chalicelib.refusal import EngineFailed, Malformed
 from chalicelib.settings import Settings
 
 ATTEMPTS = 4  # together about 0.7 s of pauses at most: placement knows other targets
@@ -73,7 +73,7 @@ class Access:
         """Call once; again while Bedrock is busy or faulty and `until_ms` (monotonic) allows; and again with
         another credential, if it refuses this one and the secret holds another by now.
 
-        Raises: Failure, as Bedrock answers. EngineFailed: there is no credential.
+        Raises: Failure, as Bedrock answers. EngineFailed: there is no credential. Malformed: too deeply nested.
         """
         pause_ms = FIRST_PAUSE_MS
         attempts_left = ATTEMPTS - 1
@@ -85,6 +85,11 @@ class Access:
                 return answer
             except (BotoCoreError, ClientError) as error:
                 failure = failure_of(error)
+            except RecursionError:
+                raise Malformed("The request is nested too deeply for the model.") from None
+            except (AttributeError, LookupError, TypeError, ValueError):
+                # What is not Bedrock's, a proxy's page for one, comes apart in botocore's parser in any of these ways.
+                failure = Failure(GARBLED)
             if failure.refused and may_renew:
                 may_renew = False
                 if self._renewed(clients):

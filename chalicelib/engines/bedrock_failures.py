@@ -28,8 +28,10 @@ _BUSY = {
 }
 _STALE = {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidSignatureException"}
 
-SILENT, UNREACHABLE, CUT = "silent", "unreachable", "cut"
-"""Codes of our own, for what happened before Bedrock answered."""
+SILENT, UNREACHABLE, CUT, GARBLED = "silent", "unreachable", "cut", "garbled"
+"""Codes of our own, for what was no answer of Bedrock's."""
+
+_TEXTS = {UNREACHABLE: failures.UNREACHABLE, CUT: failures.BROKE_OFF, GARBLED: failures.NOT_UNDERSTOOD}
 
 _ARN = re.compile(r"\barn:[\w-]*:[^\s,;'\"]+")
 
@@ -103,12 +105,10 @@ def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:
         )
     if failure.code == SILENT or failure.status == 408:
         return EngineTimedOut(failures.SILENT)
-    if failure.code in (UNREACHABLE, CUT):
-        return EngineFailed(failures.UNREACHABLE if failure.code == UNREACHABLE else failures.BROKE_OFF)
     if failure.status in (400, 413) and not failure.refused:
         complaint = _ARN.sub("the model", failure.message)
         return failures.of_status(failure.status, msgspec.json.encode({"error": {"message": complaint}}), target)
-    return EngineFailed(failures.FAILED)
+    return EngineFailed(_TEXTS.get(failure.code, failures.FAILED))
 
 
 def in_stream(kind: str, message: str, target: Target) -> Refusal:

@@ -39,15 +39,20 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
+_MediaType = Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{1,100}$")]  # it becomes a header
+
+
 class _Invoked(msgspec.Struct):
     body: msgspec.Raw
-    content_type: str = msgspec.field(default=JSON, name="contentType")
-    accept: str = JSON
+    content_type: _MediaType = msgspec.field(default=JSON, name="contentType")
+    accept: _MediaType = JSON
 
 
 class _Metrics(msgspec.Struct, rename="camel"):
-    input_token_count: _Count = 0
+    input_token_count: _Count = 0  # without those that were read from or written to a cache
     output_token_count: _Count = 0
+    cache_read_input_token_count: _Count = 0
+    cache_write_input_token_count: _Count = 0
 
 
 class _Counted(msgspec.Struct):
@@ -59,7 +64,11 @@ class _Counted(msgspec.Struct):
     cache_creation_input_tokens: _Count | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, tag_field="type", tag="message"):
+    usage: _Counted
+
+
+class _Begun(msgspec.Struct):
     usage: _Counted = msgspec.field(default_factory=_Counted)
 
 
@@ -67,7 +76,7 @@ class _Piece(msgspec.Struct):
     """A chunk of a stream, as far as we must know it."""
 
     type: str = ""
-    message: _Message | None = None
+    message: _Begun | None = None
     usage: _Counted | None = None
     metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
 
@@ -138,8 +147,16 @@ def whole(body: bytes, headers: Mapping[str, str], operation: str) -> tuple[Delt
 
 
 def _usage_of(headers: Mapping[str, str]) -> Usage | None:
-    counts = [headers.get(f"x-amzn-bedrock-{which}-token-count", "") for which in ("input", "output")]
-    return Usage(*map(int, counts)) if all(count.isdecimal() for count in counts) else None
+    if "x-amzn-bedrock-input-token-count" not in headers:
+        return None
+    kinds = ("input", "output", "cache-read-input", "cache-write-input")
+    counts = [headers.get(f"x-amzn-bedrock-{kind}-token-count", "") for kind in kinds]
+    return _measured(_Metrics(*(int(count) if count.isdecimal() else 0 for count in counts)))
+
+
+def _measured(metrics: _Metrics) -> Usage:
+    cached = metrics.cache_read_input_token_count + metrics.cache_write_input_token_count
+    return Usage(metrics.input_token_count + cached, metrics.output_token_count)
 
 
 def _usage(counted: _Counted) -> Usage:
@@ -197,7 +214,7 @@ class Chunks:
 
     def _count(self, piece: _Piece) -> None:
         if piece.metrics is not None:
-            self._usage = Usage(piece.metrics.input_token_count, piece.metrics.output_token_count)
+            self._usage = _measured(piece.metrics)
         elif self._messages and piece.message is not None:
             self._usage = _usage(piece.message.usage)
         elif self._messages and piece.usage is not None and self._usage is not None:

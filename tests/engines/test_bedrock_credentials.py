@@ -205,6 +205,7 @@ def test_no_credential_is_in_any_log_error_or_repr(
         wrong={"bedrock_api_key": "hidden-api-key"},
         role=secret,
         mistyped={"access_key_id": "hidden-id", "secret_access_key": ""},
+        broken={"bedrock_api_key": "hidden-\nkey \u2603"},
         unknown={"access_key_id": "AKIAUSER", "secret_access_key": "hidden-secret"},
     )
     engine = sandbox(vault)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from chalicelib.call import Call, Delta, Finished, Started
@@ -20,6 +21,7 @@ from tests.engines.bedrocks import (
     Clocks,
     LocalBedrock,
     anthropic,
+    ask,
     chat,
     invoke,
     message,
@@ -30,6 +32,7 @@ from tests.engines.servers import (
     PATIENCE_S,
     Request,
     Wire,
+    always,
     answer_then_hang_up,
     chunk,
     head,
@@ -239,6 +242,34 @@ def test_garbage_is_a_failed_engine(bedrock: LocalBedrock, monkeypatch: pytest.M
             events, refusal = _streamed(sandbox(), call)
             assert events == []
             assert isinstance(refusal, EngineFailed)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("body", [b"<html>a proxy's page</html>", b"[]", b"7", b'{"output":3}', b"\xff\xfe", b""])
+def test_an_answer_that_is_not_bedrocks_is_a_refusal(
+    bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int
+) -> None:
+    count = ask("messages.count_tokens", {"messages": []}, ceiling_tokens=0)
+    with serving(always(whole(body, status))) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.root)
+        engine = sandbox()
+        for call in (chat(), message(), chat(stream=True), count):
+            with pytest.raises(Refusal):
+                list(engine.open(ON_HAIKU, call))
+
+
+def test_a_request_that_is_nested_too_deeply_is_the_callers_mistake(bedrock: LocalBedrock) -> None:
+    engine = sandbox()
+    for depth in (500, 900, 960, 980, 1_000, 5_000):
+        schema = msgspec.Raw(b'{"a":' * depth + b"{}" + b"}" * depth)
+        call = chat()
+        tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+        deep = msgspec.structs.replace(call, fields={**call.fields, "tools": msgspec.Raw(msgspec.json.encode(tools))})
+        try:
+            list(engine.open(ON_HAIKU, deep))
+        except Malformed:
+            continue
+        assert depth < 1_000
 
 
 def _streamed(engine: Bedrock, call: Call) -> tuple[list[object], Refusal | None]:

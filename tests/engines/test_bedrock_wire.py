@@ -16,7 +16,14 @@ from tests.engines.bedrocks import HAIKU, NOVA, ON_HAIKU, ask, invoke, message
 from tests.engines.frames import exception, frame, string
 
 STARTED = Started("us")
-METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 2}}
+METRICS = {
+    "amazon-bedrock-invocationMetrics": {
+        "inputTokenCount": 4,
+        "outputTokenCount": 2,
+        "cacheReadInputTokenCount": 2,
+        "cacheWriteInputTokenCount": 1,
+    }
+}
 STARTS = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "cache_read_input_tokens": 3}}}
 PIECE = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}
 ENDS = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 2}}
@@ -124,6 +131,12 @@ def test_a_body_that_is_no_models_is_refused(body: object) -> None:
         bedrock_wire.invocation(invoke(HAIKU, body), HAIKU)
 
 
+@pytest.mark.parametrize("media_type", ["a\r\nX-Other: b", "é", ""])
+def test_a_media_type_is_nothing_but_a_header(media_type: str) -> None:
+    with pytest.raises(Malformed, match="contentType"):
+        bedrock_wire.invocation(invoke(HAIKU, {}, contentType=media_type), HAIKU)
+
+
 def test_a_body_has_to_be_there() -> None:
     with pytest.raises(Malformed, match="body"):
         bedrock_wire.invocation(ask("invoke", {"modelId": HAIKU}), HAIKU)
@@ -141,7 +154,12 @@ def test_a_message_is_sent_as_it_came_but_for_what_is_ours() -> None:
 
 def test_a_whole_message_is_counted_by_bedrock_or_by_itself() -> None:
     body = b'{"type":"message","usage":{"input_tokens":5,"output_tokens":2,"cache_creation_input_tokens":1}}'
-    headers = {"x-amzn-bedrock-input-token-count": "7", "x-amzn-bedrock-output-token-count": "3"}
+    headers = {
+        "x-amzn-bedrock-input-token-count": "4",
+        "x-amzn-bedrock-output-token-count": "3",
+        "x-amzn-bedrock-cache-read-input-token-count": "2",
+        "x-amzn-bedrock-cache-write-input-token-count": "1",
+    }
     assert bedrock_wire.whole(body, {}, "messages") == (Delta(body, 2), Finished(Usage(6, 2)))
     assert bedrock_wire.whole(body, headers, "messages") == (Delta(body, 3), Finished(Usage(7, 3)))
     assert bedrock_wire.whole(b"raw", {}, "invoke") == (Delta(b"raw"), Finished(None))
