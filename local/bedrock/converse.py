@@ -1,6 +1,7 @@
 """Converse, as the service model of bedrock-runtime has it, and the turns that Nova's own body shares with it."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -156,12 +157,12 @@ def conversation(asked: Request, most_tokens: int) -> Conversation:
 
 def turns(messages: Sequence[Message], *, has_tools: bool) -> tuple[Turn, ...]:
     """Raises Refused."""
-    if not messages or messages[0].role != "user":
-        raise invalid(
-            "A conversation must start with a user message. Try again with a conversation that starts with a user "
-            "message."
-        )
-    if not has_tools and any(block.tool_use or block.tool_result for each in messages for block in each.content):
+    _check_roles(messages)
+    for index, message in enumerate(messages):
+        _check_content(message, index)
+    if has_tools:
+        _check_tool_results(messages)
+    elif any(block.tool_use or block.tool_result for each in messages for block in each.content):
         raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
     return tuple(_turn(message, index) for index, message in enumerate(messages))
 
@@ -251,6 +252,49 @@ def usage(metrics: Metrics) -> dict[str, int]:
         "outputTokens": metrics.output_tokens,
         "totalTokens": metrics.input_tokens + metrics.output_tokens,
     }
+
+
+def _check_roles(messages: Sequence[Message]) -> None:
+    if not messages or messages[0].role != "user":
+        raise invalid(
+            "A conversation must start with a user message. Try again with a conversation that starts with a user "
+            "message."
+        )
+    if any(before.role == after.role for before, after in pairwise(messages)):
+        raise invalid(
+            "A conversation must alternate between user and assistant roles. Make sure the conversation alternates "
+            "between user and assistant roles and try again."
+        )
+
+
+def _check_content(message: Message, index: int) -> None:
+    if not message.content:
+        raise invalid(
+            f"The content field in the Message object at messages.{index} is empty. Add a ContentBlock object to the "
+            "content field and try again."
+        )
+    for at, block in enumerate(message.content):
+        if block.text is not None and not block.text.strip():
+            raise invalid(
+                f"The text field in the ContentBlock object at messages.{index}.content.{at} is blank. Add text to the "
+                "text field, and try again."
+            )
+
+
+def _check_tool_results(messages: Sequence[Message]) -> None:
+    """Every call of a tool has its result in the turn after it, and every result its call in the turn before."""
+    for index, (before, after) in enumerate(pairwise(messages), 1):
+        called = [block.tool_use.tool_use_id for block in before.content if block.tool_use]
+        answered = {block.tool_result.tool_use_id for block in after.content if block.tool_result}
+        if unanswered := [each for each in called if each not in answered]:
+            raise invalid(
+                f"Expected toolResult blocks at messages.{index}.content for the following Ids: {', '.join(unanswered)}"
+            )
+        if len(answered) > len(called):
+            raise invalid(
+                f"The number of toolResult blocks at messages.{index}.content exceeds the number of toolUse blocks of "
+                "previous turn."
+            )
 
 
 def _turn(message: Message, index: int) -> Turn:

@@ -18,6 +18,13 @@ WEATHER = {
     ]
 }
 
+TOOLS = {"toolConfig": WEATHER}
+CALL = {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}]}
+RESULTS = {
+    "role": "user",
+    "content": [{"toolResult": {"toolUseId": each, "content": [{"text": "sunny"}]}} for each in ("t1", "t2")],
+}
+
 
 @pytest.mark.parametrize("model", [HAIKU, NOVA, LLAMA])
 def test_every_family_answers_converse(bedrock: Served, model: str) -> None:
@@ -81,9 +88,8 @@ def test_a_tool_that_must_be_called_is(bedrock: Served, choice: dict[str, Any]) 
 
 
 def test_the_result_of_a_tool_is_read_as_what_was_said(bedrock: Served) -> None:
-    call = {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}]}
     result = {"toolResult": {"toolUseId": "t1", "content": [{"text": "sunny"}, {"json": {"c": 21}}]}}
-    turns = [user("how is it?"), call, {"role": "user", "content": [result]}]
+    turns = [user("how is it?"), CALL, {"role": "user", "content": [result]}]
     answer = bedrock.runtime.converse(modelId=HAIKU, messages=turns, toolConfig=WEATHER)
 
     assert answer["output"]["message"]["content"] == [{"text": 'sunny\n{"c":21}'}]
@@ -130,6 +136,11 @@ def test_converse_counts_tokens_as_it_will_charge_them(bedrock: Served) -> None:
         ({"toolConfig": WEATHER | {"toolChoice": {"tool": {"name": "other"}}}}, "toolChoice.tool.name other"),
         ({"messages": []}, "A conversation must start with a user message."),
         ({"messages": [{"role": "assistant", "content": [{"text": "I"}]}]}, "must start with a user message."),
+        ({"messages": [user("one"), user("two")]}, "A conversation must alternate between user and assistant roles."),
+        ({"messages": [{"role": "user", "content": []}]}, "Message object at messages.0 is empty."),
+        ({"messages": [user("one", {"text": " "})]}, "ContentBlock object at messages.0.content.1 is blank."),
+        ({"messages": [user("one"), CALL, user("two")]} | TOOLS, "at messages.2.content for the following Ids: t1"),
+        ({"messages": [user("one"), CALL, RESULTS]} | TOOLS, "toolResult blocks at messages.2.content exceeds"),
         (
             {"messages": [user("look", {"image": {"format": "jpg", "source": {"bytes": b"x"}}})]},
             "Value at 'messages.1.member.content.2.member.image.format' failed to satisfy constraint",
