@@ -9,7 +9,10 @@ import pytest
 from chalicelib.call import Call, Delta, Finished, Started
 from chalicelib.engines.bedrock import Bedrock
 from chalicelib.engines.bedrock_access import ATTEMPTS
-from chalicelib.placement.pool import Target
+from chalicelib.engines.http_body import monotonic_ms
+from chalicelib.placement.health import Health
+from chalicelib.placement.place import place
+from chalicelib.placement.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 from chalicelib.settings import Settings
 from tests.engines.answers import ending
@@ -124,7 +127,8 @@ def test_a_stream_that_is_cut_is_a_failed_engine(bedrock: LocalBedrock, call: Ca
 @pytest.mark.parametrize("call", STREAMS, ids=lambda call: call.operation)
 def test_a_stream_that_falls_silent_has_timed_out(bedrock: LocalBedrock, call: Call) -> None:
     bedrock.do("stall", after_events=3)
-    events, refusal = _streamed(sandbox(settings=IMPATIENT), call)
+    # Longer than a busy machine needs for the first events.
+    events, refusal = _streamed(sandbox(settings=Settings(idle_deadline_ms=1_500)), call)
     assert isinstance(events[0], Started)
     assert isinstance(refusal, EngineTimedOut)
 
@@ -160,6 +164,26 @@ def test_a_converse_stream_that_fails_behind_its_head_has_given_nothing_yet(bedr
     events, raised = _streamed(sandbox(), chat(stream=True))
     assert events == []
     assert isinstance(raised, NoCapacity)
+
+
+@pytest.mark.parametrize("call", STREAMS, ids=lambda call: call.operation)
+def test_a_stream_that_is_cut_before_its_first_event_has_given_nothing(bedrock: LocalBedrock, call: Call) -> None:
+    bedrock.do("cut")
+    events, raised = _streamed(sandbox(), call)
+    assert events == []
+    assert isinstance(raised, EngineFailed)
+
+
+@pytest.mark.parametrize("after_events", [None, 0], ids=["refused", "in the stream"])
+def test_the_next_region_answers_where_one_is_busy(bedrock: LocalBedrock, after_events: int | None) -> None:
+    bedrock.do("fail", error="ThrottlingException", region="us-east-1", times=None, after_events=after_events)
+    europe = Target("eu-haiku", "bedrock", model=HAIKU, region="eu-central-1", weight=0)
+    engines = {"bedrock": sandbox()}
+    pool = Pool("model-a", (ON_HAIKU, europe))
+    placed = place(pool, None, chat(stream=True), engines, Health(engines, Settings()), monotonic_ms)
+    assert placed.target is europe
+    placed.stream.close()
+    assert bedrock.calls()[0]["region"] == "us-east-1"
 
 
 def test_half_of_a_whole_answer_is_a_failed_engine(bedrock: LocalBedrock) -> None:
