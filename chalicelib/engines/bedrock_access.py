@@ -24,7 +24,7 @@ from botocore.utils import get_environ_proxies
 from chalicelib.clock import Clock
 from chalicelib.engines import failures
 from chalicelib.engines.bedrock_credentials import Credential, Source, Unreadable
-from chalicelib.engines.bedrock_failures import GARBLED, Failure, failure_of
+from chalicelib.engines.bedrock_failures import GARBLED, NO_CREDENTIALS, Failure, failure_of
 from chalicelib.refusal import EngineFailed, Malformed
 from chalicelib.settings import Settings
 
@@ -123,7 +123,7 @@ class Access:
         try:
             credential = self._source.current() if self._source else None
         except Unreadable as error:
-            raise EngineFailed(failures.FAILED) from error
+            raise EngineFailed(NO_CREDENTIALS) from error
         clients = self._clients
         if clients is None or clients.credential != credential:
             with self._lock:

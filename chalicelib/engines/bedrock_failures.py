@@ -31,6 +31,11 @@ _STALE = {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException"
 SILENT, UNREACHABLE, CUT, GARBLED = "silent", "unreachable", "cut", "garbled"
 """Codes of our own, for what was no answer of Bedrock's."""
 
+# What only the operator can mend. That it is so helps callers, and the ledger tells the operator what it is.
+NO_CREDENTIALS = "The gateway has no credentials for the model. Tell its operator."
+REFUSED = "The model refused the gateway's credentials or permissions. Tell the gateway's operator."
+NOT_THERE = "The model is not where the gateway looks for it. Tell its operator."
+
 _TEXTS = {UNREACHABLE: failures.UNREACHABLE, CUT: failures.BROKE_OFF, GARBLED: failures.NOT_UNDERSTOOD}
 
 _ARN = re.compile(r"\barn:[\w-]*:[^\s,;'\"]+")
@@ -95,7 +100,7 @@ def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:
         return NoCapacity(failures.FULL)
     if failure.unknown_model or failure.wants_profile:
         if not named:
-            return EngineFailed(failures.FAILED)  # the operator's mistake: nothing that the caller could mend
+            return EngineFailed(NOT_THERE)
         if failure.unknown_model:
             return Malformed(f"Bedrock knows no model {named!r} here. Name one that it lists.", field="modelId")
         return Malformed(
@@ -105,7 +110,9 @@ def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:
         )
     if failure.code == SILENT or failure.status == 408:
         return EngineTimedOut(failures.SILENT)
-    if failure.status in (400, 413) and not failure.refused:
+    if failure.refused:
+        return EngineFailed(REFUSED)
+    if failure.status in (400, 413):
         complaint = _ARN.sub("the model", failure.message)
         return failures.of_status(failure.status, msgspec.json.encode({"error": {"message": complaint}}), target)
     return EngineFailed(_TEXTS.get(failure.code, failures.FAILED))

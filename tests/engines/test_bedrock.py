@@ -222,7 +222,7 @@ def test_a_models_own_body_cannot_generate_more_than_was_reserved(bedrock: Local
 def test_an_unknown_model_is_the_callers_mistake_where_the_caller_named_it(bedrock: LocalBedrock) -> None:
     with pytest.raises(Malformed, match=r"knows no model 'anthropic\.claude-9'"):
         sandbox().open(ANY_MODEL, invoke("anthropic.claude-9", anthropic()))
-    with pytest.raises(EngineFailed):
+    with pytest.raises(EngineFailed, match="not where the gateway looks"):
         sandbox().open(Target("us", "bedrock", model="anthropic.claude-9", region="us-east-1"), chat())
 
 

@@ -99,7 +99,7 @@ def test_a_rotation_may_change_the_kind_of_credential(bedrock: LocalBedrock) -> 
 
 def test_a_key_that_was_not_rotated_is_not_tried_again(bedrock: LocalBedrock) -> None:
     vault = Vault(bedrock={"bedrock_api_key": "never known"})
-    with pytest.raises(EngineFailed):
+    with pytest.raises(EngineFailed, match="refused the gateway's credentials"):
         answered(sandbox(vault))
     assert len(bedrock.calls()) == 1
     assert vault.reads == 2
@@ -182,7 +182,7 @@ def test_a_session_that_is_refused_early_is_replaced(bedrock: LocalBedrock, sts:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"bedrock_api_key": 7}', '{"access_key_id": "A"}', "ABSK-not-json"])
 def test_a_secret_without_a_credential_is_a_failed_engine(bedrock: LocalBedrock, text: str) -> None:
     engine = Bedrock(Settings(), Memory(), lambda secret: text, Clocks().times)
-    with pytest.raises(EngineFailed):
+    with pytest.raises(EngineFailed, match="no credentials"):
         answered(engine)
     assert bedrock.calls() == []
 
