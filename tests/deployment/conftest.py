@@ -17,12 +17,12 @@ def dev(project: Path) -> Package:
 
 
 @pytest.fixture(scope="session")
-def prod(project: Path, dev: Package) -> Package:
+def gov_prod(project: Path, dev: Package) -> Package:
     """After `dev`, whose zip it takes: what differs is the template."""
-    return package(project, "prod", "us-gov-west-1", project.parent / "prod")
+    return package(project, "gov-prod", "us-gov-west-1", project.parent / "gov-prod")
 
 
-@pytest.fixture(params=["dev", "prod"])
+@pytest.fixture(params=["dev", "gov_prod"])
 def packaged(request: pytest.FixtureRequest) -> Package:
     found: Package = request.getfixturevalue(request.param)
     return found

@@ -10,7 +10,7 @@ from local.iam.policy import Call, Caller, Identity, identity_policy, resource_p
 from local.kms import facts
 from local.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
-from tests.deployment.test_policies import statements
+from tests.deployment.test_policies import STAGES, statements
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -66,7 +66,7 @@ def test_the_keys_alias_is_the_one_that_the_stages_sign_with() -> None:
     resources = template()["Resources"]
     alias = resources["AuditKeyAlias"]["Properties"]["AliasName"]["Fn::Sub"]
     stages = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
-    for stage in ("dev", "prod"):
+    for stage in STAGES:
         named = stages[stage]["lambda_functions"]["notary"]["environment_variables"]["CLOISTER_AUDIT_KEY"]
         (signing,) = [each for each in statements(f"policy-{stage}-notary.json") if each["Action"] == "kms:Sign"]
         assert named == alias.replace("${Stage}", stage)

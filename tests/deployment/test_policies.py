@@ -23,10 +23,15 @@ from tests.deployment.recorder import Asked, recorder
 from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
-POLICIES = [f"policy-{stage}{kind}.json" for stage in ("dev", "prod") for kind in ("", "-reaper", "-notary")]
+STAGES = ("dev", "prod", "gov-dev", "gov-prod")
+KINDS = ("", "-reaper", "-notary")
+POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
-# X-Ray's actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
-WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+# These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+# and https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
+WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "bedrock:ListFoundationModels"}
+# Bedrock names its models and profiles, and nobody else does.
+OF_BEDROCK = r"arn:\*:bedrock:\*:(:foundation-model|\*:inference-profile|\*:application-inference-profile)/\*"
 
 
 def statements(policy: str) -> list[dict[str, Any]]:
@@ -46,7 +51,7 @@ def allowed(policy: str, table_prefix: str) -> Iterator[tuple[str, str]]:
             for resource in each(statement["Resource"]):
                 if service == "dynamodb":
                     table = resource.partition(":table/")[2]
-                    yield operation, re.sub("^cloister-(dev|prod)", table_prefix, table)
+                    yield operation, re.sub("^cloister-(gov-)?(dev|prod)", table_prefix, table)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -61,16 +66,38 @@ def test_policies_name_what_they_allow_in_every_partition(policy: str) -> None:
                 # A key's ARN holds no name of ours; its alias does.
                 (named,) = statement["Condition"]["ForAnyValue:StringEquals"].items()
                 assert named[0] == "kms:ResourceAliases" and re.fullmatch("alias/cloister-.+", named[1])
-            else:
+            elif not re.fullmatch(OF_BEDROCK, resource):
                 assert re.fullmatch(r"arn:\*:[a-z]+:\*:\*:[a-z-]+[:/].*cloister-.+", resource), resource
 
 
-@pytest.mark.parametrize("kind", ["", "-reaper", "-notary"])
-def test_the_stages_differ_in_their_names_only(kind: str) -> None:
-    dev, prod = ((ROOT / ".chalice" / f"policy-{stage}{kind}.json").read_text() for stage in ("dev", "prod"))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["", "gov-"])
+def test_the_stages_of_a_partition_differ_in_their_names_only(place: str, kind: str) -> None:
+    dev, prod = ((ROOT / ".chalice" / f"policy-{place}{stage}{kind}.json").read_text() for stage in ("dev", "prod"))
 
-    assert dev.replace("cloister-dev", "cloister-prod") == prod
-    assert "cloister-prod" not in dev
+    assert dev.replace(f"cloister-{place}dev", f"cloister-{place}prod") == prod
+    assert "prod" not in dev
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_partitions_differ_in_how_bedrock_is_reached_only(kind: str) -> None:
+    here, there = (
+        [statement for statement in statements(f"policy-{stage}{kind}.json") if "Bedrock" not in statement["Sid"]]
+        for stage in ("prod", "gov-prod")
+    )
+
+    assert json.loads(json.dumps(here).replace("cloister-prod", "cloister-gov-prod")) == there
+
+
+def test_the_stages_of_a_partition_have_the_same_settings_but_for_names_and_size() -> None:
+    stages = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
+
+    assert tuple(stages) == STAGES
+    for stage in STAGES:
+        named = json.dumps(stages[stage]).replace(f"-{stage}", "-STAGE")
+        assert not re.search("cloister-(?!STAGE)|policy-(?!STAGE)", named)
+        same_size = stages[stage.removeprefix("gov-")]
+        assert named == json.dumps(same_size).replace(f"-{stage.removeprefix('gov-')}", "-STAGE")
 
 
 def test_models_are_reached_by_the_two_invocations_and_by_a_name_of_ours() -> None:

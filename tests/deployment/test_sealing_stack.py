@@ -12,7 +12,7 @@ from local.iam.policy import Call, Caller, Identity, identity_policy, resource_p
 from local.kms import facts
 from local.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
-from tests.deployment.test_policies import each, statements
+from tests.deployment.test_policies import STAGES, each, statements
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -120,7 +120,7 @@ def test_the_template_holds_no_secret() -> None:
     assert set(template()["Resources"]["TicketKey"]["Properties"]) == {"Name", "Description"}
 
 
-@pytest.mark.parametrize("stage", ["dev", "prod"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_reads_the_secret_that_is_made_for_it(stage: str) -> None:
     settings = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"][stage]["environment_variables"]
     made = template()["Resources"]["TicketKey"]["Properties"]["Name"]["Fn::Sub"].replace("${Stage}", stage)
