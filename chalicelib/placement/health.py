@@ -102,5 +102,8 @@ class Health:
 
 
 def address(target: Target) -> str:
-    """What makes two targets the same place."""
+    """What makes two targets the same place. Models of one region fail apart from each other."""
+    if target.engine == "bedrock":
+        model = target.profile or target.model or target.target_model
+        return f"bedrock {target.region} {target.secret} {model}"
     return f"{target.engine} {target.url or target.endpoint or target.name} {target.component or target.target_model}"

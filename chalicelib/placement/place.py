@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from chalicelib.call import Call, Event, Finished, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine
@@ -50,7 +52,8 @@ def place(
     began_ms = now_ms = clock()
     waits_ms: list[int] = []
     last: Refusal | None = None
-    for target in candidates(pool.targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw()):
+    targets = tuple(_located(target, call) for target in pool.targets)
+    for target in candidates(targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw()):
         visit = health.enter(target, clock())
         if visit is None:
             continue
@@ -71,12 +74,19 @@ def place(
     if isinstance(last, EngineTimedOut):
         raise last  # that the model is slow, and not only away, is what the caller should hear
     now_ms = clock()
-    for target in pool.targets:
+    for target in targets:
         if pin in (None, target.name):
             wait_ms = health.retry_in_ms(target, now_ms)
             if wait_ms is not None:
                 waits_ms.append(wait_ms)
     raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
+
+
+def _located(target: Target, call: Call) -> Target:
+    """The target as a place: where the call names the model, that is part of it."""
+    if target.engine != "bedrock" or target.model or not call.model_id:
+        return target
+    return msgspec.structs.replace(target, target_model=call.model_id)
 
 
 def _begin(visit: Visit, call: Call, engines: Mapping[str, Engine], health: Health, clock: Clock) -> Placed:

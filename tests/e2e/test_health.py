@@ -23,7 +23,8 @@ def health(system: RunningSystem) -> tuple[int, dict[str, object]]:
 
 def test_a_running_system_is_healthy(running_system: RunningSystem) -> None:
     body = _await_health(running_system, 200, "healthy")  # a multi-model endpoint loads its model when first asked
-    assert body["total_capacity"] == 12  # three containers of four places, whatever number of ways lead to them
+    # Four places each: three containers, whatever number of ways lead to them, and three models of Bedrock.
+    assert body["total_capacity"] == 24
     assert set(body) == {
         *("status", "region", "available_capacity", "total_capacity", "avg_queue_depth", "timestamp"),
     }
@@ -31,7 +32,9 @@ def test_a_running_system_is_healthy(running_system: RunningSystem) -> None:
 
 def test_stopped_containers_are_noticed_and_so_is_their_return(tmp_path: Path) -> None:
     with local_system(tmp_path) as system:
-        containers = {name: pid for name, pid in system.pids().items() if name.startswith("container-")}
+        containers = {
+            name: pid for name, pid in system.pids().items() if name.startswith("container-") or name == "bedrock"
+        }
         # Stopped, not ended: the supervisor would start another one, and nothing would be the matter.
         for pid in containers.values():
             os.kill(pid, signal.SIGSTOP)

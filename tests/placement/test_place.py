@@ -246,3 +246,28 @@ def await_that(condition: Callable[[], bool]) -> None:
             return
         patience.wait(0.005)
     raise AssertionError("it did not come to pass")
+
+
+def test_a_model_that_fails_does_not_close_its_region_to_the_others() -> None:
+    def says(_: Target, call: Call) -> Iterable[Step]:
+        return (DIED,) if call.model_id == "broken" else HELLO
+
+    engines = {"bedrock": Scripted(says)}
+    health = Health(engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
+
+    def run(model: str, pool: str) -> str:
+        call = msgspec.structs.replace(CALL, model_id=model)
+        target = Target(f"in-{pool}", "bedrock", region="us-east-1")
+        try:
+            placed = place(Pool(pool, (target,)), None, call, engines, health, lambda: 1_000_000, lambda: 0.0)
+        except NoCapacity:
+            return "NoCapacity"
+        placed.stream.close()
+        return placed.target.name
+
+    for _ in range(3):
+        assert run("broken", "a") == "NoCapacity"
+    opened = engines["bedrock"].opened
+    assert run("broken", "b") == "NoCapacity"  # the same model in the same region, whatever the pool
+    assert engines["bedrock"].opened == opened
+    assert run("sound", "a") == "in-a"
