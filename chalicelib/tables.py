@@ -10,6 +10,7 @@
 | tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Claim: the one tenant whose KMS key it is           |
 | tenancy | `~platform`   | `principal#<ARN>`    | Claim: the one tenant that it signs for             |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
+| tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | Claim: the lease that an Idempotency-Key stands for |
