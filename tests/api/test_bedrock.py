@@ -60,7 +60,9 @@ def bedrock() -> Iterator[Bedrock]:
     deployment.models = (HAIKU, NOVA)
     target = Target("there", "scripted", url="there", region="us-east-1")
     deployment.tenancy.put_pool(Pool("claude", (target,)))
-    deployment.tenancy.put_pool(Pool("bedrock", (target, Target("listed", "bedrock", weight=0)), operations=("invoke",)))
+    deployment.tenancy.put_pool(
+        Pool("bedrock", (target, Target("listed", "bedrock", weight=0)), operations=("invoke",))
+    )
     deployment.tenant("acme", pools=("claude", "bedrock"))
     deployment.tenancy.principals.put("acme", (USER, ROLE))
     iam = lambda _signed: {"userArn": made[0].arn} if made[0].arn else {}  # noqa: E731

@@ -34,7 +34,8 @@ def test_every_route_that_runs_a_model_names_the_header_against_a_second_charge(
         for operation in operations.values()
         if any(each["name"] == "Idempotency-Key" for each in operation["parameters"])
     }
-    assert named == {"/inference", "/v1/bedrock/invoke-model", *(f"/tenants/{{tenant}}/v1/{name}" for name in OPERATIONS)}
+    inference = (f"/tenants/{{tenant}}/v1/{name}" for name in OPERATIONS)
+    assert named == {"/inference", "/v1/bedrock/invoke-model", *inference}
 
 
 @pytest.fixture(scope="module")
