@@ -102,13 +102,15 @@ class Rotation:
 
     def _current(self) -> Secret:
         self._stages()
-        return _read(self._secrets.get_secret_value(SecretId=self._secret_id, VersionStage="AWSCURRENT"))
+        version = self._secrets.get_secret_value(SecretId=self._secret_id, VersionStage="AWSCURRENT")
+        return read(version.get("SecretString", ""))
 
     def _pending(self) -> Secret | None:
         try:
-            return _read(self._secrets.get_secret_value(SecretId=self._secret_id, VersionId=self._token))
+            version = self._secrets.get_secret_value(SecretId=self._secret_id, VersionId=self._token)
         except self._secrets.exceptions.ResourceNotFoundException:  # announced, and without a value yet
             return None
+        return read(version.get("SecretString", ""))
 
     def _new(self) -> Secret:
         new = self._pending()
@@ -130,11 +132,12 @@ def handler(event: Mapping[str, str], _context: object) -> None:
     STEPS[event["Step"]](Rotation(event["SecretId"], event["ClientRequestToken"]))
 
 
-def _read(version: Mapping[str, Any]) -> Secret:
+def read(text: str) -> Secret:
+    """The access key in a secret's text. Raises: CannotRotate."""
     try:
-        secret = json.loads(version["SecretString"])
+        secret = json.loads(text)
         whole = {"access_key_id", "secret_access_key", "region"} <= secret.keys() and "bedrock_api_key" not in secret
-    except (AttributeError, KeyError, ValueError):
+    except (AttributeError, ValueError):
         whole = False
     if not whole:
         raise CannotRotate(

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib.api.surface import ROUTES
+from chalicelib.placement.pool import Pool
 from chalicelib.sealing import Claims, Tickets
 from sealed import ticket
 from tests.deployment.packages import ROOT, Package
@@ -83,14 +84,29 @@ def test_the_ticket_key_that_is_made_signs_what_its_public_half_verifies() -> No
     assert ticket.verify(issued, b"", {ticket.kid_of(public): public}, 0).use == "attest"
 
 
-@pytest.mark.parametrize("stack", ["infra/sealing.yaml", "infra/audit.yaml"])
-def test_a_stack_is_deployed_with_the_parameters_that_it_asks_for(stack: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("deployment", "infra/sealing.yaml"),
+        ("deployment", "infra/audit.yaml"),
+        ("govcloud", "infra/commercial.yaml"),
+        ("govcloud", "infra/bedrock.yaml"),
+    ],
+)
+def test_a_stack_is_deployed_with_the_parameters_that_it_asks_for(name: str, stack: str) -> None:
     template, _ = cfnlint.decode.decode(str(ROOT / stack))
-    command = next(block for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if stack in block)
+    page = (ROOT / "docs" / f"{name}.md").read_text()
+    command = next(block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if stack in block)
     asked = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
     assert set(re.findall(r"\b([A-Z]\w+)=", command)) == asked
     for output in template["Outputs"]:
-        assert f"`{output}`" in PAGE
+        assert f"`{output}`" in page
+
+
+def test_the_pool_of_bedrock_that_is_shown_is_one() -> None:
+    (body,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (target,) = msgspec.json.decode(body, type=Pool).targets
+    assert (target.engine, target.secret) == ("bedrock", "")
 
 
 @contextmanager

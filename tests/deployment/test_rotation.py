@@ -1,6 +1,7 @@
 """A key that makes its own successor, as Moto has GovCloud's Secrets Manager and the commercial partition's IAM."""
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -166,6 +167,14 @@ def test_what_cannot_make_its_successor_is_refused_without_a_word_of_it(cloud: s
         account.rotate()
     assert not [value for value in held.values() if value in str(refused.value) and value != COMMERCIAL]
     assert account.current() == held
+
+
+def test_no_key_is_in_any_log(account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    before = account.current()["secret_access_key"]
+    account.rotate()
+    assert before not in caplog.text
+    assert account.current()["secret_access_key"] not in caplog.text
 
 
 @pytest.fixture
