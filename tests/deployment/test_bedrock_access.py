@@ -176,6 +176,7 @@ def test_the_rotation_may_touch_its_own_secret_only_and_secrets_manager_alone_ma
     assert not [action for action in secret["Action"] if "*" in action]
     assert permission["Principal"] == "secretsmanager.amazonaws.com"
     assert permission["SourceAccount"] == {"Ref": "AWS::AccountId"}
+    assert permission["SourceArn"] == {"Ref": "Credential"}
 
 
 def test_the_rotation_function_is_the_code_that_is_tested() -> None:

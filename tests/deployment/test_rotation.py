@@ -14,6 +14,8 @@ from chalicelib.engines.bedrock_credentials import Secrets, Source
 from chalicelib.settings import Settings
 from infra.rotation import rotate
 from infra.rotation.rotate import ATTEMPTS, STEPS, CannotRotate, Rotation
+from tests.deployment.test_bedrock_access import commercial, template
+from tests.deployment.test_policies import each
 from tests.engines.servers import Request, Server, Wire, serving, whole
 from tests.stores import Served
 
@@ -167,6 +169,22 @@ def test_what_cannot_make_its_successor_is_refused_without_a_word_of_it(cloud: s
         account.rotate()
     assert not [value for value in held.values() if value in str(refused.value) and value != COMMERCIAL]
     assert account.current() == held
+
+
+def test_the_function_and_the_user_use_every_permission_they_have_and_need_no_other(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: set[str] = set()
+    session = botocore.session.get_session()
+    session.register("before-call", lambda model, **_: called.add(f"{model.service_model.service_name}:{model.name}"))
+    monkeypatch.setattr(botocore.session, "get_session", lambda: session)
+    account.rotate()
+    account.rotate()  # has a key to remove
+
+    (given,) = template("bedrock")["Resources"]["RotateRole"]["Properties"]["Policies"]
+    function, user = given["PolicyDocument"]["Statement"], commercial("CallerPolicy")["Statement"]
+    allowed = {action for statement in (*function, *user) for action in each(statement["Action"])}
+    assert called == {action for action in allowed if not action.startswith("logs:")}
 
 
 def test_no_key_is_in_any_log(account: Account, caplog: pytest.LogCaptureFixture) -> None:
