@@ -190,10 +190,10 @@ def _drawn(found: Totals) -> LogTotals:
 
 
 def _tenant(principal: Principal, named: str | None) -> str:
-    """Whose log it is: the caller's own; one of the platform's own tenant may name another. Raises NotFound."""
+    """Whose log it is: the caller's own; an owner of the platform's own tenant may name another. Raises NotFound."""
     if named is None or named == principal.tenant:
         return principal.tenant
-    if principal.tenant != PLATFORM_TENANT:
+    if principal.tenant != PLATFORM_TENANT or principal.role != "owner":
         raise NotFound("There is no such tenant, or it is not yours. Leave `tenant` out to see your own.")
     return wiring.house().snapshots.fresh(named).tenant.id
 

@@ -231,6 +231,14 @@ def test_a_tenant_sees_its_own_log_and_an_operator_any(auditor: Auditor) -> None
         assert auditor.ask(key, tenant=named).status == 404
 
 
+def test_of_the_platforms_own_tenant_only_owners_see_the_logs_of_others(auditor: Auditor) -> None:
+    auditor.write("acme")
+    for role in ("developer", "analyst"):
+        key = auditor.deployment.key(PLATFORM_TENANT, role)
+        assert auditor.ask(key).status == 200
+        assert auditor.ask(key, tenant="acme").status == 404
+
+
 def test_a_role_without_usage_sees_nothing(auditor: Auditor) -> None:
     assert auditor.ask(auditor.deployment.key("acme", "viewer")).status == 403
     assert auditor.gateway.call("GET", "/v1/dashboard/requests").status == 401
