@@ -19,6 +19,7 @@ UNMARKED = base64.b64encode(bytes(MARK_BYTES)).decode()
 MOST_BYTES = 300_000
 """Of one head: DynamoDB's items end at 400 KB."""
 
+DAY_S = 86_400
 _CHAIN_BYTES = 160  # of a chain besides its marks
 
 
@@ -86,6 +87,9 @@ def summary(entries: Iterable[Kept]) -> Summary | None:
             expires_s = min(kept.expires_s, expires_s or kept.expires_s)
     if not links:
         return None
+    if any(len(hashes) < max(hashes) for hashes in links.values()):
+        # Retention may have taken those that are missing already: up to a day before the first of those that are left.
+        expires_s -= DAY_S
     return Summary(tuple(_end(chain, links[chain]) for chain in sorted(links)), expires_s)
 
 

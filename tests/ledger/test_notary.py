@@ -81,6 +81,22 @@ def test_what_is_signed_is_the_hash_of_the_text_under_our_domain(heads: Heads) -
         KEY.public_key().verify(base64.b64decode(signed.signature), said + b" ", ec.ECDSA(SHA256()))
 
 
+def test_where_links_are_missing_already_the_head_allows_that_retention_has_taken_them() -> None:
+    ledger = MemoryLedger()
+    for hours in (0, 1, 2):
+        ledger.put_if_absent(entry(T0 + hours * 3_600_000))
+    oldest, middle, newest = kept(ledger)
+    first_s = T0 // 1_000 + 30 * 86_400
+    for left, expires_s in (
+        ([newest, middle, oldest], first_s),
+        ([newest, middle], first_s + 3_600 - 86_400),
+        ([newest, oldest], first_s - 86_400),
+    ):
+        found = summary(left)
+        assert found is not None
+        assert found.expires_s == expires_s
+
+
 def test_each_head_names_the_one_before_it(heads: Heads) -> None:
     ledger = MemoryLedger()
     for day in (0, 2):
@@ -142,10 +158,10 @@ def test_a_key_that_cannot_sign_fails_the_run_after_all_tenants_were_tried() -> 
 
 
 def test_a_link_that_is_missing_already_has_no_mark() -> None:
-    entries = [Kept("0", "", 9, Link("c", seq, "", f"{seq}abcdefgh")) for seq in (1, 3)]
+    entries = [Kept("0", "", 100_000, Link("c", seq, "", f"{seq}abcdefgh")) for seq in (1, 3)]
     found = summary([*entries, Kept("1", "", 1, None)])
     assert found is not None
-    assert (found.expires_s, found.chains) == (9, (ChainEnd("c", 3, "3abcdefgh", f"1abc{UNMARKED}3abc"),))
+    assert (found.expires_s, found.chains) == (13_600, (ChainEnd("c", 3, "3abcdefgh", f"1abc{UNMARKED}3abc"),))
     assert summary([Kept("1", "", 1, None)]) is None
 
 
