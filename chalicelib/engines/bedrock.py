@@ -172,15 +172,18 @@ class Bedrock:
         """Raises: Malformed, for a model or a profile that the caller may not name. EngineFailed."""
         access = self.access(target)
         until_ms = self._times.monotonic() + self._settings.answer_deadline_ms
-        if target.model:
-            model, profile = bedrock_profiles.split(target.model)
-            return _Errand(access, target, model, target.profile or profile, "", until_ms)
+        own, own_profile = bedrock_profiles.split(target.model)
+        own_profile = (target.profile or own_profile) if own else ""
+        if own and (not call.model_id or own.startswith("arn:")):  # which no caller could name
+            return _Errand(access, target, own, own_profile, "", until_ms)
         try:
             asked = msgspec.json.decode(call.fields.get("inferenceProfile", b"null"), type=str | None) or ""
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Malformed("`inferenceProfile` has to be a text.", field="inferenceProfile") from None
         model, profile = bedrock_profiles.named(call.model_id, asked, target, access.region)
-        return _Errand(access, target, model, profile, call.model_id, until_ms)
+        if own in ("", model):
+            return _Errand(access, target, model, own_profile or profile, call.model_id, until_ms)
+        raise Malformed(f"{call.pool} has one model of its own, and it is not {model!r}.", field="modelId")
 
     def _source(self, region: str, secret: str) -> Source:
         where = region or self._settings.region

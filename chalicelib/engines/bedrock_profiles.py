@@ -138,7 +138,7 @@ def _application(access: Access, model: str, until_ms: int) -> str | None:
                 (
                     str(profile["inferenceProfileArn"])
                     for profile in _listed(access, "APPLICATION", until_ms)
-                    if profile["inferenceProfileName"] == name and _serves(profile, model)
+                    if profile["inferenceProfileName"] == name and _serves(profile, source)
                 ),
                 None,
             )
@@ -157,8 +157,9 @@ def _listed(access: Access, kind: str, until_ms: int) -> Iterator[Mapping[str, A
         request["nextToken"] = page["nextToken"]
 
 
-def _serves(profile: Mapping[str, Any], model: str) -> bool:
-    return all(each.get("modelArn", "").endswith(f":foundation-model/{model}") for each in profile["models"])
+def _serves(profile: Mapping[str, Any], source: str) -> bool:
+    """Whether that is all it leads to: one that somebody made of a system-defined profile may leave the geography."""
+    return all(each.get("modelArn") == source for each in profile["models"])
 
 
 def _name(model: str) -> str:

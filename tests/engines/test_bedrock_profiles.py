@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib.call import Started
 from chalicelib.engines.bedrock import Bedrock
+from chalicelib.engines.http_body import monotonic_ms
 from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed, Malformed
 from tests.engines.bedrocks import (
@@ -79,6 +80,20 @@ def test_an_application_profile_that_somebody_made_before_is_used(bedrock: Local
     assert profile_of(sandbox(), FROM_EUROPE) == made
 
 
+def test_an_application_profile_that_reaches_other_regions_is_not_used(bedrock: LocalBedrock) -> None:
+    strict = Target("eu", "bedrock", model=SONNET, region="eu-central-1", geographies=("us",))  # has none in Europe
+    control = sandbox().access(strict)
+    until_ms = monotonic_ms() + 10_000
+    profiles = control.send("bedrock", "list_inference_profiles", {}, until_ms)["inferenceProfileSummaries"]
+    wide = next(each for each in profiles if each["inferenceProfileId"] == f"global.{SONNET}")
+    name = "cross-partition-anthropic-claude-sonnet-4-20250514-v1-0"
+    source = {"copyFrom": wide["inferenceProfileArn"]}
+    asked = {"inferenceProfileName": name, "modelSource": source}
+    control.send("bedrock", "create_inference_profile", asked, until_ms)
+    with pytest.raises(EngineFailed):
+        profile_of(sandbox(), strict)
+
+
 def test_sandboxes_that_search_at_the_same_time_find_the_same(bedrock: LocalBedrock) -> None:
     found: list[str] = []
     searches = [threading.Thread(target=lambda: found.append(profile_of(sandbox(), FROM_EUROPE))) for _ in range(4)]
@@ -137,6 +152,14 @@ def test_a_caller_may_name_a_profile_that_is_allowed(bedrock: LocalBedrock) -> N
     list(engine.open(ANY_MODEL, invoke(SONNET, anthropic(), inferenceProfile=f"us.{SONNET}")))
     list(engine.open(ANY_MODEL, invoke(f"us.{SONNET}", anthropic())))
     assert [call["called_by"] for call in bedrock.calls()] == [f"us.{SONNET}"] * 2
+
+
+def test_a_target_with_a_model_of_its_own_runs_no_other_for_a_caller_who_names_one(bedrock: LocalBedrock) -> None:
+    list(sandbox().open(ON_HAIKU, invoke(HAIKU, anthropic())))
+    for model, profile in ((NOVA, None), (f"us.{NOVA}", None), (HAIKU, f"eu.{HAIKU}")):
+        with pytest.raises(Malformed):
+            sandbox().open(ON_HAIKU, invoke(model, anthropic(), inferenceProfile=profile))
+    assert [call["called_by"] for call in bedrock.calls()] == [HAIKU]
 
 
 @pytest.mark.parametrize(
