@@ -77,9 +77,11 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
 def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited:
     usage = ending.usage or Usage(0, ending.counted)
     meant = target or planned.pool.targets[0]
+    # Where only a secret says the region, nobody knows it of a call that failed.
+    destination = ending.detail.get("region") or meant.region or ("" if meant.secret else region)
     return msgspec.structs.replace(
         begun,
-        destination_partition=partition_of(ending.detail.get("region") or meant.region or region),
+        destination_partition=destination and partition_of(destination),
         inference_profile=ending.detail.get("inference_profile", begun.inference_profile),
         response_bytes=ending.answered_bytes,
         tokens_in=usage.prompt_tokens,

@@ -145,6 +145,23 @@ def test_a_call_that_fails_is_on_record_as_well(bedrock: Bedrock) -> None:
     assert (entry.outcome, entry.reason, entry.audited.model_id) == ("failed", "EngineFailed", "broken")
 
 
+def test_where_the_secret_says_the_region_the_audit_has_that_ones_partition(bedrock: Bedrock) -> None:
+    def elsewhere(_target: Target, call: Call) -> Iterable[Step]:
+        if call.model_id == "unreachable":
+            return (EngineFailed("it broke"),)
+        return (Started("x", detail={"region": "us-gov-west-1"}), Delta(WHOLE, 2), Finished(Usage(9, 2)))
+
+    target = Target("there", "scripted", url="there", secret="elsewhere")
+    bedrock.deployment.tenancy.put_pool(Pool("bedrock", (target,), operations=("invoke",)))
+    bedrock.says = elsewhere  # type: ignore[method-assign]
+    for model, partition in (("anthropic.claude-x", "govcloud"), ("unreachable", "")):
+        bedrock.invoke({**ASKED, "modelId": model})
+        audited = bedrock.entry().audited
+        assert audited is not None
+        assert audited.destination_partition == partition
+        bedrock.deployment.clock.now_ms += 1
+
+
 def test_a_session_of_a_role_is_that_roles_tenant(bedrock: Bedrock) -> None:
     bedrock.arn = SESSION
     assert bedrock.invoke().status == 200
