@@ -92,7 +92,7 @@ class Access:
                 failure = Failure(GARBLED)
             if failure.refused and may_renew:
                 may_renew = False
-                if self._renewed(clients):
+                if self._renewed(clients, stale=failure.stale):
                     continue
             wait_ms = round(pause_ms * self._times.draw())
             if not (failure.passing and attempts_left) or self._times.monotonic() + wait_ms >= until_ms:
@@ -132,12 +132,12 @@ class Access:
                     clients = self._clients = self._made(credential)
         return clients
 
-    def _renewed(self, refused: _Clients) -> bool:
+    def _renewed(self, refused: _Clients, *, stale: bool) -> bool:
         """Whether there is another credential to try than the one that was refused."""
         if self._source is None or refused.credential is None:
             return False
         try:
-            return self._source.after(refused.credential) != refused.credential
+            return self._source.after(refused.credential, stale=stale) != refused.credential
         except Unreadable:
             return False
 

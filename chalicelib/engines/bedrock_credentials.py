@@ -23,6 +23,7 @@ from chalicelib.settings import Settings
 
 SECRET_AGE_MS = 300_000  # a secret is read again after it, so that a rotated key is not met at its last use
 ROLE_MARGIN_MS = 300_000  # a role's session is renewed so long before it expires
+YOUNG_MS = 60_000  # a session of less than that is not why a call was refused, unless Bedrock says that it is
 UNREADABLE_PAUSE_MS = 10_000  # until it is tried again to renew a credential
 ROLE_SESSION = "cloister"
 
@@ -60,6 +61,8 @@ class Credential(_Hidden, frozen=True):
 class _Held(msgspec.Struct, frozen=True):
     credential: Credential
     renew_at_ms: int
+    secret: _Secret
+    since_ms: int
 
 
 ReadSecret = Callable[[str], str]
@@ -115,33 +118,38 @@ class Source:
             try:
                 held = self._held = self._renewed()
             except Unreadable:  # Bedrock may take the old one still, and says so if not
-                self._held = _Held(held.credential, self._clock() + UNREADABLE_PAUSE_MS)
+                self._held = msgspec.structs.replace(held, renew_at_ms=self._clock() + UNREADABLE_PAUSE_MS)
             finally:
                 self._lock.release()
         return held.credential
 
-    def after(self, refused: Credential) -> Credential:
+    def after(self, refused: Credential, *, stale: bool) -> Credential:
         """What to try now that Bedrock has refused `refused`: the same one where the secret still says so.
+
+        `stale`: Bedrock says that it is the credential. Else it may be a model that nobody may call, for which a role's
+        young session is not replaced: that would be a new session, and new clients, for every such call.
 
         Raises: Unreadable.
         """
         with self._lock:
-            if self._held is None or self._held.credential == refused:
-                self._held = self._renewed()
-            return self._held.credential
+            held = self._held
+            if held is None or held.credential == refused:
+                young = held is not None and not stale and self._clock() - held.since_ms < YOUNG_MS
+                held = self._held = self._renewed(held if young else None)
+            return held.credential
 
-    def _renewed(self) -> _Held:
+    def _renewed(self, young: _Held | None = None) -> _Held:
         now_ms = self._clock()
         secret = _parsed(self._read(self._secret))
         if secret.bedrock_api_key:
             key = Credential(api_key=_plain(secret.bedrock_api_key), region=secret.region)
-            return _Held(key, now_ms + SECRET_AGE_MS)
+            return _Held(key, now_ms + SECRET_AGE_MS, secret, now_ms)
         if secret.role_arn:
-            return self._assumed(secret)
+            return young if young is not None and young.secret == secret else self._assumed(secret, now_ms)
         key = Credential("", secret.access_key_id, secret.secret_access_key, region=secret.region)
-        return _Held(key, now_ms + SECRET_AGE_MS)
+        return _Held(key, now_ms + SECRET_AGE_MS, secret, now_ms)
 
-    def _assumed(self, secret: _Secret) -> _Held:
+    def _assumed(self, secret: _Secret, now_ms: int) -> _Held:
         session = botocore.session.get_session()
         session.set_credentials(secret.access_key_id, secret.secret_access_key)
         region = secret.region or self._region
@@ -153,7 +161,8 @@ class Source:
         key = Credential(
             "", given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region=secret.region
         )
-        return _Held(key, round(given["Expiration"].timestamp() * 1_000) - ROLE_MARGIN_MS)
+        renew_at_ms = round(given["Expiration"].timestamp() * 1_000) - ROLE_MARGIN_MS
+        return _Held(key, renew_at_ms, secret, now_ms)
 
 
 def _parsed(text: str) -> _Secret:

@@ -53,7 +53,12 @@ class Failure(Exception):
     @property
     def refused(self) -> bool:
         """It is about the credential, or may be."""
-        return self.status in (401, 403) or self.code in _STALE
+        return self.status in (401, 403) or self.stale
+
+    @property
+    def stale(self) -> bool:
+        """It is about the credential, and says so."""
+        return self.code in _STALE
 
     @property
     def busy(self) -> bool:

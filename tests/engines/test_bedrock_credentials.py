@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib.call import Finished
 from chalicelib.engines.bedrock import TIMES, Bedrock
-from chalicelib.engines.bedrock_credentials import ROLE_MARGIN_MS, SECRET_AGE_MS, Credential
+from chalicelib.engines.bedrock_credentials import ROLE_MARGIN_MS, SECRET_AGE_MS, YOUNG_MS, Credential
 from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed, Refusal
 from chalicelib.settings import Settings
@@ -177,6 +177,22 @@ def test_a_session_that_is_refused_early_is_replaced(bedrock: LocalBedrock, sts:
     bedrock.do("expire", key="ASIASESSION000000001")
     assert answered(engine)
     assert len(sts.requests) == 2
+
+
+def test_a_model_that_a_role_may_not_call_costs_no_new_session_each_time(bedrock: LocalBedrock, sts: Server) -> None:
+    clocks = Clocks()
+    vault = Vault(bedrock={"access_key_id": "AKIAUSER", "secret_access_key": "abc", "role_arn": ROLE})
+    engine = sandbox(vault, clocks=clocks)
+    bedrock.do("fail", operation="Converse", error="AccessDeniedException", times=None)
+    for later_ms, sessions in ((0, 1), (YOUNG_MS - 1, 1), (1, 2), (0, 2)):
+        clocks.wall_ms += later_ms
+        with pytest.raises(EngineFailed):
+            answered(engine)
+        assert len(sts.requests) == sessions
+    vault.secrets["bedrock"] = {"bedrock_api_key": bedrock.bearer}
+    with pytest.raises(EngineFailed):
+        answered(engine)
+    assert keys(bedrock)[-1] == "bearer"  # a secret that was changed counts at once
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"bedrock_api_key": 7}', '{"access_key_id": "A"}', "ABSK-not-json"])
