@@ -152,7 +152,10 @@ def status_of_entry(entry: Entry) -> int | None:
         return 200 if entry.outcome == "completed" else None
     if entry.reason == CLIENT_LEFT:
         return CLIENT_LEFT_STATUS
-    return next((kind.status for refusal, kind in KINDS.items() if refusal.__name__ == entry.reason), None)
+    kind = next((kind for refusal, kind in KINDS.items() if refusal.__name__ == entry.reason), None)
+    if kind is None:
+        return None
+    return (entry.operation.startswith("messages") and kind.anthropic_status) or kind.status
 
 
 def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:

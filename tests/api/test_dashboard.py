@@ -116,6 +116,8 @@ def test_a_call_that_is_not_audited_is_in_the_log_with_what_its_entry_says(audit
         ({}, 200),
         ({"outcome": "failed", "reason": "EngineFailed"}, 502),
         ({"outcome": "failed", "reason": "Malformed"}, 400),
+        ({"outcome": "failed", "reason": "NoCapacity"}, 503),
+        ({"outcome": "failed", "reason": "NoCapacity", "operation": "messages"}, 529),
         ({"outcome": "failed", "reason": "client_left"}, 499),
         ({"outcome": "abandoned", "reason": "LeaseExpired"}, None),
     ],
