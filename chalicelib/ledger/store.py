@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.ledger.chain import Chains, Link, day_of
+from chalicelib.ledger.chain import LONGEST, Chains, Link, day_of
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
@@ -219,17 +219,36 @@ def _entry_item(entry: Entry, text: str, expires_s: int, link: Link) -> Item:
 
 
 def _kept(item: Item) -> Kept:
+    """Whatever somebody has made of the item: what is wrong with it is the auditor's to say, of this one entry."""
+    expires_s = _attribute(item, "ttl", "N")
     return Kept(
         lease_id=item["sk"]["S"],
-        text=item["doc"]["S"],
-        expires_s=int(item["ttl"]["N"]),
-        link=_link(item) if "chain" in item else None,
-        late=msgspec.json.decode(item["late"]["S"], type=Units) if "late" in item else None,
+        text=_attribute(item, "doc", "S"),
+        expires_s=int(expires_s) if expires_s.isdecimal() else 0,
+        link=_link(item),
+        late=_late(item),
     )
 
 
-def _link(item: Item) -> Link:
-    return Link(item["chain"]["S"], int(item["seq"]["N"]), item["prev"]["B"], item["hash"]["B"])
+def _link(item: Item) -> Link | None:
+    chain, seq = _attribute(item, "chain", "S"), _attribute(item, "seq", "N")
+    prev, hashed = _attribute(item, "prev", "B"), _attribute(item, "hash", "B")
+    if not (chain and prev and hashed and seq.isdecimal() and int(seq) <= LONGEST):  # a head would mark every link
+        return None
+    return Link(chain, int(seq), prev, hashed)
+
+
+def _late(item: Item) -> Units | None:
+    try:
+        return msgspec.json.decode(_attribute(item, "late", "S") or "null", type=Units | None)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _attribute(item: Item, name: str, kind: str) -> str:
+    """The attribute; empty where there is none, or one of another kind."""
+    found: str = item.get(name, {}).get(kind, "")
+    return found
 
 
 def _head(item: Item) -> SignedHead:

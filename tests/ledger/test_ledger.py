@@ -1,6 +1,7 @@
 """What a ledger promises, over every implementation."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,42 @@ def test_entries_and_claims_name_when_they_may_be_deleted(stores: Served) -> Non
     items = tables.call("Scan", TableName=tables.ledger.Meta.table_name)["Items"]
     seconds = {item["sk"]["S"][0]: int(item["ttl"]["N"]) for item in items}
     assert seconds == {"0": T0 // 1_000 + 2 * 86_400, "i": T0 // 1_000 + 86_400}
+
+
+@pytest.mark.parametrize(
+    ("change", "values"),
+    [
+        ("REMOVE #ttl", {}),
+        ("REMOVE doc", {}),
+        ("REMOVE seq", {}),
+        ("REMOVE #hash", {}),
+        ("SET #ttl = :it", {":it": {"S": "never"}}),
+        ("SET doc = :it", {":it": {"N": "1"}}),
+        ("SET seq = :it", {":it": {"N": "1.5"}}),
+        ("SET seq = :it", {":it": {"N": "9" * 20}}),
+        ("SET late = :it", {":it": {"S": "{"}}),
+    ],
+)
+def test_an_item_that_somebody_broke_hides_no_other_from_an_auditor(
+    stores: Served, change: str, values: dict[str, Any]
+) -> None:
+    tables = fresh_tables(stores.url("local"))
+    ledger = DynamoLedger(tables)
+    broken, whole = entry(), entry(T0 + 1)
+    for each in (broken, whole):
+        ledger.put_if_absent(each)
+    before = ledger.kept("acme", T0, T0 + 2, None, 10).kept
+    arguments: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
+    if "#" in change:
+        arguments["ExpressionAttributeNames"] = {name: name[1:] for name in ("#ttl", "#hash") if name in change}
+    tables.call(
+        "UpdateItem",
+        TableName=tables.ledger.Meta.table_name,
+        Key={"pk": {"S": "acme"}, "sk": {"S": broken.lease_id}},
+        UpdateExpression=change,
+        **arguments,
+    )
+    after = ledger.kept("acme", T0, T0 + 2, None, 10).kept
+    assert [each.lease_id for each in after] == [whole.lease_id, broken.lease_id]
+    assert after[0] == before[0]
+    assert (after[1] == before[1]) is change.startswith("SET late")
