@@ -124,16 +124,18 @@ def create_embedding(asked: Incoming) -> Any:
 @surface.door("GET", "/tenants/{tenant}/v1/models", summary="List the models this key may use", returns=Models)
 def list_models(asked: Incoming) -> Models:
     principal, snapshot = permitted(asked, "models.read", "openai")
-    return Models([_model(pool) for name, pool in sorted(snapshot.pools.items()) if principal.may_use(name)])
+    pools = (pool for name, pool in sorted(snapshot.pools.items()) if principal.may_use(name))
+    return Models([_model(pool) for pool in pools if _answers_here(pool)])
 
 
 @surface.door("GET", "/tenants/{tenant}/v1/models/{model}", summary="Look at one model", returns=Model)
 def retrieve_model(asked: Incoming) -> Model:
     principal, snapshot = permitted(asked, "models.read", "openai")
     name = asked.path["model"]
-    if name not in snapshot.pools or not principal.may_use(name):
+    pool = snapshot.pools.get(name)
+    if pool is None or not principal.may_use(name) or not _answers_here(pool):
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
-    return _model(snapshot.pools[name])
+    return _model(pool)
 
 
 def _infer(
@@ -187,6 +189,11 @@ class Events:
             usage = b"data: " + event.data + b"\n\n" if event.data and self._wants_usage else b""
             return usage + b"data: [DONE]\n\n"
         return b""
+
+
+def _answers_here(pool: Pool) -> bool:
+    """A pool that only passes models' own bodies on is no model to an SDK."""
+    return any(operation != "invoke" for operation in pool.operations)
 
 
 def _model(pool: Pool) -> Model:

@@ -89,8 +89,10 @@ def test_texts_are_embedded(running_system: RunningSystem) -> None:
 
 def test_models_are_listed_and_looked_up(running_system: RunningSystem) -> None:
     models = client(running_system).models
-    assert {model.id for model in models.list()} == {*CHAT_POOLS, "embed"}
+    assert {model.id for model in models.list()} == {*CHAT_POOLS, "claude", "nova", "embed"}
     assert models.retrieve("demo").id == "demo"
+    with pytest.raises(openai.NotFoundError):
+        models.retrieve("bedrock")  # it passes models' own bodies on, and is none itself
 
 
 def test_unknown_fields_reach_the_engine(running_system: RunningSystem) -> None:
