@@ -4,6 +4,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from chalicelib.clock import Clock
 from chalicelib.engines import failures
 from chalicelib.engines.bedrock_access import CONTROL, Access
@@ -24,6 +26,14 @@ class Reaching(Protocol):
         """The way there."""
 
 
+class _Held(msgspec.Struct, frozen=True):
+    """What came of asking. `failure`: why there are no models, or ""; only those who waited for it hear it."""
+
+    models: tuple[FoundationModel, ...]
+    failure: str
+    until_ms: int
+
+
 class Catalogue:
     """Every target's models, asked for at most each MAX_AGE_MS. Thread-safe."""
 
@@ -32,20 +42,31 @@ class Catalogue:
         self._bedrock = bedrock
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[tuple[object, ...], tuple[int, tuple[FoundationModel, ...]]] = {}
+        self._asking: dict[tuple[object, ...], threading.Lock] = {}
+        self._held: dict[tuple[object, ...], _Held] = {}
 
     def models(self, target: Target) -> tuple[FoundationModel, ...]:
         """By id. Raises EngineFailed."""
         place = (target.region, target.secret, target.geographies)
-        now_ms = self._clock()
-        held = self._held.get(place)
-        if held is not None and now_ms - held[0] < MAX_AGE_MS:
-            return held[1]
-        with self._lock:  # those who come meanwhile would ask the same
-            held = self._held.get(place)
-            if held is None or now_ms - held[0] >= MAX_AGE_MS:
-                held = self._held[place] = (now_ms, self._listed(target, now_ms + LISTING_MS))
-        return held[1]
+        held, now_ms = self._held.get(place), self._clock()
+        if held is None or now_ms >= held.until_ms:
+            with self._lock:
+                asking = self._asking.setdefault(place, threading.Lock())
+            with asking:
+                answered = self._held.get(place)
+                if answered is held or answered is None:  # else it came while we waited, and ours would be the same
+                    answered = self._held[place] = self._asked(target)
+            held = answered
+        if held.failure:
+            raise EngineFailed(held.failure)
+        return held.models
+
+    def _asked(self, target: Target) -> _Held:
+        try:
+            models = self._listed(target, self._clock() + LISTING_MS)
+        except EngineFailed as failed:
+            return _Held((), failed.text, self._clock())
+        return _Held(models, "", self._clock() + MAX_AGE_MS)
 
     def _listed(self, target: Target, until_ms: int) -> tuple[FoundationModel, ...]:
         access = self._bedrock.access(target)
