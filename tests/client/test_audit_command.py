@@ -14,6 +14,7 @@ from chalicelib.ledger.notary import SETTLED_MS, CannotSign, Notary
 from chalicelib.ledger.signature import KmsSignature
 from chalicelib.settings import Settings
 from cloister.cli.__main__ import main
+from tests.engines.servers import serving, whole
 from tests.houses import T0, Deployment, dynamodb, front, served
 from tests.local.kms.served import Served as Kms
 from tests.stores import Served, fresh_tables
@@ -159,3 +160,13 @@ def test_a_key_that_may_not_sign_says_so_to_operators(signature: KmsSignature, k
     other = KmsSignature(Settings(audit_key=kms.key(), store_deadline_ms=10_000))
     with pytest.raises(CannotSign, match="CLOISTER_AUDIT_KEY"):
         other(bytes(32))
+
+
+@pytest.mark.parametrize("page", [b"<html>", b"{}", b'{"entries": [{}], "heads": [{}], "cursor": null}', b"[]"])
+def test_an_answer_that_is_no_page_is_no_finding(
+    audited: Audited, page: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(lambda _, wire: wire.send(whole(page))) as proxy:
+        monkeypatch.setenv("CLOISTER_BASE_URL", proxy.root)
+        assert verify(audited) == 2
+    assert "no page of the ledger" in capsys.readouterr().err

@@ -60,11 +60,14 @@ def _tell(day: Verified) -> None:
 
 
 def _read(http: httpx.Client, day: date) -> Day:
-    return Day(
-        day.isoformat(),
-        [msgspec.convert(each, Entry) for each in _listed(http, "entries", day)],
-        [msgspec.convert(each, SignedHead) for each in _listed(http, "heads", day)],
-    )
+    try:
+        return Day(
+            day.isoformat(),
+            [msgspec.convert(each, Entry) for each in _listed(http, "entries", day)],
+            [msgspec.convert(each, SignedHead) for each in _listed(http, "heads", day)],
+        )
+    except (LookupError, TypeError, ValueError) as error:  # a proxy's page, say; msgspec's and json's are ValueErrors
+        raise GatewayRefused(f"What {http.base_url.host} answered is no page of the ledger.") from error
 
 
 def _listed(http: httpx.Client, what: str, day: date) -> Iterator[Any]:
