@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.api.audited import audited
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count
 from chalicelib.api.outgoing import buffered, streamed, waiting
@@ -114,6 +115,7 @@ def _must_be_clear(asked: Incoming) -> None:
 def _infer(
     asked: Incoming, request: CountTokensRequest, operation: Operation, max_tokens: int | None, *, stream: bool
 ) -> Any:
+    house = wiring.house()
     answer = run(
         Ask(
             credential=asked.credential,
@@ -126,8 +128,9 @@ def _infer(
             max_tokens=max_tokens,
             stream=stream,
             idempotency_key=asked.headers.get("idempotency-key"),
+            audited=audited(asked, house.settings.region),
         ),
-        wiring.house(),
+        house,
     )
     if not stream:
         return buffered(answer, asked, lambda whole: whole)

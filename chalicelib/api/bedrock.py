@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.api.audited import audited
 from chalicelib.api.doors import Reply
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count
@@ -21,13 +22,10 @@ from chalicelib.engines.bedrock_model import FoundationModel
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.inference.plan import Ask, offering
-from chalicelib.inference.settlement import partition_of
-from chalicelib.ledger import Audited
 from chalicelib.refusal import Malformed, NotFound
 
 surface = Surface(__name__, shape="problem", auth="iam")
 
-CLASSIFICATIONS = ("public", "internal", "confidential", "restricted", "cui", "itar")
 ModelId = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]  # an ARN is one, too
 
 
@@ -84,6 +82,7 @@ def invoke_model(asked: Incoming) -> Reply:
     if isinstance(request.body, str):
         fields["body"] = msgspec.Raw(request.body.encode())
     body = _read(bytes(fields["body"]))
+    house = wiring.house()
     answer = run(
         Ask(
             credential=None,
@@ -98,17 +97,14 @@ def invoke_model(asked: Incoming) -> Reply:
             stream=request.stream,
             idempotency_key=asked.headers.get("idempotency-key"),
             model_id=request.model_id,
-            audited=Audited(
-                user_arn=caller,
-                source_ip=asked.source_ip,
-                source_partition=partition_of(caller.split(":")[1]),
+            audited=audited(
+                asked,
+                house.settings.region,
                 model_id=request.model_id,
                 inference_profile=request.inference_profile or "",
-                request_bytes=len(asked.body),
-                data_classification=_classification(asked),
             ),
         ),
-        wiring.house(),
+        house,
     )
     if request.stream:
         return streamed(answer, asked, Events(answer), "problem")
@@ -161,14 +157,3 @@ def _read(body: bytes) -> _Body:
         raise Malformed(f"body: {error}.", field="body") from None
     except msgspec.DecodeError:
         raise Malformed("`body` is not the JSON object that a model takes.", field="body") from None
-
-
-def _classification(asked: Incoming) -> str:
-    said = asked.headers.get("x-data-classification")
-    if said is None:
-        return ""
-    if said not in CLASSIFICATIONS:
-        raise Malformed(
-            f"X-Data-Classification is one of: {', '.join(CLASSIFICATIONS)}.", field="X-Data-Classification"
-        )
-    return said

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.api.audited import audited
 from chalicelib.api.incoming import Incoming
 from chalicelib.api.outgoing import buffered, streamed, waiting
 from chalicelib.api.permitted import permitted
@@ -147,6 +148,7 @@ def _infer(
 ) -> Any:
     fields = asked.json(dict[str, msgspec.Raw])
     stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
+    house = wiring.house()
     answer = run(
         Ask(
             credential=asked.credential,
@@ -160,8 +162,9 @@ def _infer(
             choices=choices,
             stream=stream,
             idempotency_key=asked.headers.get("idempotency-key"),
+            audited=audited(asked, house.settings.region),
         ),
-        wiring.house(),
+        house,
     )
     if not stream:
         return buffered(answer, asked, lambda whole: whole)

@@ -70,17 +70,21 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         operation=call.operation,
         streamed=call.stream,
         sealed=planned.sealed.mode if planned.sealed else "",
-        audited=planned.audited and _audited(planned.audited, planned, target, ending, region),
+        audited=_audited(planned.audited, planned, target, ending, region) if planned.audited else None,
     )
 
 
-def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited:
+def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited | None:
+    """For calls to Bedrock; None for those that stay with our own models."""
     usage = ending.usage or Usage(0, ending.counted)
     meant = target or planned.pool.targets[0]
+    if meant.engine != "bedrock" and not begun.model_id:
+        return None
     # Where only a secret says the region, nobody knows it of a call that failed.
     destination = ending.detail.get("region") or meant.region or ("" if meant.secret else region)
     return msgspec.structs.replace(
         begun,
+        model_id=begun.model_id or meant.model,
         destination_partition=destination and partition_of(destination),
         inference_profile=ending.detail.get("inference_profile", begun.inference_profile),
         response_bytes=ending.answered_bytes,

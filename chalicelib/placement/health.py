@@ -14,6 +14,9 @@ from chalicelib.placement.probes import Probes
 from chalicelib.settings import Settings
 
 
+MOST_BREAKERS = 10_000
+
+
 class Visit(msgspec.Struct, frozen=True):
     """The right to try one target once; `trial` if it is the one call that a half-open breaker lets through."""
 
@@ -98,6 +101,8 @@ class Health:
         if value == CLOSED:
             self._breakers.pop(key, None)
         else:
+            if key not in self._breakers and len(self._breakers) >= MOST_BREAKERS:
+                del self._breakers[next(iter(self._breakers))]  # callers may name any model
             self._breakers[key] = value
 
 

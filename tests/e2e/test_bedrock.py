@@ -188,6 +188,21 @@ def test_the_openai_sdk_chats_with_bedrock(caller: Caller, pool: str) -> None:
     assert stream[-1].usage == answer.usage
 
 
+def test_a_chat_that_leaves_for_bedrock_is_on_record_as_such_and_one_that_stays_is_not(caller: Caller) -> None:
+    for pool, destination in (("claude", "commercial"), ("demo", "")):
+        request_id = f"chat-{secrets.token_hex(6)}"
+        openai_client(caller.system).chat.completions.create(
+            model=pool,
+            messages=QUESTION,
+            max_tokens=8,
+            extra_headers={"X-Request-ID": request_id, "X-Data-Classification": "internal"},
+        )
+        record = caller.record(request_id)
+        assert record["destinationPartition"] == destination
+        assert (record["modelId"], record["tokensOut"]) == ((SONNET, 8) if destination else (pool, None))
+        assert record["dataClassification"] == ("internal" if destination else "")
+
+
 def test_tools_images_and_json_reach_bedrock_through_the_openai_sdk(caller: Caller) -> None:
     client = openai_client(caller.system)
     tool: Any = {"type": "function", "function": {"name": "weather", "parameters": WEATHER}}
