@@ -13,7 +13,6 @@ from chalicelib.placement.pool import Target
 from chalicelib.placement.probes import Probes
 from chalicelib.settings import Settings
 
-
 MOST_BREAKERS = 10_000
 
 
