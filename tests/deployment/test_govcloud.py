@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import botocore.session
 import pytest
 
-from chalicelib.api.bedrock import CLASSIFICATIONS
+from chalicelib.api.audited import CLASSIFICATIONS
 from chalicelib.api.surface import ROUTES
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET
