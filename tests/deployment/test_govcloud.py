@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import botocore.session
 import pytest
 
+import app  # noqa: F401  # fills ROUTES
 from chalicelib.api.audited import CLASSIFICATIONS
 from chalicelib.api.surface import ROUTES
 from infra.rotation import rotate
