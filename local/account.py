@@ -11,16 +11,14 @@ from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.utilities.utils import get_partition
 
+from local.aws_services import ACCOUNT, AccessKey, create_user
 from local.iam.judge import ACTION, API_ID, STAGE
 from local.layout import GOVCLOUD_REGION
 
-ACCOUNT: str = DEFAULT_ACCOUNT_ID
 OPERATOR = "cloister-operator"
 ENCLAVE = "cloister-enclave"
 GOVCLOUD = "cloister-govcloud-client"
@@ -32,14 +30,6 @@ CONTEXT = "kms:EncryptionContext:"
 _EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 _USING_KEYS = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey", "kms:Encrypt"], "Resource": "*"}
 _INVOKING_NOTHING = {"Effect": "Deny", "Action": ACTION, "Resource": "*"}
-
-
-class AccessKey(msgspec.Struct, frozen=True):
-    """A principal's long-lived credentials."""
-
-    arn: str
-    access_key_id: str
-    secret_access_key: str
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -146,11 +136,7 @@ def _invoking(region: str, *paths: str) -> dict[str, Any]:
 
 
 def _user(name: str, region: str, *statements: Mapping[str, Any]) -> AccessKey:
-    iam = iam_backends[ACCOUNT][get_partition(region)]
-    user = iam.create_user(region, name)
-    iam.put_user_policy(name, "cloister", json.dumps(_policy(*statements)))
-    key = iam.create_access_key(name)
-    return AccessKey(user.arn, key.access_key_id, key.secret_access_key)
+    return create_user(name, region, json.dumps(_policy(*statements)))
 
 
 def _key(region: str, description: str, policy: Mapping[str, Any]) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.utilities.utils import get_partition
 
 from local.sagemaker_runtime import Receive, Scope, Send
 
@@ -22,6 +24,14 @@ ACCOUNT: str = DEFAULT_ACCOUNT_ID
 _SUFFICES_FOR_EVERYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class AccessKey(msgspec.Struct, frozen=True):
+    """A principal's long-lived credentials."""
+
+    arn: str
+    access_key_id: str
+    secret_access_key: str
 
 
 class AwsServices:
@@ -65,13 +75,18 @@ class AwsServices:
         return status, headers, answer
 
 
-def create_operator(name: str, region: str) -> tuple[str, str]:
-    """A user who may do everything in the account. Returns an access key pair of theirs."""
-    iam = iam_backends[ACCOUNT]["aws-us-gov" if region.startswith("us-gov-") else "aws"]
-    iam.create_user(region, name)
-    iam.put_user_policy(name, "everything", _SUFFICES_FOR_EVERYTHING)
+def create_operator(name: str, region: str) -> AccessKey:
+    """A user who may do everything in the account."""
+    return create_user(name, region, _SUFFICES_FOR_EVERYTHING)
+
+
+def create_user(name: str, region: str, policy: str) -> AccessKey:
+    """A user with this policy, in the region's partition."""
+    iam = iam_backends[ACCOUNT][get_partition(region)]
+    user = iam.create_user(region, name)
+    iam.put_user_policy(name, "cloister", policy)
     key = iam.create_access_key(name)
-    return key.access_key_id, key.secret_access_key
+    return AccessKey(user.arn, key.access_key_id, key.secret_access_key)
 
 
 def _environ(scope: Scope, body: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from chalicelib.api.permitted import permitted
 from chalicelib.api.surface import Surface
 from chalicelib.identity import open_to_holders
 from chalicelib.identity.principal import Principal
+from chalicelib.inference.plan import KMS_BLOB_BYTES
 from chalicelib.placement.consult import consult
 from chalicelib.placement.pool import Pool
 from chalicelib.refusal import EngineFailed, Malformed, NotFound, NotOpened
@@ -34,7 +35,7 @@ NOT_REGISTERED = (
     "key exists in this region and that its policy admits the enclave (`cloister policy` prints one), and begin again."
 )
 
-Blob = Annotated[bytes, msgspec.Meta(min_length=1, max_length=6_144)]
+Blob = Annotated[bytes, msgspec.Meta(min_length=1, max_length=KMS_BLOB_BYTES)]
 """What kms:Decrypt takes (https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html)."""
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]

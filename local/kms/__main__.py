@@ -37,8 +37,8 @@ def main() -> int:
         listening = inherited(options.fd) if options.fd is not None else listen(options.port)
     except OSError as error:
         parser.error(f"--port {options.port} cannot be used: {error.strerror}; name another, or none for a free one.")
-    access_key_id, secret_access_key = create_operator(OPERATOR, options.region)
-    ready = {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
+    operator = create_operator(OPERATOR, options.region)
+    ready = {"access_key_id": operator.access_key_id, "secret_access_key": operator.secret_access_key}
     kms = LocalKms(AwsServices(), root=root, clock=now_ms, records=options.records)
     serve(kms, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0

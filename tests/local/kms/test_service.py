@@ -33,7 +33,7 @@ _KEYS = [
     _moto.create_key(None, usage, spec, "", []).arn
     for usage, spec in [("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"), ("KEY_AGREEMENT", "ECC_NIST_P256")]
 ]
-_ACCESS_KEY, _ = create_operator("fuzzer", REGION)
+_ACCESS_KEY = create_operator("fuzzer", REGION).access_key_id
 
 blobs = st.binary(max_size=80) | st.binary(max_size=80).map(lambda tail: b"\x01" + ACCOUNT.encode() + b"$" + tail)
 encoded = blobs.map(lambda blob: base64.b64encode(blob).decode())
