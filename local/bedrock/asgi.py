@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from chalicelib.api.bridge import Signed
+from chalicelib.http.bridge import Signed
 from local import event_stream
 from local.bedrock.callers import Caller, identify
 from local.bedrock.control import Call, Control, Cut, Fail, Fault, Seen, Stall

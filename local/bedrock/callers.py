@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from chalicelib.api.bridge import Signed
+from chalicelib.http.bridge import Signed
 from chalicelib.refusal import Forbidden
 from local.bedrock.refusal import Refused
 from local.iam.signature import (

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chalicelib.engines import sse
+from chalicelib.dialects import sse
 from local.bedrock.conversation import Conversation, Ended, ModelBroke, Text
 from local.bedrock.refusal import Refused, invalid
 from local.container import ContainerFailed, Reply, exchange

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import msgspec
 import urllib3
 
-from chalicelib.api.bridge import Signed
 from chalicelib.clock import Clock
+from chalicelib.http.bridge import Signed
 from chalicelib.refusal import Forbidden, NoCapacity
 from local.iam.signature import Claim, by_name, canonical_request, claim, string_to_sign
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from chalicelib.api.bridge import Signed
+from chalicelib.http.bridge import Signed
 from chalicelib.refusal import Forbidden
 
 # API Gateway's own words.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.api.bridge import Signed
+from chalicelib.http.bridge import Signed
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import PLATFORM_TENANT
 from local.iam.signature import MISMATCH, canonical_request, signature, string_to_sign
