@@ -7,8 +7,8 @@
 | tenancy | tenant        | `member#<subject>`   | Member: role                                        |
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
-| tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Claim: the one tenant whose KMS key it is           |
-| tenancy | `~platform`   | `principal#<ARN>`    | Claim: the one tenant that it signs for             |
+| tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Owner: the one tenant whose KMS key it is           |
+| tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
@@ -31,8 +31,7 @@ from pynamodb.connection.table import TableConnection
 from pynamodb.models import Model
 
 from chalicelib.dynamodb import DynamoDB, Refused
-
-PLATFORM = "~platform"
+from chalicelib.refusal import StoreUnavailable
 
 Item = dict[str, dict[str, Any]]
 """A DynamoDB item in its wire form: attribute -> {type: value}."""
@@ -80,10 +79,6 @@ class HeadItem(Model):
     sk = UnicodeAttribute(range_key=True)
     doc = UnicodeAttribute()
     signature = UnicodeAttribute()
-
-
-class StoreUnavailable(Exception):
-    """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
 
 
 class ConditionFailed(Exception):

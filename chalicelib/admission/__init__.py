@@ -18,11 +18,10 @@ from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standi
 from chalicelib.admission.meters import Epochs, Meters
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.admission.validity import check
-from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
+from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
 
 __all__ = [
     "DEFAULT_LIMITS",
-    "RANDOM_BITS",
     "Admission",
     "Budget",
     "Denial",
@@ -43,6 +42,7 @@ __all__ = [
     "Units",
     "WindowKind",
     "check",
+    "lease_id_of",
     "new_lease_id",
     "standing",
     "strictest",

@@ -25,8 +25,7 @@ from chalicelib.admission.meter import Held, Lease, Lost, Meter
 from chalicelib.admission.meters import Meters
 from chalicelib.admission.remembered import Denials
 from chalicelib.ledger import Entry, Ledger
-from chalicelib.refusal import NoCapacity, Refusal
-from chalicelib.tables import StoreUnavailable
+from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
 
 # After the first: mispredictions need one, a window or an idle spell that turns meanwhile another.
 MORE_TRIES = 3

@@ -12,21 +12,18 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.permitted import permitted
 from chalicelib.http.surface import Surface
-from chalicelib.identity import open_to_holders
 from chalicelib.identity.principal import Principal
 from chalicelib.inference.plan import KMS_BLOB_BYTES
-from chalicelib.placement.consult import consult
 from chalicelib.pool import Pool
 from chalicelib.refusal import EngineFailed, Malformed, NotFound, NotOpened
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import PoolName, RegisteredKey, Scopes, SealingAuth
 from chalicelib.tickets import Claims, KeyArn
 
-surface = Surface(__name__, shape="problem", auth="key")
+surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
 T = TypeVar("T")
 
@@ -130,97 +127,87 @@ class _Attest(msgspec.Struct, frozen=True):
     configuration: KeyEpoch | None
 
 
-@surface.door("GET", "/tenants/{tenant}/kms-keys", summary="List the registered KMS keys", returns=KmsKeyList)
-def list_kms_keys(asked: Incoming) -> KmsKeyList:
-    _, snapshot = permitted(asked, "keys.manage", "management")
-    return KmsKeyList([_view(key) for key in snapshot.tenant.sealing.keys])
+@surface.door(
+    "GET", "/tenants/{tenant}/kms-keys", permission="keys.manage",
+    summary="List the registered KMS keys", returns=KmsKeyList,
+)  # fmt: skip
+def list_kms_keys(_: Incoming, caller: Caller) -> KmsKeyList:
+    return KmsKeyList([_view(key) for key in caller.snapshot.tenant.sealing.keys])
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/kms-keys", summary="Begin to register a KMS key: get a challenge",
-    accepts=KmsKeyRequest, returns=KmsKeyChallenge, status=201,
+    "POST", "/tenants/{tenant}/kms-keys", permission="keys.manage",
+    summary="Begin to register a KMS key: get a challenge", accepts=KmsKeyRequest, returns=KmsKeyChallenge,
+    status=201,
 )  # fmt: skip
-def challenge_kms_key(asked: Incoming) -> KmsKeyChallenge:
-    principal, snapshot = permitted(asked, "keys.manage", "management")
+def challenge_kms_key(asked: Incoming, caller: Caller) -> KmsKeyChallenge:
     arn = str(KeyArn.parse(asked.json(KmsKeyRequest).key_arn, _regions()))
-    claims = Claims("challenge", tenant=principal.tenant, key_arn=arn, request_id=asked.request_id)
+    claims = Claims("challenge", tenant=caller.principal.tenant, key_arn=arn, request_id=asked.request_id)
     with _registering():
-        told = read(_ask(claims, b"{}", principal, snapshot), _Challenged)
-    waiting = wiring.tenancy().kms_keys.challenge(principal.tenant, arn, told.digest)
+        told = read(_ask(claims, b"{}", caller), _Challenged)
+    waiting = wiring.tenancy().kms_keys.challenge(caller.principal.tenant, arn, told.digest)
     return KmsKeyChallenge(arn, told.challenge, waiting.expires_ms)
 
 
 @surface.door(
-    "PUT", "/tenants/{tenant}/kms-keys/{key}", summary="Register a KMS key: prove control of it",
-    accepts=KmsKeyProof, returns=KmsKeyView,
+    "PUT", "/tenants/{tenant}/kms-keys/{key}", permission="keys.manage",
+    summary="Register a KMS key: prove control of it", accepts=KmsKeyProof, returns=KmsKeyView,
 )  # fmt: skip
-def prove_kms_key(asked: Incoming) -> KmsKeyView:
-    principal, snapshot = permitted(asked, "keys.manage", "management")
+def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
     request = asked.json(KmsKeyProof)
-    if snapshot.tenant.sealing.auth == "kms":
-        _must_cover_everything(principal)
+    if caller.snapshot.tenant.sealing.auth == "kms":
+        _must_cover_everything(caller.principal)
     kms_keys, key_id = wiring.tenancy().kms_keys, asked.path["key"]
-    arn = kms_keys.pending(principal.tenant, key_id).arn
-    claims = Claims("prove", tenant=principal.tenant, key_arn=arn, request_id=asked.request_id)
+    arn = kms_keys.pending(caller.principal.tenant, key_id).arn
+    claims = Claims("prove", tenant=caller.principal.tenant, key_arn=arn, request_id=asked.request_id)
     with _registering():
-        told = read(_ask(claims, request.proof, principal, snapshot), _Proved)
-        return _view(kms_keys.prove(principal.tenant, key_id, told.digest))
+        told = read(_ask(claims, request.proof, caller), _Proved)
+        return _view(kms_keys.prove(caller.principal.tenant, key_id, told.digest))
 
 
 @surface.door(
-    "DELETE", "/tenants/{tenant}/kms-keys/{key}", summary="Remove a KMS key, at once and everywhere", status=204
-)
-def remove_kms_key(asked: Incoming) -> None:
-    principal, _ = permitted(asked, "keys.manage", "management")
-    wiring.tenancy().kms_keys.remove(principal.tenant, asked.path["key"])
+    "DELETE", "/tenants/{tenant}/kms-keys/{key}", permission="keys.manage",
+    summary="Remove a KMS key, at once and everywhere", status=204,
+)  # fmt: skip
+def remove_kms_key(asked: Incoming, caller: Caller) -> None:
+    wiring.tenancy().kms_keys.remove(caller.principal.tenant, asked.path["key"])
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/kms-keys/{key}/probe",
+    "POST", "/tenants/{tenant}/kms-keys/{key}/probe", permission="keys.manage",
     summary="Have the enclave show what a KMS key's policy allows it", accepts=KmsKeyProbe, returns=Probed,
 )  # fmt: skip
-def probe_kms_key(asked: Incoming) -> Probed:
-    principal, snapshot = permitted(asked, "keys.manage", "management")
+def probe_kms_key(asked: Incoming, caller: Caller) -> Probed:
     request = asked.json(KmsKeyProbe)
-    key = snapshot.tenant.sealing.named(asked.path["key"])
+    key = caller.snapshot.tenant.sealing.named(asked.path["key"])
     if key is None:
         raise NotFound("There is no such KMS key of this tenant. Register it first.")
-    claims = Claims("probe", tenant=principal.tenant, key_arn=key.arn, request_id=asked.request_id)
-    return read(_ask(claims, msgspec.json.encode(request), principal, snapshot), Probed)
+    claims = Claims("probe", tenant=caller.principal.tenant, key_arn=key.arn, request_id=asked.request_id)
+    return read(_ask(claims, msgspec.json.encode(request), caller), Probed)
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/attestation", summary="The enclave's attestation document and key configuration",
-    query=AttestationQuery, returns=Attested,
+    "GET", "/tenants/{tenant}/attestation", permission="models.read", for_sealers=True,
+    summary="The enclave's attestation document and key configuration", query=AttestationQuery, returns=Attested,
 )  # fmt: skip
-def attest(asked: Incoming) -> Attested:
-    principal, snapshot = _sealer(asked)
+def attest(asked: Incoming, caller: Caller) -> Attested:
     query = asked.query_as(AttestationQuery)
     question = msgspec.json.encode(_Attest(_nonce(query.nonce), wiring.tenancy().key_epochs.current()))
-    claims = Claims("attest", tenant=principal.tenant, request_id=asked.request_id)
-    return read(_ask(claims, question, principal, snapshot, query.pool), Attested)
+    claims = Claims("attest", tenant=caller.principal.tenant, request_id=asked.request_id)
+    return read(_ask(claims, question, caller, query.pool), Attested)
 
 
 @surface.door(
-    "PUT", "/tenants/{tenant}/sealing", summary="Say what lets sealed requests in: an API key, or a registered KMS key",
-    accepts=SealingRequest, returns=SealingRequest,
+    "PUT", "/tenants/{tenant}/sealing", permission="keys.manage",
+    summary="Say what lets sealed requests in: an API key, or a registered KMS key", accepts=SealingRequest,
+    returns=SealingRequest,
 )  # fmt: skip
-def put_sealing(asked: Incoming) -> SealingRequest:
-    principal, _ = permitted(asked, "keys.manage", "management")
+def put_sealing(asked: Incoming, caller: Caller) -> SealingRequest:
     request = asked.json(SealingRequest)
     if request.auth == "kms":
-        _must_cover_everything(principal)
-    wiring.tenancy().kms_keys.let_in_by(principal.tenant, request.auth)
+        _must_cover_everything(caller.principal)
+    wiring.tenancy().kms_keys.let_in_by(caller.principal.tenant, request.auth)
     return request
-
-
-def _sealer(asked: Incoming) -> tuple[Principal, Snapshot]:
-    """Who is going to seal. Without an API key anybody, where the tenant's requests need none."""
-    if asked.credential is None:
-        snapshot = open_to_holders(asked.path["tenant"], wiring.house().snapshots.fresh)
-        return Principal(tenant=snapshot.tenant.id, subject="", role="viewer", proof="kms"), snapshot
-    # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
-    return permitted(asked, "models.read", None)
 
 
 def ask_enclave(claims: Claims, body: bytes, pool: Pool, pin: str | None) -> bytes:
@@ -228,9 +215,9 @@ def ask_enclave(claims: Claims, body: bytes, pool: Pool, pin: str | None) -> byt
 
     Raises: NotOpened, Malformed, TooLarge; NoCapacity, EngineFailed, EngineTimedOut.
     """
-    house = wiring.house()
-    question = house.tickets.permit(msgspec.structs.replace(claims, pool=pool.name), body)
-    return consult(pool, pin, question, house.engines, house.health, house.clock)
+    path = wiring.path()
+    question = path.tickets.permit(msgspec.structs.replace(claims, pool=pool.name), body)
+    return path.placement.consult(pool, pin, question)
 
 
 @contextmanager
@@ -250,16 +237,16 @@ def read(told: bytes, form: type[T]) -> T:
         raise EngineFailed("The enclave's answer could not be read. Try again.") from None
 
 
-def _ask(claims: Claims, body: bytes, principal: Principal, snapshot: Snapshot, named: str | None = None) -> bytes:
-    pool = _pool(principal, snapshot, named)
-    return ask_enclave(claims, body, pool, snapshot.tenant.pins.get(pool.name))
+def _ask(claims: Claims, body: bytes, caller: Caller, named: str | None = None) -> bytes:
+    pool = _pool(caller, named)
+    return ask_enclave(claims, body, pool, caller.snapshot.tenant.pins.get(pool.name))
 
 
-def _pool(principal: Principal, snapshot: Snapshot, named: str | None) -> Pool:
+def _pool(caller: Caller, named: str | None) -> Pool:
     """The pool with that name, else the first of the tenant's pools, that has an enclave. Raises NotFound."""
-    for name in snapshot.tenant.pools if named is None else (named,):
-        pool = snapshot.pools.get(name)
-        if pool is not None and pool.sealed and principal.may_use(name):
+    for name in caller.snapshot.tenant.pools if named is None else (named,):
+        pool = caller.snapshot.pools.get(name)
+        if pool is not None and pool.sealed and caller.principal.may_use(name):
             return pool
     if named is not None:
         raise NotFound(f"There is no pool {named} with an enclave that this key may use.")
@@ -279,7 +266,7 @@ def _nonce(text: str) -> bytes:
 
 
 def _regions() -> list[str]:
-    settings = wiring.house().settings
+    settings = wiring.path().settings
     return [name.strip() for name in settings.sealing_regions.split(",") if name.strip()] or [settings.region]
 
 

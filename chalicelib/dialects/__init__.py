@@ -4,6 +4,7 @@
     anthropic/   Messages as chats, and chats as Messages
     converse/    chats as Bedrock's Converse, and back   invoke       a Bedrock model's own body
     sealed       frames around ciphertext                container    what our inference container says besides
+    ceilings     where a request says how much may be answered
     failures     what a target's error means for the caller
 
 A dialect more: a file (or a folder of `requests` and `answers`) here, its operations in `call.py`, and golden wires in

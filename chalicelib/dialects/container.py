@@ -5,8 +5,7 @@ import re
 import msgspec
 
 from chalicelib.call import Call
-from chalicelib.engines import Capacity
-from chalicelib.pool import Target
+from chalicelib.pool import Capacity, Target
 
 _TOKEN_CHARACTERS = 128
 _STRANGE = re.compile(r"[^A-Za-z0-9._:-]")

@@ -4,8 +4,6 @@ Only the complaint of a target about the request itself is shown, and without th
 every other text is ours, so that nothing of how a pool is run reaches a caller.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from chalicelib.pool import Target
@@ -138,12 +136,7 @@ def _status(*hints: int | str | None) -> int:
 
 
 def _complaint(message: str, target: Target) -> str:
-    for address in _addresses(target):
+    for address in filter(None, target.addresses):
         message = message.replace(address, "the model")
     line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
-
-
-def _addresses(target: Target) -> Iterable[str]:
-    names = (target.url, target.endpoint, target.component, target.target_model)
-    return (name for name in names if name)

@@ -10,29 +10,11 @@ from typing import Annotated, Any
 import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage
-from chalicelib.dialects import failures
+from chalicelib.dialects import ceilings, failures
 from chalicelib.refusal import EngineFailed, Malformed
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
 JSON = "application/json"
-
-CEILINGS = {
-    "ai21.jamba": ("max_tokens",),
-    "amazon.nova": ("inferenceConfig", "maxTokens"),
-    "amazon.titan-text": ("textGenerationConfig", "maxTokenCount"),
-    "anthropic.": ("max_tokens",),
-    "cohere.command": ("max_tokens",),
-    "deepseek.": ("max_tokens",),
-    "meta.": ("max_gen_len",),
-    "mistral.": ("max_tokens",),
-    "openai.": ("max_completion_tokens",),
-    "qwen.": ("max_tokens",),
-    "writer.": ("max_tokens",),
-}
-"""Where a model's own body says how much it may generate, by how the model's id begins.
-
-https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html
-"""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
@@ -107,26 +89,12 @@ def invocation(call: Call, model: str) -> dict[str, Any]:
         raw = bytes(asked.body)
         body = msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
         if asked.content_type.startswith(JSON):
-            body = _bounded(body, model, call.ceiling_tokens)
+            body = ceilings.bounded_body(body, model, call.ceiling_tokens)
     except msgspec.ValidationError as error:
         raise Malformed(f"The request is not as Bedrock's InvokeModel takes it: {error}", field="body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed("`body` is not valid JSON.", field="body") from None
     return {"body": body, "contentType": asked.content_type, "accept": asked.accept}
-
-
-def _bounded(body: bytes, model: str, ceiling_tokens: int) -> bytes:
-    """With the reserved ceiling in force, where it is known how the model is told. Raises: ValidationError."""
-    path = next((path for beginning, path in CEILINGS.items() if model.startswith(beginning)), ())
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    if not path or not ceiling_tokens:
-        return body
-    *outer, name = path
-    inner = msgspec.json.decode(fields[outer[0]], type=dict[str, msgspec.Raw]) if outer and outer[0] in fields else {}
-    holder = inner if outer else fields
-    wanted = msgspec.json.decode(holder[name], type=int | None) if name in holder else None
-    bounded: dict[str, Any] = {**holder, name: min(wanted or ceiling_tokens, ceiling_tokens)}
-    return msgspec.json.encode({**fields, outer[0]: bounded} if outer else bounded)
 
 
 def whole(body: bytes, headers: Mapping[str, str], operation: str) -> tuple[Delta, Finished]:

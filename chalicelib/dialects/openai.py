@@ -1,4 +1,4 @@
-"""OpenAI's wire format, sans-IO: the bytes of an answer in, our events out.
+"""OpenAI's wire format, sans-IO: a call as a server is asked it; the bytes of an answer in, our events out.
 
 The answer's bytes are never re-encoded; only the few members that we must know are decoded.
 
@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from chalicelib.call import Delta, Event, Finished, Started, Usage, Waiting
-from chalicelib.dialects import failures, sse
+from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
+from chalicelib.dialects import ceilings, failures, sse
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 
@@ -56,6 +56,23 @@ class _Body(msgspec.Struct):
 
 _chunk = msgspec.json.Decoder(_Chunk)
 _body = msgspec.json.Decoder(_Body)
+
+
+def request(call: Call, model: str) -> bytes:
+    """The body for a target that knows the model as `model`, with the reserved ceiling in force."""
+    if call.sealed:
+        return call.sealed
+    body: dict[str, object] = {**call.fields, "model": model}
+    if call.ceiling_tokens:
+        ceilings.bound_chat(body, call.ceiling_tokens)
+    if call.stream:
+        body["stream"] = True
+        # The ledger needs the count even when the caller did not ask for it.
+        body["stream_options"] = {"include_usage": True}
+    else:
+        body.pop("stream", None)
+        body.pop("stream_options", None)
+    return msgspec.json.encode(body)
 
 
 class Translator:

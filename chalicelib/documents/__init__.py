@@ -5,6 +5,9 @@ from typing import Protocol
 
 import msgspec
 
+PLATFORM = "~platform"
+"""Under it is what concerns all tenants; `~` cannot occur in a tenant's id."""
+
 
 class Changed(Exception):
     """Somebody else wrote the document since it was read."""

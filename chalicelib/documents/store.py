@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pynamodb.exceptions import DeleteError, DoesNotExist, PutError, PynamoDBException
 
 from chalicelib.documents import Changed, Document
-from chalicelib.tables import StoreUnavailable, Tables, TenancyItem
+from chalicelib.refusal import StoreUnavailable
+from chalicelib.tables import Tables, TenancyItem
 
 
 class DynamoDocuments:

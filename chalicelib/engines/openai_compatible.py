@@ -4,17 +4,15 @@ urllib3, because botocore brings it along: nothing more to ship or to import, ke
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 import urllib3
 
-from chalicelib.call import Call, Started, Stream
+from chalicelib.call import Call, Operation, Started, Stream
 from chalicelib.clock import Clock
 from chalicelib.dialects import failures, openai, sealed
-from chalicelib.dialects.anthropic import answers as anthropic_wire
 from chalicelib.dialects.container import capacity, milliseconds, token
-from chalicelib.engines import Capacity
 from chalicelib.engines.transport.http_body import (
     ANSWER_LIMIT_BYTES,
     ERROR_LIMIT_BYTES,
@@ -25,20 +23,20 @@ from chalicelib.engines.transport.http_body import (
     refusal,
 )
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
-from chalicelib.pool import Target
+from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 
 CONNECTIONS = 64  # kept alive for each server
 
-_PATHS = {
+_PATHS: dict[Operation, str] = {
     "chat.completions": "/chat/completions",
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
 
 
-class OpenAICompatible:
+class OpenAICompatibleEngine:
     """Engine for targets with a `url`. Thread-safe."""
 
     def __init__(self, settings: Settings, clock: Clock = monotonic_ms) -> None:
@@ -50,10 +48,12 @@ class OpenAICompatible:
         self._servers: dict[str, tuple[urllib3.HTTPConnectionPool, str]] = {}
         self._lock = threading.Lock()
 
-    def open(self, target: Target, call: Call) -> Stream:
-        """See Engine.open. Anthropic's Messages are asked as the chat that says the same."""
-        if call.operation in anthropic_wire.OPERATIONS:
-            return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
+    def speaks(self, target: OpenAICompatible) -> Collection[Operation]:  # noqa: ARG002
+        """See Engine.speaks."""
+        return _PATHS
+
+    def open(self, target: OpenAICompatible, call: Call) -> Stream:
+        """See Engine.open."""
         until_ms = self._clock() + self._answer_deadline_ms
         server, path = self._server(target)
         media_type = sealed.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
@@ -64,7 +64,9 @@ class OpenAICompatible:
             "X-Cloister-Tenant": token(call.tenant_tag),
             "X-Cloister-Priority": str(call.priority),
         }
-        response = self._post(server, path + _PATHS[call.operation], call.wire(target.model or call.pool), headers)
+        response = self._post(
+            server, path + _PATHS[call.operation], openai.request(call, target.model or call.pool), headers
+        )
         answer = HttpBody(response, self._clock, until_ms)
         try:
             _must_be_ok(response, answer, target)
@@ -81,7 +83,7 @@ class OpenAICompatible:
             answer.close()
             raise
 
-    def consult(self, target: Target, question: bytes) -> bytes:
+    def consult(self, target: OpenAICompatible, question: bytes) -> bytes:
         """See Engine.consult."""
         server, path = self._server(target)
         response = self._post(server, path + "/enclave", question, {"Content-Type": sealed.MEDIA_TYPE})
@@ -92,7 +94,7 @@ class OpenAICompatible:
         finally:
             answer.close()
 
-    def probe(self, target: Target) -> Capacity:
+    def probe(self, target: OpenAICompatible) -> Capacity:
         """See Engine.probe. `/health` where there is one, else the list of models."""
         server, path = self._server(target)
         root = path.removesuffix("/v1")
@@ -103,7 +105,7 @@ class OpenAICompatible:
             raise EngineFailed(failures.FAILED)
         return capacity(body, target)
 
-    def _server(self, target: Target) -> tuple[urllib3.HTTPConnectionPool, str]:
+    def _server(self, target: OpenAICompatible) -> tuple[urllib3.HTTPConnectionPool, str]:
         found = self._servers.get(target.url)
         if found is None:
             with self._lock:
@@ -159,7 +161,7 @@ class OpenAICompatible:
             answer.close()
 
 
-def _must_be_ok(response: urllib3.BaseHTTPResponse, answer: HttpBody, target: Target) -> None:
+def _must_be_ok(response: urllib3.BaseHTTPResponse, answer: HttpBody, target: OpenAICompatible) -> None:
     """Raises what the target refuses with."""
     if response.status == 200:
         return

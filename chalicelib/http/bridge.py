@@ -8,14 +8,12 @@ can, this file goes.
 
 import asyncio
 import os
-import re
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
-from http import HTTPStatus
 from threading import Condition
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,16 +22,9 @@ import msgspec
 
 from chalicelib.http.doors import Body, Doors, streaming_transport
 from chalicelib.http.incoming import request_id_of
-from chalicelib.http.problems import (
-    AnthropicError,
-    AnthropicErrorBody,
-    ErrorBody,
-    OpenAIError,
-    OpenAIErrorBody,
-    Problem,
-)
-from chalicelib.http.routing import Matcher, NoSuchRoute
-from chalicelib.http.surface import refused
+from chalicelib.http.routing import Matcher
+from chalicelib.http.surface import SHAPES, refused
+from chalicelib.refusal import MethodNotAllowed, NotFound
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,10 +43,6 @@ SETTLING_S = 2.0
 
 PATIENCE_S = 50.0
 """How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
-
-_ANTHROPIC = re.compile(rb"/tenants/[^/]+/v1/messages(/|$)")
-_OPENAI = re.compile(rb"/tenants/[^/]+/v1(/|$)")
-"""Below them, whatever is asked is asked by the SDKs of Anthropic and OpenAI."""
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -122,10 +109,11 @@ class Bridge:
         return work
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"].decode("latin-1")
         try:
-            template, parameters = self._matcher.match(scope["method"], scope["raw_path"].decode("latin-1"))
-        except NoSuchRoute as missing:
-            return await _no_route(missing, scope["raw_path"], send)
+            template, parameters = self._matcher.match(scope["method"], path)
+        except (NotFound, MethodNotAllowed) as missing:
+            return await _send_whole(_no_route(missing, path), send)
         body = await self._read(receive)
         if body is None:
             return None
@@ -197,30 +185,21 @@ class Bridge:
                 event["requestContext"]["identity"] |= self._iam(signed)
             except Exception as error:
                 request_id = request_id_of(event, secrets.token_hex(12))
-                refusal = refused(error, "problem", request_id)
-                refusal.headers["X-Request-ID"] = request_id
-                return refusal.to_dict()
-        reply: dict[str, Any] = self._app(event, None)
-        return reply
+                reply = refused(error, SHAPES.of(event["path"]), request_id)
+                reply.headers["X-Request-ID"] = request_id
+                return reply.to_dict()
+        answer: dict[str, Any] = self._app(event, None)
+        return answer
 
     async def _send(self, reply: dict[str, Any], pipe: "Pipe", send: Send) -> None:
-        body = reply["body"]
-        headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()
-        ]
-        start = {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
-        if isinstance(body, str):  # Chalice's own answers
-            body = body.encode()
-        if isinstance(body, bytes):
-            headers.append((b"content-length", str(len(body)).encode()))
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
-            return
-        await send(start)
+        if isinstance(reply["body"], str | bytes):
+            return await _send_whole(reply, send)
+        await send(_start(reply))
         while pieces := await pipe.drained():
             await send({"type": "http.response.body", "body": pieces, "more_body": True})
         if not pipe.abandoned:
             await send({"type": "http.response.body", "body": b""})
+        return None
 
 
 class Pipe:
@@ -297,38 +276,32 @@ class Pipe:
         self._arrived.set()
 
 
+async def _send_whole(reply: dict[str, Any], send: Send) -> None:
+    body = reply["body"]
+    if isinstance(body, str):  # Chalice's own answers
+        body = body.encode()
+    start = _start(reply)
+    start["headers"].append((b"content-length", str(len(body)).encode()))
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+def _start(reply: dict[str, Any]) -> dict[str, Any]:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()]
+    return {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
+
+
+def _no_route(missing: NotFound | MethodNotAllowed, path: str) -> dict[str, Any]:
+    """In the shape that whoever asks there understands."""
+    request_id = secrets.token_hex(12)
+    reply = refused(missing, SHAPES.of(path), request_id)
+    reply.headers["X-Request-ID"] = reply.headers["Request-Id"] = request_id  # Anthropic's name for it
+    return reply.to_dict()
+
+
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _no_route(missing: NoSuchRoute, path: bytes, send: Send) -> None:
-    request_id = secrets.token_hex(12)
-    detail = "GET /openapi.json lists what is served."
-    kind = b"application/json"
-    body: ErrorBody
-    if _ANTHROPIC.match(path):
-        code = "not_found_error" if missing.status == HTTPStatus.NOT_FOUND else "invalid_request_error"
-        body = AnthropicError(AnthropicErrorBody(code, f"{missing.title}. {detail}"), request_id)
-    elif _OPENAI.match(path):
-        code = "not_found" if missing.status == HTTPStatus.NOT_FOUND else "method_not_allowed"
-        body = OpenAIError(
-            OpenAIErrorBody(f"{missing.title}. {detail}", "invalid_request_error", code, None, request_id)
-        )
-    else:
-        kind = b"application/problem+json"
-        body = Problem("/problems/not-found", missing.title, missing.status, detail, request_id)
-    text = msgspec.json.encode(body)
-    headers = [
-        (b"content-type", kind),
-        (b"content-length", str(len(text)).encode()),
-        (b"x-request-id", request_id.encode()),
-        (b"request-id", request_id.encode()),  # Anthropic's name for it
-    ]
-    if missing.allowed:
-        headers.append((b"allow", ", ".join(sorted(missing.allowed)).encode()))
-    await send({"type": "http.response.start", "status": missing.status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
 
 
 def _event(
@@ -379,4 +352,4 @@ def build(iam: Iam | None = None) -> Bridge:
     from app import app
     from chalicelib import wiring
 
-    return Bridge(app, wiring.house().settings.body_limit_bytes, os.environ, iam)
+    return Bridge(app, wiring.path().settings.body_limit_bytes, os.environ, iam)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from chalicelib.identity.credential import ApiKey, Signed
 from chalicelib.refusal import Malformed, TooLarge
 
 T = TypeVar("T")
@@ -31,12 +32,15 @@ class Incoming(msgspec.Struct, frozen=True):
     source_ip: str
 
     @property
-    def credential(self) -> str | None:
-        """The API key: `Authorization: Bearer`, or `X-API-Key`."""
+    def credential(self) -> ApiKey | Signed | None:
+        """What the caller proves themselves with: a signature, `Authorization: Bearer`, or `X-API-Key`."""
+        if self.iam_arn:
+            return Signed(self.iam_arn)
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
-            return token.strip()
-        return self.headers.get("x-api-key")
+            return ApiKey(token.strip())
+        key = self.headers.get("x-api-key")
+        return ApiKey(key) if key else None
 
     def json(self, form: type[T]) -> T:
         """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""

@@ -8,7 +8,8 @@ import msgspec
 
 from chalicelib.http import problems
 from chalicelib.http.outgoing import INFERENCE_HEADERS
-from chalicelib.http.surface import ROUTES, Route
+from chalicelib.http.route import Route
+from chalicelib.http.surface import ROUTES
 
 SEALED = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
 SEAL_HEADERS = ("X-Seal-Mode", "X-Seal-Stream", "X-KMS-Key-ID", "X-Model-Pool", "X-Max-Tokens", "X-Request-ID")
@@ -19,6 +20,7 @@ SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "none": [],
     "key": [{"ApiKey": []}, {"ApiKeyHeader": []}],
     "iam": [{"SigV4": []}, {"ApiKey": []}],
+    "signed": [{"SigV4": []}],
 }
 
 # What a route may answer besides success, by what it does.

@@ -10,7 +10,7 @@ from chalicelib.call import Delta, Waiting
 from chalicelib.http import problems
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.surface import seen
+from chalicelib.http.surface import error_to_show
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed
 
@@ -70,7 +70,7 @@ class Outflow:
         except Exception as error:
             self._answer.fail(error)
             # The status is long gone: the refusal is the last event, in the shape the status would have had.
-            error = seen(error, self._request_id)
+            error = error_to_show(error, self._request_id)
             if self._shape is None:
                 return
             body = problems.body_of(error, self._shape, self._request_id)
@@ -82,11 +82,11 @@ class Outflow:
 
 
 def inference_headers(answer: Answer, asked: Incoming) -> dict[str, str]:
-    house = wiring.house()
+    path = wiring.path()
     return {
-        "X-Region": house.settings.region,
+        "X-Region": path.settings.region,
         "X-Instance-ID": answer.instance,
-        "X-Request-Duration-Ms": str(house.clock() - asked.arrived_ms),
+        "X-Request-Duration-Ms": str(path.clock() - asked.arrived_ms),
         "X-Queue-Time-Ms": str(answer.queue_ms),
         **rate_limit_fields(answer.lease.standing),
     }

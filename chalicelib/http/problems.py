@@ -18,6 +18,7 @@ from chalicelib.refusal import (
     EngineTimedOut,
     Forbidden,
     Malformed,
+    MethodNotAllowed,
     NoCapacity,
     NotFound,
     NotOpened,
@@ -62,6 +63,9 @@ KINDS: dict[type[Refusal], Kind] = {
     ),
     Forbidden: Kind(403, "Not permitted", "invalid_request_error", "permission_denied", "permission_error"),
     NotFound: Kind(404, "Not found", "invalid_request_error", "not_found", "not_found_error"),
+    MethodNotAllowed: Kind(
+        405, "Method not allowed", "invalid_request_error", "method_not_allowed", "invalid_request_error"
+    ),
     Conflict: Kind(409, "Conflict", "invalid_request_error", "conflict", "conflict_error"),
     TooLarge: Kind(413, "Too large", "invalid_request_error", "too_large", "request_too_large"),
     RateLimited: Kind(429, "Rate limited", "rate_limit_exceeded", "rate_limit_exceeded", "rate_limit_error"),
@@ -205,6 +209,8 @@ def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
     headers = {"Content-Type": "application/problem+json" if shape == "problem" else "application/json"}
     if isinstance(error, Unauthenticated | NotOpened):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.allowed))
     if shape != "problem" and _in_vain(error):
         headers["X-Should-Retry"] = "false"
     if not isinstance(error, Refusal) or error.retry_in_ms is None:

@@ -7,14 +7,15 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.call import Delta, Operation, SealMode
+from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import Outflow, inference_headers
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.inference.plan import Ask, SealedRequest
+from chalicelib.inference.plan import SealedRequest
 from chalicelib.refusal import EngineFailed, Malformed
-from chalicelib.tenancy.tenant import Surface
+from chalicelib.tenancy.tenant import SurfaceName
 
 MEDIA_TYPE = "application/octet-stream"
 
@@ -34,7 +35,7 @@ def is_sealed(asked: Incoming) -> bool:
     return asked.media_type == MEDIA_TYPE
 
 
-def infer_sealed(asked: Incoming, tenant: str | None, surface: Surface, operation: Operation) -> Reply:
+def infer_sealed(asked: Incoming, tenant: str | None, surface: SurfaceName, operation: Operation) -> Reply:
     """Run a sealed request as the route would run it in the clear. Raises: Refusal, StoreUnavailable."""
     headers = _headers(asked)
     if headers.seal_stream and (headers.seal_mode == "kms" or surface == "native" or operation == "embeddings"):
@@ -50,22 +51,18 @@ def infer_sealed(asked: Incoming, tenant: str | None, surface: Surface, operatio
         )
     if not asked.body:
         raise Malformed("The sealed request is missing: the body is empty.")
-    answer = run(
-        Ask(
-            credential=asked.credential,
-            tenant=tenant,
-            surface=surface,
-            operation=operation,
-            pool=headers.model_pool,
-            fields={},
-            request_id=asked.request_id,
-            max_tokens=headers.max_tokens,
-            stream=headers.seal_stream,
-            idempotency_key=asked.headers.get("idempotency-key"),
-            sealed=SealedRequest(headers.seal_mode, headers.kms_key_id, asked.body),
-        ),
-        wiring.house(),
+    ask = ask_of(
+        asked,
+        surface,
+        operation,
+        tenant=tenant,
+        pool=headers.model_pool,
+        fields={},
+        max_tokens=headers.max_tokens,
+        stream=headers.seal_stream,
+        sealed=SealedRequest(headers.seal_mode, headers.kms_key_id, asked.body),
     )
+    answer = run(ask, wiring.path())
     out = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Seal-Mode": headers.seal_mode}
     if headers.seal_stream:
         if answer.buffered:

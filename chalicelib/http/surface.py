@@ -1,68 +1,48 @@
-"""A surface is a blueprint that knows what its routes take and give: they are served, and described, from one table."""
+"""A surface is a blueprint whose doors are data: served, guarded and described from one table."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from chalice.app import Blueprint, IAMAuthorizer
 
 from chalicelib import wiring
 from chalicelib.http import problems
+from chalicelib.http.callers import let_in
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import Incoming, incoming, request_id_of
-from chalicelib.refusal import NoCapacity, Refusal
-from chalicelib.tables import StoreUnavailable
+from chalicelib.http.incoming import incoming, request_id_of
+from chalicelib.http.route import Auth, Needed, Route
+from chalicelib.http.routing import Prefixes
+from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
+from chalicelib.tenancy.tenant import SurfaceName
 
-Auth = Literal["none", "key", "iam"]
-View = Callable[[Incoming], Any]
-
-
-class Route(msgspec.Struct, frozen=True):
-    """One row of the route table: what OpenAPI says of a route, and what serves it."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    auth: Auth
-    shape: problems.Shape
-    accepts: Any  # the body's type; None: no body
-    returns: Any  # the answer's type; None: no body
-    query: Any  # the query's type; None: none is read
-    headers: tuple[str, ...]  # request headers that mean something here, besides the credential's
-    status: int
-    streams: bool  # may answer text/event-stream
-    infers: bool  # runs a model: its answer carries the inference headers, and may be refused as one
-    own_statuses: Mapping[int, str]  # other statuses that come with `returns`
-
-    @property
-    def seals(self) -> bool:
-        """Takes sealed requests as well."""
-        return self.infers and self.auth == "key" and self.shape != "anthropic"
-
-    @property
-    def exports(self) -> bool:
-        """Answers in CSV as well, where its query says so."""
-        return self.query is not None and "format" in self.query.__struct_fields__
-
+View = Callable[..., Any]
+"""`view(asked)`, or `view(asked, caller)` where its route has a caller identified (see `callers.let_in`)."""
 
 ROUTES: list[Route] = []
+SHAPES: Prefixes[problems.Shape] = Prefixes("problem")
+"""Below which path errors have which shape, also where nothing is served."""
 
 
 class Surface(Blueprint):
     """A blueprint whose views take an `Incoming` and give a value, or a `Reply`."""
 
-    def __init__(self, import_name: str, shape: problems.Shape, auth: Auth) -> None:
+    def __init__(self, import_name: str, name: SurfaceName, *, prefix: str, shape: problems.Shape, auth: Auth) -> None:
+        """`prefix`: of all its paths; `shape`: of all its errors."""
         super().__init__(import_name)
+        self._name = name
+        self._prefix = prefix
         self._shape = shape
         self._auth = auth
+        SHAPES.add(prefix, shape)
 
     def door(
         self,
         method: str,
         path: str,
         *,
+        permission: Needed,
         summary: str,
         accepts: Any = None,
         returns: Any = None,
@@ -71,6 +51,7 @@ class Surface(Blueprint):
         status: int = 200,
         streams: bool = False,
         infers: bool = False,
+        for_sealers: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
     ) -> Callable[[View], View]:
         """Serve `method path` with the view, and list it in ROUTES.
@@ -78,34 +59,35 @@ class Surface(Blueprint):
         Whatever the view raises becomes an error body here, under Chalice's `@route`: Chalice would turn
         it into a 500 of its own before any middleware saw it.
         """
+        assert path.startswith(self._prefix), path
 
         def register(view: View) -> View:
-            ROUTES.append(
-                Route(
-                    method, path, view.__name__, summary, self._auth, self._shape,
-                    accepts, returns, query, headers, status, streams, infers, own_statuses,
-                )
+            route = Route(
+                method, path, view.__name__, summary, self._name, self._auth, self._shape, permission,
+                accepts, returns, query, headers, status, streams, infers, for_sealers, own_statuses,
             )  # fmt: skip
+            ROUTES.append(route)
 
             def served(**_path: str) -> Reply:
-                return self._serve(view, status)
+                return self._serve(route, view)
 
             served.__name__ = view.__name__
-            options = {"authorizer": IAMAuthorizer()} if self._auth == "iam" else {}
+            options = {"authorizer": IAMAuthorizer()} if self._auth in ("iam", "signed") else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
             self.route(path, methods=[method], name=view.__name__, content_types=[], **options)(served)
             return view
 
         return register
 
-    def _serve(self, view: View, status: int) -> Reply:
+    def _serve(self, route: Route, view: View) -> Reply:
         event = self.current_request.to_original_event()
-        house = wiring.house()
-        request_id = request_id_of(event, fresh := house.randomness(12).hex())
+        path = wiring.path()
+        request_id = request_id_of(event, fresh := path.randomness(12).hex())
         try:
-            asked = incoming(event, house.clock(), fresh, house.settings.body_limit_bytes)
-            answer = view(asked)
-            reply = answer if isinstance(answer, Reply) else drawn(answer, status)
+            asked = incoming(event, path.clock(), fresh, path.settings.body_limit_bytes)
+            caller = let_in(route, asked)
+            answer = view(asked) if caller is None else view(asked, caller)
+            reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
         except Exception as error:
             reply = refused(error, self._shape, request_id)
         reply.headers.setdefault("X-Request-ID", request_id)
@@ -123,7 +105,7 @@ def drawn(value: Any, status: int) -> Reply:
 
 def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:
     """An error as a reply in the route's own shape. What is not a Refusal is counted, and shown without its text."""
-    error = seen(error, request_id)
+    error = error_to_show(error, request_id)
     return Reply(
         msgspec.json.encode(problems.body_of(error, shape, request_id)),
         problems.headers_of(error, shape),
@@ -131,11 +113,11 @@ def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:
     )
 
 
-def seen(error: Exception, request_id: str) -> Exception:
-    """The error as it may be shown; faults of ours are counted where they pass."""
+def error_to_show(error: Exception, request_id: str) -> Exception:
+    """The error as callers see it; faults of ours are counted where they pass."""
     if isinstance(error, StoreUnavailable):
         return NoCapacity("The service's store does not answer. Try again shortly.", retry_in_ms=1_000)
     if not isinstance(error, Refusal):
-        house = wiring.house()
-        house.telemetry.fault(error, house.clock(), request_id=request_id)
+        path = wiring.path()
+        path.telemetry.fault(error, path.clock(), request_id=request_id)
     return error

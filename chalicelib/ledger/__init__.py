@@ -7,13 +7,12 @@ notary.py   signs the days that are over  signature.py  with a key in KMS
 
 from chalicelib.ledger.entry import Audited, Entry, Outcome
 from chalicelib.ledger.heads import Heads
-from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
+from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
 from chalicelib.ledger.records import Claim, Claims, Ledger, Page
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.ledger.units import Unit, Units
 
 __all__ = [
-    "RANDOM_BITS",
     "Audited",
     "Claim",
     "Claims",
@@ -26,5 +25,6 @@ __all__ = [
     "Page",
     "Unit",
     "Units",
+    "lease_id_of",
     "new_lease_id",
 ]

@@ -9,7 +9,7 @@ therefore such that repeating it moves the epoch, even if there is nothing left 
 failed may have landed (its answer was lost, and its repetition met its own version): the epoch moves then, too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -17,19 +17,16 @@ import msgspec
 from chalicelib.admission import Epochs
 from chalicelib.admission.limits import Limits
 from chalicelib.clock import Clock
-from chalicelib.documents import Document, Documents
+from chalicelib.documents import PLATFORM, Document, Documents
 from chalicelib.pool import Pool
+from chalicelib.randomness import Randomness
 from chalicelib.refusal import Conflict
-from chalicelib.tables import PLATFORM
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, RetentionDays, Role, Scopes, Tenant
 from chalicelib.tenancy.token import Token, digest_of, mint
-
-Randomness = Callable[[int], bytes]
-"""n -> n bytes nobody can guess (`secrets.token_bytes`)."""
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.doors import Doors, Reply
-from tests.houses import PATIENCE_S, Deployment, Gateway, served
+from tests.deployments import PATIENCE_S, Deployment, Gateway, served
 
 TOGETHER = 16
 

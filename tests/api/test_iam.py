@@ -15,7 +15,7 @@ from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import PLATFORM_TENANT
 from local.iam.signature import MISMATCH, canonical_request, signature, string_to_sign
 from tests.api.signing import AUTHORISER, CLOCK, KEY_ID, OWNER, REGION, SECRET, signed
-from tests.houses import Answer, Deployment, Gateway, front, served
+from tests.deployments import Answer, Deployment, Gateway, front, served
 
 HOST = "gateway.test:8000"
 

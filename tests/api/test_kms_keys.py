@@ -12,7 +12,7 @@ from chalicelib import wiring
 from chalicelib.refusal import NotOpened
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS
-from tests.houses import Answer, Deployment, Gateway
+from tests.deployments import Answer, Deployment, Gateway
 from tests.tenancy.interleaving import Interrupted
 from tests.tickets.sealers import Sealer, base64_of, id_of
 
@@ -20,7 +20,7 @@ from tests.tickets.sealers import Sealer, base64_of, id_of
 @pytest.fixture
 def sealer(gateway: Gateway, deployment: Deployment) -> Iterator[Sealer]:
     sealer = Sealer(gateway, deployment)
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield sealer
 
 
@@ -75,7 +75,7 @@ def test_who_loses_the_race_in_the_store_is_told_to_look_again(sealer: Sealer, d
     challenge = sealer.challenged(arn).json["challenge"]
     documents = Interrupted(deployment.store.documents, 1, lambda: deployment.tenancy.kms_keys.register("bolt", arn))
     late = Tenancy(documents, deployment.store.meters, deployment.clock, deployment.chance)
-    with wiring.furnished(deployment.rooms(tenancy=late)):
+    with wiring.opening_into(deployment.rooms(tenancy=late)):
         assert sealer.proved(arn, sealer.proof(arn, challenge)).status == 409
     assert (sealer.keys("acme"), sealer.keys("bolt")) == ([], [arn])
 

@@ -16,7 +16,7 @@ from chalicelib.http.bridge import PIPE_BYTES, Bridge
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
-from tests.houses import PATIENCE_S, T0, Deployment
+from tests.deployments import PATIENCE_S, T0, Deployment
 
 CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
 
@@ -101,7 +101,7 @@ def play(front: Front, scene: Callable[[], Awaitable[None]]) -> None:
         await asyncio.wait_for(scene(), PATIENCE_S)
         await eventually(lambda: front.at_rest)
 
-    with wiring.furnished(front.deployment.rooms()):
+    with wiring.opening_into(front.deployment.rooms()):
         asyncio.run(timed())
 
 

@@ -20,8 +20,8 @@ import pytest
 from chalicelib.tables import open_tables
 from chalicelib.tenancy.token import parse
 from tests.api.signing import signed
+from tests.deployments import Answer, Gateway
 from tests.engines.servers import Request, Wire, serving, whole
-from tests.houses import Answer, Gateway
 from tests.stores import REGION, ROOT, with_credentials
 
 NOWHERE = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}

@@ -15,20 +15,20 @@ FILES = [
 ]
 GATEWAY = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("chalicelib", "app.py")]
 
-LEAVES = {"call", "pool", "refusal", "clock", "settings", "telemetry"}
+LEAVES = {"call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry"}
 ARROWS = {
     "api": {
-        *("http", "inference", "identity", "tenancy", "admission", "placement", "engines", "ledger", "tickets"),
-        *("wiring", "tables"),
+        *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
+        "wiring",
     },
-    "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring", "tables"},
+    "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
         "tables",
     },
-    "inference": {"identity", "tenancy", "admission", "placement", "engines", "ledger", "tickets", "tables"},
+    "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets"},
     "identity": {"tenancy"},
-    "tenancy": {"admission", "documents", "tables"},
+    "tenancy": {"admission", "documents"},
     "documents": {"tables"},
     "tickets": set(),
     "admission": {"ledger", "tables"},

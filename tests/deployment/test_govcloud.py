@@ -15,14 +15,14 @@ import botocore.session
 import pytest
 
 import app  # noqa: F401  # fills ROUTES
-from chalicelib.http.audited import CLASSIFICATIONS
+from chalicelib.http.asks import CLASSIFICATIONS
 from chalicelib.http.surface import ROUTES
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET
 from local.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
+from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.houses import Gateway
 from tests.local.iam.people import People
 from tests.local.iam.signers import Asked, Keys, by_botocore
 from tests.local_system import RunningSystem

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects.openai import Translator, buffered
-from chalicelib.pool import Target
+from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, ending, event, said
 
-TARGET = Target("gpu-1", "openai_compatible", url="http://10.0.0.7:8000/v1")
+TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 
 
 def translated(*pieces: bytes) -> Iterator[Event]:

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects.sealed import MEDIA_TYPE, Translator
-from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.pool import Target
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
+from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 from chalicelib.settings import Settings
 from sealed.frames import frame
 from tests.engines.answers import chat, ending
 from tests.engines.servers import Request, Server, Wire
 
-TARGET = Target("gpu-1", "openai_compatible", url="http://10.0.0.7:8000/v1")
+TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 
 WAITING = frame(0x11, b'{"queue_position":2,"predicted_start_ms":900}')
 STARTED = frame(0x12, b'{"queue_ms":40}')
@@ -100,9 +100,9 @@ def test_a_refusal_is_the_same_before_and_within_an_answer(status: int, code: st
 
     server = Server(answer)
     try:
-        target = Target("gpu-1", "openai_compatible", url=f"{server.root}/v1")
+        target = OpenAICompatible("gpu-1", url=f"{server.root}/v1")
         with pytest.raises(refusal):
-            OpenAICompatible(Settings()).consult(target, b"question")
+            OpenAICompatibleEngine(Settings()).consult(target, b"question")
     finally:
         server.close()
     (asked,) = server.requests
@@ -118,9 +118,9 @@ def test_a_sealed_call_reaches_the_container_byte_for_byte_and_its_answer_comes_
     server = Server(answer)
     sealed = bytes(range(256))
     try:
-        target = Target("gpu-1", "openai_compatible", url=f"{server.root}/v1")
+        target = OpenAICompatible("gpu-1", url=f"{server.root}/v1")
         call = msgspec.structs.replace(chat(stream=stream), sealed=sealed)
-        assert list(OpenAICompatible(Settings()).open(target, call)) == EVENTS
+        assert list(OpenAICompatibleEngine(Settings()).open(target, call)) == EVENTS
     finally:
         server.close()
     (asked,) = server.requests
@@ -133,8 +133,8 @@ def test_a_clear_answer_to_a_sealed_call_is_none() -> None:
 
     server = Server(answer)
     try:
-        target = Target("gpu-1", "openai_compatible", url=f"{server.root}/v1")
+        target = OpenAICompatible("gpu-1", url=f"{server.root}/v1")
         with pytest.raises(EngineFailed):
-            OpenAICompatible(Settings()).open(target, msgspec.structs.replace(chat(), sealed=b"ticket and blob"))
+            OpenAICompatibleEngine(Settings()).open(target, msgspec.structs.replace(chat(), sealed=b"ticket and blob"))
     finally:
         server.close()

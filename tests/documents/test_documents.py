@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.documents import Changed, Document, Documents
 from chalicelib.documents.store import DynamoDocuments
-from chalicelib.tables import StoreUnavailable
+from chalicelib.refusal import StoreUnavailable
 from tests.stores import reach_tables
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
-from tests.houses import Deployment
+from tests.deployments import Deployment
 
 
 class Interrupted:

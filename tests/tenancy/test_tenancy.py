@@ -17,7 +17,7 @@ from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import MOST_TENANTS, Snapshots
 from chalicelib.tenancy.tenant import Member, Role, Scopes, Tenant
-from tests.houses import T0, Deployment, Store
+from tests.deployments import T0, Deployment, Store
 from tests.tenancy.interleaving import Interrupted, Stepped
 
 

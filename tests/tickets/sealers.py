@@ -3,12 +3,12 @@
 import base64
 from typing import Any
 
-from chalicelib.engines.scripted import Scripted, whole, words
-from chalicelib.pool import Pool, Target
+from chalicelib.engines.scripted import ScriptedEngine, whole, words
+from chalicelib.pool import Pool, Scripted
 from chalicelib.refusal import Refusal
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role
-from tests.houses import TICKET_KEY, Answer, Deployment, Gateway
+from tests.deployments import TICKET_KEY, Answer, Deployment, Gateway
 from tests.tickets.enclaves import Enclave, Kms
 
 
@@ -22,11 +22,11 @@ class Sealer:
         self.enclave = Enclave(self.kms, deployment.clock, TICKET_KEY)
         self.says: Refusal | bytes | None = None
         """What the target answers instead of its enclave."""
-        deployment.engine = Scripted(
+        deployment.engine = ScriptedEngine(
             lambda _, call: words("hello") if call.stream else whole("hello"),
             consult=lambda target, question: self.says or self.enclave(target, question),
         )
-        deployment.tenancy.put_pool(Pool("sealed", (Target("s", "scripted", url="s"),), sealed=True))
+        deployment.tenancy.put_pool(Pool("sealed", (Scripted("s", url="s"),), sealed=True))
         for tenant in ("acme", "bolt"):
             deployment.tenancy.change_tenant(tenant, Change(pools=("model-a", "sealed")))
 

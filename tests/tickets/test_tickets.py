@@ -16,7 +16,7 @@ from chalicelib.tickets import Claims, Tickets, Use
 from chalicelib.tickets.issuer import ASK_MS, REREAD_MS, RUN_MS, Unreadable
 from sealed import ticket
 from sealed.refusal import TicketRefused
-from tests.houses import T0, Hands
+from tests.deployments import T0, Hands
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "ticket" / "tickets.json").read_text())
 KEYS = [bytes([number]) * 32 for number in range(3)]
@@ -137,6 +137,6 @@ def test_without_a_key_nothing_is_permitted_until_there_is_one() -> None:
 @pytest.mark.parametrize("module", ["cryptography", "sealed"])
 def test_a_gateway_that_gets_no_sealed_request_never_loads(module: str) -> None:
     """Cold starts are paid for by those who do not seal, too."""
-    program = f"import sys, app; from chalicelib import wiring; wiring.house(); print({module!r} in sys.modules)"
+    program = f"import sys, app; from chalicelib import wiring; wiring.path(); print({module!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

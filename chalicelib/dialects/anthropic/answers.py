@@ -1,6 +1,6 @@
 """OpenAI's chats as Anthropic's Messages: what is answered, sans-IO (https://docs.claude.com/en/api/streaming).
 
-Any engine that streams chats answers Messages with it: `Answered(engine.open(target, as_chat(call)), call)`.
+Any engine that streams chats answers Messages with it, see `engines.begin`.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,7 @@ import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Stream, Usage
 from chalicelib.dialects import failures
-from chalicelib.dialects.anthropic.requests import as_chat
 from chalicelib.refusal import EngineFailed
-
-__all__ = ["OPERATIONS", "Answered", "as_chat"]
-
-OPERATIONS = ("messages", "messages.count_tokens")
 
 _STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 

@@ -12,7 +12,7 @@ from chalicelib.engines.bedrock.access import CONTROL, Access
 from chalicelib.engines.bedrock.failures import Failure
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.bedrock.profiles import profiles_of
-from chalicelib.pool import Target
+from chalicelib.pool import Bedrock
 from chalicelib.refusal import EngineFailed
 
 MAX_AGE_MS = 300_000
@@ -22,7 +22,7 @@ LISTING_MS = 10_000  # what asking may take
 class Reaching(Protocol):
     """What leads to a target's Bedrock."""
 
-    def access(self, target: Target) -> Access:
+    def access(self, target: Bedrock) -> Access:
         """The way there."""
 
 
@@ -45,7 +45,7 @@ class Catalogue:
         self._asking: dict[tuple[object, ...], threading.Lock] = {}
         self._held: dict[tuple[object, ...], _Held] = {}
 
-    def models(self, target: Target) -> tuple[FoundationModel, ...]:
+    def models(self, target: Bedrock) -> tuple[FoundationModel, ...]:
         """By id. Raises EngineFailed."""
         place = (target.region, target.secret, target.geographies)
         held, now_ms = self._held.get(place), self._clock()
@@ -61,14 +61,14 @@ class Catalogue:
             raise EngineFailed(held.failure)
         return held.models
 
-    def _asked(self, target: Target) -> _Held:
+    def _asked(self, target: Bedrock) -> _Held:
         try:
             models = self._listed(target, self._clock() + LISTING_MS)
         except EngineFailed as failed:
             return _Held((), failed.text, self._clock())
         return _Held(models, "", self._clock() + MAX_AGE_MS)
 
-    def _listed(self, target: Target, until_ms: int) -> tuple[FoundationModel, ...]:
+    def _listed(self, target: Bedrock, until_ms: int) -> tuple[FoundationModel, ...]:
         access = self._bedrock.access(target)
         try:
             listed = access.send(CONTROL, "list_foundation_models", {}, until_ms)["modelSummaries"]

@@ -6,17 +6,15 @@ cut off by another thread while one is reading it.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Finished, Started, Stream, Usage
+from chalicelib.call import Call, Delta, Finished, Operation, Started, Stream, Usage
 from chalicelib.dialects import failures, invoke
-from chalicelib.dialects.anthropic.answers import Answered, as_chat
 from chalicelib.dialects.converse import answers, requests
 from chalicelib.dialects.invoke import Chunks
-from chalicelib.engines import Capacity
 from chalicelib.engines.bedrock import profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
 from chalicelib.engines.bedrock.credentials import ReadSecret, Secrets, Source
@@ -25,9 +23,12 @@ from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.engines.bedrock.profiles import Profiles, Recollection
 from chalicelib.engines.transport.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
-from chalicelib.pool import Target
+from chalicelib.pool import Bedrock, Capacity
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from chalicelib.settings import Settings
+
+OTHERS: tuple[Operation, ...] = ("chat.completions", "invoke")
+ANTHROPICS: tuple[Operation, ...] = (*OTHERS, "messages", "messages.count_tokens")
 
 TIMES = Times(monotonic=monotonic_ms, wall=lambda: time.time_ns() // 1_000_000)
 
@@ -36,7 +37,7 @@ class _Errand(NamedTuple):
     """One call's way: where to, to which model, until when."""
 
     access: Access
-    target: Target
+    target: Bedrock
     model: str
     profile: str  # to use always; empty: the one that is found, where one is needed
     named: str  # the model as the caller named it; empty where the target did
@@ -48,7 +49,7 @@ class _Running(NamedTuple):
     started: Started
 
 
-class Bedrock:
+class BedrockEngine:
     """Engine for targets in a `region` of Bedrock. Thread-safe; its clients are made when they are first needed."""
 
     def __init__(
@@ -65,7 +66,12 @@ class Bedrock:
         self._lock = threading.Lock()
         self._accesses: dict[tuple[str, str], Access] = {}
 
-    def open(self, target: Target, call: Call) -> Stream:
+    def speaks(self, target: Bedrock) -> Collection[Operation]:
+        """See Engine.speaks. Anthropic's models speak Messages themselves."""
+        model, _ = profiles.split(target.model)
+        return ANTHROPICS if "anthropic." in model else OTHERS
+
+    def open(self, target: Bedrock, call: Call) -> Stream:
         """See Engine.open."""
         if call.sealed:
             raise NoCapacity(failures.NO_ENCLAVE)
@@ -74,25 +80,21 @@ class Bedrock:
             return self._conversed(errand, call)
         if call.operation == "invoke":
             return self._invoked(errand, call, invoke.invocation(call, errand.model))
-        if call.operation not in ("messages", "messages.count_tokens"):
-            raise Malformed(f"This model does not offer {call.operation}: send a chat.", field="model")
-        if "anthropic." not in errand.model:
-            return Answered(self._conversed(errand, as_chat(call)), call)
         body = invoke.messages(call)
         if call.operation == "messages":
             return self._invoked(errand, call, {"body": body, "contentType": invoke.JSON})
         return self._counted(errand, body)
 
-    def consult(self, target: Target, question: bytes) -> bytes:  # noqa: ARG002
+    def consult(self, target: Bedrock, question: bytes) -> bytes:  # noqa: ARG002
         """See Engine.consult. There is no enclave before Bedrock."""
         raise NoCapacity(failures.NO_ENCLAVE)
 
-    def probe(self, target: Target) -> Capacity:
+    def probe(self, target: Bedrock) -> Capacity:
         """See Engine.probe. Any answer will do: a real call would cost quota, and Bedrock does not tell of its load."""
         self.access(target).reach(PROBE_DEADLINE_S)
         return Capacity(target.capacity, 0, 0)
 
-    def access(self, target: Target) -> Access:
+    def access(self, target: Bedrock) -> Access:
         """The way to the target's Bedrock; the same one each time."""
         key = (target.region, target.secret)
         found = self._accesses.get(key)
@@ -172,7 +174,7 @@ class Bedrock:
         # Public access to a botocore stream cannot be interrupted, so take the urllib3 response from under it.
         return HttpBody(running.response[member]._raw_stream, self._times.monotonic, errand.until_ms)
 
-    def _errand(self, target: Target, call: Call) -> _Errand:
+    def _errand(self, target: Bedrock, call: Call) -> _Errand:
         """Raises: Malformed, for a model or a profile that the caller may not name. EngineFailed."""
         access = self.access(target)
         until_ms = self._times.monotonic() + self._settings.answer_deadline_ms

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from chalicelib.engines.bedrock.access import CONTROL, Access
 from chalicelib.engines.bedrock.failures import Failure
-from chalicelib.pool import Target
+from chalicelib.pool import Bedrock
 from chalicelib.refusal import Malformed
 
 KNOWN_LIMIT = 1_024  # models that a sandbox keeps in mind; callers may name any
@@ -34,7 +34,7 @@ class Recollection(Protocol):
         """From now on the model is to be reached through that profile."""
 
 
-def named(model_id: str, profile: str, target: Target, region: str) -> tuple[str, str]:
+def named(model_id: str, profile: str, target: Bedrock, region: str) -> tuple[str, str]:
     """The model, and the profile or "", that a caller names; a profile may stand in place of the model, as at AWS.
 
     Raises: Malformed, also for a profile of another model or of a geography that is not allowed here.
@@ -98,12 +98,12 @@ class Profiles:
             self._known[place, model] = profile
 
 
-def place_of(target: Target, region: str) -> str:
+def place_of(target: Bedrock, region: str) -> str:
     """What a profile is found for: another account, or another residency rule, may need another."""
     return " ".join((region, ",".join(_allowed(target, region)), target.secret)).rstrip()
 
 
-def profiles_of(access: Access, target: Target, until_ms: int) -> Mapping[str, str]:
+def profiles_of(access: Access, target: Bedrock, until_ms: int) -> Mapping[str, str]:
     """The system-defined profile of each model that has one in an allowed geography. Raises: Failure, EngineFailed."""
     allowed = _allowed(target, access.region)
     found: dict[str, str] = {}
@@ -117,7 +117,7 @@ def profiles_of(access: Access, target: Target, until_ms: int) -> Mapping[str, s
     return found
 
 
-def find(access: Access, target: Target, model: str, until_ms: int) -> str | None:
+def find(access: Access, target: Bedrock, model: str, until_ms: int) -> str | None:
     """The id of a system-defined profile of an allowed geography, else the ARN of an application profile, made
     if need be; None where Bedrock makes none.
 
@@ -170,7 +170,7 @@ def _name(model: str) -> str:
     return re.sub(r"[^0-9A-Za-z]+", "-", f"cross-partition-{model}")[:64].rstrip("-")
 
 
-def _allowed(target: Target, region: str) -> tuple[str, ...]:
+def _allowed(target: Bedrock, region: str) -> tuple[str, ...]:
     """The geographies in which residency lets a request run, the preferred one first."""
     if target.geographies:
         return target.geographies

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from chalicelib.call import Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects import openai
 from chalicelib.dialects.anthropic.answers import Answered
-from chalicelib.pool import Target
+from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from tests.engines.messages import asked
 
-TARGET = Target("gpu-1", "openai_compatible")
+TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.dialects import openai
 from chalicelib.dialects.anthropic.requests import as_chat
 from chalicelib.refusal import Malformed
 from tests.engines.messages import HELLO, asked
@@ -19,7 +20,7 @@ WEATHER = {"name": "weather", "description": "Tells it.", "input_schema": {"type
 
 def chat(**fields: Any) -> Any:
     """What an OpenAI-compatible server is sent."""
-    return msgspec.json.decode(as_chat(asked(**fields)).wire("org/model"))
+    return msgspec.json.decode(openai.request(as_chat(asked(**fields)), "org/model"))
 
 
 def test_a_message_is_asked_as_a_chat() -> None:
@@ -149,7 +150,7 @@ def test_a_count_runs_the_same_chat_for_one_token() -> None:
     of_count = as_chat(asked("messages.count_tokens", system="Be brief.", tools=[WEATHER]))
     of_message = as_chat(asked(system="Be brief.", tools=[WEATHER]))
     assert of_count.fields == of_message.fields
-    assert msgspec.json.decode(of_count.wire("m"))["max_tokens"] == 1
+    assert msgspec.json.decode(openai.request(of_count, "m"))["max_tokens"] == 1
 
 
 @pytest.mark.parametrize(

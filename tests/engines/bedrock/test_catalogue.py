@@ -6,12 +6,12 @@ import pytest
 
 from chalicelib.engines.bedrock.access import Access
 from chalicelib.engines.bedrock.catalogue import MAX_AGE_MS, Catalogue
-from chalicelib.pool import Target
+from chalicelib.pool import Bedrock
 from chalicelib.refusal import EngineFailed
 from tests.engines.bedrocks import ANY_MODEL, NOVA, SONNET, LocalBedrock, sandbox
 
 ASKED = ["ListFoundationModels", "ListInferenceProfiles"]
-EUROPE = Target("eu", "bedrock", region="eu-central-1")
+EUROPE = Bedrock("eu", region="eu-central-1")
 
 
 def test_models_are_asked_for_once_until_they_are_old(bedrock: LocalBedrock) -> None:
@@ -32,7 +32,7 @@ def test_who_waited_for_a_bedrock_that_fails_does_not_ask_it_in_turn(bedrock: Lo
     engine, came = sandbox(), threading.Semaphore(0)
 
     class Reaching:
-        def access(self, target: Target) -> Access:
+        def access(self, target: Bedrock) -> Access:
             for _ in range(4):
                 assert came.acquire(timeout=10)
             return engine.access(target)
@@ -65,7 +65,7 @@ def test_a_place_that_is_slow_keeps_no_other_waiting(bedrock: LocalBedrock) -> N
     slow, asked = threading.Event(), threading.Event()
 
     class Reaching:
-        def access(self, target: Target) -> Access:
+        def access(self, target: Bedrock) -> Access:
             if target is ANY_MODEL:
                 asked.set()
                 slow.wait(10)

@@ -12,19 +12,19 @@ import pytest
 
 from chalicelib.call import Finished
 from chalicelib.engines.bedrock.credentials import ROLE_MARGIN_MS, SECRET_AGE_MS, YOUNG_MS, Credential
-from chalicelib.engines.bedrock.engine import TIMES, Bedrock
-from chalicelib.pool import Target
+from chalicelib.engines.bedrock.engine import TIMES, BedrockEngine
+from chalicelib.pool import Bedrock
 from chalicelib.refusal import EngineFailed, Refusal
 from chalicelib.settings import Settings
 from tests.engines.bedrocks import HAIKU, Clocks, LocalBedrock, Memory, Vault, chat, sandbox
 from tests.engines.servers import Request, Server, Wire, serving, whole
 from tests.stores import Served
 
-OURS = Target("us", "bedrock", model=HAIKU, region="us-east-1", secret="bedrock")
+OURS = Bedrock("us", model=HAIKU, region="us-east-1", secret="bedrock")
 ROLE = "arn:aws:iam::123456789012:role/bedrock"
 
 
-def answered(engine: Bedrock, target: Target = OURS) -> bool:
+def answered(engine: BedrockEngine, target: Bedrock = OURS) -> bool:
     return isinstance(list(engine.open(target, chat()))[-1], Finished)
 
 
@@ -33,7 +33,7 @@ def keys(bedrock: LocalBedrock) -> list[str]:
 
 
 def test_without_a_secret_the_gateways_own_role_calls(bedrock: LocalBedrock) -> None:
-    assert answered(sandbox(), Target("us", "bedrock", model=HAIKU, region="us-east-1"))
+    assert answered(sandbox(), Bedrock("us", model=HAIKU, region="us-east-1"))
     assert keys(bedrock) == [bedrock.access_key_id]
 
 
@@ -44,11 +44,11 @@ def test_an_api_key_is_read_from_secrets_manager(
     secrets = botocore.session.get_session().create_client("secretsmanager", region_name="us-east-1")
     text = json.dumps({"bedrock_api_key": bedrock.bearer, "region": "us-east-1"})
     name = secrets.create_secret(Name="bedrock-read", SecretString=text)["ARN"]
-    engine = Bedrock(Settings(store_deadline_ms=10_000), Memory(), times=TIMES)
-    assert answered(engine, Target("us", "bedrock", model=HAIKU, secret=name))
+    engine = BedrockEngine(Settings(store_deadline_ms=10_000), Memory(), times=TIMES)
+    assert answered(engine, Bedrock("us", model=HAIKU, secret=name))
     assert keys(bedrock) == ["bearer"]
     with pytest.raises(EngineFailed):
-        answered(engine, Target("us", "bedrock", model=HAIKU, secret="bedrock-missing"))
+        answered(engine, Bedrock("us", model=HAIKU, secret="bedrock-missing"))
 
 
 def test_an_access_key_of_a_secret_signs(bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_an_access_key_of_a_secret_signs(bedrock: LocalBedrock, monkeypatch: pyt
 def test_the_secret_may_name_the_region(bedrock: LocalBedrock) -> None:
     own = {"access_key_id": bedrock.access_key_id, "secret_access_key": bedrock.secret_access_key}
     vault = Vault(bedrock=own | {"region": "eu-central-1"})
-    assert answered(sandbox(vault), Target("eu", "bedrock", model=HAIKU, secret="bedrock"))
+    assert answered(sandbox(vault), Bedrock("eu", model=HAIKU, secret="bedrock"))
     assert [call["region"] for call in bedrock.calls()] == ["eu-central-1"]
 
 
@@ -197,7 +197,7 @@ def test_a_model_that_a_role_may_not_call_costs_no_new_session_each_time(bedrock
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"bedrock_api_key": 7}', '{"access_key_id": "A"}', "ABSK-not-json"])
 def test_a_secret_without_a_credential_is_a_failed_engine(bedrock: LocalBedrock, text: str) -> None:
-    engine = Bedrock(Settings(), Memory(), lambda secret: text, Clocks().times)
+    engine = BedrockEngine(Settings(), Memory(), lambda secret: text, Clocks().times)
     with pytest.raises(EngineFailed, match="no credentials"):
         answered(engine)
     assert bedrock.calls() == []
@@ -228,7 +228,7 @@ def test_no_credential_is_in_any_log_error_or_repr(
     said = [repr(engine), repr(engine.access(OURS)), repr(Credential("hidden-api-key", "", "hidden-secret"))]
     for name in [*vault.secrets, "missing"]:
         try:
-            answered(engine, Target("us", "bedrock", model=HAIKU, region="us-east-1", secret=name))
+            answered(engine, Bedrock("us", model=HAIKU, region="us-east-1", secret=name))
         except Refusal as refusal:
             said += traceback.format_exception(refusal)
     said += [record.getMessage() for record in caplog.records] + [str(record.exc_text) for record in caplog.records]

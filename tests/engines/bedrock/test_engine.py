@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chalicelib.call import Call, Delta, Finished, Operation, Started, Usage
-from chalicelib.engines import Capacity
-from chalicelib.engines.bedrock.engine import Bedrock
-from chalicelib.pool import Target
+from chalicelib.engines import begin
+from chalicelib.engines.bedrock.engine import BedrockEngine
+from chalicelib.pool import Bedrock, Capacity
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from tests.engines.bedrocks import (
     ANY_MODEL,
@@ -34,9 +34,9 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
-def run(engine: Bedrock, target: Target, call: Call) -> tuple[Started, list[Any], Finished]:
+def run(engine: BedrockEngine, target: Bedrock, call: Call) -> tuple[Started, list[Any], Finished]:
     """What a call's events say; the data of its deltas decoded."""
-    stream = engine.open(target, call)
+    stream = begin(engine, target, call)
     try:
         started, *deltas, finished = list(stream)
     finally:
@@ -223,13 +223,13 @@ def test_an_unknown_model_is_the_callers_mistake_where_the_caller_named_it(bedro
     with pytest.raises(Malformed, match=r"knows no model 'anthropic\.claude-9'"):
         sandbox().open(ANY_MODEL, invoke("anthropic.claude-9", anthropic()))
     with pytest.raises(EngineFailed, match="not where the gateway looks"):
-        sandbox().open(Target("us", "bedrock", model="anthropic.claude-9", region="us-east-1"), chat())
+        sandbox().open(Bedrock("us", model="anthropic.claude-9", region="us-east-1"), chat())
 
 
 def test_a_wrong_body_is_refused_in_bedrocks_words(bedrock: LocalBedrock) -> None:
     with pytest.raises(Malformed, match=r"required key \[messages\] not found"):
         sandbox().open(ANY_MODEL, invoke(HAIKU, {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 5}))
-    with pytest.raises(Malformed, match="not valid JSON"):
+    with pytest.raises(Malformed, match="not the JSON object"):
         sandbox().open(ANY_MODEL, invoke(HAIKU, '{"anthropic_version":'))
 
 
@@ -238,14 +238,14 @@ def test_an_api_key_of_a_secret_opens_the_door(bedrock: LocalBedrock) -> None:
     vault = Vault(plain={"bedrock_api_key": bedrock.bearer}, encoded={"bedrock_api_key": in_base64})
     engine = sandbox(vault)
     for secret in vault.secrets:
-        run(engine, Target("us", "bedrock", model=HAIKU, region="us-east-1", secret=secret), chat())
+        run(engine, Bedrock("us", model=HAIKU, region="us-east-1", secret=secret), chat())
     assert [call["key"] for call in bedrock.calls()] == ["bearer", "bearer"]
 
 
 @pytest.mark.parametrize("operation", ["completions", "embeddings"])
 def test_other_operations_are_refused(bedrock: LocalBedrock, operation: Operation) -> None:
     with pytest.raises(Malformed, match="send a chat"):
-        sandbox().open(ON_HAIKU, ask(operation, {"prompt": "Hello", "input": "Hello"}))
+        begin(sandbox(), ON_HAIKU, ask(operation, {"prompt": "Hello", "input": "Hello"}))
 
 
 def test_a_target_without_a_model_answers_only_those_who_name_one(bedrock: LocalBedrock) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from chalicelib.call import Call, Delta, Finished, Started
 from chalicelib.engines.bedrock.access import ATTEMPTS
-from chalicelib.engines.bedrock.engine import Bedrock
+from chalicelib.engines.bedrock.engine import BedrockEngine
 from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
-from chalicelib.placement.place import place
-from chalicelib.pool import Pool, Target
+from chalicelib.pool import Bedrock, Pool
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 from chalicelib.settings import Settings
 from tests.engines.answers import ending
@@ -48,7 +48,7 @@ BUSY = ["ThrottlingException", "ServiceUnavailableException", "ModelNotReadyExce
 STREAMS = [chat("a b c d", stream=True), message("a b c d", stream=True), invoke(HAIKU, anthropic("a b"), stream=True)]
 
 
-def target_of(call: Call) -> Target:
+def target_of(call: Call) -> Bedrock:
     return ANY_MODEL if call.operation == "invoke" else ON_HAIKU
 
 
@@ -177,10 +177,11 @@ def test_a_stream_that_is_cut_before_its_first_event_has_given_nothing(bedrock: 
 @pytest.mark.parametrize("after_events", [None, 0], ids=["refused", "in the stream"])
 def test_the_next_region_answers_where_one_is_busy(bedrock: LocalBedrock, after_events: int | None) -> None:
     bedrock.do("fail", error="ThrottlingException", region="us-east-1", times=None, after_events=after_events)
-    europe = Target("eu-haiku", "bedrock", model=HAIKU, region="eu-central-1", weight=0)
+    europe = Bedrock("eu-haiku", model=HAIKU, region="eu-central-1", weight=0)
     engines = {"bedrock": sandbox()}
     pool = Pool("model-a", (ON_HAIKU, europe))
-    placed = place(pool, None, chat(stream=True), engines, Health(engines, Settings()), monotonic_ms)
+    placement = Placement(engines, Health(engines, Settings()), monotonic_ms, patience_ms=30_000)
+    placed = placement.place(pool, None, chat(stream=True))
     assert placed.target is europe
     placed.stream.close()
     assert bedrock.calls()[0]["region"] == "us-east-1"
@@ -296,7 +297,7 @@ def test_a_request_that_is_nested_too_deeply_is_the_callers_mistake(bedrock: Loc
         assert depth < 1_000
 
 
-def _streamed(engine: Bedrock, call: Call) -> tuple[list[object], Refusal | None]:
+def _streamed(engine: BedrockEngine, call: Call) -> tuple[list[object], Refusal | None]:
     stream = engine.open(target_of(call), call)
     try:
         return ending(iter(stream))

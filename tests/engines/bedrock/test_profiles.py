@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from chalicelib.call import Started
-from chalicelib.engines.bedrock.engine import Bedrock
+from chalicelib.engines.bedrock.engine import BedrockEngine
 from chalicelib.engines.transport.http_body import monotonic_ms
-from chalicelib.pool import Target
+from chalicelib.pool import Bedrock
 from chalicelib.refusal import EngineFailed, Malformed
 from tests.engines.bedrocks import (
     ANY_MODEL,
@@ -26,11 +26,11 @@ from tests.engines.bedrocks import (
     sandbox,
 )
 
-FROM_EUROPE = Target("eu-opus", "bedrock", model=OPUS, region="eu-central-1")  # has a profile in the US only
+FROM_EUROPE = Bedrock("eu-opus", model=OPUS, region="eu-central-1")  # has a profile in the US only
 COUNTED = {"ListInferenceProfiles", "CreateInferenceProfile", "GetInferenceProfile"}
 
 
-def profile_of(engine: Bedrock, target: Target) -> str:
+def profile_of(engine: BedrockEngine, target: Bedrock) -> str:
     """The inference profile that a chat went through; empty: none."""
     stream = engine.open(target, chat())
     started = next(iter(stream))
@@ -81,7 +81,7 @@ def test_an_application_profile_that_somebody_made_before_is_used(bedrock: Local
 
 
 def test_an_application_profile_that_reaches_other_regions_is_not_used(bedrock: LocalBedrock) -> None:
-    strict = Target("eu", "bedrock", model=SONNET, region="eu-central-1", geographies=("us",))  # has none in Europe
+    strict = Bedrock("eu", model=SONNET, region="eu-central-1", geographies=("us",))  # has none in Europe
     control = sandbox().access(strict)
     until_ms = monotonic_ms() + 10_000
     profiles = control.send("bedrock", "list_inference_profiles", {}, until_ms)["inferenceProfileSummaries"]
@@ -106,14 +106,14 @@ def test_sandboxes_that_search_at_the_same_time_find_the_same(bedrock: LocalBedr
 
 
 def test_the_operator_may_allow_other_geographies_and_the_first_is_preferred(bedrock: LocalBedrock) -> None:
-    anywhere = Target("eu", "bedrock", model=SONNET, region="eu-central-1", geographies=("global", "eu"))
+    anywhere = Bedrock("eu", model=SONNET, region="eu-central-1", geographies=("global", "eu"))
     assert profile_of(sandbox(), anywhere) == f"global.{SONNET}"
 
 
 def test_two_residency_rules_share_no_profile(bedrock: LocalBedrock) -> None:
     memory = Memory()
-    anywhere = Target("a", "bedrock", model=SONNET, region="eu-central-1", geographies=("global",))
-    here = Target("b", "bedrock", model=SONNET, region="eu-central-1")
+    anywhere = Bedrock("a", model=SONNET, region="eu-central-1", geographies=("global",))
+    here = Bedrock("b", model=SONNET, region="eu-central-1")
     engine = sandbox(memory=memory)
     assert profile_of(engine, anywhere) == f"global.{SONNET}"
     assert profile_of(engine, here) == f"eu.{SONNET}"
@@ -130,9 +130,9 @@ def test_a_profile_that_is_gone_is_found_anew(bedrock: LocalBedrock) -> None:
 
 
 def test_a_profile_that_the_operator_names_is_used_always(bedrock: LocalBedrock) -> None:
-    named = Target("us", "bedrock", model=HAIKU, region="us-east-1", profile=f"us.{HAIKU}")
+    named = Bedrock("us", model=HAIKU, region="us-east-1", profile=f"us.{HAIKU}")
     assert profile_of(sandbox(), named) == f"us.{HAIKU}"
-    in_place = Target("us", "bedrock", model=f"us.{SONNET}", region="us-east-1")
+    in_place = Bedrock("us", model=f"us.{SONNET}", region="us-east-1")
     assert profile_of(sandbox(), in_place) == f"us.{SONNET}"
     assert bedrock.operations() == ["Converse", "Converse"]
 
@@ -140,7 +140,7 @@ def test_a_profile_that_the_operator_names_is_used_always(bedrock: LocalBedrock)
 def test_where_no_profile_can_be_made_a_caller_hears_what_to_do(bedrock: LocalBedrock) -> None:
     refused = {"operation": "CreateInferenceProfile", "error": "AccessDeniedException", "times": None}
     bedrock.do("fail", **refused)
-    europe = Target("eu", "bedrock", region="eu-central-1")
+    europe = Bedrock("eu", region="eu-central-1")
     with pytest.raises(Malformed, match="none is in a geography that is allowed here"):
         sandbox().open(europe, invoke(OPUS, anthropic()))
     with pytest.raises(EngineFailed):

@@ -11,7 +11,7 @@ from chalicelib.http.bridge import Bridge
 from chalicelib.http.doors import Doors, Reply
 from local.iam.authoriser import Authoriser, LocalCloud
 from local.layout import GOVCLOUD_REGION
-from tests.houses import Gateway, served
+from tests.deployments import Gateway, served
 from tests.local.clouds import REGION, Cloud, cloud
 from tests.local.iam.people import People
 

@@ -13,7 +13,7 @@ from requests_aws4auth import AWS4Auth  # type: ignore[import-untyped]
 
 from tests import npm
 from tests.api.signing import signed
-from tests.houses import PATIENCE_S, Answer, Gateway
+from tests.deployments import PATIENCE_S, Answer, Gateway
 
 NODE = Path(__file__).parent / "node"
 

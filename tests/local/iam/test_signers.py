@@ -7,7 +7,7 @@ import pytest
 from chalicelib.refusal import NoCapacity
 from local.iam.authoriser import LocalCloud, Question
 from local.iam.signature import MISMATCH, UNKNOWN
-from tests.houses import Gateway
+from tests.deployments import Gateway
 from tests.local.iam.people import People, allow, deny, document
 from tests.local.iam.signers import SIGNERS, Asked, Keys, by_botocore, headers_of_botocore, send
 

@@ -1,22 +1,19 @@
-"""Everything a request needs besides itself."""
-
-from collections.abc import Mapping
+"""Everything a request needs on its way besides itself."""
 
 import msgspec
 
 from chalicelib.admission import Admission, Meters
 from chalicelib.clock import Clock
-from chalicelib.engines import Engine
-from chalicelib.ledger import Claims, Heads, Ledger
-from chalicelib.placement.health import Health
+from chalicelib.ledger import Claims, Ledger
+from chalicelib.placement import Placement
+from chalicelib.randomness import Randomness
 from chalicelib.settings import Settings
 from chalicelib.telemetry import Telemetry
-from chalicelib.tenancy import Randomness
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tickets import Tickets
 
 
-class House(msgspec.Struct, frozen=True):
+class Path(msgspec.Struct, frozen=True):
     """Built once for each sandbox by `wiring`; every member may be used from many threads."""
 
     settings: Settings
@@ -27,8 +24,6 @@ class House(msgspec.Struct, frozen=True):
     admission: Admission
     ledger: Ledger
     claims: Claims
-    heads: Heads
-    engines: Mapping[str, Engine]
-    health: Health
-    telemetry: Telemetry
+    placement: Placement
     tickets: Tickets
+    telemetry: Telemetry

@@ -4,7 +4,7 @@
     deployment.pool("model-a", "a", "b")
     deployment.tenant("acme")
     key = deployment.key("acme")
-    with served() as gateway, wiring.furnished(deployment.rooms()):
+    with served() as gateway, wiring.opening_into(deployment.rooms()):
         gateway.call("POST", "/inference", key=key, json={...})
 
 Models answer with the name of the target that ran them.
@@ -31,14 +31,15 @@ from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines.bedrock.model import FoundationModel
-from chalicelib.engines.scripted import Scripted, Step, whole, words
+from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.http.bridge import Bridge, Iam
-from chalicelib.inference import Ask, run
-from chalicelib.inference.house import House
+from chalicelib.identity import ApiKey
+from chalicelib.inference import Ask, Path, run
 from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
+from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
-from chalicelib.pool import Pool, Target
+from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
 from chalicelib.telemetry import LogTelemetry
@@ -97,20 +98,21 @@ class Deployment:
     """One store, one scripted engine, one clock."""
 
     def __init__(
-        self, store: Store | None = None, script: Script | None = None, engine: Scripted | None = None
+        self, store: Store | None = None, script: Script | None = None, engine: ScriptedEngine | None = None
     ) -> None:
         self.store = store or memory()
         self.models: tuple[FoundationModel, ...] = ()
+        self.kinds: tuple[str, ...] = ("scripted",)  # of targets, that the engine stands for
         self.clock = Hands()
         self.chance = Chance()
-        self.engine = engine or Scripted(script or _names_its_target)
+        self.engine = engine or ScriptedEngine(script or _names_its_target)
         self.tenancy = Tenancy(self.store.documents, self.store.meters, self.clock, self.chance)
 
-    def house(self) -> House:
+    def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
         settings = Settings()
-        engines = {"scripted": self.engine}
-        return House(
+        engines = dict.fromkeys(self.kinds, self.engine)
+        return Path(
             settings=settings,
             clock=self.clock,
             randomness=self.chance,
@@ -121,22 +123,20 @@ class Deployment:
             ),
             ledger=self.store.ledger,
             claims=self.store.ledger,
-            heads=self.store.heads,
-            engines=engines,
-            health=Health(engines, settings),
-            telemetry=LogTelemetry(),
+            placement=Placement(engines, Health(engines, settings), self.clock, patience_ms=30_000),
             tickets=Tickets(lambda: TICKET_KEY, self.clock),
+            telemetry=LogTelemetry(),
         )
 
-    def rooms(self, house: House | None = None, tenancy: Tenancy | None = None) -> Rooms:
+    def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:
         offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
-        return Rooms(house or self.house(), tenancy or self.tenancy, offering, models=lambda _target: self.models)
+        return Rooms(
+            path or self.path(), tenancy or self.tenancy, self.store.heads, offering, models=lambda _target: self.models
+        )
 
     def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
         """A pool whose first target gets every call, unless it is pinned elsewhere."""
-        known = [
-            Target(target, "scripted", url=target, weight=int(not place)) for place, target in enumerate(targets or "a")
-        ]
+        known = [Scripted(target, url=target, weight=int(not place)) for place, target in enumerate(targets or "a")]
         return self.tenancy.put_pool(Pool(name, tuple(known), sealed=sealed))
 
     def tenant(self, name: str = "acme", **members: Any) -> Tenant:
@@ -148,11 +148,11 @@ class Deployment:
         _, token = self.tenancy.create_key(tenant, role, scopes=Scopes(**scopes), expires_ms=expires_ms)
         return token.text
 
-    def ask(self, house: House, key: str | None, *, tenant: str | None = None, pool: str = "model-a") -> str:
+    def ask(self, path: Path, key: str | None, *, tenant: str | None = None, pool: str = "model-a") -> str:
         """One small inference, to its end: the target that ran it. Raises what `run` raises."""
         messages = msgspec.Raw(b'[{"role":"user","content":"hi"}]')
         ask = Ask(
-            credential=key,
+            credential=ApiKey(key) if key else None,
             tenant=tenant,
             surface="native",
             operation="chat.completions",
@@ -161,7 +161,7 @@ class Deployment:
             request_id="test",
             max_tokens=8,
         )
-        with run(ask, house) as answer:
+        with run(ask, path) as answer:
             list(answer)
             return answer.instance
 
@@ -242,7 +242,7 @@ def served(bridge: Bridge) -> Iterator[Gateway]:
 
 
 def front(iam: Iam | None = None) -> Bridge:
-    """The bridge in front of the real app; which rooms it opens into is `wiring.furnished`'s to say."""
+    """The bridge in front of the real app; which rooms it opens into is `wiring.opening_into`'s to say."""
     from app import app
 
     return Bridge(app, Settings().body_limit_bytes, {}, iam)
