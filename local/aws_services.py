@@ -17,7 +17,7 @@ from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.utilities.utils import get_partition
 
-from local.sagemaker_runtime import Receive, Scope, Send
+from local.asgi import Receive, Scope, Send, whole_body
 
 ACCOUNT: str = DEFAULT_ACCOUNT_ID
 
@@ -44,15 +44,10 @@ class AwsServices:
         self._others = ThreadPoolExecutor(max_workers=8, thread_name_prefix="aws")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        environ = _environ(scope, bytes(body))
+        body = await whole_body(receive)
+        if body is None:
+            return
+        environ = _environ(scope, body)
         thread = self._dynamodb if environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB") else self._others
         status, headers, answer = await asyncio.get_running_loop().run_in_executor(thread, self._call, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from local import account, endpoints
+from local.asgi import Application, Receive, Scope, Send
 from local.asgi_server import serve
 from local.aws_services import ACCOUNT, AwsServices
 from local.clock import now_ms
@@ -20,8 +21,7 @@ from local.iam import principals
 from local.iam.authoriser import JUDGED_AT
 from local.iam.judge import Door, Judge
 from local.kms import LocalKms, root_in
-from local.kms.asgi import Application
-from local.sagemaker_runtime import INVOCATION, Receive, SageMakerRuntime, Scope, Send
+from local.sagemaker_runtime import INVOCATION, SageMakerRuntime
 from local.security_module import PCRS
 from local.sockets import inherited, listen
 from sealed import attestation

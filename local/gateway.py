@@ -29,11 +29,12 @@ def main() -> int:
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
     from chalicelib.api import bridge
+    from local.authoriser import bridged
     from local.iam.authoriser import Authoriser, LocalCloud
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
-    iam = Authoriser(LocalCloud(cloud), regions, wiring.clock)
-    serve(bridge.build(iam), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    authoriser = Authoriser(LocalCloud(cloud), regions, wiring.clock)
+    serve(bridge.build(bridged(authoriser)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

@@ -7,21 +7,17 @@ container. Errors have SageMaker's codes, shapes and, where they are known, its 
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from local import event_stream
+from local.asgi import Receive, Scope, Send, until_left
 from local.container import ContainerFailed, Reply, exchange
 from local.endpoints import Components, Endpoint, Endpoints, MultiModel, SingleModel
 from local.multi_model import LoadFailed, ModelCache, UnknownModel
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 INVOCATION = re.compile(r"/endpoints/([^/]+)/(invocations|invocations-response-stream)")
 
@@ -230,7 +226,7 @@ async def _read(receive: Receive) -> bytes:
 async def _unless_left(receive: Receive, answering: Coroutine[Any, Any, None]) -> None:
     """Answer, but stop at once when the caller has left."""
     answer = asyncio.create_task(answering)
-    left = asyncio.create_task(_left(receive))
+    left = asyncio.create_task(until_left(receive))
     try:
         await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
@@ -242,11 +238,6 @@ async def _unless_left(receive: Receive, answering: Coroutine[Any, Any, None]) -
     finally:
         answer.cancel()
         left.cancel()
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _send_event(send: Send, event: bytes) -> None:

@@ -9,7 +9,6 @@ and an access key pair that it lets in. It is bound to loopback only: whoever re
 import argparse
 import secrets
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from local.bedrock.demo_model import DemoModel
 from local.bedrock.echo import Echo
 from local.bedrock.management import Management
 from local.bedrock.runtime import Runtime
+from local.clock import now_ms
 from local.sockets import inherited, listen, port_number
 
 ACCOUNT = "123456789012"
@@ -65,10 +65,10 @@ def main() -> int:
     model = DemoModel(options.model_url, options.model) if options.model_url else Echo()
     bedrock = LocalBedrock(
         control,
-        Runtime(model, control, options.account, _now_ms, uuid.uuid4),
-        Management(control, options.account, _now_ms, uuid.uuid4),
+        Runtime(model, control, options.account, now_ms, uuid.uuid4),
+        Management(control, options.account, now_ms, uuid.uuid4),
         region=options.region,
-        clock=_now_ms,
+        clock=now_ms,
         new_id=uuid.uuid4,
     )
     ready = {
@@ -78,10 +78,6 @@ def main() -> int:
     }
     serve(bedrock, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from chalicelib.api.bridge import Signed
 from local import event_stream
+from local.asgi import Receive, Scope, Send, until_left
 from local.bedrock.callers import Caller, identify
 from local.bedrock.control import Call, Control, Cut, Fail, Fault, Seen, Stall
 from local.bedrock.conversation import ModelBroke
@@ -19,7 +19,7 @@ from local.bedrock.exchange import Reply, Request, Streamed, Whole
 from local.bedrock.management import Management
 from local.bedrock.refusal import Refused
 from local.bedrock.runtime import BODY_BYTES, Runtime
-from local.sagemaker_runtime import Receive, Scope, Send
+from local.iam.signature import SignedRequest
 
 CONTROL = "/_control"
 LARGEST_BYTES = BODY_BYTES + 10_000_000
@@ -83,7 +83,7 @@ class LocalBedrock:
         if scope["type"] != "http":
             return
         answering = asyncio.create_task(self._answer(scope, await _read(receive), send))
-        left = asyncio.create_task(_left(receive))
+        left = asyncio.create_task(until_left(receive))
         try:
             await asyncio.wait({answering, left}, return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
@@ -98,7 +98,7 @@ class LocalBedrock:
         if scope["path"] == CONTROL:
             return await self._obey(scope["method"], body, send)
         outgoing = _Outgoing(send, str(self._new_id()))
-        signed = Signed(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
+        signed = SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
         seen, caller = Seen("", ""), Caller("", "")
         try:
             operation, parameters = _operation(signed)
@@ -228,11 +228,6 @@ async def _read(receive: Receive) -> bytes:
     return bytes(body)
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _counted(frames: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
     index = 0
     async for frame in frames:
@@ -240,7 +235,7 @@ async def _counted(frames: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, byt
         index += 1
 
 
-def _operation(signed: Signed) -> tuple[str, tuple[str, ...]]:
+def _operation(signed: SignedRequest) -> tuple[str, tuple[str, ...]]:
     path = signed.path.decode("latin-1")
     for (method, pattern), operation in _OPERATIONS.items():
         found = re.fullmatch(pattern, path)
@@ -249,11 +244,11 @@ def _operation(signed: Signed) -> tuple[str, tuple[str, ...]]:
     raise Refused("UnknownOperationException", "There is no such operation here. docs/local-bedrock.md has them all.")
 
 
-def _query(signed: Signed) -> dict[str, str]:
+def _query(signed: SignedRequest) -> dict[str, str]:
     return dict(parse_qsl(signed.query.decode("latin-1")))
 
 
-def _headers(signed: Signed) -> dict[str, str]:
+def _headers(signed: SignedRequest) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in signed.headers}
 
 

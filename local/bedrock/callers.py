@@ -10,17 +10,17 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from chalicelib.api.bridge import Signed
-from chalicelib.refusal import Forbidden
 from local.bedrock.refusal import Refused
+from local.iam.refusal import AccessDenied
 from local.iam.signature import (
     EXPIRED,
     MISMATCH,
     UNKNOWN,
     Headers,
+    SignedRequest,
+    authorization,
     by_name,
     canonical_request,
-    claim,
     signature,
     string_to_sign,
 )
@@ -65,14 +65,14 @@ class Caller(msgspec.Struct, frozen=True):
     region: str
 
 
-def identify(request: Signed, keys: Keys, region: str, now_ms: int) -> Caller:
+def identify(request: SignedRequest, keys: Keys, region: str, now_ms: int) -> Caller:
     """Who calls. `region` is that of API keys that have none of their own. Raises Refused."""
     headers = by_name(request)
-    authorization = ",".join(headers.get("authorization", ()))
-    if not authorization:
+    proof = ",".join(headers.get("authorization", ()))
+    if not proof:
         raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
-    if authorization.startswith(_BEARER):
-        return _bearer(authorization.removeprefix(_BEARER), keys, region)
+    if proof.startswith(_BEARER):
+        return _bearer(proof.removeprefix(_BEARER), keys, region)
     return _signed(request, headers, keys, now_ms)
 
 
@@ -85,11 +85,11 @@ def _bearer(key: str, keys: Keys, region: str) -> Caller:
     return Caller("bearer", known.region or region)
 
 
-def _signed(request: Signed, headers: Headers, keys: Keys, now_ms: int) -> Caller:
+def _signed(request: SignedRequest, headers: Headers, keys: Keys, now_ms: int) -> Caller:
     try:
-        claimed = claim(headers)
-    except Forbidden as error:
-        raise Refused("IncompleteSignatureException", str(error)) from None
+        claimed = authorization(headers)
+    except AccessDenied as denied:
+        raise Refused("IncompleteSignatureException", denied.text) from None
     known = keys.access_keys.get(claimed.access_key_id)
     if known is None or not hmac.compare_digest(claimed.token.encode(), known.session_token.encode()):
         raise Refused("UnrecognizedClientException", UNKNOWN)

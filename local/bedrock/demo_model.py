@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chalicelib.engines import sse
+from local.bedrock import sse
 from local.bedrock.conversation import Conversation, Ended, ModelBroke, Text
 from local.bedrock.refusal import Refused, invalid
 from local.container import ContainerFailed, Reply, exchange
@@ -94,10 +94,10 @@ async def _check(reply: Reply) -> None:
 async def _events(reply: Reply) -> AsyncIterator[Text | Ended]:
     reader, reason, usage = sse.Reader(), None, None
     async for piece in reply.pieces():
-        for event in reader.feed(piece):
-            if isinstance(event, sse.Comment) or event.data == b"[DONE]":
+        for data in reader.feed(piece):
+            if data == b"[DONE]":
                 continue
-            chunk = msgspec.json.decode(event.data, type=_Chunk)
+            chunk = msgspec.json.decode(data, type=_Chunk)
             usage = chunk.usage or usage
             for choice in chunk.choices:
                 reason = choice.finish_reason or reason

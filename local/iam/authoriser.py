@@ -12,10 +12,16 @@ from urllib.parse import unquote
 import msgspec
 import urllib3
 
-from chalicelib.api.bridge import Signed
-from chalicelib.clock import Clock
-from chalicelib.refusal import Forbidden, NoCapacity
-from local.iam.signature import Claim, by_name, canonical_request, claim, string_to_sign
+from local.clock import Clock
+from local.iam.refusal import AccessDenied, NoJudge
+from local.iam.signature import (
+    Authorization,
+    SignedRequest,
+    authorization,
+    by_name,
+    canonical_request,
+    string_to_sign,
+)
 
 SERVICE = "execute-api"
 MOST_SKEW = timedelta(minutes=5)
@@ -47,11 +53,11 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 Judge = Callable[[Question], Owner]
-"""Raises Forbidden, in API Gateway's words."""
+"""Raises AccessDenied, in API Gateway's words."""
 
 
 class Authoriser:
-    """What the bridge asks who signed a request."""
+    """Says who signed a request."""
 
     def __init__(self, judge: Judge, regions: frozenset[str], clock: Clock) -> None:
         """`regions`: those whose API Gateway this stands for."""
@@ -59,10 +65,10 @@ class Authoriser:
         self._regions = regions
         self._clock = clock
 
-    def __call__(self, request: Signed) -> Mapping[str, str]:
-        """Members of API Gateway's `requestContext.identity`. Raises Forbidden."""
+    def __call__(self, request: SignedRequest) -> Mapping[str, str]:
+        """Members of API Gateway's `requestContext.identity`. Raises AccessDenied, NoJudge."""
         headers = by_name(request)
-        claimed = claim(headers)
+        claimed = authorization(headers)
         self._check_date(claimed.dated)
         self._check_scope(claimed)
         canonical = canonical_request(request, headers, claimed.signed)
@@ -89,16 +95,16 @@ class Authoriser:
         try:
             signed_at = datetime.strptime(dated, _DATE).replace(tzinfo=UTC)
         except ValueError:
-            raise Forbidden(
+            raise AccessDenied(
                 "Date must be in ISO-8601 'basic format'. See http://en.wikipedia.org/wiki/ISO_8601"
             ) from None
         now = datetime.fromtimestamp(self._clock() / 1000, UTC)
         if signed_at < now - MOST_SKEW:
-            raise Forbidden(f"Signature expired: {dated} is now earlier than {now - MOST_SKEW:{_DATE}}.")
+            raise AccessDenied(f"Signature expired: {dated} is now earlier than {now - MOST_SKEW:{_DATE}}.")
         if signed_at > now + MOST_SKEW:
-            raise Forbidden(f"Signature not yet current: {dated} is still later than {now + MOST_SKEW:{_DATE}}.")
+            raise AccessDenied(f"Signature not yet current: {dated} is still later than {now + MOST_SKEW:{_DATE}}.")
 
-    def _check_scope(self, claimed: Claim) -> None:
+    def _check_scope(self, claimed: Authorization) -> None:
         expected = ({claimed.dated[:8]}, self._regions, {SERVICE}, {"aws4_request"})
         wrong = (
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP.",
@@ -108,10 +114,10 @@ class Authoriser:
         )
         parts = claimed.scope.split("/")
         if len(parts) != len(expected):
-            raise Forbidden("Credential must have exactly 5 slash-delimited elements.")
+            raise AccessDenied("Credential must have exactly 5 slash-delimited elements.")
         for part, allowed, text in zip(parts, expected, wrong, strict=True):
             if part not in allowed:
-                raise Forbidden(text)
+                raise AccessDenied(text)
 
 
 class LocalCloud:
@@ -124,11 +130,11 @@ class LocalCloud:
         self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=again, timeout=_PATIENCE_S)
 
     def __call__(self, question: Question) -> Owner:
-        """Raises Forbidden; NoCapacity where the cloud does not answer."""
+        """Raises AccessDenied; NoJudge where the cloud does not answer."""
         try:
             answer = self._pool.request("POST", self._url, body=msgspec.json.encode(question))
         except urllib3.exceptions.HTTPError:
-            raise NoCapacity("The local cloud's IAM does not answer. Try again shortly.", retry_in_ms=1_000) from None
+            raise NoJudge from None
         if answer.status == 403:
-            raise Forbidden(answer.data.decode())
+            raise AccessDenied(answer.data.decode())
         return msgspec.json.decode(answer.data, type=Owner)

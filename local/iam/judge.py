@@ -11,13 +11,13 @@ from collections.abc import Callable
 import msgspec
 from moto.utilities.utils import get_partition
 
-from chalicelib.clock import Clock
-from chalicelib.refusal import Forbidden
+from local.asgi import Receive, Scope, Send, whole_body
+from local.clock import Clock
 from local.iam.authoriser import Owner, Question
 from local.iam.policy import Call, Caller
 from local.iam.principals import Expired, Principal, Unknown
+from local.iam.refusal import AccessDenied
 from local.iam.signature import EXPIRED, MISMATCH, UNKNOWN, signature
-from local.sagemaker_runtime import Receive, Scope, Send
 
 ACTION = "execute-api:Invoke"
 API_ID, STAGE = "local", "api"
@@ -36,16 +36,16 @@ class Judge:
         self._clock = clock
 
     def __call__(self, question: Question) -> Owner:
-        """Raises Forbidden, in API Gateway's words."""
+        """Raises AccessDenied, in API Gateway's words."""
         region = question.scope.split("/")[1]
         partition = get_partition(region)
         principal = self._known(question, partition)
         right = signature(principal.secret, question.scope, question.to_sign)
         if not hmac.compare_digest(right.encode(), question.signature.encode()):
-            raise Forbidden(MISMATCH)
+            raise AccessDenied(MISMATCH)
         called = f"{API_ID}/{STAGE}/{question.method}/{question.path}"
         if why := self._refusal(principal, f"arn:{partition}:execute-api:{region}:{self._account}:{called}"):
-            raise Forbidden(
+            raise AccessDenied(
                 f"User: {principal.caller.arn} is not authorized to perform: {ACTION} on resource: "
                 f"arn:{partition}:execute-api:{region}:********{self._account[-4:]}:{called} {why}"
             )
@@ -55,9 +55,9 @@ class Judge:
         try:
             return self._find(question.access_key_id, question.token, partition, self._clock())
         except Unknown:
-            raise Forbidden(UNKNOWN) from None
+            raise AccessDenied(UNKNOWN) from None
         except Expired:
-            raise Forbidden(EXPIRED) from None
+            raise AccessDenied(EXPIRED) from None
 
     def _refusal(self, principal: Principal, resource: str) -> str | None:
         if principal.caller.account != self._account:  # the API has no policy of its own, which would have to let it in
@@ -72,15 +72,10 @@ class Door:
         self._judge = judge
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        status, answer = self._answer(bytes(body))
+        body = await whole_body(receive)
+        if body is None:
+            return
+        status, answer = self._answer(body)
         headers = [(b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
@@ -88,7 +83,7 @@ class Door:
     def _answer(self, body: bytes) -> tuple[int, bytes]:
         try:
             return 200, msgspec.json.encode(self._judge(msgspec.json.decode(body, type=Question)))
-        except Forbidden as refused:
+        except AccessDenied as refused:
             return 403, refused.text.encode()
 
 

@@ -6,13 +6,12 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from chalicelib.api.bridge import Signed
-from chalicelib.refusal import Forbidden
+from local.iam.refusal import AccessDenied
 
 # API Gateway's own words.
 MISMATCH = (
@@ -35,7 +34,17 @@ _AUTHORIZATION = re.compile(
 Headers = Mapping[str, list[str]]
 
 
-class Claim(msgspec.Struct, frozen=True):
+class SignedRequest(msgspec.Struct, frozen=True):
+    """A request as its client signed it: nothing decoded, nothing joined."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Authorization(msgspec.Struct, frozen=True):
     """What a request says of its own signature. Nothing of it is proved."""
 
     access_key_id: str
@@ -46,7 +55,7 @@ class Claim(msgspec.Struct, frozen=True):
     signature: str  # hexadecimal
 
 
-def by_name(request: Signed) -> Headers:
+def by_name(request: SignedRequest) -> Headers:
     """The headers of a request, names in lower case."""
     found: dict[str, list[str]] = {}
     for name, value in request.headers:
@@ -54,21 +63,22 @@ def by_name(request: Signed) -> Headers:
     return found
 
 
-def claim(headers: Headers) -> Claim:
-    """Raises Forbidden where there is none, or where it leaves out what must be signed."""
+def authorization(headers: Headers) -> Authorization:
+    """Raises AccessDenied where there is none, or where it leaves out what must be signed."""
     found = _AUTHORIZATION.fullmatch(_joined(headers, "authorization"))
     dated = _joined(headers, "x-amz-date")
     if found is None or not dated:
-        raise Forbidden(INCOMPLETE)
+        raise AccessDenied(INCOMPLETE)
     access_key_id, _, scope = found["credential"].partition("/")
     signed = tuple(found["signed"].split(";"))
     # What is not signed can be changed on the way: least of all may that be true of the signature's own members.
     if missing := {"host", *(name for name in headers if name.startswith("x-amz-"))} - set(signed):
-        raise Forbidden(f"'{min(missing)}' must be a 'SignedHeader' in the AWS Authorization.")
-    return Claim(access_key_id, scope, dated, _joined(headers, "x-amz-security-token"), signed, found["signature"])
+        raise AccessDenied(f"'{min(missing)}' must be a 'SignedHeader' in the AWS Authorization.")
+    token = _joined(headers, "x-amz-security-token")
+    return Authorization(access_key_id, scope, dated, token, signed, found["signature"])
 
 
-def canonical_request(request: Signed, headers: Headers, signed: tuple[str, ...]) -> str:
+def canonical_request(request: SignedRequest, headers: Headers, signed: tuple[str, ...]) -> str:
     """The request in the one form that both sides hash."""
     return "\n".join(
         (

@@ -3,21 +3,19 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from local.asgi import Application, Message, Receive, Scope, Send, whole_body
 from local.kms.recipient import AttestationRoot
 from local.kms.records import Records
 from local.kms.refusal import Refused
 from local.kms.service import Asked, Service, passed_on
-from local.sagemaker_runtime import Message, Receive, Scope, Send
 
 _TARGET = "TrentService."
 _THREADS = 4
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class LocalKms:
@@ -50,7 +48,7 @@ class LocalKms:
         if not target.startswith(_TARGET):
             await self._behind(scope, receive, send)
             return
-        body = await _read(receive)
+        body = await whole_body(receive)
         if body is None:
             return
         asked = Asked(
@@ -69,19 +67,6 @@ class LocalKms:
             await self._behind(scope, _once_more(passed_on(asked), receive), send)
             return
         await _send(send, 200, answer, asked.request_id)
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The body; None if the client left."""
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
 
 
 def _once_more(body: bytes, receive: Receive) -> Receive:

@@ -6,6 +6,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from local.authoriser import bridged
 from local.iam.authoriser import Authoriser, Owner
 from local.iam.judge import Judge
 from local.iam.policy import Caller, Identity, identity_policy
@@ -34,6 +35,7 @@ def _operator(access_key_id: str, token: str, partition: str, now_ms: int) -> Pr
 
 CLOCK = Drifting()
 AUTHORISER = Authoriser(Judge(_operator, OWNER.account, CLOCK), frozenset({REGION}), CLOCK)
+IAM = bridged(AUTHORISER)
 
 
 def signed(

@@ -9,6 +9,7 @@ from chalice.app import IAMAuthorizer
 
 from chalicelib.api.bridge import Bridge
 from chalicelib.api.doors import Doors, Reply
+from local.authoriser import bridged
 from local.iam.authoriser import Authoriser, LocalCloud
 from local.layout import GOVCLOUD_REGION
 from tests.houses import Gateway, served
@@ -55,5 +56,5 @@ def people(aws: Cloud) -> People:
 def gateway(aws: Cloud) -> Iterator[Gateway]:
     judge = LocalCloud(aws.url)
     authoriser = Authoriser(judge, frozenset({REGION, GOVCLOUD_REGION}), lambda: time.time_ns() // 1_000_000)
-    with served(Bridge(_echo(), BODY_LIMIT, {}, authoriser)) as gateway:
+    with served(Bridge(_echo(), BODY_LIMIT, {}, bridged(authoriser))) as gateway:
         yield gateway

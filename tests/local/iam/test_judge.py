@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from moto.sts.models import sts_backends
 
-from chalicelib.refusal import Forbidden
 from local.iam import principals
 from local.iam.authoriser import Owner, Question
 from local.iam.judge import Judge
 from local.iam.policy import Caller, Identity, identity_policy
 from local.iam.principals import Principal
+from local.iam.refusal import AccessDenied
 from local.iam.signature import EXPIRED, signature
 
 ACCOUNT = "111122223333"
@@ -37,8 +37,8 @@ def judged(question: Question, *statements: Statement, session: Statement | None
     judge = Judge(lambda *_: Principal(USER, identity, SECRET), ACCOUNT, lambda: 0)
     try:
         assert judge(question) == Owner(USER.arn, ACCOUNT)
-    except Forbidden as refused:
-        return refused.text
+    except AccessDenied as denied:
+        return denied.text
     return ""
 
 
@@ -135,5 +135,5 @@ def test_a_session_ends_when_it_was_to_end() -> None:
         found(ends_ms + 1_000)
     judge = Judge(principals.find, ACCOUNT, lambda: ends_ms + 1_000)
     question = Question(session.access_key_id, session.session_token, SCOPE, "text", "0" * 64, "GET", "x")
-    with pytest.raises(Forbidden, match=EXPIRED):
+    with pytest.raises(AccessDenied, match=EXPIRED):
         judge(question)

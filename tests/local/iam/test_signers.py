@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from chalicelib.refusal import NoCapacity
-from local.iam.authoriser import LocalCloud, Question
 from local.iam.signature import MISMATCH, UNKNOWN
 from tests.houses import Gateway
 from tests.local.iam.people import People, allow, deny, document
@@ -191,11 +189,3 @@ def test_a_deny_is_not_dodged_by_writing_the_path_in_another_way(gateway: Gatewa
     for path in ("claude", "%63laude", "claud%65", "claude/"):
         assert by_botocore(keys, Asked("GET", f"/v1/bedrock/models/{path}"), gateway).status == 403, path
     assert by_botocore(keys, Asked("GET", "/v1/bedrock/models/nova"), gateway).status == 200
-
-
-# without the cloud
-
-
-def test_without_the_cloud_nobody_is_let_in() -> None:
-    with pytest.raises(NoCapacity):
-        LocalCloud("http://127.0.0.1:9")(Question("AKIA", "", "20261121/us-east-1/execute-api/aws4_request", *"abcd"))
