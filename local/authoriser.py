@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from chalicelib.api.bridge import Iam, Signed
 from chalicelib.refusal import Forbidden, NoCapacity
-from local.iam.authoriser import Authoriser
-from local.iam.refusal import AccessDenied, NoJudge
-from local.iam.signature import SignedRequest
+from emulators.iam.authoriser import Authoriser
+from emulators.iam.refusal import AccessDenied, NoJudge
+from emulators.iam.signature import SignedRequest
 
 
 def bridged(authoriser: Authoriser) -> Iam:

@@ -11,9 +11,9 @@ import argparse
 import os
 import sys
 
+from emulators.server import serve
+from emulators.sockets import inherited, listen
 from local import layout
-from local.asgi_server import serve
-from local.sockets import inherited, listen
 
 DRAIN_S = 5
 
@@ -29,8 +29,8 @@ def main() -> int:
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
     from chalicelib.api import bridge
+    from emulators.iam.authoriser import Authoriser, LocalCloud
     from local.authoriser import bridged
-    from local.iam.authoriser import Authoriser, LocalCloud
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
     authoriser = Authoriser(LocalCloud(cloud), regions, wiring.clock)

@@ -6,11 +6,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from emulators.iam.authoriser import Authoriser, Owner
+from emulators.iam.judge import Judge
+from emulators.iam.policy import Caller, Identity, identity_policy
+from emulators.iam.principals import Principal, Unknown
 from local.authoriser import bridged
-from local.iam.authoriser import Authoriser, Owner
-from local.iam.judge import Judge
-from local.iam.policy import Caller, Identity, identity_policy
-from local.iam.principals import Principal, Unknown
 
 KEY_ID, SECRET, REGION = "AKIAEXAMPLEOPERATOR0", "example/secret+of=the/operator", "us-east-1"
 OWNER = Owner("arn:aws:iam::123456789012:user/ops", "123456789012")

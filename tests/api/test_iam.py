@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.tenancy import PLATFORM_TENANT
-from local.iam.signature import MISMATCH
+from emulators.iam.signature import MISMATCH
 from tests.api.signing import CLOCK, OWNER, signed
 from tests.houses import Answer, Deployment, Gateway, front, served
 

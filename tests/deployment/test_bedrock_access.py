@@ -10,7 +10,7 @@ import pytest
 from chalicelib.engines.bedrock_catalogue import Catalogue
 from chalicelib.engines.http_body import monotonic_ms
 from chalicelib.placement.pool import Target
-from local.iam.policy import Call, Caller, Identity, identity_policy
+from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
 from tests.deployment.test_policies import STAGES, each, statements
 from tests.engines.bedrocks import (

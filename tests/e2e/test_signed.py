@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.admin import admin
+from tests.emulators.iam.people import People, allow
+from tests.emulators.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
 from tests.houses import Gateway
-from tests.local.iam.people import People, allow
-from tests.local.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
 from tests.local_system import RunningSystem
 
 ROOT = Path(__file__).parents[2]

@@ -4,9 +4,9 @@ import pytest
 
 from chalicelib.api.bridge import Signed
 from chalicelib.refusal import Forbidden, NoCapacity
+from emulators.iam.authoriser import Authoriser, LocalCloud
+from emulators.iam.signature import INCOMPLETE
 from local.authoriser import bridged
-from local.iam.authoriser import Authoriser, LocalCloud
-from local.iam.signature import INCOMPLETE
 from tests.api.signing import CLOCK, IAM, OWNER, REGION, signed
 
 HOST = "gateway.test:8000"
