@@ -9,7 +9,7 @@ from emulators.iam.refusal import AccessDenied, NoJudge
 from emulators.iam.signature import SignedRequest
 
 
-def bridged(authoriser: Authoriser) -> Iam:
+def iam_for_bridge(authoriser: Authoriser) -> Iam:
     """What the bridge asks who signed a request. Raises Forbidden; NoCapacity where nobody can judge."""
 
     def who_signed(request: Signed) -> Mapping[str, str]:

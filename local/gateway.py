@@ -30,11 +30,11 @@ def main() -> int:
     from chalicelib import wiring  # after the flags: --help should not take half a second
     from chalicelib.api import bridge
     from emulators.iam.authoriser import Authoriser, LocalCloud
-    from local.authoriser import bridged
+    from local.authoriser import iam_for_bridge
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
     authoriser = Authoriser(LocalCloud(cloud), regions, wiring.clock)
-    serve(bridge.build(bridged(authoriser)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    serve(bridge.build(iam_for_bridge(authoriser)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

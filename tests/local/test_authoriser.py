@@ -6,7 +6,7 @@ from chalicelib.api.bridge import Signed
 from chalicelib.refusal import Forbidden, NoCapacity
 from emulators.iam.authoriser import Authoriser, LocalCloud
 from emulators.iam.signature import INCOMPLETE
-from local.authoriser import bridged
+from local.authoriser import iam_for_bridge
 from tests.api.signing import CLOCK, IAM, OWNER, REGION, signed
 
 HOST = "gateway.test:8000"
@@ -28,7 +28,7 @@ def test_who_may_not_come_in_is_told_why() -> None:
 
 
 def test_without_the_cloud_nobody_is_let_in() -> None:
-    iam = bridged(Authoriser(LocalCloud("http://127.0.0.1:9"), frozenset({REGION}), CLOCK))
+    iam = iam_for_bridge(Authoriser(LocalCloud("http://127.0.0.1:9"), frozenset({REGION}), CLOCK))
     with pytest.raises(NoCapacity) as refused:
         iam(_request(signed("POST", f"http://{HOST}/admin/tenants", b"body")))
     assert refused.value.retry_in_ms == 1_000

@@ -10,7 +10,7 @@ from chalice.app import IAMAuthorizer
 from chalicelib.api.bridge import Bridge
 from chalicelib.api.doors import Doors, Reply
 from emulators.iam.authoriser import Authoriser, LocalCloud
-from local.authoriser import bridged
+from local.authoriser import iam_for_bridge
 from local.layout import GOVCLOUD_REGION
 from tests.emulators.clouds import REGION, Cloud, cloud
 from tests.emulators.iam.people import People
@@ -56,5 +56,5 @@ def people(aws: Cloud) -> People:
 def gateway(aws: Cloud) -> Iterator[Gateway]:
     judge = LocalCloud(aws.url)
     authoriser = Authoriser(judge, frozenset({REGION, GOVCLOUD_REGION}), lambda: time.time_ns() // 1_000_000)
-    with served(Bridge(_echo(), BODY_LIMIT, {}, bridged(authoriser))) as gateway:
+    with served(Bridge(_echo(), BODY_LIMIT, {}, iam_for_bridge(authoriser))) as gateway:
         yield gateway
