@@ -3,8 +3,9 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, management, native, openai, sealing
-from chalicelib.api.doors import Doors
+from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, management, native, openai
+from chalicelib.api import kms_keys as sealing
+from chalicelib.http.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
 # API Gateway passes a binary body on only where Accept names its type, and clients say */*: so everything is binary.

@@ -133,7 +133,7 @@ def cloister(dynamodb_port: int, key: str) -> Contestant:
     """The gateway under uvicorn with exact admission on, as the local system runs it."""
     interpreter = environments.python("gateway")
     port = free_port()
-    command = (interpreter, "-m", "uvicorn", "chalicelib.api.bridge:application", "--host", "127.0.0.1")
+    command = (interpreter, "-m", "uvicorn", "chalicelib.http.bridge:application", "--host", "127.0.0.1")
     serving = ("--port", str(port), "--no-access-log", "--log-level", "warning")
     path = f"/tenants/{tenant.NAME}/v1/chat/completions"
     return Contestant("Cloister", port, path, key, (*command, *serving), cloister_environment(dynamodb_port))

@@ -12,26 +12,26 @@ import msgspec
 
 from chalicelib import settings as environment
 from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines import Engine
-from chalicelib.engines.bedrock_model import FoundationModel
+from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.inference.house import House
 from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.store import RETENTION_DAYS
 from chalicelib.placement.health import Health
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import NotFound
-from chalicelib.sealing import Tickets
-from chalicelib.sealing.secret import TicketKey
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables, open_tables
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Offering, Snapshots
-from chalicelib.tenancy.store import DynamoDocuments
+from chalicelib.tickets import Tickets
+from chalicelib.tickets.secret import TicketKey
 
 if TYPE_CHECKING:
-    from chalicelib.engines.bedrock import Bedrock
-    from chalicelib.engines.bedrock_catalogue import Catalogue
+    from chalicelib.engines.bedrock.catalogue import Catalogue
+    from chalicelib.engines.bedrock.engine import Bedrock
 
 Models = Callable[[Target], tuple[FoundationModel, ...]]
 
@@ -167,7 +167,7 @@ def _sagemaker() -> Engine:
 
 @cache
 def _bedrock() -> "Bedrock":
-    from chalicelib.engines.bedrock import Bedrock
+    from chalicelib.engines.bedrock.engine import Bedrock
     from chalicelib.tenancy.inference_profiles import InferenceProfiles
 
     return Bedrock(settings(), InferenceProfiles(documents()))
@@ -175,8 +175,8 @@ def _bedrock() -> "Bedrock":
 
 @cache
 def _catalogue() -> "Catalogue":
-    from chalicelib.engines.bedrock_catalogue import Catalogue
-    from chalicelib.engines.http_body import monotonic_ms
+    from chalicelib.engines.bedrock.catalogue import Catalogue
+    from chalicelib.engines.transport.http_body import monotonic_ms
 
     return Catalogue(_bedrock(), monotonic_ms)
 

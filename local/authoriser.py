@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chalicelib.api.bridge import Iam, Signed
+from chalicelib.http.bridge import Iam, Signed
 from chalicelib.refusal import Forbidden, NoCapacity
 from emulators.iam.authoriser import Authoriser
 from emulators.iam.refusal import AccessDenied, NoJudge

@@ -15,7 +15,7 @@ from pathlib import Path
 import botocore.session
 
 from chalicelib import wiring
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.tables import Tables
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant

@@ -2,7 +2,7 @@
 
     python -m local.gateway [--port 0 | --fd N] [--ready-fd N]
 
-It differs from `uvicorn chalicelib.api.bridge:application` in that it takes a socket that is bound already, says when
+It differs from `uvicorn chalicelib.http.bridge:application` in that it takes a socket that is bound already, says when
 it serves, and has the local cloud, which AWS_ENDPOINT_URL names, judge signed requests, as API Gateway does on AWS. It
 stands for two API Gateways: the one of its own region, and one in GovCloud.
 """
@@ -28,7 +28,7 @@ def main() -> int:
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
-    from chalicelib.api import bridge
+    from chalicelib.http import bridge
     from emulators.iam.authoriser import Authoriser, LocalCloud
     from local.authoriser import iam_for_bridge
 

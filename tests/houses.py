@@ -26,26 +26,26 @@ import uvicorn
 from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.admission.memory import MemoryMeters
-from chalicelib.api.bridge import Bridge, Iam
 from chalicelib.call import Call
-from chalicelib.engines.bedrock_model import FoundationModel
+from chalicelib.documents import Documents
+from chalicelib.documents.memory import MemoryDocuments
+from chalicelib.documents.store import DynamoDocuments
+from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import Scripted, Step, whole, words
+from chalicelib.http.bridge import Bridge, Iam
 from chalicelib.inference import Ask, run
 from chalicelib.inference.house import House
 from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.placement.health import Health
-from chalicelib.placement.pool import Pool, Target
-from chalicelib.sealing import Tickets
+from chalicelib.pool import Pool, Target
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Documents
-from chalicelib.tenancy.memory import MemoryDocuments
 from chalicelib.tenancy.snapshot import Offering, Snapshots
-from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant
+from chalicelib.tickets import Tickets
 from chalicelib.wiring import Rooms
 
 TICKET_KEY = bytes(range(32))

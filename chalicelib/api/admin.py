@@ -7,17 +7,17 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission import check
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
-from chalicelib.api.incoming import Incoming
+from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
-from chalicelib.api.sealing import ask_enclave, read
-from chalicelib.api.surface import Surface
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
 from chalicelib.identity import operator
-from chalicelib.placement.pool import Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, Malformed
-from chalicelib.sealing import Claims
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
+from chalicelib.tickets import Claims
 
 surface = Surface(__name__, shape="problem", auth="iam")
 

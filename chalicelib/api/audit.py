@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.permitted import permitted
-from chalicelib.api.surface import Surface
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.permitted import permitted
+from chalicelib.http.surface import Surface
 from chalicelib.ledger.chain import DAY_MS, Link, day_of, start_ms
 from chalicelib.ledger.head import SignedHead
 from chalicelib.refusal import Malformed

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.audited import audited
-from chalicelib.api.doors import Reply
-from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count
-from chalicelib.api.outgoing import buffered, streamed, waiting
-from chalicelib.api.permitted import signed, signer
-from chalicelib.api.surface import Surface
 from chalicelib.call import Delta, Waiting
-from chalicelib.engines.bedrock_model import FoundationModel
+from chalicelib.engines.bedrock.model import FoundationModel
+from chalicelib.http.audited import audited
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import buffered, streamed, waiting
+from chalicelib.http.permitted import signed, signer
+from chalicelib.http.surface import Surface
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.inference.plan import Ask, offering

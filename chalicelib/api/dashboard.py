@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api import problems
-from chalicelib.api.doors import Reply
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.permitted import signed_or_permitted
-from chalicelib.api.surface import Surface
+from chalicelib.http import problems
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.permitted import signed_or_permitted
+from chalicelib.http.surface import Surface
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger.log import Found, Record, Totals, Wanted, find, totals
 from chalicelib.refusal import Malformed, NotFound

@@ -7,9 +7,9 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission import standing
 from chalicelib.admission.limits import Limits
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.permitted import permitted
-from chalicelib.api.surface import Surface
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.permitted import permitted
+from chalicelib.http.surface import Surface
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api import openapi, problems
-from chalicelib.api.doors import Reply
-from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count, Message
-from chalicelib.api.outgoing import buffered, streamed, waiting
-from chalicelib.api.sealed_calls import infer_sealed, is_sealed
-from chalicelib.api.surface import Surface, drawn
 from chalicelib.call import Delta, Usage, Waiting
+from chalicelib.http import openapi, problems
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import buffered, streamed, waiting
+from chalicelib.http.sealed_calls import infer_sealed, is_sealed
+from chalicelib.http.surface import Surface, drawn
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.inference.plan import Ask

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.audited import audited
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.outgoing import buffered, streamed, waiting
-from chalicelib.api.permitted import permitted
-from chalicelib.api.sealed_calls import infer_sealed, is_sealed
-from chalicelib.api.surface import Surface
 from chalicelib.call import Delta, Event, Finished, Operation, Waiting
+from chalicelib.http.audited import audited
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import buffered, streamed, waiting
+from chalicelib.http.permitted import permitted
+from chalicelib.http.sealed_calls import infer_sealed, is_sealed
+from chalicelib.http.surface import Surface
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.inference.plan import Ask
-from chalicelib.placement.pool import Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 
 surface = Surface(__name__, shape="openai", auth="key")

@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from chalicelib.call import Call, Stream
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 
 
 class Capacity(msgspec.Struct, frozen=True):

@@ -11,9 +11,11 @@ import urllib3
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, anthropic_wire, failures, openai_wire, sealed_wire
-from chalicelib.engines.container_wire import capacity, milliseconds, token
-from chalicelib.engines.http_body import (
+from chalicelib.dialects import failures, openai, sealed
+from chalicelib.dialects.anthropic import answers as anthropic_wire
+from chalicelib.dialects.container import capacity, milliseconds, token
+from chalicelib.engines import Capacity
+from chalicelib.engines.transport.http_body import (
     ANSWER_LIMIT_BYTES,
     ERROR_LIMIT_BYTES,
     PROBE_DEADLINE_S,
@@ -22,8 +24,8 @@ from chalicelib.engines.http_body import (
     monotonic_ms,
     refusal,
 )
-from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
-from chalicelib.placement.pool import Target
+from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 
@@ -54,11 +56,9 @@ class OpenAICompatible:
             return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
         until_ms = self._clock() + self._answer_deadline_ms
         server, path = self._server(target)
-        media_type = (
-            sealed_wire.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
-        )
+        media_type = sealed.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
         headers = {
-            "Content-Type": sealed_wire.MEDIA_TYPE if call.sealed else "application/json",
+            "Content-Type": sealed.MEDIA_TYPE if call.sealed else "application/json",
             "Accept": media_type,
             "X-Request-ID": token(call.request_id),
             "X-Cloister-Tenant": token(call.tenant_tag),
@@ -72,11 +72,11 @@ class OpenAICompatible:
             if call.stream or call.sealed:
                 if not response.headers.get("Content-Type", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed_wire.Translator if call.sealed else openai_wire.Translator
+                reader = sealed.Translator if call.sealed else openai.Translator
                 return StreamedAnswer(answer, reader(target, instance))
             body = answer.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(response.headers.get("X-Queue-Time-Ms")))
-            return BufferedAnswer((started, *openai_wire.buffered(body, target)))
+            return BufferedAnswer((started, *openai.buffered(body, target)))
         except BaseException:
             answer.close()
             raise
@@ -84,11 +84,11 @@ class OpenAICompatible:
     def consult(self, target: Target, question: bytes) -> bytes:
         """See Engine.consult."""
         server, path = self._server(target)
-        response = self._post(server, path + "/enclave", question, {"Content-Type": sealed_wire.MEDIA_TYPE})
-        answer = HttpBody(response, self._clock, self._clock() + sealed_wire.CONSULT_DEADLINE_MS)
+        response = self._post(server, path + "/enclave", question, {"Content-Type": sealed.MEDIA_TYPE})
+        answer = HttpBody(response, self._clock, self._clock() + sealed.CONSULT_DEADLINE_MS)
         try:
             _must_be_ok(response, answer, target)
-            return answer.read(sealed_wire.TOLD_LIMIT_BYTES)
+            return answer.read(sealed.TOLD_LIMIT_BYTES)
         finally:
             answer.close()
 

@@ -23,8 +23,9 @@ from botocore.exceptions import (
 
 from chalicelib.call import Call, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, anthropic_wire, failures, openai_wire, sealed_wire
-from chalicelib.engines.container_wire import (
+from chalicelib.dialects import failures, openai, sealed
+from chalicelib.dialects.anthropic import answers as anthropic_wire
+from chalicelib.dialects.container import (
     ENCLAVE_ATTRIBUTES,
     attributes,
     attributes_of,
@@ -32,9 +33,16 @@ from chalicelib.engines.container_wire import (
     milliseconds,
     token,
 )
-from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, HttpBody, monotonic_ms
-from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
-from chalicelib.placement.pool import Target
+from chalicelib.engines import Capacity
+from chalicelib.engines.transport.http_body import (
+    ANSWER_LIMIT_BYTES,
+    PROBE_DEADLINE_S,
+    PROBE_LIMIT_BYTES,
+    HttpBody,
+    monotonic_ms,
+)
+from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, NoCapacity, Refusal
 from chalicelib.settings import Settings
 
@@ -83,13 +91,11 @@ class SageMaker:
             return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
         until_ms = self._clock() + self._settings.answer_deadline_ms
         framed = call.stream and not target.target_model
-        media_type = (
-            sealed_wire.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
-        )
+        media_type = sealed.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
         request: dict[str, object] = {
             **_place(target),
             "Body": call.wire(target.model or call.pool),
-            "ContentType": sealed_wire.MEDIA_TYPE if call.sealed else "application/json",
+            "ContentType": sealed.MEDIA_TYPE if call.sealed else "application/json",
             "Accept": media_type,
             "CustomAttributes": attributes_of(call),
         }
@@ -105,12 +111,12 @@ class SageMaker:
             if call.stream or call.sealed:
                 if not response.get("ContentType", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed_wire.Translator if call.sealed else openai_wire.Translator
+                reader = sealed.Translator if call.sealed else openai.Translator
                 translator = reader(target, instance, buffered=call.stream and not framed)
                 return StreamedAnswer(FramedBody(body) if framed else body, translator)
             whole = body.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(said_back.get("queue_ms")))
-            return BufferedAnswer((started, *openai_wire.buffered(whole, target)))
+            return BufferedAnswer((started, *openai.buffered(whole, target)))
         except BaseException:
             body.close()
             raise
@@ -120,13 +126,13 @@ class SageMaker:
         request = {
             **_place(target),
             "Body": question,
-            "ContentType": sealed_wire.MEDIA_TYPE,
+            "ContentType": sealed.MEDIA_TYPE,
             "CustomAttributes": ENCLAVE_ATTRIBUTES,
         }
         response = _invoked(self._client().invoke_endpoint, request, target)
-        body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + sealed_wire.CONSULT_DEADLINE_MS)
+        body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + sealed.CONSULT_DEADLINE_MS)
         try:
-            return body.read(sealed_wire.TOLD_LIMIT_BYTES)
+            return body.read(sealed.TOLD_LIMIT_BYTES)
         finally:
             body.close()
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Stream, Usage
+from chalicelib.dialects.failures import BROKE_OFF, NO_ENCLAVE
 from chalicelib.engines import Capacity
-from chalicelib.engines.failures import BROKE_OFF, NO_ENCLAVE
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, NoCapacity, Refusal
 
 Step = Event | Refusal | threading.Event

@@ -9,11 +9,11 @@ from chalicelib.clock import Clock
 from chalicelib.engines import Engine
 from chalicelib.ledger import Claims, Heads, Ledger
 from chalicelib.placement.health import Health
-from chalicelib.sealing import Tickets
 from chalicelib.settings import Settings
 from chalicelib.telemetry import Telemetry
 from chalicelib.tenancy import Randomness
 from chalicelib.tenancy.snapshot import Snapshots
+from chalicelib.tickets import Tickets
 
 
 class House(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import msgspec
 from chalicelib.call import OTHER_CEILINGS, Call, Operation, SealMode, Usage
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Audited, Units
-from chalicelib.placement.pool import Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import Surface

@@ -10,7 +10,7 @@ from chalicelib.inference.idempotency import claim
 from chalicelib.inference.plan import Plan, SealedRequest
 from chalicelib.placement.consult import consult
 from chalicelib.refusal import Conflict, NotOpened
-from chalicelib.sealing import Claims, Use
+from chalicelib.tickets import Claims, Use
 
 DAY_MS = 86_400_000
 

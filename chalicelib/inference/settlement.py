@@ -8,7 +8,7 @@ from chalicelib.inference.answer import CLIENT_LEFT, Ending
 from chalicelib.inference.house import House
 from chalicelib.inference.plan import Plan, cost
 from chalicelib.ledger import Audited, Entry, Units
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.tables import StoreUnavailable
 
 

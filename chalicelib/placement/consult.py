@@ -6,7 +6,7 @@ from chalicelib.clock import Clock
 from chalicelib.engines import Engine
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.health import Health
-from chalicelib.placement.pool import Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import EngineFailed, EngineTimedOut, NoCapacity, Refusal
 
 

@@ -9,8 +9,8 @@ import msgspec
 from chalicelib.engines import Capacity, Engine
 from chalicelib.placement import breaker
 from chalicelib.placement.breaker import CLOSED, Breaker, Rule
-from chalicelib.placement.pool import Target
 from chalicelib.placement.probes import Probes
+from chalicelib.pool import Target
 from chalicelib.settings import Settings
 
 MOST_BREAKERS = 10_000

@@ -11,7 +11,7 @@ from chalicelib.clock import Clock
 from chalicelib.engines import Engine
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.health import Health, Visit
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
 NO_TARGET = "no healthy target"

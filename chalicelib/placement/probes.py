@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from chalicelib.engines import Capacity, Engine
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import Refusal
 
 DEADLINE_S = 1.5  # engines bound their probe to a second; this is for what they cannot bound, like name resolution

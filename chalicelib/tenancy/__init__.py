@@ -17,10 +17,10 @@ import msgspec
 from chalicelib.admission import Epochs
 from chalicelib.admission.limits import Limits
 from chalicelib.clock import Clock
-from chalicelib.placement.pool import Pool
+from chalicelib.documents import Document, Documents
+from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict
 from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.principals import Principals

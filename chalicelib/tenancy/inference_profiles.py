@@ -7,8 +7,8 @@ import contextlib
 
 import msgspec
 
+from chalicelib.documents import Changed, Document, Documents
 from chalicelib.tables import PLATFORM, StoreUnavailable
-from chalicelib.tenancy.documents import Changed, Document, Documents
 
 
 class _Reached(msgspec.Struct, frozen=True):

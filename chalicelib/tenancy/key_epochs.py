@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from chalicelib.clock import Clock
+from chalicelib.documents import Document
 from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.records import Records, text, value
 
 NAME = "key-epochs"

@@ -13,9 +13,9 @@ without a key, never a key without a claim. Repeating a registration or a remova
 import msgspec
 
 from chalicelib.clock import Clock
+from chalicelib.documents import Document
 from chalicelib.refusal import Conflict, NotFound, NotOpened
 from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing, SealingAuth, Tenant, id_of
 

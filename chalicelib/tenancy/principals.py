@@ -14,9 +14,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from chalicelib.documents import Document
 from chalicelib.refusal import Conflict
 from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Tenant
 

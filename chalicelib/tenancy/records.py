@@ -6,8 +6,8 @@ from typing import TypeVar
 import msgspec
 
 from chalicelib.admission import Epochs
+from chalicelib.documents import Changed, Document, Documents
 from chalicelib.refusal import Conflict, NotFound
-from chalicelib.tenancy.documents import Changed, Document, Documents
 
 T = TypeVar("T", bound=msgspec.Struct)
 

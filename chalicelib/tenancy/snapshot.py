@@ -12,10 +12,10 @@ import msgspec
 
 from chalicelib.admission import Epochs, NoMeter
 from chalicelib.clock import Clock
-from chalicelib.placement.pool import Pool
+from chalicelib.documents import Documents
+from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Documents
 from chalicelib.tenancy.principals import Claim, claim_name
 from chalicelib.tenancy.tenant import Key, Tenant
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib import wiring
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
 from tests.api.signing import IAM

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from app import app
-from chalicelib.api.bridge import Bridge
+from chalicelib.http.bridge import Bridge
 from chalicelib.settings import Settings
 from tests.houses import Deployment, served
 

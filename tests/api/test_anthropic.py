@@ -9,13 +9,13 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.admission.limits import Budget, Limits
-from chalicelib.api.problems import KINDS
-from chalicelib.api.surface import refused
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
-from chalicelib.engines.anthropic_wire import Answered
+from chalicelib.dialects.anthropic.answers import Answered
 from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.http.problems import KINDS
+from chalicelib.http.surface import refused
 from chalicelib.ledger import Entry
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import (
     Conflict,
     Crowded,

@@ -8,10 +8,10 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.call import Call, Delta, Finished, Started, Usage
-from chalicelib.engines.bedrock_model import FoundationModel
+from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Audited, Entry
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed
 from tests.houses import T0, Answer, Deployment, Gateway, front, served
 

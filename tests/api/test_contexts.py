@@ -3,8 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.api.bridge import Bridge
-from chalicelib.api.doors import Doors, Reply
+from chalicelib.http.bridge import Bridge
+from chalicelib.http.doors import Doors, Reply
 from tests.houses import PATIENCE_S, Deployment, Gateway, served
 
 TOGETHER = 16

@@ -10,7 +10,7 @@ import pytest
 from app import app
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step, whole, words
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.wiring import furnished
 from tests.houses import T0, Deployment

@@ -10,9 +10,9 @@ import pytest
 
 from app import app
 from chalicelib import wiring
-from chalicelib.api.bridge import PIPE_BYTES, Bridge
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
+from chalicelib.http.bridge import PIPE_BYTES, Bridge
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings

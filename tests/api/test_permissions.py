@@ -9,13 +9,13 @@ import pytest
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
-from chalicelib.api.surface import ROUTES
+from chalicelib.http.surface import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Member, Role, Surface
 from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
 from tests.houses import Answer, Deployment, Gateway
-from tests.sealing.sealers import Sealer, base64_of, id_of
+from tests.tickets.sealers import Sealer, base64_of, id_of
 
 ALL = frozenset(get_args(Role))
 NOBODY: frozenset[str] = frozenset()

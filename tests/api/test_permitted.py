@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.api.incoming import Incoming, incoming
-from chalicelib.api.permitted import signed, signed_or_permitted
+from chalicelib.http.incoming import Incoming, incoming
+from chalicelib.http.permitted import signed, signed_or_permitted
 from chalicelib.refusal import Forbidden, Unauthenticated
 from chalicelib.tenancy import Change
 from tests.houses import Deployment

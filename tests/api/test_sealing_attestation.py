@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from chalicelib import wiring
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, NoCapacity, NotOpened, Refusal
-from chalicelib.sealing import Tickets
-from chalicelib.sealing.tickets import Unreadable
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
+from chalicelib.tickets import Tickets
+from chalicelib.tickets.issuer import Unreadable
 from tests.houses import Deployment, Gateway
-from tests.sealing.sealers import Sealer, base64_of, id_of
+from tests.tickets.sealers import Sealer, base64_of, id_of
 
 NONCE = b"\xfb\xff nonce"
 NONCE_TEXT = base64.urlsafe_b64encode(NONCE).rstrip(b"=").decode()

@@ -7,7 +7,7 @@ import pytest
 from chalicelib import wiring
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.tenancy.token import parse
 from tests.houses import Deployment, Gateway

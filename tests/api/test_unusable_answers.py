@@ -8,7 +8,7 @@ from chalicelib import wiring
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Units
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from tests.houses import T0, Deployment, Gateway
 
 STRANGE = b'{"choices":[{"message":{"content":7},"delta":{"content":7}}]}'

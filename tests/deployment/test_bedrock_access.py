@@ -7,9 +7,9 @@ from typing import Any
 import cfnlint.decode
 import pytest
 
-from chalicelib.engines.bedrock_catalogue import Catalogue
-from chalicelib.engines.http_body import monotonic_ms
-from chalicelib.placement.pool import Target
+from chalicelib.engines.bedrock.catalogue import Catalogue
+from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.pool import Target
 from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
 from tests.deployment.test_policies import STAGES, each, statements

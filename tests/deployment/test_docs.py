@@ -16,9 +16,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import app  # noqa: F401  # fills ROUTES
-from chalicelib.api.surface import ROUTES
-from chalicelib.placement.pool import Pool
-from chalicelib.sealing import Claims, Tickets
+from chalicelib.http.surface import ROUTES
+from chalicelib.pool import Pool
+from chalicelib.tickets import Claims, Tickets
 from sealed import ticket
 from tests.deployment.packages import ROOT, Package
 

@@ -15,8 +15,8 @@ import botocore.session
 import pytest
 
 import app  # noqa: F401  # fills ROUTES
-from chalicelib.api.audited import CLASSIFICATIONS
-from chalicelib.api.surface import ROUTES
+from chalicelib.http.audited import CLASSIFICATIONS
+from chalicelib.http.surface import ROUTES
 from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET

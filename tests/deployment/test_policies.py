@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Lease, Units, new_lease_id
+from chalicelib.documents.store import DynamoDocuments
 from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
-from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.tenant import Member, Tenant
 from tests.deployment.packages import ROOT
 from tests.deployment.recorder import Asked, recorder

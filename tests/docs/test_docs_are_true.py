@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from app import app
-from chalicelib.api import openapi, problems
+from chalicelib.http import openapi, problems
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
 from tests.local_system import RunningSystem

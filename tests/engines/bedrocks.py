@@ -13,11 +13,11 @@ import httpx
 import msgspec
 
 from chalicelib.call import Call, Operation
-from chalicelib.engines.bedrock import Bedrock
-from chalicelib.engines.bedrock_access import Times
-from chalicelib.engines.bedrock_credentials import Unreadable
-from chalicelib.engines.http_body import monotonic_ms
-from chalicelib.placement.pool import Target
+from chalicelib.engines.bedrock.access import Times
+from chalicelib.engines.bedrock.credentials import Unreadable
+from chalicelib.engines.bedrock.engine import Bedrock
+from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.pool import Target
 from chalicelib.settings import Settings
 
 ROOT = Path(__file__).parents[2]

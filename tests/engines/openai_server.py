@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM
 from tests.engines.servers import (

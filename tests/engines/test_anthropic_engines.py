@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from chalicelib.call import Delta, Finished, Started, Usage
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import Malformed
 from tests.engines import test_sagemaker as sagemaker
 from tests.engines.answers import STREAM, WHOLE, chat

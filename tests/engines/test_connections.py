@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.call import Call, Finished
 from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, Malformed
 from tests.engines.answers import STREAM, WHOLE, chat, event, said
 from tests.engines.openai_server import KNOWN_LENGTH, WHOLE_STREAM, engine_for

@@ -14,7 +14,7 @@ from botocore.config import Config
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
 from chalicelib.engines import Capacity
 from chalicelib.engines.sagemaker import SageMaker
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said

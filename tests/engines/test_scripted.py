@@ -6,7 +6,7 @@ import pytest
 from chalicelib.call import Delta, Finished, Started, Usage
 from chalicelib.engines import Capacity
 from chalicelib.engines.scripted import Scripted, whole, words
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, NoCapacity
 from tests.engines.answers import chat, ending
 from tests.engines.servers import PATIENCE_S

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.call import Delta, Finished
 from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM, chat, event, said

@@ -13,7 +13,7 @@ from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.inference import Answer, Ask, House, run
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry, Units
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import (
     Conflict,
     EngineFailed,

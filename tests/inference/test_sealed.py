@@ -14,12 +14,12 @@ from chalicelib.engines.scripted import Scripted, Step
 from chalicelib.inference import Answer, Ask, House, run
 from chalicelib.inference.plan import KMS_BLOB_BYTES, SealedRequest
 from chalicelib.ledger import Entry
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity, NotOpened, Refusal, TooLarge, Unauthenticated
-from chalicelib.sealing import Tickets
-from chalicelib.sealing.secret import TicketKey
 from chalicelib.settings import Settings
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
+from chalicelib.tickets import Tickets
+from chalicelib.tickets.secret import TicketKey
 from sealed import ticket as tickets
 from sealed.ticket import Claims
 from tests.houses import T0, TICKET_KEY, Deployment

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.api.bridge import Signed
+from chalicelib.http.bridge import Signed
 from chalicelib.refusal import Forbidden, NoCapacity
 from emulators.iam.authoriser import Authoriser, LocalCloud
 from emulators.iam.signature import INCOMPLETE

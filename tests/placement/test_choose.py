@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.placement.choose import candidates
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 
 Admitting = tuple[tuple[Target, ...], frozenset[str]]  # targets, and the names of those whose breaker admits
 DRAWS = st.floats(0, 1, exclude_max=True)

@@ -3,7 +3,7 @@ import threading
 from chalicelib.engines import Capacity
 from chalicelib.engines.scripted import Scripted
 from chalicelib.placement.health import Health
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, Refusal
 from chalicelib.settings import Settings
 

@@ -10,7 +10,7 @@ from chalicelib.call import Call, Finished, Started
 from chalicelib.engines.scripted import Scripted, Step, words
 from chalicelib.placement.health import Health
 from chalicelib.placement.place import Placed, place
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document, Documents
 from tests.houses import Deployment
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from chalicelib.admission import Epochs
 from chalicelib.admission.limits import SLACK_MS, Budget, Limits, Rate
+from chalicelib.documents.store import DynamoDocuments
 from chalicelib.inference.house import House
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import (
     Conflict,
     Forbidden,
@@ -25,7 +26,6 @@ from chalicelib.refusal import (
 )
 from chalicelib.tables import StoreUnavailable
 from chalicelib.tenancy import Change, Tenancy
-from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.token import parse
 from tests.fault_proxy import Fault, fault_proxy
 from tests.houses import Deployment, Store, dynamodb

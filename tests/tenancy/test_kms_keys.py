@@ -8,10 +8,10 @@ from itertools import combinations
 import pytest
 
 from chalicelib.admission import Epochs
+from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound, NotOpened
 from chalicelib.tables import PLATFORM, StoreUnavailable
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
 from tests.houses import T0, Deployment, Store

@@ -5,10 +5,10 @@ from itertools import combinations
 
 import pytest
 
+from chalicelib.documents import Document
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tables import PLATFORM
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.principals import principal_of
 from tests.houses import Deployment, Store
 from tests.tenancy.interleaving import Interrupted, stepping

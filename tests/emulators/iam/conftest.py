@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from chalice.app import IAMAuthorizer
 
-from chalicelib.api.bridge import Bridge
-from chalicelib.api.doors import Doors, Reply
+from chalicelib.http.bridge import Bridge
+from chalicelib.http.doors import Doors, Reply
 from emulators.iam.authoriser import Authoriser, LocalCloud
 from local.authoriser import iam_for_bridge
 from local.layout import GOVCLOUD_REGION

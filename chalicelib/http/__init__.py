@@ -1,0 +1,1 @@
+"""Everything between HTTP and a surface."""
