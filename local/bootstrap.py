@@ -19,9 +19,10 @@ from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.tables import Tables
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
-from local import endpoints, layout
-from local.asgi_server import tell
-from local.endpoints import Components, Endpoints
+from emulators.sagemaker_runtime import endpoints
+from emulators.sagemaker_runtime.endpoints import Components, Endpoints
+from emulators.server import tell
+from local import layout
 
 TENANT = "demo"
 BEDROCK_SECRET = "cloister-local-bedrock"

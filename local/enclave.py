@@ -10,12 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from emulators.clock import now_ms
+from emulators.security_module import PCRS, Authority, SimulatedSecurityModule
+from emulators.server import tell
 from enclave import configuration, listening, program
 from enclave.attested_kms import NoCredentials
 from enclave.configuration import BadConfiguration
-from local.asgi_server import tell
-from local.clock import now_ms
-from local.security_module import PCRS, Authority, SimulatedSecurityModule
 
 
 def main() -> int:

@@ -11,9 +11,9 @@ import argparse
 import os
 import sys
 
+from emulators.server import serve
+from emulators.sockets import inherited, listen
 from local import layout
-from local.asgi_server import serve
-from local.sockets import inherited, listen
 
 DRAIN_S = 5
 
@@ -29,11 +29,12 @@ def main() -> int:
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
     from chalicelib.http import bridge
-    from local.iam.authoriser import Authoriser, LocalCloud
+    from emulators.iam.authoriser import Authoriser, LocalCloud
+    from local.authoriser import iam_for_bridge
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
-    iam = Authoriser(LocalCloud(cloud), regions, wiring.clock)
-    serve(bridge.build(iam), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    authoriser = Authoriser(LocalCloud(cloud), regions, wiring.clock)
+    serve(bridge.build(iam_for_bridge(authoriser)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

@@ -6,14 +6,14 @@ from chalicelib import wiring
 from chalicelib.pool import Pool, Scripted
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
-from tests.api.signing import AUTHORISER
+from tests.api.signing import IAM
 from tests.deployments import Deployment, Gateway, front, served
 
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
     """The app under uvicorn, as the local system serves it. It opens into the `deployment` of each test."""
-    with served(front(AUTHORISER)) as gateway:
+    with served(front(IAM)) as gateway:
         yield gateway
 
 

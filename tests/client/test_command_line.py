@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cloister.cli.__main__ import main
 from cloister.key_policy import key_policy
 from cloister.lint import lint
-from local.security_module import PCRS, SimulatedSecurityModule
+from emulators.security_module import PCRS, SimulatedSecurityModule
 from sealed.measurements import Release, sign_manifest
 from tests.client.callers import ANSWER, MODES, Place
 from tests.client.gateways import API_KEY, PCR0, TENANT, Gateway, Json, now_ms, serving
-from tests.local.kms.served import Served
+from tests.emulators.kms.served import Served
 
 GOV_KEY = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
 UNKNOWN_KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"

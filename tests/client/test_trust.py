@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import cloister
-from local.security_module import Authority, SimulatedSecurityModule
+from emulators.security_module import Authority, SimulatedSecurityModule
 from sealed.measurements import Release, sign_manifest
 from sealed.refusal import BadArn, ManifestRefused
 from tests.client.callers import ANSWER, MODES, Place, asked

@@ -10,7 +10,7 @@ import pytest
 from chalicelib.engines.bedrock.catalogue import Catalogue
 from chalicelib.engines.transport.http_body import monotonic_ms
 from chalicelib.pool import Bedrock
-from local.iam.policy import Call, Caller, Identity, identity_policy
+from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
 from tests.deployment.test_policies import STAGES, each, statements
 from tests.engines.bedrocks import (

@@ -17,14 +17,14 @@ import pytest
 import app  # noqa: F401  # fills ROUTES
 from chalicelib.http.asks import CLASSIFICATIONS
 from chalicelib.http.surface import ROUTES
+from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET
-from local.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
 from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.local.iam.people import People
-from tests.local.iam.signers import Asked, Keys, by_botocore
+from tests.emulators.iam.people import People
+from tests.emulators.iam.signers import Asked, Keys, by_botocore
 from tests.local_system import RunningSystem
 
 PAGE = (ROOT / "docs" / "govcloud.md").read_text()

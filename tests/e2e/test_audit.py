@@ -16,8 +16,8 @@ from chalicelib.settings import Settings
 from chalicelib.tables import open_tables
 from tests.e2e.admin import admin, new_tenant
 from tests.e2e.test_signed import gateway, govcloud
+from tests.emulators.iam.signers import Asked, by_botocore
 from tests.ledger.arrange import entry
-from tests.local.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
 
 ROOT = Path(__file__).parents[2]

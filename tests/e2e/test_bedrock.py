@@ -13,7 +13,7 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.e2e.test_signed import gateway, govcloud
-from tests.local.iam.signers import Asked, by_botocore
+from tests.emulators.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"  # on demand

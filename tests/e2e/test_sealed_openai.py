@@ -14,7 +14,7 @@ import requests
 from openai import AsyncOpenAI, OpenAI
 
 import cloister
-from local.security_module import Authority
+from emulators.security_module import Authority
 from tests.e2e.admin import entries, in_flight
 from tests.e2e.sealed_tenants import PATIENCE_S, SealedTenant, aws, sealed_tenant
 from tests.local_system import RunningSystem

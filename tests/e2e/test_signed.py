@@ -12,8 +12,8 @@ import pytest
 
 from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.local.iam.people import People, allow
-from tests.local.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
+from tests.emulators.iam.people import People, allow
+from tests.emulators.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
 from tests.local_system import RunningSystem
 
 ROOT = Path(__file__).parents[2]

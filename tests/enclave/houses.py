@@ -29,6 +29,7 @@ import msgspec
 from botocore.config import Config
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from emulators.security_module import Authority, SimulatedSecurityModule
 from enclave import listening
 from enclave.attested_kms import AttestedKms, Recipient
 from enclave.configuration import Configuration
@@ -41,7 +42,6 @@ from enclave.questions import Questions
 from enclave.replays import ReplayMemory
 from enclave.server import Server
 from local.sealing import SealingFiles
-from local.security_module import Authority, SimulatedSecurityModule
 from sealed import hpke, ticket
 from sealed.arn import KeyArn
 from sealed.frames import Reader, frame
@@ -104,7 +104,7 @@ def kms_process(folder: Path) -> Iterator[Kms]:
     files = SealingFiles(folder / "sealing")
     records = folder / "records"
     told, tell = os.pipe()
-    command = [sys.executable, "-m", "local.kms", "--attestation-root", str(files.root), "--records", str(records)]
+    command = [sys.executable, "-m", "emulators.kms", "--attestation-root", str(files.root), "--records", str(records)]
     process = subprocess.Popen([*command, "--ready-fd", str(tell)], pass_fds=[tell], cwd=ROOT)
     os.close(tell)
     try:

@@ -54,7 +54,7 @@ class LocalBedrock(msgspec.Struct, frozen=True):
 
 @contextmanager
 def served() -> Iterator[LocalBedrock]:
-    process = subprocess.Popen([sys.executable, "-m", "local.bedrock"], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "emulators.bedrock"], cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield msgspec.json.decode(process.stdout.readline(), type=LocalBedrock)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from emulators.security_module import Authority, SimulatedSecurityModule
 from local.sealing import PCR0
-from local.security_module import Authority, SimulatedSecurityModule
 from sealed.frames import frame
 from serving.sealing.enclave import wall_ms
 from serving.settings import EnclaveSettings
