@@ -8,6 +8,6 @@
     frames, padding             how pieces travel
     cms, cbor, arn              formats of AWS that need care
 
-Small, because the enclave's measurements cover it, and it imports no other program. The specification is
-docs/sealed-formats.md.
+Small, because the enclave's measurements cover it, and it imports no other program; its own modules it names
+relatively, because the client's wheel holds them as `cloister._sealed`. The specification is docs/sealed-formats.md.
 """

@@ -109,6 +109,5 @@ def verified(system: RunningSystem, day: date, pem: Path) -> "subprocess.Complet
 
 
 def run(system: RunningSystem, command: list[str]) -> "subprocess.CompletedProcess[str]":
-    path = os.pathsep.join((str(ROOT / "client"), str(ROOT)))
-    env = {**os.environ, **system.env, "PYTHONPATH": path}
+    env = {**os.environ, **system.env, "PYTHONPATH": str(ROOT / "client")}
     return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -30,10 +30,10 @@ from botocore.config import Config
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from emulators.security_module import Authority, SimulatedSecurityModule
-from enclave import listening
+from enclave import listener
 from enclave.attested_kms import AttestedKms, Recipient
 from enclave.configuration import Configuration
-from enclave.conversation import Conversation, House
+from enclave.conversation import Conversation, Services
 from enclave.epochs import Epochs
 from enclave.exchanges import Opener
 from enclave.identity import Identity
@@ -212,7 +212,7 @@ class TestedEnclave:
         opener = Opener(attested, epochs, self._now_ms, by_kms=remembered[0], by_epoch=remembered[1])
         identity = Identity(configuration.container_certificates, datetime.datetime.now(datetime.UTC))
         journal = Journal(self.journal)
-        house = House(
+        services = Services(
             questions=Questions(kms.module, opener, epochs),
             opener=opener,
             gateway_keys=configuration.gateway_keys,
@@ -221,9 +221,9 @@ class TestedEnclave:
             now_ms=self._now_ms,
         )
         self.server = Server(
-            listening.listen(f"unix:{socket_path}"),
+            listener.listen(f"unix:{socket_path}"),
             identity,
-            lambda: Conversation(house),
+            lambda: Conversation(services),
             journal,
             most=most_connections,
             greeting_s=greeting_s,

@@ -10,15 +10,15 @@ from sealed.ticket import Claims
 from serving.refusal import EngineFailed, Malformed
 from serving.reply import Usage, without_usage
 from serving.request import Attributes
-from serving.sealing.opened import Opened, native, opened
+from serving.sealing.plaintext import PermittedCall, native_answer, permitted_call
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 PERMITTED = Claims("run", "acme", "hpke", "", "r-1", "pool-a", "chat.completions", "openai", False, 50, "", 0)
 
 
-def open_(request: dict[str, Any], op: str = "chat.completions", **claims: Any) -> Opened:
+def open_(request: dict[str, Any], op: str = "chat.completions", **claims: Any) -> PermittedCall:
     permitted = msgspec.structs.replace(PERMITTED, operation=op, **claims)
-    return opened(json.dumps(request).encode(), permitted, Attributes(op=op), "one")
+    return permitted_call(json.dumps(request).encode(), permitted, Attributes(op=op), "one")
 
 
 def body(request: dict[str, Any], op: str = "chat.completions", **claims: Any) -> Any:
@@ -91,12 +91,12 @@ def test_a_native_request_says_what_it_is_about_once(request_: dict[str, Any]) -
 @pytest.mark.parametrize("plaintext", [b"", b"[]", b"\xff", b'{"stream":', b"[" * 5000], ids=repr)
 def test_what_is_no_request_is_malformed(plaintext: bytes) -> None:
     with pytest.raises(Malformed):
-        opened(plaintext, PERMITTED, Attributes(), "one")
+        permitted_call(plaintext, PERMITTED, Attributes(), "one")
 
 
 def test_a_native_answer_has_text_reason_usage_pool_and_request() -> None:
     chat = {"choices": [{"message": {"role": "assistant", "content": "é"}, "finish_reason": "length"}]}
-    assert json.loads(native(json.dumps(chat).encode(), Usage(3, 4, 7), PERMITTED)) == {
+    assert json.loads(native_answer(json.dumps(chat).encode(), Usage(3, 4, 7), PERMITTED)) == {
         "text": "é",
         "finish_reason": "length",
         "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
@@ -104,7 +104,7 @@ def test_a_native_answer_has_text_reason_usage_pool_and_request() -> None:
         "request_id": "r-1",
     }
     with pytest.raises(EngineFailed):
-        native(b'{"choices": 7}', Usage(), PERMITTED)
+        native_answer(b'{"choices": 7}', Usage(), PERMITTED)
 
 
 def test_only_the_event_that_merely_counts_is_taken_out() -> None:

@@ -11,7 +11,7 @@ FRAME_S = 10.0
 _RECORD_BYTES = 16_384  # TLS hands over no more at a time
 
 
-class Line:
+class Connection:
     """Used by one thread."""
 
     def __init__(self, tls: ssl.SSLSocket) -> None:

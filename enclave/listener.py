@@ -17,22 +17,22 @@ def listen(address: str) -> socket.socket:
     if kind == "unix" and where:
         return _unix(where)
     if kind == "vsock" and where.isdecimal():
-        return _listening(socket.AF_VSOCK, (socket.VMADDR_CID_ANY, int(where)))
+        return _listen(socket.AF_VSOCK, (socket.VMADDR_CID_ANY, int(where)))
     raise BadAddress(f"{address!r} is no address: say vsock:PORT or unix:PATH.")
 
 
 def _unix(path: str) -> socket.socket:
     with suppress(FileNotFoundError):
         Path(path).unlink()  # of an enclave that was killed
-    return _listening(socket.AF_UNIX, path)
+    return _listen(socket.AF_UNIX, path)
 
 
-def _listening(family: int, address: str | tuple[int, int]) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+def _listen(family: int, address: str | tuple[int, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.bind(address)
-        listening.listen(_BACKLOG)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
     except OSError:
-        listening.close()
+        listener.close()
         raise
-    return listening
+    return listener

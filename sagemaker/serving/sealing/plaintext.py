@@ -23,7 +23,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RequestOptions(msgspec.Struct, frozen=True):
     """What must be so in every request, whatever its ticket says. One answer: only one is reserved."""
 
     max_tokens: Count | None = None
@@ -37,17 +37,17 @@ class Asked(msgspec.Struct, frozen=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class Opened(msgspec.Struct, frozen=True):
+class PermittedCall(msgspec.Struct, frozen=True):
     call: Call
     wants_usage: bool  # in a stream, by an event of its own
 
 
-class Said(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True):
     content: str | None = None
 
 
 class Choice(msgspec.Struct, frozen=True):
-    message: Said = Said()
+    message: Message = Message()
     finish_reason: str | None = None
 
 
@@ -63,7 +63,7 @@ class NativeAnswer(msgspec.Struct, frozen=True):
     request_id: str
 
 
-_asked = msgspec.json.Decoder(Asked)
+_options = msgspec.json.Decoder(RequestOptions)
 _chat = msgspec.json.Decoder(Chat)
 
 
@@ -79,14 +79,14 @@ def claims_of(body: bytes) -> Claims:
         raise Malformed(f"a sealed request begins with its ticket: {error.text}") from None
 
 
-def opened(plaintext: bytes, claims: Claims, attributes: Attributes, model: str) -> Opened:
+def permitted_call(plaintext: bytes, claims: Claims, attributes: Attributes, model: str) -> PermittedCall:
     """The call that this request and its ticket make together, for an engine that knows the model as `model`.
 
     Raises: Malformed.
     """
     call = read(plaintext, attributes)
     try:
-        asked = _asked.decode(plaintext)
+        options = _options.decode(plaintext)
     except msgspec.ValidationError as error:
         raise Malformed(f"the opened request has a field that is not as it must be: {error}") from None
     if call.stream != claims.stream:
@@ -100,15 +100,15 @@ def opened(plaintext: bytes, claims: Claims, attributes: Attributes, model: str)
     if call.op != "embeddings":
         for name in OTHER_CEILINGS:
             fields.pop(name, None)
-        wanted = asked.max_completion_tokens or asked.max_tokens or claims.ceiling_tokens
+        wanted = options.max_completion_tokens or options.max_tokens or claims.ceiling_tokens
         fields["max_tokens"] = _raw(min(wanted, claims.ceiling_tokens))
     if call.stream:
         fields["stream"] = _raw(True)
         fields["stream_options"] = _raw(StreamOptions(include_usage=True))
-    return Opened(Call(attributes, model, call.stream, fields), asked.wants_usage)
+    return PermittedCall(Call(attributes, model, call.stream, fields), options.wants_usage)
 
 
-def native(chat: bytes, usage: Usage, claims: Claims) -> bytes:
+def native_answer(chat: bytes, usage: Usage, claims: Claims) -> bytes:
     """An engine's chat answer as the native surface gives it. Raises: EngineFailed."""
     try:
         choices = _chat.decode(chat).choices

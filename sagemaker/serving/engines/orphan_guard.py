@@ -1,4 +1,4 @@
-"""`python -m serving.engines.leash PROGRAM ARGUMENT…`: run a program that must not outlive the container.
+"""`python -m serving.engines.orphan_guard PROGRAM ARGUMENT…`: run a program that must not outlive the container.
 
 The container holds the other end of our standard input. When that closes, however the container ended, the program
 and all it started (they share our process group) are killed: a GPU must not stay occupied by an orphan.
