@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib import settings as environment
-from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission import Admission, DynamoMeters, Epochs, EveryRegion
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
@@ -99,15 +99,26 @@ def meters() -> DynamoMeters:
 
 
 @cache
+def epochs() -> Epochs:
+    here, other_regions = meters(), settings().other_regions
+    if not other_regions:
+        return here
+    prefix, deadline_ms = settings().table_prefix, settings().store_deadline_ms
+    elsewhere = {region: DynamoMeters(open_tables(region, prefix, deadline_ms), region) for region in other_regions}
+    return EveryRegion(here, elsewhere)
+
+
+@cache
 def documents() -> DynamoDocuments:
     return DynamoDocuments(tables())
 
 
 @cache
 def _on_aws() -> Rooms:
+    path = _path()
     return Rooms(
-        path=_path(),
-        tenancy=Tenancy(documents(), meters(), clock, secrets.token_bytes),
+        path=path,
+        tenancy=Tenancy(documents(), epochs(), clock, secrets.token_bytes, path.admission.forget),
         heads=DynamoHeads(tables()),
         offering=Offering(documents(), clock, settings().health_max_age_ms),
         models=_models,

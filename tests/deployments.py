@@ -106,7 +106,7 @@ class Deployment:
         self.clock = Hands()
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
-        self.tenancy = Tenancy(self.store.documents, self.store.meters, self.clock, self.chance)
+        self.tenancy = self._tenancy()
 
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
@@ -129,10 +129,13 @@ class Deployment:
         )
 
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:
+        path = path or self.path()
+        tenancy = tenancy or self._tenancy(path.admission.forget)
         offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
-        return Rooms(
-            path or self.path(), tenancy or self.tenancy, self.store.heads, offering, models=lambda _target: self.models
-        )
+        return Rooms(path, tenancy, self.store.heads, offering, models=lambda _target: self.models)
+
+    def _tenancy(self, on_change: Callable[[str], None] = lambda _tenant: None) -> Tenancy:
+        return Tenancy(self.store.documents, self.store.meters, self.clock, self.chance, on_change)
 
     def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
         """A pool whose first target gets every call, unless it is pinned elsewhere."""

@@ -5,6 +5,7 @@
     decision.py    predict a write, judge a failed one: pure
     denial.py      which no the caller hears     remembered.py noes that need no store
     meter.py       the state                     meters.py        its seam; store.py, memory.py behind it
+    regions.py     those of several regions
     gate.py        admit, renew, settle, reap
 
 The theory is in docs/admission.md.
@@ -16,6 +17,7 @@ from chalicelib.admission.gate import Admission, LeaseLost, StaleEpoch
 from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Unit, Units, WindowKind
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standing
 from chalicelib.admission.meters import Epochs, Meters
+from chalicelib.admission.regions import EveryRegion
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.admission.validity import check
 from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
@@ -27,6 +29,7 @@ __all__ = [
     "Denial",
     "DynamoMeters",
     "Epochs",
+    "EveryRegion",
     "Held",
     "Lease",
     "LeaseLost",

@@ -141,7 +141,7 @@ def list_kms_keys(_: Incoming, caller: Caller) -> KmsKeyList:
     status=201,
 )  # fmt: skip
 def challenge_kms_key(asked: Incoming, caller: Caller) -> KmsKeyChallenge:
-    arn = str(KeyArn.parse(asked.json(KmsKeyRequest).key_arn, _regions()))
+    arn = str(KeyArn.parse(asked.json(KmsKeyRequest).key_arn, wiring.path().settings.key_regions))
     claims = Claims("challenge", tenant=caller.principal.tenant, key_arn=arn, request_id=asked.request_id)
     with _registering():
         told = read(_ask(claims, b"{}", caller), _Challenged)
@@ -263,11 +263,6 @@ def _nonce(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
         raise Malformed("The nonce is not base64url without padding.", field="nonce") from None
-
-
-def _regions() -> list[str]:
-    settings = wiring.path().settings
-    return [name.strip() for name in settings.sealing_regions.split(",") if name.strip()] or [settings.region]
 
 
 def _view(key: RegisteredKey) -> KmsKeyView:
