@@ -139,7 +139,8 @@ def cloister(dynamodb_port: int, key: str, *, name: str = "Cloister", at: Path =
     interpreter = environments.gateway(at)
     port = free_port()
     command = (interpreter, "-m", "uvicorn", f"{bridge(at)}:application", "--host", "127.0.0.1")
-    serving = ("--port", str(port), "--no-access-log", "--log-level", "warning")
+    # As on Lambda (chalicelib/**/stream.sh); and who waits for the other's turn must not lose the connection.
+    serving = ("--port", str(port), "--timeout-keep-alive", "60", "--no-access-log", "--log-level", "warning")
     path = f"/tenants/{tenant.NAME}/v1/chat/completions"
     return Contestant(name, port, path, key, (*command, *serving), cloister_environment(dynamodb_port), at)
 
