@@ -1,7 +1,8 @@
 # make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
 # make fmt      format the code
-# make bench    compare with a peer, print ratios           make bench-admission bench-sealed
+# make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
+#                                                           make bench-admission bench-sealed
 # make package  what is deployed, into build/package        make package STAGE=prod
 #
 # Everything is installed into .venv, pinned, the first time and whenever a requirements file changes.
@@ -41,9 +42,9 @@ fmt: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The first two make what they compare with, in virtual environments under .bench.
+# The first two make what they compare with, in virtual environments under .bench; with BASE, in a worktree there.
 bench: $(VENV)/run.stamp
-	@exec $(BIN)/python -m bench.gateway $(ARGS)
+	@exec $(BIN)/python -m $(if $(BASE),bench.commits '$(BASE)',bench.gateway) $(ARGS)
 
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)
