@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.api.bridge import Bridge
 from chalicelib.api.doors import Doors, Reply
-from tests.houses import PATIENCE_S, Deployment, Gateway, served
+from tests.houses import Deployment, Gateway, served
+from tests.patience import PATIENCE_S
 
 TOGETHER = 16
 

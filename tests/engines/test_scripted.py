@@ -9,7 +9,7 @@ from chalicelib.engines.scripted import Scripted, whole, words
 from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed, NoCapacity
 from tests.engines.answers import chat, ending
-from tests.engines.servers import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 TARGET = Target("a", "scripted", capacity=2)
 

@@ -6,8 +6,8 @@ from chalicelib.placement.health import Health
 from chalicelib.placement.pool import Target
 from chalicelib.refusal import EngineFailed, Refusal
 from chalicelib.settings import Settings
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 10.0
 A = Target("a", "scripted", url="http://a/v1")
 B = Target("b", "scripted", url="http://b/v1")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sealed.refusal import DocumentRefused
+from tests.patience import PATIENCE_S
 from tests.sealed.fuzz import Parser, fuzz
 from tests.sealed.fuzzing import PARSERS, REPORT
 
 FUZZ_SECONDS = 10  # all of them together; `make fuzz` takes longer
-PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")

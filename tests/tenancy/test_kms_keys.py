@@ -15,6 +15,7 @@ from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
 from tests.houses import T0, Deployment, Store
+from tests.patience import PATIENCE_S
 from tests.tenancy.interleaving import Interrupted, stepping, suppressed
 
 
@@ -223,7 +224,7 @@ def test_of_two_tenants_who_prove_one_key_at_once_exactly_one_gets_it(there: Dep
         together = threading.Barrier(2)
 
         def prove(tenant: str, number: int = number, together: threading.Barrier = together) -> bool:
-            together.wait(10)
+            together.wait(PATIENCE_S)
             try:
                 there.tenancy.kms_keys.prove(tenant, arn(number).rpartition("/")[2], DIGEST)
             except Conflict:
