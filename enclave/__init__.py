@@ -8,6 +8,8 @@
     replays                   what was opened once is never opened again
     security_module           who the enclave is; identity: the TLS certificate that its document vouches for
     forwarder                 the way out of an enclave on EC2, which has no network
+    configuration             what an image is told; journal: one line for each thing worth knowing
+    refusal                   every way it says no
 
 What it needs of the other programs is in `sealed`. docs/enclave.md says how it is built, run and trusted.
 """

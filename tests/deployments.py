@@ -48,10 +48,10 @@ from chalicelib.tenancy.snapshot import Offering, Snapshots
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
 from chalicelib.wiring import Rooms
+from tests.patience import PATIENCE_S
 
 TICKET_KEY = bytes(range(32))
 T0 = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
-PATIENCE_S = 20.0  # for what happens at once unless the code is broken
 
 Script = Callable[[Target, Call], Iterable[Step]]
 

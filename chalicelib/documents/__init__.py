@@ -1,4 +1,7 @@
-"""The seam behind which tenancy documents are kept: `store.py` for DynamoDB, `memory.py` for its twin."""
+"""The versioned store under tenancy: documents by tenant and name, behind one seam.
+
+store    in DynamoDB      memory   its twin
+"""
 
 from collections.abc import Iterable
 from typing import Protocol

@@ -1,5 +1,11 @@
 """Tenants, their keys, members and IAM principals, the pools that they may use, and what they seal with.
 
+    tenant       what we know of a customer: values     token        the text of an API key
+    snapshot     what a sandbox remembers of them       records      documents, changed in the order told below
+    principals   the IAM principals that sign           kms_keys     the KMS keys that tenants seal with
+    ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
+    inference_profiles   through which Bedrock's models were reached
+
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
 document only under an old epoch, and the next admission with that epoch fails.

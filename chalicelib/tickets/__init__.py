@@ -1,7 +1,7 @@
 """What the gateway does for sealed inference besides carrying it: permit, by tickets, what an enclave may open.
 
-    ticket.py    what is permitted, as the enclave reads it       tickets.py   issuing them
-    secret.py    where the key that signs them is kept            arn.py       which KMS keys a tenant may name
+    ticket    what is permitted, as the enclave reads it      issuer    issuing them
+    secret    where the key that signs them is kept           arn       which KMS keys a tenant may name
 
 The gateway never sees inside anything sealed, and has no key that would open it.
 """

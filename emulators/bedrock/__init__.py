@@ -10,6 +10,7 @@
     control                           faults, keys, answers and guardrails on command
     runtime, management               the operations
     exchange, asgi                    the same for every operation
+    refusal                           what callers are refused with, as AWS writes it
 
 `python -m emulators.bedrock` serves it; docs/local-bedrock.md says how it is commanded.
 """

@@ -6,6 +6,7 @@
     requests, exchange, operations        one call, from its parameters to its answer
     records                               what CloudTrail would tell of it
     service, asgi                         the same for every call, and in front of moto
+    refusal                               what callers are refused with, as KMS writes it
 
 `python -m emulators.kms` serves it by itself; docs/local-kms.md says what it enforces and what it does not.
 """

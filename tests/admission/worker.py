@@ -20,6 +20,7 @@ from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
 from chalicelib.ledger import DynamoLedger, Entry, lease_id_of
 from chalicelib.refusal import Crowded, QuotaExhausted, RateLimited
+from tests.patience import PATIENCE_S
 from tests.stores import REGION, reach_tables, with_credentials
 
 TENANT = "acme"
@@ -31,7 +32,6 @@ LIMITS = Limits(
     budgets=(Budget("day", "tokens", 17_000, "day"), Budget("soft", "requests", 1, "month", hard=False)),
     in_flight=12,
 )
-PATIENCE_S = 90
 
 
 class Watched(DynamoMeters):

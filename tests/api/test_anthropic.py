@@ -37,6 +37,7 @@ from chalicelib.refusal import (
 from tests.deployments import T0, Deployment, Gateway
 from tests.engines.servers import always, serving
 from tests.engines.servers import whole as answer_of
+from tests.patience import PATIENCE_S
 
 MESSAGES = "/tenants/acme/v1/messages"
 HELLO: dict[str, Any] = {
@@ -79,7 +80,7 @@ def ledger(deployment: Deployment) -> Entry:
 
 def sdk(gateway: Gateway, key: str, retries: int = 0, tenant: str = "acme") -> Any:
     base = f"http://{gateway.host}:{gateway.port}/tenants/{tenant}"
-    return anthropic.Anthropic(base_url=base, api_key=key, max_retries=retries, timeout=20)
+    return anthropic.Anthropic(base_url=base, api_key=key, max_retries=retries, timeout=PATIENCE_S)
 
 
 def test_the_sdk_is_answered_and_told_the_requests_id(gateway: Gateway) -> None:

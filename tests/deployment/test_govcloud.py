@@ -26,6 +26,7 @@ from tests.e2e.admin import admin
 from tests.emulators.iam.people import People
 from tests.emulators.iam.signers import Asked, Keys, by_botocore
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 PAGE = (ROOT / "docs" / "govcloud.md").read_text()
 STAGE = "gov-dev"
@@ -54,7 +55,12 @@ class Runbook:
             **variables,
         }
         done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -19,6 +19,7 @@ from chalicelib.http import openapi, problems
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs" / "api.md").read_text()
@@ -73,7 +74,7 @@ def test_the_examples_run(running_system: RunningSystem, example: str) -> None:
         env={**os.environ, **running_system.env, "PYTHONPATH": INSTALLED},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert "Cloister" in done.stdout

@@ -19,6 +19,7 @@ from tests.e2e.test_signed import gateway, govcloud
 from tests.emulators.iam.signers import Asked, by_botocore
 from tests.ledger.arrange import entry
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 NOTARY = """
@@ -110,4 +111,4 @@ def verified(system: RunningSystem, day: date, pem: Path) -> "subprocess.Complet
 
 def run(system: RunningSystem, command: list[str]) -> "subprocess.CompletedProcess[str]":
     env = {**os.environ, **system.env, "PYTHONPATH": str(ROOT / "client")}
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)

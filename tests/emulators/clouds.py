@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import Endpoints
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
@@ -55,4 +56,4 @@ def cloud(known: Endpoints, folder: Path) -> Iterator[Cloud]:
         yield Cloud(json.loads(line))
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)

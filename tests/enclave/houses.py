@@ -46,6 +46,7 @@ from sealed import hpke, ticket
 from sealed.arn import KeyArn
 from sealed.frames import Reader, frame
 from sealed.ticket import Claims
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
@@ -114,7 +115,7 @@ def kms_process(folder: Path) -> Iterator[Kms]:
         yield Kms(json.loads(line), files, records)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
         files.close()
 
 
@@ -129,7 +130,7 @@ class Line:
         if certificate:
             context.load_cert_chain(certificate)
         plain = socket.socket(socket.AF_UNIX)
-        plain.settimeout(10)
+        plain.settimeout(PATIENCE_S)
         plain.connect(str(path))
         self.tls = context.wrap_socket(plain)
         self._reader = Reader()

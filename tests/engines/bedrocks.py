@@ -19,6 +19,7 @@ from chalicelib.engines.bedrock.engine import BedrockEngine
 from chalicelib.engines.transport.http_body import monotonic_ms
 from chalicelib.pool import Bedrock
 from chalicelib.settings import Settings
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,11 +42,11 @@ class LocalBedrock(msgspec.Struct, frozen=True):
 
     def do(self, what: str, **members: object) -> None:
         """Command it (docs/local-bedrock.md)."""
-        httpx.post(f"{self.url}/_control", json={"do": what, **members}).raise_for_status()
+        httpx.post(f"{self.url}/_control", json={"do": what, **members}, timeout=PATIENCE_S).raise_for_status()
 
     def calls(self) -> list[dict[str, Any]]:
         """What it was asked, the oldest first."""
-        told: list[dict[str, Any]] = httpx.get(f"{self.url}/_control").json()["calls"]
+        told: list[dict[str, Any]] = httpx.get(f"{self.url}/_control", timeout=PATIENCE_S).json()["calls"]
         return told
 
     def operations(self) -> list[str]:

@@ -11,10 +11,9 @@ from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
-from tests.engines.openai_server import IMPATIENT, PATIENT, engine_for
+from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT, engine_for
 from tests.engines.servers import (
     LAST_CHUNK,
-    PATIENCE_S,
     Handler,
     Request,
     Wire,
@@ -26,6 +25,7 @@ from tests.engines.servers import (
     stream_head,
     whole,
 )
+from tests.patience import PATIENCE_S
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
@@ -226,7 +226,7 @@ def test_a_target_that_dies_mid_stream_breaks_off_after_what_it_said(cut: bytes)
     ],
 )
 def test_a_target_that_hangs_times_out(answer: bytes, seen: int) -> None:
-    events, refusal = outcome(always(answer), chat(stream=True), IMPATIENT)
+    events, refusal = outcome(always(answer), chat(stream=True), HALTING if seen else IMPATIENT)
     assert (len(events), type(refusal)) == (seen, EngineTimedOut)
 
 

@@ -8,7 +8,7 @@ from chalicelib.engines.scripted import ScriptedEngine, whole, words
 from chalicelib.pool import Capacity, Scripted
 from chalicelib.refusal import EngineFailed, NoCapacity
 from tests.engines.answers import chat, ending
-from tests.engines.servers import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 TARGET = Scripted("a", capacity=2)
 

@@ -12,9 +12,9 @@ from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM, chat, event, said
+from tests.engines.openai_server import NEVER_IDLE
 from tests.engines.servers import (
     LAST_CHUNK,
-    PATIENCE_S,
     Request,
     Server,
     Wire,
@@ -23,6 +23,7 @@ from tests.engines.servers import (
     serving,
     stream_head,
 )
+from tests.patience import PATIENCE_S
 
 
 def context(certificate: Path) -> ssl.SSLContext:
@@ -56,7 +57,7 @@ def test_closing_from_another_thread_wakes_the_reader(certificate: Path, monkeyp
             server_saw_it.set()
 
     with serving(hangs, context(certificate)) as server:
-        stream = OpenAICompatibleEngine(Settings()).open(target(server), chat(stream=True))
+        stream = OpenAICompatibleEngine(NEVER_IDLE).open(target(server), chat(stream=True))
         halfway = threading.Event()
         woken = threading.Event()
 

@@ -19,7 +19,8 @@ from serving.sealing.enclave import wall_ms
 from serving.settings import EnclaveSettings
 from tests.images.conftest import Open
 from tests.images.enclaves import CONTENT, PIECE, REFUSED, STARTED, Backstage, Frames, frames, running
-from tests.images.houses import Gatekeeper, House, until
+from tests.images.houses import Gatekeeper, House
+from tests.patience import PATIENCE_S, until
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 STREAM = CHAT | {"stream": True}
@@ -255,7 +256,7 @@ def test_a_client_that_leaves_makes_the_enclave_forget_and_costs_no_connection(h
             gate.let(1)
             response = h.open("POST", "/invocations", sealed.body, CONTENT)
             assert next(frames(response))[0] == STARTED
-            assert gate.waiting.acquire(timeout=10)
+            assert gate.waiting.acquire(timeout=PATIENCE_S)
             response.close()
             until(lambda: h.ping()["in_flight"] == 0)
             until(lambda mode=mode: (mode, "dropped") in [(line["mode"], line["outcome"]) for line in enclave.said])  # type: ignore[misc]

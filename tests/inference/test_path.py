@@ -30,6 +30,7 @@ from chalicelib.refusal import (
 from chalicelib.settings import Settings
 from tests.deployments import T0, Deployment, dynamodb
 from tests.fault_proxy import Fault, fault_proxy
+from tests.patience import PATIENCE_S
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables, sent
 
 MESSAGES = b'[{"role":"user","content":"hello there"}]'
@@ -158,7 +159,7 @@ def test_a_client_that_leaves_while_the_engine_is_silent_stops_it() -> None:
     while len(seen) < 2:  # until the reader is at the gate
         reading.join(0.001)
     answer.close()
-    reading.join(10)
+    reading.join(PATIENCE_S)
     assert not reading.is_alive()
     assert acme.entry().reason == CLIENT_LEFT
     assert acme.held() == (0, PROMPT_TOKENS + 1)

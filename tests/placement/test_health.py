@@ -5,8 +5,8 @@ from chalicelib.placement.health import Health
 from chalicelib.pool import Capacity, SageMaker, Scripted, Target
 from chalicelib.refusal import EngineFailed, Refusal
 from chalicelib.settings import Settings
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 10.0
 A = Scripted("a", url="http://a/v1")
 B = Scripted("b", url="http://b/v1")
 

@@ -1,7 +1,7 @@
 """Placement over scripted engines, and what it leaves behind in Health."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 import pytest
@@ -13,11 +13,11 @@ from chalicelib.placement.health import Health
 from chalicelib.pool import Bedrock, Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
+from tests.patience import PATIENCE_S, until
 
 PAUSE_MS = 10_000
 HELLO = words("hello there")
 DIED = EngineFailed("died")
-GATE_PATIENCE_S = 10.0
 CALL = Call("req-1", "chat.completions", "model-a", {"messages": msgspec.Raw(b"[]")}, True, 4, 16, 1, "tag-1")
 
 
@@ -147,10 +147,10 @@ def test_on_trial_a_target_gets_one_call_and_the_others_go_elsewhere() -> None:
     trial = threading.Thread(target=lambda: results.append(sandbox.run()))
     tried_before = sandbox.engine.opened
     trial.start()
-    await_that(lambda: sandbox.engine.opened > tried_before)
+    until(lambda: sandbox.engine.opened > tried_before)
     assert sandbox.run() == "b", "while the trial waits for its first event"
     gate.set()
-    trial.join(GATE_PATIENCE_S)
+    trial.join(PATIENCE_S)
     assert results == ["a"]
     assert sandbox.run() == "a"
     assert sandbox.at_rest
@@ -203,7 +203,7 @@ def test_a_caller_that_leaves_is_no_failure_of_the_target() -> None:
 
         threading.Thread(target=read, daemon=True).start()
         stream.close()
-        assert woken.wait(GATE_PATIENCE_S)
+        assert woken.wait(PATIENCE_S)
         assert target.name == "a"
     assert sandbox.at_rest
     assert sandbox.health.admits(target.place(), sandbox.now_ms)
@@ -240,15 +240,6 @@ def test_pools_that_share_a_place_share_its_fate() -> None:
     sandbox.pool = Pool("model-b", sandbox.pool.targets)
     sandbox.tried.clear()
     assert (sandbox.run(), sandbox.tried) == ("b", ["b"])
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    patience = threading.Event()
-    for _ in range(2_000):
-        if condition():
-            return
-        patience.wait(0.005)
-    raise AssertionError("it did not come to pass")
 
 
 def test_a_model_that_fails_does_not_close_its_region_to_the_others() -> None:

@@ -8,6 +8,7 @@ from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
 from tests.deployments import Deployment
+from tests.patience import PATIENCE_S
 
 
 class Interrupted:
@@ -85,11 +86,11 @@ def stepping(there: Deployment, act: Callable[[Tenancy], object]) -> Callable[[]
             gone.release()
 
     threading.Thread(target=run, daemon=True).start()
-    assert gone.acquire(timeout=10)
+    assert gone.acquire(timeout=PATIENCE_S)
 
     def step() -> None:
         if not over.is_set():
             go.release()
-            assert gone.acquire(timeout=10)
+            assert gone.acquire(timeout=PATIENCE_S)
 
     return step

@@ -14,6 +14,7 @@ from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
 from tests.deployments import T0, Deployment, Store
+from tests.patience import PATIENCE_S
 from tests.tenancy.interleaving import Interrupted, stepping, suppressed
 
 
@@ -222,7 +223,7 @@ def test_of_two_tenants_who_prove_one_key_at_once_exactly_one_gets_it(there: Dep
         together = threading.Barrier(2)
 
         def prove(tenant: str, number: int = number, together: threading.Barrier = together) -> bool:
-            together.wait(10)
+            together.wait(PATIENCE_S)
             try:
                 there.tenancy.kms_keys.prove(tenant, arn(number).rpartition("/")[2], DIGEST)
             except Conflict:

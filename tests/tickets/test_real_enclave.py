@@ -19,8 +19,9 @@ from sealed.hpke_keys import KeyConfiguration
 from sealed.measurements import Measurements
 from sealed.refusal import DocumentRefused
 from tests.e2e.admin import new_tenant
-from tests.e2e.sealed_tenants import PATIENCE_S, SealedTenant, new_key
+from tests.e2e.sealed_tenants import SealedTenant, new_key
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 
 def tenant(system: RunningSystem) -> SealedTenant:
@@ -71,7 +72,7 @@ def test_of_two_tenants_who_prove_one_key_at_once_exactly_one_gets_it(running_sy
     together = threading.Barrier(2)
 
     def prove(number: int) -> int:
-        together.wait(10)
+        together.wait(PATIENCE_S)
         return both[number].prove(arn, proofs[number]).status_code
 
     with ThreadPoolExecutor(2) as threads:

@@ -15,6 +15,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[3]
 REGION = "us-east-1"
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -36,19 +38,19 @@ class Served:
         self.management = self.client("bedrock")
 
     def client(
-        self, service: str = "bedrock-runtime", region: str = REGION, *, patience_s: float = 20, **keys: str
+        self, service: str = "bedrock-runtime", region: str = REGION, *, patience_s: float = PATIENCE_S, **keys: str
     ) -> Any:
         own = {"aws_access_key_id": self.access_key_id, "aws_secret_access_key": self.secret_access_key}
         config = Config(retries={"total_max_attempts": 1}, read_timeout=patience_s)
         return boto3.client(service, region_name=region, endpoint_url=self.url, config=config, **(own | keys))
 
     def command(self, do: str, **members: Any) -> None:
-        answer = httpx.post(f"{self.url}/_control", json={"do": do, **members})
+        answer = httpx.post(f"{self.url}/_control", json={"do": do, **members}, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
 
     def calls(self) -> list[dict[str, Any]]:
         """What was called since the last reset, oldest first."""
-        found: list[dict[str, Any]] = httpx.get(f"{self.url}/_control").json()["calls"]
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/_control", timeout=PATIENCE_S).json()["calls"]
         return found
 
     def converse(self, text: str = "one two three", model: str = HAIKU, **members: Any) -> Any:
@@ -110,4 +112,4 @@ def served(*options: str) -> Iterator[Served]:
         yield Served(json.loads(line))
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)

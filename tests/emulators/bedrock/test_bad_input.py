@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.emulators.bedrock.served import HAIKU, Served, anthropic
+from tests.patience import PATIENCE_S
 
 DEEP = '{"a":' * 50_000 + "1" + "}" * 50_000
 DEEP_TOOL = json.dumps(anthropic(tools=[{"name": "x", "input_schema": "deep"}])).replace('"deep"', DEEP)
@@ -24,7 +25,8 @@ UNREADABLE = {
 
 @pytest.fixture
 def http(bedrock: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=bedrock.url, headers={"authorization": f"Bearer {bedrock.bearer}"}) as client:
+    headers = {"authorization": f"Bearer {bedrock.bearer}"}
+    with httpx.Client(base_url=bedrock.url, headers=headers, timeout=PATIENCE_S) as client:
         yield client
         assert bedrock.converse()["stopReason"] == "end_turn"
 

@@ -17,6 +17,7 @@ from botocore.credentials import Credentials
 from tests.certificates import certificate as certificate
 from tests.emulators.bedrock.served import HAIKU, Served, refused, user
 from tests.emulators.bedrock.tls import over_tls
+from tests.patience import PATIENCE_S
 
 BODY = b'{"messages": [{"role": "user", "content": [{"text": "one two"}]}]}'
 PATH = "/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse"
@@ -32,7 +33,7 @@ def signed(bedrock: Served, service: str = "bedrock") -> dict[str, str]:
 
 def posted(bedrock: Served, headers: dict[str, str], body: bytes = BODY, query: str = "") -> tuple[int, str, str]:
     """Status, error name and text."""
-    answer = httpx.post(bedrock.url + PATH + query, headers=headers, content=body)
+    answer = httpx.post(bedrock.url + PATH + query, headers=headers, content=body, timeout=PATIENCE_S)
     return answer.status_code, answer.headers.get("x-amzn-errortype", "").partition(":")[0], answer.text
 
 
@@ -150,5 +151,5 @@ def test_no_secret_is_told_back(bedrock: Served) -> None:
     posted(bedrock, {"authorization": "Bearer a-secret-that-is-not-known"})
     posted(bedrock, signed(bedrock))
 
-    told = httpx.get(f"{bedrock.url}/_control").text
+    told = httpx.get(f"{bedrock.url}/_control", timeout=PATIENCE_S).text
     assert not any(secret in told for secret in ("a-secret-that", bedrock.bearer, bedrock.secret_access_key, "one two"))

@@ -12,6 +12,7 @@ from botocore.exceptions import EventStreamError
 
 from tests.emulators.bedrock.openai_server import OpenAIServer, openai_server
 from tests.emulators.bedrock.served import HAIKU, LLAMA, NOVA, ROOT, Served, anthropic, refused, said, served, user
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_a_caller_that_leaves_stops_the_model(model: OpenAIServer, behind: Serve
     assert said([next(iter(stream)), next(iter(stream))]) == "one"
     stream.close()
 
-    assert model.client_left.wait(10)
+    assert model.client_left.wait(PATIENCE_S)
 
 
 def test_a_stop_sequence_stops_the_model(model: OpenAIServer, behind: Served) -> None:
@@ -79,7 +80,7 @@ def test_a_stop_sequence_stops_the_model(model: OpenAIServer, behind: Served) ->
     answer = behind.converse(script("stop here", then="wait"), inferenceConfig={"stopSequences": [" here"]})
 
     assert answer["stopReason"] == "stop_sequence"
-    assert model.client_left.wait(10)
+    assert model.client_left.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def demo() -> Iterator[Served]:
             yield bedrock
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def test_every_family_speaks_with_the_demo_model(demo: Served) -> None:

@@ -9,6 +9,7 @@ from urllib3.exceptions import HTTPError
 
 from emulators.bedrock.refusal import STATUS
 from tests.emulators.bedrock.served import HAIKU, NOVA, Served, anthropic, refused, said, user
+from tests.patience import PATIENCE_S
 
 RUNTIME_ERRORS = [
     "AccessDeniedException",
@@ -157,7 +158,7 @@ def test_a_stream_stalls_between_two_events(bedrock: Served) -> None:
     ],
 )
 def test_what_is_no_command_is_refused_with_what_is_wrong(bedrock: Served, command: bytes) -> None:
-    answer = httpx.post(f"{bedrock.url}/_control", content=command)
+    answer = httpx.post(f"{bedrock.url}/_control", content=command, timeout=PATIENCE_S)
 
     assert answer.status_code == 400
     assert "This is no command" in answer.text or "There is no error NoSuchException" in answer.text

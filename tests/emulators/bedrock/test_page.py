@@ -12,13 +12,14 @@ import pytest
 from emulators.bedrock import control
 from emulators.bedrock.catalogue import MODELS
 from tests.emulators.bedrock.served import HAIKU, ROOT, Served, served, user
+from tests.patience import PATIENCE_S
 
 PAGE = (ROOT / "docs" / "local-bedrock.md").read_text()
 
 
 def test_the_example_of_the_page_runs() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
 
     said = done.stdout.splitlines()
     assert "with on-demand throughput isn’t supported." in said[0], done.stderr

@@ -13,7 +13,8 @@ from requests_aws4auth import AWS4Auth  # type: ignore[import-untyped]
 
 from tests import npm
 from tests.api.signing import signed
-from tests.deployments import PATIENCE_S, Answer, Gateway
+from tests.deployments import Answer, Gateway
+from tests.patience import PATIENCE_S
 
 NODE = Path(__file__).parent / "node"
 
@@ -66,7 +67,7 @@ def by_javascript(keys: Keys, asked: Asked, gateway: Gateway) -> Answer:
         env={"PATH": os.environ["PATH"], "MODULES": str(npm.installed(NODE))},
         check=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     (headers,) = json.loads(done.stdout)
     return send(asked, headers, gateway)

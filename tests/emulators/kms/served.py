@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from emulators.security_module import Authority, SimulatedSecurityModule
 from sealed import cms
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 REGION = "us-east-1"
@@ -135,4 +136,4 @@ def served(folder: Path) -> Iterator[Served]:
         yield Served(json.loads(line), folder)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)

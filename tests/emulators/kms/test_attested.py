@@ -13,6 +13,7 @@ from emulators.security_module import PCRS, Authority, SimulatedSecurityModule
 from tests.emulators.kms.calls import EVERYTHING, allow, deny, text
 from tests.emulators.kms.refused import refused
 from tests.emulators.kms.served import Enclave, Person, Served, now_ms, recipient, served
+from tests.patience import PATIENCE_S
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "attestation"
 CONTEXT = {"tenant_id": "acme"}
@@ -220,7 +221,7 @@ def test_no_other_operation_takes_a_recipient(aws: Served, operation: str) -> No
         "X-Amz-Target": f"TrentService.{operation}",
         "Authorization": f"AWS4-HMAC-SHA256 Credential={aws.access_key_id}/20260101/us-east-1/kms/aws4_request, ",
     }
-    answer = requests.post(aws.url, json=body | {"Recipient": {}}, headers=headers, timeout=10)
+    answer = requests.post(aws.url, json=body | {"Recipient": {}}, headers=headers, timeout=PATIENCE_S)
 
     assert (answer.status_code, answer.json()["__type"]) == (400, "ValidationException")
     assert "Recipient" in answer.json()["message"]

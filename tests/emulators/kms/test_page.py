@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 from tests.emulators.kms.served import ROOT, Served
+from tests.patience import PATIENCE_S
 
 
 def test_the_example_of_the_page_runs() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "local-kms.md").read_text(), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
 
     assert done.stdout.split("\n")[:2] == ["AccessDeniedException", "b'a secret'"], done.stderr
 

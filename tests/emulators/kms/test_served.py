@@ -9,6 +9,7 @@ import requests
 from tests.emulators.kms.calls import ACCOUNT, EVERYTHING, allow, deny, text
 from tests.emulators.kms.refused import refused
 from tests.emulators.kms.served import REGION, TRUST, Served
+from tests.patience import PATIENCE_S
 
 MOTO_ACCOUNT = "123456789012"
 ELSEWHERE = ACCOUNT
@@ -295,7 +296,7 @@ def test_an_access_key_that_was_taken_away_is_refused(aws: Served) -> None:
 
 
 def test_a_request_that_is_not_signed_is_refused(aws: Served) -> None:
-    answer = requests.post(aws.url, data=b"{}", headers={"X-Amz-Target": "TrentService.ListKeys"}, timeout=10)
+    answer = requests.post(aws.url, data=b"{}", headers={"X-Amz-Target": "TrentService.ListKeys"}, timeout=PATIENCE_S)
 
     assert (answer.status_code, answer.json()["__type"]) == (400, "MissingAuthenticationTokenException")
 

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
 from tests.emulators.conftest import Sky
+from tests.patience import PATIENCE_S
 
 
 def _invoke(sky: Sky, endpoint: str = "alone", body: dict[str, Any] | None = None, **named: str) -> Any:
@@ -143,7 +144,7 @@ def test_a_caller_that_leaves_a_stream_closes_the_connection_to_the_container(sk
 
     answer["Body"].close()
 
-    assert sky.alone.client_left.wait(5)
+    assert sky.alone.client_left.wait(PATIENCE_S)
 
 
 def test_a_stream_that_breaks_ends_with_a_model_stream_error(sky: Sky) -> None:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from emulators.sagemaker_runtime.multi_model import name_in_container
 from tests.emulators.conftest import Sky
+from tests.patience import PATIENCE_S
 
 
 def _ask(sky: Sky, target_model: str, body: dict[str, Any] | None = None) -> Any:
@@ -61,7 +62,7 @@ def test_a_model_in_use_is_never_unloaded(empty_sky: Sky) -> None:
     with ThreadPoolExecutor(2) as threads:
         held = [threads.submit(_ask, empty_sky, model, {"do": "hold"}) for model in "ab"]
         while sum("invoke" in call for call in empty_sky.many.calls) < 2:
-            empty_sky.many.requests.get(timeout=5)
+            empty_sky.many.requests.get(timeout=PATIENCE_S)
 
         with pytest.raises(ClientError) as raised:
             _ask(empty_sky, "c")

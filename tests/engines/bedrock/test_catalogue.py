@@ -9,6 +9,7 @@ from chalicelib.engines.bedrock.catalogue import MAX_AGE_MS, Catalogue
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import EngineFailed
 from tests.engines.bedrocks import ANY_MODEL, NOVA, SONNET, LocalBedrock, sandbox
+from tests.patience import PATIENCE_S
 
 ASKED = ["ListFoundationModels", "ListInferenceProfiles"]
 EUROPE = Bedrock("eu", region="eu-central-1")
@@ -34,7 +35,7 @@ def test_who_waited_for_a_bedrock_that_fails_does_not_ask_it_in_turn(bedrock: Lo
     class Reaching:
         def access(self, target: Bedrock) -> Access:
             for _ in range(4):
-                assert came.acquire(timeout=10)
+                assert came.acquire(timeout=PATIENCE_S)
             return engine.access(target)
 
     def clock() -> int:
@@ -68,14 +69,14 @@ def test_a_place_that_is_slow_keeps_no_other_waiting(bedrock: LocalBedrock) -> N
         def access(self, target: Bedrock) -> Access:
             if target is ANY_MODEL:
                 asked.set()
-                slow.wait(10)
+                slow.wait(PATIENCE_S)
             return engine.access(target)
 
     catalogue = Catalogue(Reaching(), lambda: 0)
     waiting = threading.Thread(target=catalogue.models, args=(ANY_MODEL,))
     waiting.start()
     try:
-        assert asked.wait(10)
+        assert asked.wait(PATIENCE_S)
         assert catalogue.models(EUROPE)
         assert waiting.is_alive()
     finally:

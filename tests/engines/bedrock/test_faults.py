@@ -30,9 +30,9 @@ from tests.engines.bedrocks import (
     message,
     sandbox,
 )
+from tests.engines.openai_server import HALTING, IMPATIENT, NEVER_IDLE
 from tests.engines.servers import (
     LAST_CHUNK,
-    PATIENCE_S,
     Request,
     Wire,
     always,
@@ -42,8 +42,8 @@ from tests.engines.servers import (
     serving,
     whole,
 )
+from tests.patience import PATIENCE_S
 
-IMPATIENT = Settings(idle_deadline_ms=300, answer_deadline_ms=60_000)
 BUSY = ["ThrottlingException", "ServiceUnavailableException", "ModelNotReadyException"]
 STREAMS = [chat("a b c d", stream=True), message("a b c d", stream=True), invoke(HAIKU, anthropic("a b"), stream=True)]
 
@@ -127,8 +127,7 @@ def test_a_stream_that_is_cut_is_a_failed_engine(bedrock: LocalBedrock, call: Ca
 @pytest.mark.parametrize("call", STREAMS, ids=lambda call: call.operation)
 def test_a_stream_that_falls_silent_has_timed_out(bedrock: LocalBedrock, call: Call) -> None:
     bedrock.do("stall", after_events=3)
-    # Longer than a busy machine needs for the first events.
-    events, refusal = _streamed(sandbox(settings=Settings(idle_deadline_ms=1_500)), call)
+    events, refusal = _streamed(sandbox(settings=HALTING), call)
     assert isinstance(events[0], Started)
     assert isinstance(refusal, EngineTimedOut)
 
@@ -216,7 +215,7 @@ def test_closing_from_another_thread_wakes_the_reader_and_cuts_the_connection(
     bedrock: LocalBedrock, call: Call
 ) -> None:
     bedrock.do("stall", after_events=3)
-    stream = sandbox().open(target_of(call), call)
+    stream = sandbox(settings=NEVER_IDLE).open(target_of(call), call)
     halfway = threading.Event()
     ended: list[Refusal | None] = []
 
@@ -246,7 +245,7 @@ def test_the_server_sees_that_a_stream_was_closed(bedrock: LocalBedrock, monkeyp
 
     with serving(hangs) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.root)
-        sandbox().open(ON_HAIKU, chat(stream=True)).close()
+        sandbox(settings=NEVER_IDLE).open(ON_HAIKU, chat(stream=True)).close()
         assert left.wait(PATIENCE_S)
 
 
