@@ -12,7 +12,7 @@ from chalicelib.dialects import invoke as wire
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
-from tests.engines.bedrocks import HAIKU, NOVA, ON_HAIKU, ask, invoke, message
+from tests.engines.bedrocks import HAIKU, ON_HAIKU, ask, invoke, message
 from tests.engines.frames import exception
 from tests.engines.frames import model_chunk as chunk
 
@@ -95,22 +95,6 @@ def test_what_follows_the_end_is_of_no_interest() -> None:
 def test_an_exception_is_what_it_says(kind: str, refusal: type[Refusal]) -> None:
     with pytest.raises(refusal):
         read(exception(kind, message="Something."))
-
-
-@pytest.mark.parametrize(
-    ("model", "body", "bounded"),
-    [
-        (HAIKU, {"max_tokens": 9}, {"max_tokens": 9}),
-        (HAIKU, {"max_tokens": 900}, {"max_tokens": 64}),
-        (HAIKU, {"max_tokens": None}, {"max_tokens": 64}),
-        (NOVA, {"messages": []}, {"messages": [], "inferenceConfig": {"maxTokens": 64}}),
-        (NOVA, {"inferenceConfig": {"topK": 2, "maxTokens": 900}}, {"inferenceConfig": {"topK": 2, "maxTokens": 64}}),
-        ("meta.llama3-8b-instruct-v1:0", {"prompt": "Hi"}, {"prompt": "Hi", "max_gen_len": 64}),
-        ("amazon.titan-embed-text-v2:0", {"inputText": "Hi"}, {"inputText": "Hi"}),
-    ],
-)
-def test_the_ceiling_is_written_where_the_model_reads_it(model: str, body: object, bounded: object) -> None:
-    assert json.loads(wire.invocation(invoke(model, body), model)["body"]) == bounded
 
 
 def test_a_body_of_another_kind_is_left_as_it_is() -> None:
