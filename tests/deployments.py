@@ -30,6 +30,7 @@ from chalicelib.call import Call
 from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.documents.store import DynamoDocuments
+from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.http.bridge import Bridge, Iam
@@ -103,6 +104,7 @@ class Deployment:
         self.store = store or memory()
         self.models: tuple[FoundationModel, ...] = ()
         self.kinds: tuple[str, ...] = ("scripted",)  # of targets, that the engine stands for
+        self.engines: Mapping[str, Engine[Any]] = {}  # of other kinds
         self.clock = Hands()
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
@@ -111,7 +113,7 @@ class Deployment:
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
         settings = Settings()
-        engines = dict.fromkeys(self.kinds, self.engine)
+        engines = {**dict.fromkeys(self.kinds, self.engine), **self.engines}
         return Path(
             settings=settings,
             clock=self.clock,

@@ -11,6 +11,7 @@ from emulators.iam.judge import Judge
 from emulators.iam.policy import Caller, Identity, identity_policy
 from emulators.iam.principals import Principal, Unknown
 from local.authoriser import iam_for_bridge
+from tests.deployments import Answer, Gateway
 
 KEY_ID, SECRET, REGION = "AKIAEXAMPLEOPERATOR0", "example/secret+of=the/operator", "us-east-1"
 OWNER = Owner("arn:aws:iam::123456789012:user/ops", "123456789012")
@@ -54,3 +55,9 @@ def signed(
     request = AWSRequest(method, url, headers or {}, body)
     SigV4Auth(Credentials(key_id, secret, token), service, region).add_auth(request)
     return dict(request.headers.items())
+
+
+def call(gateway: Gateway, method: str, path: str, body: bytes, headers: dict[str, str] | None = None) -> Answer:
+    """A request that the operator signs."""
+    url = f"http://{gateway.host}:{gateway.port}{path}"
+    return gateway.call(method, path, body=body, headers=signed(method, url, body, headers))

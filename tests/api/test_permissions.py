@@ -141,9 +141,7 @@ class Caller:
     def signing(self, route: str) -> Answer:
         method, path = route.partition(" ")[0], self.path(route)
         body = b"" if TABLE[route].body is None else msgspec.json.encode(TABLE[route].body)
-        url = f"http://{self.gateway.host}:{self.gateway.port}{path}"
-        headers = signing.signed(method, url, body, {"Content-Type": "application/json"})
-        return self.gateway.call(method, path, body=body, headers=headers)
+        return signing.call(self.gateway, method, path, body, {"Content-Type": "application/json"})
 
 
 @pytest.fixture
