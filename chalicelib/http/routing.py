@@ -44,8 +44,8 @@ class Prefixes(Generic[T]):
         self._known: dict[tuple[str, ...], T] = {}
 
     def add(self, prefix: str, value: T) -> None:
-        """`prefix` may have parameters, as templates have."""
-        self._known[_segments(prefix)] = value
+        """`prefix` may have parameters, as templates have; every path is below `/`."""
+        self._known[_segments(prefix) if prefix.strip("/") else ()] = value
 
     def of(self, path: str) -> T:
         """The value of the longest prefix of the path."""

@@ -253,15 +253,6 @@ def test_the_sdk_does_not_repeat_what_cannot_pass(gateway: Gateway) -> None:
     assert deployment.engine.opened == 2
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/batches", 404), ("GET", "", 405)])
-def test_an_unknown_anthropic_route_is_refused_in_anthropics_shape(
-    gateway: Gateway, deployment: Deployment, method: str, path: str, status: int
-) -> None:
-    answer = gateway.call(method, MESSAGES + path, key=deployment.key("acme"))
-    assert (answer.status, answer.json["type"]) == (status, "error")
-    assert answer.json["request_id"] == answer.headers["request-id"]
-
-
 def test_an_event_that_is_none_of_anthropics_never_leaves(gateway: Gateway) -> None:
     odd = [Started("i"), Delta(b'{"type":"a\\nb"}'), Finished(Usage(1, 1))]
     deployment = opening_into(lambda _target, _call: odd)

@@ -20,17 +20,6 @@ def test_an_sdk_is_told_not_to_repeat_what_cannot_pass(gateway: Gateway, deploym
     assert told == [(200, None), (409, "false"), (200, None), (429, "false")]
 
 
-def test_an_unknown_openai_route_is_refused_in_openais_shape(gateway: Gateway, deployment: Deployment) -> None:
-    for method, path, status in (
-        ("POST", "/tenants/acme/v1/responses", 404),
-        ("PUT", "/tenants/acme/v1/chat/completions", 405),
-    ):
-        answer = gateway.call(method, path, key=deployment.key("acme"), json={})
-        assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
-        assert "/openapi.json" in answer.json["error"]["message"]
-        assert answer.json["error"]["request_id"] == answer.headers["x-request-id"]
-
-
 def test_a_compressed_body_is_named_as_such(gateway: Gateway, deployment: Deployment) -> None:
     answer = gateway.call(
         "POST",
