@@ -205,11 +205,6 @@ def test_what_makes_no_sense_is_refused_before_bedrock_hears_of_it(
     assert not bedrock.calls
 
 
-def test_a_classification_is_one_of_those_that_there_are(bedrock: BedrockCaller) -> None:
-    refused = bedrock.invoke(X_Data_Classification="top-secret")
-    assert (refused.status, refused.json["field"]) == (400, "X-Data-Classification")
-
-
 def test_a_body_over_the_limit_is_too_large(bedrock: BedrockCaller) -> None:
     refused = bedrock.invoke({**ASKED, "body": {"prompt": "x" * 25_000_000}})
     assert refused.status == 413
