@@ -14,8 +14,8 @@ def installed(described: Path) -> Path:
     lock = (described / "package-lock.json").read_bytes()
     folder = ROOT / ".local" / "node" / sha256(lock).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers want it, too
+    with (folder.parent / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # other workers want it, too
         if not folder.exists():
             _install(described, folder)
     return folder
