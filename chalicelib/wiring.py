@@ -154,7 +154,7 @@ def _path() -> Path:
         meters=meters(),
         admission=Admission(meters(), ledger, lease_ms=settings().lease_ms, region=settings().region),
         ledger=ledger,
-        claims=ledger,
+        first_uses=ledger,
         placement=placement,
         tickets=Tickets(TicketKey(settings()), clock),
         telemetry=LogTelemetry(),

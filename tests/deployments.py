@@ -122,7 +122,7 @@ class Deployment:
                 self.store.meters, self.store.ledger, lease_ms=settings.lease_ms, region=settings.region
             ),
             ledger=self.store.ledger,
-            claims=self.store.ledger,
+            first_uses=self.store.ledger,
             placement=Placement(engines, Health(engines, settings), self.clock, patience_ms=30_000),
             tickets=Tickets(lambda: TICKET_KEY, self.clock),
             telemetry=LogTelemetry(),
