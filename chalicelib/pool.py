@@ -3,7 +3,7 @@
     Target = SageMaker | OpenAICompatible | Bedrock | Scripted
 
 What a kind of target needs, what counts as one place of it, and whether its calls cross into another partition, is said
-here and nowhere else. A kind more: a class here, one in `engines/`, and its line in the dict `ENGINES` of `wiring`.
+here and nowhere else.
 """
 
 from typing import Annotated

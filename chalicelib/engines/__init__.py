@@ -4,9 +4,7 @@
     bedrock/            Amazon Bedrock                                  scripted    answers from a script
     transport/          bodies and streams over HTTP
 
-An engine more: its kind of target in `pool.py`, a file here with the protocol's four methods, its line in the dict
-`ENGINES` of `wiring`, and its name in the suite `tests/engines/test_contract.py`. Dialects that it does not speak it
-gets for nothing, by `begin`.
+How to add one stands in CONTRIBUTING. Dialects that it does not speak it gets for nothing, by `begin`.
 """
 
 from collections.abc import Collection
