@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib import settings as environment
-from chalicelib.admission import Admission, DynamoMeters, Epochs, EveryRegion
+from chalicelib.admission import Admission, DynamoMeters, Epochs
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
@@ -103,6 +103,8 @@ def epochs() -> Epochs:
     here, other_regions = meters(), settings().other_regions
     if not other_regions:
         return here
+    from chalicelib.admission.regions import EveryRegion
+
     prefix, deadline_ms = settings().table_prefix, settings().store_deadline_ms
     elsewhere = {region: DynamoMeters(open_tables(region, prefix, deadline_ms), region) for region in other_regions}
     return EveryRegion(here, elsewhere)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from chalicelib.admission import EveryRegion, NoMeter
+from chalicelib.admission import NoMeter
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.admission.meters import Epochs
+from chalicelib.admission.regions import EveryRegion
 from chalicelib.refusal import Malformed, StoreUnavailable
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.tenant import Tenant
