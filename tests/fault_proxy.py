@@ -9,6 +9,8 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_S
+
 
 class Fault(Enum):
     NONE = "pass the call on"
@@ -39,7 +41,7 @@ class FaultProxy:
             return self.always
 
     def forward(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        upstream = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port, timeout=10)
+        upstream = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port, timeout=PATIENCE_S)
         try:
             upstream.request("POST", path, body, headers)
             answer = upstream.getresponse()
@@ -70,7 +72,7 @@ def fault_proxy(url: str) -> Iterator[tuple[FaultProxy, str]]:
                 if fault is Fault.NONE:
                     return self._answer(status, answered, answer)
             if fault is not Fault.LOST:
-                proxy.closing.wait(30)
+                proxy.closing.wait()
             self.close_connection = True
             return None
 

@@ -17,9 +17,9 @@ from time import monotonic
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
-START_S = 90
-STOP_S = 30
 
 
 class RunningSystem:
@@ -47,7 +47,7 @@ class RunningSystem:
     def stop(self) -> int:
         """As Ctrl-C does. The exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(STOP_S)
+        return self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def local_system(state_dir: Path, *arguments: str) -> Iterator[RunningSystem]:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         try:
-            process.wait(STOP_S)
+            process.wait(PATIENCE_S)
         finally:
             process.kill()
             process.communicate()
@@ -83,7 +83,7 @@ def running_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 def _read_until(process: "subprocess.Popen[str]", end: str) -> str:
     assert process.stdout is not None
-    said, until = "", monotonic() + START_S
+    said, until = "", monotonic() + PATIENCE_S
     descriptor = process.stdout.fileno()
     while end not in said:
         readable, _, _ = select([descriptor], [], [], max(0.0, until - monotonic()))

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 from chalicelib.tables import Tables, open_tables
+from tests.patience import until
 
 StoreName = Literal["local", "ministack"]
 STORES: tuple[StoreName, ...] = ("local", "ministack")
 
 REGION = "us-east-1"
 ROOT = Path(__file__).parents[1]
-_START_S = 30
 _DEADLINE_MS = 10_000
 # Any pair will do: neither store checks signatures.
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLEEXAMPLE00", "AWS_SECRET_ACCESS_KEY": "example"}
@@ -88,14 +87,12 @@ def _serve_ministack(home: Path) -> Iterator[str]:
 
 
 def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until:
+    def answers() -> bool:
         assert process.poll() is None, "the store stopped while starting"
         with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the store did not start in time")
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    until(answers)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from app import app
 from chalicelib import wiring
-from chalicelib.api.bridge import PIPE_BYTES, Bridge
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
+from chalicelib.http.bridge import PIPE_BYTES, Bridge
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
-from tests.houses import PATIENCE_S, T0, Deployment
+from tests.deployments import T0, Deployment
+from tests.patience import PATIENCE_S
 
 CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
 
@@ -89,11 +90,9 @@ class Client:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """For what another thread does, which nobody in the loop is told of."""
-    for _ in range(2_000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come to pass")
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def play(front: Front, scene: Callable[[], Awaitable[None]]) -> None:
@@ -101,7 +100,7 @@ def play(front: Front, scene: Callable[[], Awaitable[None]]) -> None:
         await asyncio.wait_for(scene(), PATIENCE_S)
         await eventually(lambda: front.at_rest)
 
-    with wiring.furnished(front.deployment.rooms()):
+    with wiring.opening_into(front.deployment.rooms()):
         asyncio.run(timed())
 
 

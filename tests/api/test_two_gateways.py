@@ -1,111 +1,17 @@
 """Two gateway processes over one served DynamoDB: what one of them changes, the other's next request meets.
 
-The second gateway is warm and is told nothing; it finds out by the write that admits the request. The processes are
-those of the local system, so the admin surface takes the access key that the local cloud made for its operator.
+The second gateway is warm and is told nothing; it finds out by the write that admits the request.
 """
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
 import pytest
 
-from chalicelib.tables import open_tables
 from chalicelib.tenancy.token import parse
-from tests.api.signing import signed
-from tests.engines.servers import Request, Wire, serving, whole
-from tests.houses import Answer, Gateway
-from tests.stores import REGION, ROOT, with_credentials
-
-NOWHERE = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-
-
-def model(request: Request, wire: Wire) -> None:
-    """A model that answers with the first segment of the path that it is reached by."""
-    name = request.path.split("/")[1]
-    choice = {"index": 0, "message": {"role": "assistant", "content": name}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    answer = {"id": "1", "object": "chat.completion", "created": 0, "model": name, "choices": [choice], "usage": usage}
-    wire.send(whole(msgspec.json.encode(answer)))
-
-
-@contextmanager
-def process(module: str, environment: Mapping[str, str], log: Path) -> Iterator[dict[str, str]]:
-    """One of the local system's processes; what it tells when it is ready."""
-    told, tell = os.pipe()
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", module, "--ready-fd", str(tell)],
-            cwd=ROOT,
-            env={**os.environ, **NOWHERE, **environment},
-            pass_fds=[tell],
-            stdout=output,
-            stderr=output,
-        )
-    os.close(tell)
-    try:
-        with os.fdopen(told) as ready:
-            line = ready.readline()
-        assert line, log.read_text()
-        yield json.loads(line)
-    finally:
-        child.terminate()
-        child.wait(20)
-
-
-class World(NamedTuple):
-    """Two gateways, the operator's key pair, and where they log."""
-
-    left: Gateway
-    right: Gateway
-    access_key_id: str
-    secret: str
-    model_url: str
-    log: Path
-
-    def admin(self, gateway: Gateway, method: str, path: str, body: object = None, **how: Any) -> Answer:
-        """A request that the operator signs."""
-        content = b"" if body is None else msgspec.json.encode(body)
-        credentials = {"key_id": self.access_key_id, "secret": self.secret, **how}
-        url = f"http://{gateway.host}:{gateway.port}/admin{path}"
-        headers = signed(method, url, content, {"Content-Type": "application/json"}, **credentials)
-        return gateway.call(method, f"/admin{path}", body=content or None, headers=headers)
-
-    def target(self, name: str) -> dict[str, Any]:
-        url = f"{self.model_url}/{name}/v1"
-        return {"name": name, "engine": "openai_compatible", "url": url, "weight": int(name == "a")}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with_credentials()
-    log = tmp_path_factory.mktemp("world") / "log"
-    with ExitStack() as stack:
-        server = stack.enter_context(serving(model))
-        cloud = stack.enter_context(process("local.cloud", {}, log))
-        tables = open_tables(REGION, "cloister", 10_000, cloud["url"])
-        for table in (tables.tenancy, tables.meters, tables.ledger):
-            table.create_table(wait=True)
-        environment = {
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": cloud["url"],
-            "AWS_ACCESS_KEY_ID": cloud["access_key_id"],
-            "AWS_SECRET_ACCESS_KEY": cloud["secret_access_key"],
-            "CLOISTER_STORE_DEADLINE_MS": "10000",
-        }
-
-        def gateway() -> Gateway:
-            where = urlsplit(stack.enter_context(process("local.gateway", environment, log))["url"])
-            return Gateway(where.hostname or "", where.port or 0)
-
-        yield World(gateway(), gateway(), cloud["access_key_id"], cloud["secret_access_key"], server.root, log)
+from tests.deployments import Gateway
+from tests.two_gateways import World
 
 
 class Tenant:

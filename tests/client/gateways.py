@@ -17,12 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from botocore.exceptions import ClientError
 
-from local.security_module import PCRS, Authority, SimulatedSecurityModule
+from emulators.security_module import PCRS, Authority, SimulatedSecurityModule
 from sealed import esdk, hpke, kms_mode
 from sealed.hpke import EpochKeys
 from sealed.padding import padded
 from sealed.refusal import NotOpened
-from tests.local.kms.served import Enclave, Person
+from tests.emulators.kms.served import Enclave, Person
+from tests.patience import PATIENCE_S
 
 TENANT = "acme"
 API_KEY = "a-key-of-acme"
@@ -290,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # a reader may leave
             for number, piece in enumerate(pieces):
                 if number == 1:
-                    self.gateway.before_the_rest.wait(10)
+                    self.gateway.before_the_rest.wait(PATIENCE_S)
                 if piece:  # an empty chunk would end the body
                     self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             self.wfile.write(b"0\r\n\r\n")

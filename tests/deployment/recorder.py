@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE_S
+
 Asked = set[tuple[str, str]]
 """(operation, table or table/index/name)"""
 
@@ -26,7 +28,7 @@ def recorder(url: str) -> Iterator[tuple[Asked, str]]:
             request = json.loads(body)
             index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
             asked.add((self.headers["X-Amz-Target"].rpartition(".")[2], request["TableName"] + index))
-            connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=10)
+            connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=PATIENCE_S)
             connection.request("POST", self.path, body, dict(self.headers.items()))
             answer = connection.getresponse()
             content = answer.read()

@@ -15,17 +15,18 @@ import botocore.session
 import pytest
 
 import app  # noqa: F401  # fills ROUTES
-from chalicelib.api.audited import CLASSIFICATIONS
-from chalicelib.api.surface import ROUTES
+from chalicelib.http.asks import CLASSIFICATIONS
+from chalicelib.http.surface import ROUTES
+from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET
-from local.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
+from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.houses import Gateway
-from tests.local.iam.people import People
-from tests.local.iam.signers import Asked, Keys, by_botocore
+from tests.emulators.iam.people import People
+from tests.emulators.iam.signers import Asked, Keys, by_botocore
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 PAGE = (ROOT / "docs" / "govcloud.md").read_text()
 STAGE = "gov-dev"
@@ -54,7 +55,12 @@ class Runbook:
             **variables,
         }
         done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

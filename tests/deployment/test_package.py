@@ -20,8 +20,7 @@ import pytest
 from infra import cold_start
 from infra.finish_package import LIMIT_BYTES, SERVICES, size
 from tests.deployment.packages import ROOT, Package
-
-READY_S = 30
+from tests.patience import PATIENCE_S
 
 
 def test_the_package_stays_small(dev: Package, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +39,7 @@ def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(de
                 compiled = opened.read(importlib.util.cache_from_source(name, optimization=""))
                 assert compiled[:4] == importlib.util.MAGIC_NUMBER
                 assert compiled[4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, unchecked
-    assert {"app.py", "chalice/app.py", "chalicelib/api/bridge.py", "chalicelib/api/stream.sh"} <= names
+    assert {"app.py", "chalice/app.py", "chalicelib/http/bridge.py", "chalicelib/http/stream.sh"} <= names
     assert len(names) == len(opened.namelist())
 
 
@@ -131,7 +130,7 @@ def _sandbox(package: Package, root: Path) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE_S)
             assert process.stdout is not None
             process.stdout.close()
 
@@ -139,7 +138,7 @@ def _sandbox(package: Package, root: Path) -> Iterator[int]:
 def _await_readiness(port: int, path: str, process: "subprocess.Popen[bytes]") -> None:
     """As the adapter does: ask every 10 ms, until there is an answer below 500."""
     given_up = threading.Event()
-    timer = threading.Timer(READY_S, given_up.set)
+    timer = threading.Timer(PATIENCE_S, given_up.set)
     timer.start()
     try:
         while not given_up.wait(0.01):
@@ -157,7 +156,7 @@ def _await_readiness(port: int, path: str, process: "subprocess.Popen[bytes]") -
 
 
 def _get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.request("GET", path, headers=headers or {})
         answer = connection.getresponse()

@@ -13,8 +13,8 @@ from samtranslator.translator.transform import transform
 
 import app
 from chalicelib import settings
-from chalicelib.api import problems
-from chalicelib.api.surface import ROUTES
+from chalicelib.http import problems
+from chalicelib.http.surface import ROUTES
 from tests.deployment.packages import ROOT, Package, uploaded
 
 FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Notary"}

@@ -3,9 +3,17 @@
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Protocol
 
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S, until
+
+
+class Served(Protocol):
+    """A gateway somewhere."""
+
+    @property
+    def base_url(self) -> str: ...
 
 
 def http(
@@ -17,7 +25,7 @@ def http(
         url, content, {"Content-Type": "application/json", **(headers or {})}, method=method
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, {name.lower(): value for name, value in error.headers.items()}, error.read()
@@ -41,7 +49,7 @@ def new_tenant(system: RunningSystem, name: str, **more: Any) -> str:
     return key
 
 
-def entries(system: RunningSystem, tenant: str, key: str) -> list[dict[str, Any]]:
+def entries(system: Served, tenant: str, key: str) -> list[dict[str, Any]]:
     """The tenant's ledger, newest first."""
     status, _, answer = http("GET", f"{system.base_url}/tenants/{tenant}/requests", None, bearer(key))
     assert status == 200, answer
@@ -49,8 +57,16 @@ def entries(system: RunningSystem, tenant: str, key: str) -> list[dict[str, Any]
     return found
 
 
-def in_flight(system: RunningSystem, tenant: str, key: str) -> int:
+def in_flight(system: Served, tenant: str, key: str) -> int:
     status, _, answer = http("GET", f"{system.base_url}/tenants/{tenant}/usage", None, bearer(key))
     assert status == 200, answer
     count: int = json.loads(answer)["in_flight"]
     return count
+
+
+def settled(system: Served, tenant: str, key: str, count: int) -> list[dict[str, Any]]:
+    """The ledger once it holds `count` entries and nothing is in flight; a gateway notices a leaver within moments."""
+    return until(
+        lambda: entries(system, tenant, key),
+        lambda found: len(found) >= count and in_flight(system, tenant, key) == 0,
+    )

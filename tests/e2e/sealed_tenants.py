@@ -11,8 +11,8 @@ import requests
 from local.account import ENCLAVE, tenant_policy
 from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 60
 REGION = "us-east-1"
 
 

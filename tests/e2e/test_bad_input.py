@@ -9,10 +9,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.e2e.admin import admin, bearer, entries, http, in_flight, new_tenant
-from tests.e2e.test_openai_sdk import QUESTION, client, settled
+from tests.e2e.admin import admin, bearer, entries, http, in_flight, new_tenant, settled
+from tests.e2e.test_openai_sdk import QUESTION, client
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head, whole
 from tests.local_system import RunningSystem, local_system
+from tests.patience import PATIENCE_S
 
 CHAT = {"model": "demo", "messages": QUESTION}
 HEADERS_TOO_LONG = {"X-Long": "a" * 11_000}
@@ -77,7 +78,7 @@ def test_a_request_that_is_no_http_does_no_harm(running_system: RunningSystem) -
         b"GET / HTTP/9.9\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ):
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):

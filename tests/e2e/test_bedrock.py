@@ -13,8 +13,9 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.e2e.test_signed import gateway, govcloud
-from tests.local.iam.signers import Asked, by_botocore
+from tests.emulators.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"  # on demand
 SONNET = "anthropic.claude-sonnet-4-20250514-v1:0"  # by a profile only
@@ -22,7 +23,6 @@ QUESTION: Any = [{"role": "user", "content": "What is Cloister?"}]
 BODY = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 24, "messages": QUESTION}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-PATIENCE_S = 60
 
 
 class Caller:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ from openai import InternalServerError
 from tests.e2e.admin import admin, http, new_tenant
 from tests.e2e.test_openai_sdk import QUESTION, client
 from tests.local_system import RunningSystem, local_system
-
-PATIENCE_S = 30
+from tests.patience import until
 
 
 def health(system: RunningSystem) -> tuple[int, dict[str, object]]:
@@ -64,9 +62,5 @@ def test_a_pool_without_a_healthy_target_says_so_and_when_to_come_back(running_s
 
 
 def _await_health(system: RunningSystem, expected: int, said: str | None = None) -> dict[str, object]:
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        status, body = health(system)
-        if status == expected and said in (None, body["status"]):
-            return body
-        assert time.monotonic() < until, body
+    _, body = until(lambda: health(system), lambda seen: seen[0] == expected and said in (None, seen[1]["status"]))
+    return body

@@ -1,7 +1,6 @@
 """The official `openai` package, unmodified, against the whole running system."""
 
 import threading
-import time
 from typing import Any
 
 import openai
@@ -10,9 +9,9 @@ from openai import OpenAI
 
 from tests.e2e.admin import admin, entries, in_flight, new_tenant
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 QUESTION = [{"role": "user", "content": "What is Cloister?"}]
-LONG = [{"role": "user", "content": "Count to 64."}]
 CHAT_POOLS = ["demo", "demo-direct", "demo-multi"]
 
 
@@ -20,7 +19,7 @@ def client(
     system: RunningSystem, key: str | None = None, tenant: str | None = None
 ) -> Any:  # the SDK's overloads are for literals
     base = f"{system.base_url}/tenants/{tenant or system.tenant}/v1"
-    return OpenAI(base_url=base, api_key=key or system.api_key, max_retries=0, timeout=60)
+    return OpenAI(base_url=base, api_key=key or system.api_key, max_retries=0, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("pool", CHAT_POOLS)
@@ -40,6 +39,7 @@ def test_a_chat_is_streamed_with_its_usage(running_system: RunningSystem, pool: 
     )
     chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert len(chunks) >= 32
     assert text == whole.choices[0].message.content
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
 
@@ -47,18 +47,6 @@ def test_a_chat_is_streamed_with_its_usage(running_system: RunningSystem, pool: 
 def test_usage_comes_only_where_it_was_asked_for(running_system: RunningSystem) -> None:
     stream = client(running_system).chat.completions.create(model="demo", messages=QUESTION, max_tokens=8, stream=True)
     assert all(chunk.choices and chunk.usage is None for chunk in stream)
-
-
-@pytest.mark.parametrize("pool", ["demo", "demo-direct"])
-def test_the_first_token_arrives_while_later_ones_are_generated(running_system: RunningSystem, pool: str) -> None:
-    stream = client(running_system).chat.completions.create(
-        model=pool, messages=LONG, temperature=0, max_tokens=64, stream=True, extra_body={"ignore_eos": True}
-    )
-    began = time.monotonic()
-    arrivals = [time.monotonic() - began for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
-    assert len(arrivals) >= 32
-    # Relative, not absolute: what is gathered first and sent then would arrive all at once.
-    assert arrivals[0] < 0.6 * arrivals[-1]
 
 
 def test_a_multi_model_pool_says_that_its_stream_was_buffered(running_system: RunningSystem) -> None:
@@ -171,39 +159,6 @@ def test_an_exhausted_budget_is_insufficient_quota(running_system: RunningSystem
     assert refused.value.code == "insufficient_quota"
 
 
-def test_the_cap_on_requests_in_flight_holds(running_system: RunningSystem) -> None:
-    key = new_tenant(running_system, "sdk-crowd", limits={"rates": [], "budgets": [], "in_flight": 1})
-    chat = client(running_system, key, "sdk-crowd").chat.completions
-    stream = chat.create(
-        model="demo-direct", messages=LONG, max_tokens=2000, stream=True, extra_body={"ignore_eos": True}
-    )
-    next(iter(stream))
-    with pytest.raises(openai.RateLimitError) as refused:
-        chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
-    assert refused.value.code == "too_many_in_flight"
-    stream.close()
-    settled(running_system, "sdk-crowd", key, 1)
-    chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
-
-
-@pytest.mark.parametrize("pool", ["demo", "demo-direct"])
-def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(
-    running_system: RunningSystem, pool: str
-) -> None:
-    tenant = f"sdk-drop-{pool}"
-    key = new_tenant(running_system, tenant)
-    stream = client(running_system, key, tenant).chat.completions.create(
-        model=pool, messages=LONG, max_tokens=1900, stream=True, extra_body={"ignore_eos": True}
-    )
-    for _, _chunk in zip(range(5), stream, strict=False):
-        pass
-    stream.close()
-    entry = settled(running_system, tenant, key, 1)[0]
-    assert (entry["outcome"], entry["reason"]) == ("failed", "client_left")
-    assert 5 <= entry["charged"]["tokens"] < 1900
-    assert entry["charged"] == entry["used"]
-
-
 def test_many_at_once_are_all_answered_and_settled(running_system: RunningSystem) -> None:
     key = new_tenant(running_system, "sdk-many")
     chat = client(running_system, key, "sdk-many").chat.completions
@@ -226,13 +181,3 @@ def test_many_at_once_are_all_answered_and_settled(running_system: RunningSystem
     assert len(found) == 24
     assert {entry["outcome"] for entry in found} == {"completed"}
     assert in_flight(running_system, "sdk-many", key) == 0
-
-
-def settled(system: RunningSystem, tenant: str, key: str, count: int) -> list[dict[str, Any]]:
-    """The ledger once it holds `count` entries and nothing is in flight; a gateway notices a leaver within moments."""
-    until = time.monotonic() + 20
-    while True:
-        found = entries(system, tenant, key)
-        if len(found) >= count and in_flight(system, tenant, key) == 0:
-            return found
-        assert time.monotonic() < until, found

@@ -13,8 +13,9 @@ import requests
 from chalicelib.inference.plan import KMS_BLOB_BYTES
 from sealed import esdk
 from tests.e2e.admin import entries
-from tests.e2e.sealed_tenants import PATIENCE_S, SealedTenant, aws, new_key, sealed_tenant
+from tests.e2e.sealed_tenants import SealedTenant, aws, new_key, sealed_tenant
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 ASKED = {"prompt": "What is Cloister?", "max_tokens": 24, "temperature": 0}
 

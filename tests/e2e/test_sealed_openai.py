@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +15,14 @@ import requests
 from openai import AsyncOpenAI, OpenAI
 
 import cloister
-from local.security_module import Authority
-from tests.e2e.admin import entries, in_flight
-from tests.e2e.sealed_tenants import PATIENCE_S, SealedTenant, aws, sealed_tenant
+from emulators.security_module import Authority
+from serving.settings import EnclaveSettings
+from tests.e2e.admin import admin, entries, in_flight, settled
+from tests.e2e.sealed_tenants import SealedTenant, aws, sealed_tenant
+from tests.images.houses import Gated
+from tests.local.pids import command_line
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 MODES = ["hpke", "esdk", "kms"]
 STREAMING = ["hpke", "esdk"]
@@ -156,19 +161,35 @@ def test_refusals_keep_the_types_that_the_sdk_knows(sealed: Sealed) -> None:
         chat(client.with_options(api_key="ck_nobody.aaaaaaaa_" + "x" * 43))
 
 
-def test_a_client_that_leaves_leaves_nothing_behind(sealed: Sealed) -> None:
-    client = sealed.client("hpke")
+@pytest.fixture
+def gated(running_system: RunningSystem, tmp_path: Path) -> Iterator[Gated]:
+    """What runs the pool `gated`: a container of this test's own, with the running system's enclave behind it."""
+    root = Path(running_system.env["CLOISTER_ATTESTATION_ROOT"])
+    (socket,) = re.findall(r"--socket (\S+)", command_line(running_system.pids()["enclave"]))
+    enclave = EnclaveSettings(
+        f"unix:{socket}", root.with_name("container.pem"), root, (f"0={running_system.env['CLOISTER_PCR0']}",)
+    )
+    with Gated(tmp_path, enclave=enclave) as container:
+        pool = {"name": "gated", "targets": [container.target], "sealed": True}
+        admin(running_system, "PUT", "/pools/gated", pool)
+        yield container
+        admin(running_system, "DELETE", "/pools/gated")
+
+
+@pytest.mark.parametrize("mode", STREAMING)
+def test_a_client_that_leaves_leaves_nothing_behind(running_system: RunningSystem, gated: Gated, mode: str) -> None:
+    leaver = Sealed(*sealed_tenant(running_system, f"sealed-leaver-{mode}", pools=["gated"]))
+    client = leaver.client(mode)
     for _ in range(5):
-        stream = chat(client, stream=True, max_tokens=500)
-        next(iter(stream))
+        gated.gate.let(1)
+        stream = chat(client, model="gated", stream=True)
+        assert next(iter(stream)).choices[0].delta.content == "w0 "  # the model waits at its gate for the next one
         stream.close()
-    assert chat(client)
-    deadline = 200
-    while in_flight(sealed.system, sealed.tenant.name, sealed.tenant.api_key) and deadline:
-        deadline -= 1
-    assert deadline
-    left = [each for each in entries(sealed.system, sealed.tenant.name, sealed.tenant.api_key) if each["reason"]]
-    assert "client_left" in {each["reason"] for each in left}
+        gated.await_rest()
+    left = settled(running_system, leaver.tenant.name, leaver.tenant.api_key, 5)
+    assert [each["reason"] for each in left] == ["client_left"] * 5
+    gated.gate.let(5)
+    assert chat(client, model="gated").choices[0].message.content == "w0 w1 w2 w3 w4 "
 
 
 def test_an_enclave_that_the_client_does_not_allow_gets_nothing(sealed: Sealed, tmp_path: Path) -> None:

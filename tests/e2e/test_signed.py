@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.houses import Gateway
-from tests.local.iam.people import People, allow
-from tests.local.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
+from tests.emulators.iam.people import People, allow
+from tests.emulators.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
 from tests.local_system import RunningSystem
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 TENANTS = Asked("GET", "/admin/tenants")
@@ -85,7 +86,11 @@ def test_curl_signs_as_the_page_shows_it(running_system: RunningSystem) -> None:
     page = (ROOT / "docs" / "api.md").read_text().partition("## Signed requests")[2]
     (example,) = re.findall(r"```sh\n(.*?)```", page.partition("\n## ")[0], re.DOTALL)
     done = subprocess.run(
-        ["bash", "-c", example], env={**os.environ, **running_system.env}, capture_output=True, text=True, timeout=60
+        ["bash", "-c", example],
+        env={**os.environ, **running_system.env},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == admin(running_system, "GET", f"/tenants/{running_system.tenant}/principals")

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from enclave import configuration, listening
+from enclave import configuration, listener
 from enclave.configuration import BadConfiguration
-from enclave.listening import BadAddress
+from enclave.listener import BadAddress
 from tests.enclave.houses import ROOT, Kms, Line, TestedEnclave
 from tests.enclave.processes import process
+from tests.patience import PATIENCE_S
 
 GOOD: dict[str, Any] = {
     "ticket_keys": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
@@ -34,7 +35,7 @@ def test_it_serves_until_it_is_told_to_end_and_then_ends_cleanly(
             running.send_signal(signal.SIGTERM)
             line.sealed(b'{"text":"secret answer"}')
             assert line.is_closed()
-        assert running.wait(10) == 0
+        assert running.wait(PATIENCE_S) == 0
         assert running.stdout
         log = running.stdout.read()
     assert [json.loads(told)["outcome"] for told in log.splitlines()] == ["sealed"]
@@ -80,4 +81,4 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["", "unix:", "vsock:", "vsock:x", "tcp:7443"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(BadAddress, match="vsock:PORT"):
-        listening.listen(address)
+        listener.listen(address)

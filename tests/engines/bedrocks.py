@@ -13,12 +13,13 @@ import httpx
 import msgspec
 
 from chalicelib.call import Call, Operation
-from chalicelib.engines.bedrock import Bedrock
-from chalicelib.engines.bedrock_access import Times
-from chalicelib.engines.bedrock_credentials import Unreadable
-from chalicelib.engines.http_body import monotonic_ms
-from chalicelib.placement.pool import Target
+from chalicelib.engines.bedrock.access import Times
+from chalicelib.engines.bedrock.credentials import Unreadable
+from chalicelib.engines.bedrock.engine import BedrockEngine
+from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.pool import Bedrock
 from chalicelib.settings import Settings
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +28,10 @@ SONNET = "anthropic.claude-sonnet-4-20250514-v1:0"  # by inference profiles only
 OPUS = "anthropic.claude-opus-4-20250514-v1:0"  # by inference profiles only: us
 NOVA = "amazon.nova-lite-v1:0"
 
-ON_HAIKU = Target("us-haiku", "bedrock", model=HAIKU, region="us-east-1")
-ON_NOVA = Target("us-nova", "bedrock", model=NOVA, region="us-east-1")
-ON_SONNET = Target("us-sonnet", "bedrock", model=SONNET, region="us-east-1")
-ANY_MODEL = Target("us", "bedrock", region="us-east-1")
+ON_HAIKU = Bedrock("us-haiku", model=HAIKU, region="us-east-1")
+ON_NOVA = Bedrock("us-nova", model=NOVA, region="us-east-1")
+ON_SONNET = Bedrock("us-sonnet", model=SONNET, region="us-east-1")
+ANY_MODEL = Bedrock("us", region="us-east-1")
 
 
 class LocalBedrock(msgspec.Struct, frozen=True):
@@ -41,11 +42,11 @@ class LocalBedrock(msgspec.Struct, frozen=True):
 
     def do(self, what: str, **members: object) -> None:
         """Command it (docs/local-bedrock.md)."""
-        httpx.post(f"{self.url}/_control", json={"do": what, **members}).raise_for_status()
+        httpx.post(f"{self.url}/_control", json={"do": what, **members}, timeout=PATIENCE_S).raise_for_status()
 
     def calls(self) -> list[dict[str, Any]]:
         """What it was asked, the oldest first."""
-        told: list[dict[str, Any]] = httpx.get(f"{self.url}/_control").json()["calls"]
+        told: list[dict[str, Any]] = httpx.get(f"{self.url}/_control", timeout=PATIENCE_S).json()["calls"]
         return told
 
     def operations(self) -> list[str]:
@@ -54,7 +55,7 @@ class LocalBedrock(msgspec.Struct, frozen=True):
 
 @contextmanager
 def served() -> Iterator[LocalBedrock]:
-    process = subprocess.Popen([sys.executable, "-m", "local.bedrock"], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "emulators.bedrock"], cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield msgspec.json.decode(process.stdout.readline(), type=LocalBedrock)
@@ -112,9 +113,9 @@ def sandbox(
     memory: Memory | None = None,
     settings: Settings | None = None,
     clocks: Clocks | None = None,
-) -> Bedrock:
+) -> BedrockEngine:
     """An engine that knows nothing yet."""
-    return Bedrock(settings or Settings(), memory or Memory(), vault or Vault(), (clocks or Clocks()).times)
+    return BedrockEngine(settings or Settings(), memory or Memory(), vault or Vault(), (clocks or Clocks()).times)
 
 
 def ask(

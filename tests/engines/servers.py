@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-PATIENCE_S = 10.0  # for what happens at once unless the code is broken
+from tests.patience import PATIENCE_S
 
 
 class Request(NamedTuple):

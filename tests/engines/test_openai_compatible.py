@@ -6,16 +6,14 @@ import msgspec
 import pytest
 
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
-from chalicelib.engines import Capacity
-from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
+from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
-from tests.engines.openai_server import IMPATIENT, PATIENT, engine_for
+from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT, engine_for
 from tests.engines.servers import (
     LAST_CHUNK,
-    PATIENCE_S,
     Handler,
     Request,
     Wire,
@@ -27,6 +25,7 @@ from tests.engines.servers import (
     stream_head,
     whole,
 )
+from tests.patience import PATIENCE_S
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
@@ -227,7 +226,7 @@ def test_a_target_that_dies_mid_stream_breaks_off_after_what_it_said(cut: bytes)
     ],
 )
 def test_a_target_that_hangs_times_out(answer: bytes, seen: int) -> None:
-    events, refusal = outcome(always(answer), chat(stream=True), IMPATIENT)
+    events, refusal = outcome(always(answer), chat(stream=True), HALTING if seen else IMPATIENT)
     assert (len(events), type(refusal)) == (seen, EngineTimedOut)
 
 
@@ -247,10 +246,10 @@ def test_a_target_that_is_not_there_failed() -> None:
     with serving(always()) as server:
         url = server.root
     with pytest.raises(EngineFailed, match="could not be reached") as refused:
-        OpenAICompatible(IMPATIENT).open(Target("gone", "openai_compatible", url=url), chat())
+        OpenAICompatibleEngine(IMPATIENT).open(OpenAICompatible("gone", url=url), chat())
     assert url not in refused.value.text
     with pytest.raises(EngineFailed):
-        OpenAICompatible(IMPATIENT).open(Target("odd", "openai_compatible", url="http://"), chat())
+        OpenAICompatibleEngine(IMPATIENT).open(OpenAICompatible("odd", url="http://"), chat())
 
 
 def test_an_answer_without_end_is_cut_off() -> None:

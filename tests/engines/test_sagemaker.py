@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,16 +11,15 @@ import pytest
 from botocore.config import Config
 
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
-from chalicelib.engines import Capacity
-from chalicelib.engines.sagemaker import SageMaker
-from chalicelib.placement.pool import Target
+from chalicelib.engines.sagemaker import SageMakerEngine
+from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.frames import exception, part
+from tests.engines.openai_server import HALTING, IMPATIENT, NEVER_IDLE, PATIENT
 from tests.engines.servers import (
     LAST_CHUNK,
-    PATIENCE_S,
     Handler,
     Request,
     Server,
@@ -33,11 +31,10 @@ from tests.engines.servers import (
     serving,
     whole,
 )
+from tests.patience import PATIENCE_S
 
-PATIENT = Settings()
-IMPATIENT = Settings(idle_deadline_ms=500)
-COMPONENT = Target("gpu-1", "sagemaker", endpoint="shared", component="model-a-component", capacity=3)
-MULTI_MODEL = Target("gpu-2", "sagemaker", endpoint="many", target_model="model-a.tar.gz")
+COMPONENT = SageMaker("gpu-1", endpoint="shared", component="model-a-component", capacity=3)
+MULTI_MODEL = SageMaker("gpu-2", endpoint="many", target_model="model-a.tar.gz")
 ATTRIBUTES = "x_amzn_sagemaker_custom_attributes"
 
 
@@ -52,7 +49,7 @@ def framed(*pieces: bytes) -> bytes:
 
 
 @contextmanager
-def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMaker, Server]]:
+def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMakerEngine, Server]]:
     with serving(handler) as server:
         session = botocore.session.Session()
         session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
@@ -62,7 +59,7 @@ def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 
-        yield SageMaker(settings, new_client), server
+        yield SageMakerEngine(settings, new_client), server
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
@@ -147,7 +144,7 @@ def test_a_multi_model_endpoint_answers_a_stream_at_once_and_says_so() -> None:
     ],
 )
 def test_a_connection_serves_one_call_after_the_other(
-    answer: bytes, target: Target, stream: bool, take_all: bool
+    answer: bytes, target: SageMaker, stream: bool, take_all: bool
 ) -> None:
     with engine_for(always(answer)) as (engine, server):
         for _ in range(4):
@@ -264,7 +261,7 @@ def test_a_stream_that_breaks_gives_first_what_was_said(
     ("answer", "seen"), [(b"", 0), (framed(), 0), (framed(HELLO), 2), (framed(HELLO, HELLO[:9]), 2)]
 )
 def test_an_endpoint_that_hangs_times_out(answer: bytes, seen: int) -> None:
-    events, refusal = outcome(always(answer), chat(stream=True), IMPATIENT)
+    events, refusal = outcome(always(answer), chat(stream=True), HALTING if seen else IMPATIENT)
     assert (len(events), type(refusal)) == (seen, EngineTimedOut)
 
 
@@ -272,7 +269,7 @@ def test_an_endpoint_that_hangs_times_out(answer: bytes, seen: int) -> None:
     ("target", "answer"),
     [(COMPONENT, framed(HELLO)), (MULTI_MODEL, head(content_type="text/event-stream") + event(said("Hello")))],
 )
-def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target: Target, answer: bytes) -> None:
+def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target: SageMaker, answer: bytes) -> None:
     server_saw_it = threading.Event()
 
     def hangs(_: Request, wire: Wire) -> None:
@@ -280,7 +277,7 @@ def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target
         if wire.await_departure():
             server_saw_it.set()
 
-    with engine_for(hangs) as (engine, _):
+    with engine_for(hangs, NEVER_IDLE) as (engine, _):
         stream = engine.open(target, chat(stream=True))
         halfway = threading.Event()
         woken = threading.Event()
@@ -294,11 +291,9 @@ def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target
 
         threading.Thread(target=read, daemon=True).start()
         assert halfway.wait(PATIENCE_S)
-        began = time.monotonic()
         stream.close()
         assert woken.wait(PATIENCE_S)
         assert server_saw_it.wait(PATIENCE_S)
-        assert time.monotonic() - began < 5
 
 
 def test_a_probe_reaches_the_container_behind_the_endpoint() -> None:
@@ -327,7 +322,7 @@ def test_threads_share_one_client_made_on_first_use() -> None:
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 
-        engine = SageMaker(Settings(), new_client)
+        engine = SageMakerEngine(Settings(), new_client)
         assert made == []
         threads = [threading.Thread(target=lambda: engine.open(COMPONENT, chat()).close()) for _ in range(8)]
         for thread in threads:

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +20,11 @@ import uvicorn
 from serving.container import Container
 from serving.engines import Engine
 from serving.engines.scripted import Gate, Scripted
-from serving.engines.scripted import Maker as ScriptedMaker
+from serving.engines.scripted import Launcher as ScriptedLauncher
 from serving.protocol import BoundedProtocol
 from serving.routes import build
 from serving.settings import Settings
+from tests.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "sagemaker" / "models" / "demo"
@@ -62,7 +62,7 @@ class Client:
         path: str,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = 20,
+        timeout_s: float = PATIENCE_S,
     ) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
@@ -76,7 +76,7 @@ class Client:
         return self.call("GET", "/ping").json
 
 
-class Recorded(ScriptedMaker):
+class Recorded(ScriptedLauncher):
     """Scripted models, kept so that a test can look at them, behind a gate if there is one."""
 
     def __init__(self, gate: Gate | None) -> None:
@@ -95,7 +95,7 @@ class House(Client):
         with socket.create_server(("127.0.0.1", 0)) as found:
             listener = found.dup()
         super().__init__(listener.getsockname()[1])
-        self.maker = Recorded(gate)
+        self.launcher = Recorded(gate)
         self._listener = listener
         self._settings = settings
         self._ready = threading.Event()
@@ -106,18 +106,18 @@ class House(Client):
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE_S)
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.container = Container(self._settings, self.maker)
+        self.container = Container(self._settings, self.launcher)
         for name, path in self._settings.models:
-            await self.container.shelf.load(name, str(path))
+            await self.container.models.load(name, str(path))
         config = uvicorn.Config(
             build(self.container),
             http=BoundedProtocol,
@@ -160,11 +160,43 @@ class Gatekeeper:
                 token = self._held.popleft()
                 token.get_loop().call_soon_threadsafe(self._pass, token)
 
+    def shut(self) -> None:
+        """Whatever it was told to let pass and has not come yet, waits."""
+        with self._lock:
+            self._passes = 0
+
     def _pass(self, token: "asyncio.Future[None]") -> None:
         if token.done():  # its call was cancelled: the pass is for the next
             self.let(1)
         else:
             token.set_result(None)
+
+
+class Gated(House):
+    """A container whose one model, `gated`, is scripted and asks `gate` before each token. Runs within its block."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        model = folder / "gated"
+        model.touch()
+        self.gate = Gatekeeper()
+        super().__init__(Settings(models=(("gated", model),), engine="scripted", **settings), self.gate)
+
+    def __enter__(self) -> "Gated":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """For a pool of the gateway's."""
+        url = f"http://127.0.0.1:{self.port}/v1"
+        return {"name": "gated", "engine": "openai_compatible", "model": "gated", "url": url}
+
+    def await_rest(self) -> None:
+        """Until it has noticed that callers have left: before that, what the gate lets pass may be theirs."""
+        until(lambda: self.ping()["in_flight"] == 0)
 
 
 class Process(Client):
@@ -198,7 +230,7 @@ class Process(Client):
 
     def ended(self) -> tuple[int, list[Any], str]:
         """The same of a process that ends by itself."""
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, [json.loads(line) for line in out.splitlines()], err
 
 
@@ -222,14 +254,6 @@ def events(response: http.client.HTTPResponse) -> Iterator[str]:
         else:
             text += line.rstrip("\n")
     assert not text, "the stream ended inside an event"
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Ask again and again; the wait ends with the fact, and only a failure by the clock."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

@@ -1,6 +1,6 @@
 """llama.cpp in a process of its own: it starts threads and takes over signals, which would disturb other tests.
 
-`python llama_process.py MODEL PURPOSE` prints its base URL and serves until its standard input ends.
+`python -m tests.images.llama_process MODEL PURPOSE` prints its base URL and serves until its standard input ends.
 """
 
 import subprocess
@@ -12,18 +12,21 @@ from typing import Literal
 
 import httpx
 
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
 Purpose = Literal["chat", "embeddings"]
 
 
 @contextmanager
 def llama(model: Path, purpose: Purpose) -> Iterator[httpx.Client]:
     """An HTTP client of a llama.cpp server that has loaded `model`; the server ends with the block."""
-    command = [sys.executable, __file__, str(model), purpose]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tests.images.llama_process", str(model.resolve()), purpose]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         base_url = process.stdout.readline().strip()
         assert base_url, f"llama.cpp could not load {model.name}"
-        with httpx.Client(base_url=base_url, timeout=60) as client:
+        with httpx.Client(base_url=base_url, timeout=PATIENCE_S) as client:
             yield client
         process.stdin.close()
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
+from emulators.security_module import Authority, SimulatedSecurityModule
 from local.sealing import PCR0
-from local.security_module import Authority, SimulatedSecurityModule
 from sealed.frames import frame
 from serving.sealing.enclave import wall_ms
 from serving.settings import EnclaveSettings
 from tests.images.conftest import Open
 from tests.images.enclaves import CONTENT, PIECE, REFUSED, STARTED, Backstage, Frames, frames, running
-from tests.images.houses import Gatekeeper, House, until
+from tests.images.houses import Gatekeeper, House
+from tests.patience import PATIENCE_S, until
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 STREAM = CHAT | {"stream": True}
@@ -35,7 +36,7 @@ def is_unavailable(h: House, stage: Backstage) -> bool:
     """Whether a sealed call is refused for want of an enclave, and no model has seen anything of it."""
     body = stage.permitted(b"sealed", mode="hpke", operation="chat.completions", surface="openai")
     answers = [h.call("POST", path, body, CONTENT) for path in ("/invocations", "/v1/chat/completions", "/v1/enclave")]
-    assert h.maker.engines["one"].running + h.maker.engines["one"].stopped == 0
+    assert h.launcher.engines["one"].running + h.launcher.engines["one"].stopped == 0
     return [(answer.status, answer.code) for answer in answers] == [(503, "enclave_unavailable")] * 3
 
 
@@ -240,7 +241,7 @@ def test_an_enclave_that_dies_ends_its_streams_and_its_successor_serves_the_next
         assert kind == REFUSED
         assert json.loads(said)["code"] == "enclave_unavailable"
     until(lambda: h.ping()["in_flight"] == 0)
-    assert h.maker.engines["one"].stopped == 1
+    assert h.launcher.engines["one"].stopped == 1
     with running(stage.enclave("mortal")):
         sealed = stage.seal(h, "hpke", CHAT)
         assert h.call("POST", "/invocations", sealed.body, CONTENT).status == 200
@@ -255,7 +256,7 @@ def test_a_client_that_leaves_makes_the_enclave_forget_and_costs_no_connection(h
             gate.let(1)
             response = h.open("POST", "/invocations", sealed.body, CONTENT)
             assert next(frames(response))[0] == STARTED
-            assert gate.waiting.acquire(timeout=10)
+            assert gate.waiting.acquire(timeout=PATIENCE_S)
             response.close()
             until(lambda: h.ping()["in_flight"] == 0)
             until(lambda mode=mode: (mode, "dropped") in [(line["mode"], line["outcome"]) for line in enclave.said])  # type: ignore[misc]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.images.houses import DEMO, Process, alive, events, process, until
+from tests.images.houses import DEMO, Process, alive, events, process
+from tests.patience import until
 
 QUESTION = {"messages": [{"role": "user", "content": "What is Cloister?"}], "temperature": 0, "max_tokens": 24}
 LONG = {**QUESTION, "max_tokens": 1500, "ignore_eos": True, "temperature": 1.5}

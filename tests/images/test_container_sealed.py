@@ -21,7 +21,8 @@ from tests.images.enclaves import (
     Frames,
     frames,
 )
-from tests.images.houses import DEMO, Gatekeeper, House, Process, process, until
+from tests.images.houses import DEMO, Gatekeeper, House, Process, process
+from tests.patience import until
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 STREAM = CHAT | {"stream": True}

@@ -15,7 +15,8 @@ from serving import settings
 from serving.refusal import Refusal
 from serving.sealing.peer import peer_of
 from serving.settings import BadSettings
-from tests.images.houses import DEMO, ROOT, Client, Process, alive, events, until
+from tests.images.houses import DEMO, ROOT, Client, Process, alive, events
+from tests.patience import PATIENCE_S, until
 
 IMAGES = ("cpu", "gpu")
 
@@ -252,5 +253,5 @@ def test_the_entry_serves_the_demo_model_as_sagemaker_runs_it(tmp_path: Path) ->
         assert Client(port).call("POST", "/invocations", question).status == 200
     finally:
         entry.send_signal(signal.SIGTERM)
-        entry.communicate(timeout=20)
+        entry.communicate(timeout=PATIENCE_S)
     assert entry.returncode == 0

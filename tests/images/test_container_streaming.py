@@ -4,11 +4,11 @@ import http.client
 import json
 import re
 import threading
-import time
 from typing import Any
 
 from tests.images.conftest import Open
-from tests.images.houses import Gatekeeper, House, events, until
+from tests.images.houses import Gatekeeper, House, events
+from tests.patience import PATIENCE_S, until
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
@@ -107,7 +107,7 @@ def test_a_client_that_leaves_stops_the_generation_and_frees_the_slot(house: Ope
             response.close()
         else:
             leave_before_the_answer(h, body, gate)
-        engine = h.maker.engines["one"]
+        engine = h.launcher.engines["one"]
         until(lambda h=h: h.ping()["in_flight"] == 0)  # type: ignore[misc]
         assert (engine.running, engine.stopped) == (0, 1)
         gate.let(10)
@@ -117,7 +117,7 @@ def test_a_client_that_leaves_stops_the_generation_and_frees_the_slot(house: Ope
 def leave_before_the_answer(h: House, body: object, gate: Gatekeeper) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", h.port)
     connection.request("POST", "/invocations", json.dumps(body))
-    assert gate.waiting.acquire(timeout=10)
+    assert gate.waiting.acquire(timeout=PATIENCE_S)
     connection.close()
 
 
@@ -174,9 +174,8 @@ def test_ping_answers_at_once_while_all_slots_are_busy_and_the_line_is_full(hous
     gate = Gatekeeper()
     h = house(gate, capacity=2, bound=2, tenant_bound=2)
     busy = [h.open("POST", "/invocations", CHAT) for _ in range(4)]
-    began = time.monotonic()
+    # Nobody opens the gate: what waited for one of them would wait for ever.
     assert h.ping() == {"status": "ok", "instance": "i-test", "capacity": 2, "in_flight": 2, "queue_depth": 2}
-    assert time.monotonic() - began < 2
     for each in busy:
         each.close()
 
@@ -195,7 +194,7 @@ def test_unloading_lets_calls_end_and_turns_new_ones_away(house: Open) -> None:
     assert not deleted
     gate.let(10)
     assert list(stream)[-1] == "data: [DONE]"
-    deleting.join(10)
+    deleting.join(PATIENCE_S)
     assert deleted == [200]
 
 

@@ -2,9 +2,8 @@
 
 import subprocess
 from collections.abc import Iterable
-from time import monotonic, sleep
 
-PATIENCE_S = 10
+from tests.patience import until
 
 
 def family(pid: int) -> list[int]:
@@ -20,10 +19,8 @@ def family(pid: int) -> list[int]:
 
 def await_gone(pids: Iterable[int]) -> None:
     """Nobody tells when a process that is not our child has ended, so this one looks again and again."""
-    until = monotonic() + PATIENCE_S
-    while left := [pid for pid in pids if _is_there(pid)]:
-        assert monotonic() < until, f"still there: {left}"
-        sleep(0.01)
+    everyone = list(pids)
+    until(lambda: [pid for pid in everyone if _is_there(pid)], lambda left: not left)
 
 
 def command_line(pid: int) -> str:
@@ -37,4 +34,6 @@ def _is_there(pid: int) -> bool:
 
 
 def _ps(column: str, selector: str, pid: int) -> str:
-    return subprocess.run(["ps", "-o", f"{column}=", selector, str(pid)], capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["ps", "-ww", "-o", f"{column}=", selector, str(pid)], capture_output=True, text=True
+    ).stdout.strip()

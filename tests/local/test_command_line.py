@@ -11,10 +11,13 @@ import pytest
 
 from local.state import StateDirectory
 from tests.local_system import ROOT
+from tests.patience import PATIENCE_S
 
 
 def _local(*arguments: str, python: tuple[str, ...] = (sys.executable,)) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*python, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        [*python, "-m", "local", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def _is_one_sentence(ran: "subprocess.CompletedProcess[str]") -> bool:
@@ -53,6 +56,14 @@ def test_what_is_not_a_port(port: str) -> None:
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize("name", ["local.bedrock", "local.kms", "emulators.bedrock", "emulators.kms"])
+def test_a_program_of_the_emulators_goes_by_the_name_that_it_is_called_by(name: str) -> None:
+    ran = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+    assert ran.returncode == 0
+    assert ran.stdout.startswith(f"usage: python -m {name} ")
+
+
 def _make(tmp_path: Path, python: str) -> "subprocess.CompletedProcess[str]":
     """`make run` in a fresh clone with this interpreter."""
     shutil.copy(ROOT / "Makefile", tmp_path)
@@ -61,7 +72,7 @@ def _make(tmp_path: Path, python: str) -> "subprocess.CompletedProcess[str]":
     script.chmod(0o755)
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
-        ["make", "run", f"PYTHON={script}"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30
+        ["make", "run", f"PYTHON={script}"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE_S
     )
 
 

@@ -7,12 +7,10 @@ import stat
 import urllib.error
 import urllib.request
 from pathlib import Path
-from time import monotonic, sleep
 
 from tests.local.pids import await_gone, command_line, family
 from tests.local_system import RunningSystem, local_system
-
-PATIENCE_S = 60
+from tests.patience import PATIENCE_S, until
 
 
 def _health(system: RunningSystem) -> str:
@@ -24,10 +22,7 @@ def _health(system: RunningSystem) -> str:
 
 
 def _await_health(system: RunningSystem, status: str) -> None:
-    until = monotonic() + PATIENCE_S
-    while (said := _health(system)) != status:
-        assert monotonic() < until, said
-        sleep(0.1)
+    until(lambda: _health(system), lambda said: said == status)
 
 
 def test_it_says_where_it_is_and_how_to_ask(running_system: RunningSystem) -> None:
@@ -79,7 +74,7 @@ def test_when_the_gateway_dies_that_is_said_and_the_rest_is_stopped(tmp_path: Pa
     with local_system(tmp_path) as system:
         everyone = family(system.process.pid)
         os.kill(system.pids()["gateway"], signal.SIGKILL)
-        said, _ = system.process.communicate(timeout=30)
+        said, _ = system.process.communicate(timeout=PATIENCE_S)
 
         assert system.process.returncode == 1
         assert "The gateway was killed by SIGKILL" in said

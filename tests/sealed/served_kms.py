@@ -5,6 +5,8 @@ from typing import Any
 
 import boto3
 
+from tests.patience import PATIENCE_S
+
 REGION = "us-east-1"
 
 
@@ -24,7 +26,7 @@ class Client:
 
     def forget_all_keys(self) -> None:
         request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=PATIENCE_S).close()
 
     def generate_data_key(self, **asked: Any) -> Any:
         self.asked.append("GenerateDataKey")

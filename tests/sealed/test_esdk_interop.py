@@ -10,6 +10,7 @@ import pytest
 
 from sealed import esdk
 from tests import npm
+from tests.patience import PATIENCE_S
 from tests.sealed.served_kms import Client
 
 NODE = Path(__file__).parent / "node"
@@ -34,7 +35,7 @@ def node(modules: Path, *arguments: str, given: bytes) -> bytes:
         stdout=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "MODULES": str(modules)},
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.stdout
 

@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document, Documents
-from tests.houses import Deployment
+from tests.deployments import Deployment
+from tests.patience import PATIENCE_S
 
 
 class Interrupted:
@@ -85,11 +86,11 @@ def stepping(there: Deployment, act: Callable[[Tenancy], object]) -> Callable[[]
             gone.release()
 
     threading.Thread(target=run, daemon=True).start()
-    assert gone.acquire(timeout=10)
+    assert gone.acquire(timeout=PATIENCE_S)
 
     def step() -> None:
         if not over.is_set():
             go.release()
-            assert gone.acquire(timeout=10)
+            assert gone.acquire(timeout=PATIENCE_S)
 
     return step

@@ -8,13 +8,13 @@ from itertools import combinations
 import pytest
 
 from chalicelib.admission import Epochs
-from chalicelib.refusal import Conflict, NotFound, NotOpened
-from chalicelib.tables import PLATFORM, StoreUnavailable
+from chalicelib.documents import PLATFORM, Document, Documents
+from chalicelib.refusal import Conflict, NotFound, NotOpened, StoreUnavailable
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
-from tests.houses import T0, Deployment, Store
+from tests.deployments import T0, Deployment, Store
+from tests.patience import PATIENCE_S
 from tests.tenancy.interleaving import Interrupted, stepping, suppressed
 
 
@@ -205,7 +205,7 @@ def test_every_change_moves_the_epoch_so_that_no_warm_gateway_goes_by_the_old(th
         "remove": lambda: kms_keys.remove("acme", KEY_ID),
     }
     registered(there)
-    warm = there.house().snapshots
+    warm = there.path().snapshots
     before = warm.cached("acme")
     changes[change]()
     after = warm.fresh("acme")
@@ -223,7 +223,7 @@ def test_of_two_tenants_who_prove_one_key_at_once_exactly_one_gets_it(there: Dep
         together = threading.Barrier(2)
 
         def prove(tenant: str, number: int = number, together: threading.Barrier = together) -> bool:
-            together.wait(10)
+            together.wait(PATIENCE_S)
             try:
                 there.tenancy.kms_keys.prove(tenant, arn(number).rpartition("/")[2], DIGEST)
             except Conflict:

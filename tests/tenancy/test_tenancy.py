@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.admission.limits import DEFAULT_LIMITS
-from chalicelib.placement.pool import Pool
+from chalicelib.documents import Document
+from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Change, Tenancy
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.snapshot import MOST_TENANTS, Snapshots
 from chalicelib.tenancy.tenant import Member, Role, Scopes, Tenant
-from tests.houses import T0, Deployment, Store
+from tests.deployments import T0, Deployment, Store
+from tests.patience import PATIENCE_S
 from tests.tenancy.interleaving import Interrupted, Stepped
 
 
@@ -224,7 +225,7 @@ def test_owners_who_leave_at_once_never_leave_none(there: Deployment) -> None:
         together = threading.Barrier(len(names))
 
         def leave(name: str, together: threading.Barrier = together) -> None:
-            together.wait(10)
+            together.wait(PATIENCE_S)
             for _ in range(5):
                 with suppress(Conflict, NotFound):
                     there.tenancy.remove_member("acme", name)
@@ -272,12 +273,12 @@ def _leaving(deployment: Deployment, name: str, demote: bool) -> Callable[[], No
             gone.release()
 
     threading.Thread(target=leave, daemon=True).start()
-    assert gone.acquire(timeout=10)
+    assert gone.acquire(timeout=PATIENCE_S)
 
     def step() -> None:
         if not over.is_set():
             go.release()
-            assert gone.acquire(timeout=10)
+            assert gone.acquire(timeout=PATIENCE_S)
 
     return step
 

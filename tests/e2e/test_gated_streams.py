@@ -1,0 +1,110 @@
+"""Streams whose engine is held before each token: what has arrived, is in flight and is settled while nothing moves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from anthropic import Anthropic
+from openai import OpenAI
+
+from tests.deployments import Answer
+from tests.e2e.admin import settled
+from tests.patience import PATIENCE_S
+from tests.two_gateways import World
+
+QUESTION: Any = [{"role": "user", "content": "What is Cloister?"}]
+WORDS = 5  # that the scripted model says
+EITHER_WAY = pytest.mark.parametrize("way", ["sagemaker", "direct"])
+EITHER_SDK = pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+
+
+class Held:
+    """A tenant whose one pool, of its own name, runs on the gated container."""
+
+    def __init__(self, world: World, name: str, way: str, in_flight: int = 4) -> None:
+        self.world = world
+        self.name = name
+        limits = {"rates": [], "budgets": [], "in_flight": in_flight}
+        self._admin("PUT", f"/pools/{name}", {"name": name, "targets": [world.gated(way)]})
+        self._admin("POST", "/tenants", {"id": name, "name": name, "pools": [name], "limits": limits})
+        self.key: str = self._admin("POST", f"/tenants/{name}/keys", {"role": "owner"}).json["api_key"]
+
+    def openai(self) -> OpenAI:
+        base = f"{self.world.base_url}/tenants/{self.name}/v1"
+        return OpenAI(base_url=base, api_key=self.key, max_retries=0, timeout=PATIENCE_S)
+
+    def streamed(self, sdk: str) -> tuple[Iterator[str], Any]:
+        """The words of an answer, each as it arrives, and the SDK's stream, which can be closed."""
+        asked: Any = {"model": self.name, "messages": QUESTION, "max_tokens": 100, "stream": True}
+        if sdk == "openai":
+            chunks: Any = self.openai().chat.completions.create(**asked)
+            return (word for chunk in chunks if (word := chunk.choices[0].delta.content)), chunks
+        base = f"{self.world.base_url}/tenants/{self.name}"
+        client = Anthropic(base_url=base, api_key=self.key, max_retries=0, timeout=PATIENCE_S)
+        events: Any = client.messages.create(**asked)
+        return (event.delta.text for event in events if event.type == "content_block_delta"), events
+
+    def settled(self, count: int) -> list[dict[str, Any]]:
+        """Its ledger, newest first, once it has so many entries and nothing is in flight."""
+        return settled(self.world, self.name, self.key, count)
+
+    def _admin(self, method: str, path: str, body: object) -> Answer:
+        answer = self.world.admin(self.world.left, method, path, body)
+        assert answer.status < 300, answer.body
+        return answer
+
+
+@pytest.fixture
+def gated(world: World) -> Iterator[World]:
+    """The world, with its gate shut."""
+    yield world
+    world.container.gate.shut()
+
+
+@EITHER_WAY
+@EITHER_SDK
+def test_each_token_arrives_while_later_ones_are_still_to_be_generated(gated: World, sdk: str, way: str) -> None:
+    held = Held(gated, f"first-{sdk}-{way}", way)
+    gated.container.gate.let(1)
+    words, _ = held.streamed(sdk)
+    for number in range(WORDS):
+        assert next(words) == f"w{number} ", "it is here, and the engine may not go on yet"
+        gated.container.gate.let(1)
+    assert list(words) == []
+    assert held.settled(1)[0]["outcome"] == "completed"
+
+
+@EITHER_WAY
+@EITHER_SDK
+def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(gated: World, sdk: str, way: str) -> None:
+    held = Held(gated, f"drop-{sdk}-{way}", way)
+    charged = {}
+    for number, generated in enumerate((1, 4), 1):
+        gated.container.gate.let(generated)
+        words, stream = held.streamed(sdk)
+        assert [next(words) for _ in range(generated)]
+        stream.close()
+        gated.container.await_rest()
+        entry = held.settled(number)[0]
+        assert (entry["outcome"], entry["reason"]) == ("failed", "client_left")
+        assert entry["charged"] == entry["used"]
+        charged[generated] = entry["charged"]["tokens"]
+    assert charged[4] - charged[1] == 3
+    assert charged[1] > 1, "the prompt is charged, too"
+
+
+def test_the_cap_on_requests_in_flight_holds(gated: World) -> None:
+    held = Held(gated, "crowd", "direct", in_flight=1)
+    gated.container.gate.let(1)
+    words, stream = held.streamed("openai")
+    assert next(words)
+    chat = held.openai().chat.completions
+    with pytest.raises(openai.RateLimitError) as refused:
+        chat.create(model=held.name, messages=QUESTION, max_tokens=1)
+    assert refused.value.code == "too_many_in_flight"
+    stream.close()
+    gated.container.await_rest()
+    held.settled(1)
+    gated.container.gate.let(WORDS)
+    assert chat.create(model=held.name, messages=QUESTION, max_tokens=1).choices
