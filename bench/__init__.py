@@ -1,7 +1,7 @@
 """Speed and memory, each beside something else in the same run.
 
-`python -m bench.gateway` and `python -m bench.admission` compare with a peer, `python -m bench.sealed` with requests in
-the clear.
+`python -m bench.gateway` and `python -m bench.admission` compare with a peer, `python -m bench.commits` with another
+commit of Cloister, `python -m bench.sealed` with requests in the clear.
 
     wire.py           a HTTP/1.1 server in one asyncio protocol, cheap enough to be no part of what is measured
     upstream.py       an instant OpenAI-compatible engine
@@ -11,10 +11,13 @@ the clear.
     environments.py   a virtual environment for each contestant, and Redis
     tenant.py         the tenant, key and pool that Cloister is measured with
     contestants.py    how each contestant is set up: LiteLLM bare and governed, Cloister
-    rounds.py         what one round measures, and the medians over rounds
+    rounds.py         what one round measures, of one or of two in turn, and the medians over rounds
     table.py          figures as one table, with ratios
     gateway.py        the comparison of gateways, printed as one table
     cold_start.py     import and client creation of the Lambda handler
+    commits.py        this tree beside another commit, printed with quartiles and verdicts
+    worktree.py       that commit's files, and where the gateway is in them
+    pairs.py          ratios by round, their quartiles, and what they say
     admission.py      admit + settle beside zae-limiter
     limiter*.py       one limiter put to work, in its own interpreter
     sealed.py         each sealed mode beside requests in the clear

@@ -9,12 +9,14 @@ import json
 import os
 import statistics
 import subprocess
+from pathlib import Path
 
 from bench import contestants, environments, tenant
 from bench.processes import stop_when_told
 from bench.table import Row, print_table
 
 RUNS = 9
+FIRST_REQUEST = Path(__file__).with_name("first_request.py")
 ROWS = (
     Row("import", "import of the handler", "ms", compared=False),
     Row("first", "first request (clients, tenant and pools read)", "ms", compared=False),
@@ -44,25 +46,29 @@ def event(key: str) -> dict[str, object]:
     }
 
 
+def once(dynamodb_port: int, key: str, *, at: Path = environments.ROOT) -> dict[str, float]:
+    """One start of the handler of the tree `at`, in milliseconds. Raises: NotInstallable, RuntimeError (it failed)."""
+    environment = {**os.environ, **contestants.cloister_environment(dynamodb_port), "PYTHONPATH": str(at)}
+    done = subprocess.run(
+        # -P: the handler is found in its tree, and nothing beside the script is.
+        [environments.gateway(at), "-P", FIRST_REQUEST],
+        input=json.dumps(event(key)),
+        cwd=at,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    report: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
 def measure(runs: int) -> dict[str, float]:
     """Medians over fresh interpreters, in milliseconds."""
-    interpreter = environments.python("gateway")
     key = tenant.new_key()
-    reports: list[dict[str, float]] = []
     with contestants.upstream() as upstream, contestants.dynamodb(upstream, key) as dynamodb:
-        environment = {**os.environ, **contestants.cloister_environment(dynamodb)}
-        for _ in range(runs + 1):
-            done = subprocess.run(
-                [interpreter, "-m", "bench.first_request"],
-                input=json.dumps(event(key)),
-                cwd=environments.ROOT,
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                raise RuntimeError(done.stderr[-3000:])
-            reports.append(json.loads(done.stdout.splitlines()[-1]))
+        reports = [once(dynamodb, key) for _ in range(runs + 1)]
     # The first one compiles what was never imported before; a deployed package is compiled already.
     return {row.key: statistics.median(report[row.key] for report in reports[1:]) for row in ROWS}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import environments, tenant
 from bench.load import BadAnswer, ask, once
 from bench.processes import Program, free_port, wait_listening
+from bench.worktree import bridge
 
 LOGS = environments.PLACE / "log"
 START_S = 90.0
@@ -39,11 +40,12 @@ class Contestant:
     key: str | None
     command: tuple[str | Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    # Where Cloister's modules are; LiteLLM finds its hook by the config's folder.
+    at: Path = environments.ROOT
 
     def start(self) -> Program:
         log = LOGS / f"{self.name.replace(' ', '-')}.log"
-        # From the project's root, where Cloister's modules are; LiteLLM finds its hook by the config's folder.
-        return Program(self.command, environment=self.environment, log=log, at=environments.ROOT)
+        return Program(self.command, environment=self.environment, log=log, at=self.at)
 
 
 async def started(contestant: Contestant) -> tuple[Program, float]:
@@ -129,14 +131,18 @@ def litellm(kind: str, upstream_port: int, redis_port: int | None = None) -> Con
     return Contestant(f"LiteLLM {kind}", port, "/v1/chat/completions", key, (*command, *serving), environment)
 
 
-def cloister(dynamodb_port: int, key: str) -> Contestant:
-    """The gateway under uvicorn with exact admission on, as the local system runs it."""
-    interpreter = environments.python("gateway")
+def cloister(dynamodb_port: int, key: str, *, name: str = "Cloister", at: Path = environments.ROOT) -> Contestant:
+    """The gateway of the tree `at` under uvicorn with exact admission on, as the local system runs it.
+
+    Raises: NotInstallable, NoTree (it has no bridge).
+    """
+    interpreter = environments.gateway(at)
     port = free_port()
-    command = (interpreter, "-m", "uvicorn", "chalicelib.api.bridge:application", "--host", "127.0.0.1")
-    serving = ("--port", str(port), "--no-access-log", "--log-level", "warning")
+    command = (interpreter, "-m", "uvicorn", f"{bridge(at)}:application", "--host", "127.0.0.1")
+    # As on Lambda (chalicelib/**/stream.sh); and who waits for the other's turn must not lose the connection.
+    serving = ("--port", str(port), "--timeout-keep-alive", "60", "--no-access-log", "--log-level", "warning")
     path = f"/tenants/{tenant.NAME}/v1/chat/completions"
-    return Contestant("Cloister", port, path, key, (*command, *serving), cloister_environment(dynamodb_port))
+    return Contestant(name, port, path, key, (*command, *serving), cloister_environment(dynamodb_port), at)
 
 
 def cloister_environment(dynamodb_port: int) -> dict[str, str]:

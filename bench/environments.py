@@ -22,23 +22,37 @@ class NotInstallable(Exception):
     """Something the bench needs could not be installed; the text says what to do."""
 
 
-def python(name: str) -> Path:
-    """The interpreter of the environment that `requirements/<name>.txt` describes; installs it when needed.
+def python(name: str, requirements: Path | None = None) -> Path:
+    """The interpreter of the environment that the requirements (`requirements/<name>.txt`) describe; installs it when
+    needed.
 
     Raises: NotInstallable.
     """
+    requirements = requirements or REQUIREMENTS / f"{name}.txt"
     place = PLACE / name
     stamp = place / "installed"
-    wanted = hashlib.sha256("".join(_lines(REQUIREMENTS / f"{name}.txt")).encode()).hexdigest()
+    wanted = hashlib.sha256("".join(_lines(requirements)).encode()).hexdigest()
     interpreter = place / "bin" / "python"
     if stamp.exists() and stamp.read_text() == wanted:
         return interpreter
     print(f"installing {name} into .bench/{name} ...", flush=True)
     shutil.rmtree(place, ignore_errors=True)
     _run([sys.executable, "-m", "venv", place])
-    _run([interpreter, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS / f"{name}.txt"])
+    _run([interpreter, "-m", "pip", "install", "--quiet", "--requirement", requirements])
     stamp.write_text(wanted)
     return interpreter
+
+
+def gateway(tree: Path) -> Path:
+    """The interpreter for the gateway of another tree: that of this one, unless the requirements differ.
+
+    Raises: NotInstallable.
+    """
+    theirs = tree / REQUIREMENTS.relative_to(ROOT) / "gateway.txt"
+    if not theirs.exists():
+        raise NotInstallable(f"the commit is older than the bench: it has no {theirs.relative_to(tree)}")
+    same = list(_lines(theirs)) == list(_lines(REQUIREMENTS / "gateway.txt"))
+    return python("gateway") if same else python("gateway-before", theirs)
 
 
 def redis_server() -> tuple[Path, dict[str, str]]:

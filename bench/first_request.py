@@ -1,7 +1,7 @@
-"""One cold start, from inside: `python -m bench.first_request`, by `bench.cold_start`.
+"""One cold start, from inside: `python bench/first_request.py`, by `bench.cold_start`.
 
-Nothing is imported before the clock starts but `time`, so that every module that the handler needs is counted.
-Reads the API Gateway event from standard input; prints milliseconds as JSON.
+The handler is that of the tree that PYTHONPATH names. Nothing is imported before the clock starts but `time`, so that
+every module that it needs is counted. Reads the API Gateway event from standard input; prints milliseconds as JSON.
 """
 
 import time

@@ -5,7 +5,7 @@ import time
 import uuid
 
 from bench.limiter import BUCKET, BURST, RATE, RESERVED_TOKENS, USED_TOKENS, Admitted, Denied, GaveUp, Scenario, main
-from chalicelib.admission import RANDOM_BITS, Admission, Budget, DynamoMeters, Limits, Rate, Units, new_lease_id
+from chalicelib.admission import Admission, Budget, DynamoMeters, Limits, Rate, Units, new_lease_id
 from chalicelib.ledger import DynamoLedger, Entry
 from chalicelib.refusal import NoCapacity, QuotaExhausted, RateLimited
 from chalicelib.tables import open_tables
@@ -47,7 +47,7 @@ class Cloister:
                 epoch=self._epoch,
                 limits=self._limits,
                 units=RESERVED,
-                lease_id=new_lease_id(now_ms, secrets.randbits(RANDOM_BITS)),
+                lease_id=new_lease_id(now_ms, secrets.token_bytes),
                 now_ms=now_ms,
             )
         except (RateLimited, QuotaExhausted) as refused:

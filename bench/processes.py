@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -75,17 +76,18 @@ class Program:
         return found
 
     def cpu_s(self) -> float:
-        """CPU seconds of the tree since its start, user and system, ended children included; to 10 ms."""
-        ticks = 0
+        """CPU seconds of the tree since its start, user and system: exact, but for ended children (to 10 ms)."""
+        spent_s = 0.0
         for pid in self.tree():
+            with suppress(OSError):  # it may end meanwhile
+                spent_s += _cpu_ns(pid) / 1e9
             if (stat := _stat(pid)) is not None:
-                ticks += sum(int(value) for value in stat[11:15])
-        return ticks * TICK_S
+                spent_s += sum(int(value) for value in stat[13:15]) * TICK_S
+        return spent_s
 
     def own_cpu_ns(self) -> int:
-        """CPU of the process itself since its start, all its threads; exact, where the tree's has ticks of 10 ms."""
-        # The clock that clock_getcpuclockid(3) gives: Linux's MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED).
-        return time.clock_gettime_ns(~self.child.pid << 3 | 2)
+        """CPU of the process itself since its start, all its threads; exact."""
+        return _cpu_ns(self.child.pid)
 
     def memory_mb(self) -> tuple[float, float]:
         """Resident and proportional memory of the tree, in MB (10^6 bytes)."""
@@ -99,8 +101,14 @@ class Program:
         return rss * 1024 / 1e6, pss * 1024 / 1e6
 
 
+def _cpu_ns(pid: int) -> int:
+    """CPU of a process since its start, all its threads, without its children. Raises OSError when it is gone."""
+    # The clock that clock_getcpuclockid(3) gives: Linux's MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED).
+    return time.clock_gettime_ns(~pid << 3 | 2)
+
+
 def _stat(pid: int) -> list[str] | None:
-    """/proc/<pid>/stat from the state on ([0]); [1] is the parent, [11:15] the CPU ticks. None when it is gone."""
+    """/proc/<pid>/stat from the state on ([0]); [1] is the parent, [13:15] the ticks of ended children. None: gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

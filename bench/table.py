@@ -20,13 +20,18 @@ def print_table(rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]],
     ratios = [f"{name} / {ours}" for name in others] if ours in figures else []
     lines = [["", "unit", *names, *ratios]]
     for row in rows:
-        cells = [row.title, row.unit, *(_shown(figures[name][row.key]) for name in names)]
+        cells = [row.title, row.unit, *(shown(figures[name][row.key]) for name in names)]
         if ratios:
             cells += [_ratio(row, figures[name][row.key], figures[ours][row.key]) for name in others]
         lines.append(cells)
+    print_lines(lines)
+
+
+def print_lines(lines: Sequence[Sequence[str]]) -> None:
+    """The first one is the head; only the first column is words."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    lines.insert(1, ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]])
-    for line in lines:
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for line in (lines[0], rule, *lines[1:]):
         first, *rest = (
             cell.ljust(width) if at == 0 else cell.rjust(width)
             for at, (cell, width) in enumerate(zip(line, widths, strict=True))
@@ -34,7 +39,7 @@ def print_table(rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]],
         print("| " + " | ".join([first, *rest]) + " |")
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 

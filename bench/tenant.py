@@ -1,7 +1,7 @@
 """The bench's tenant, its key and its pool, as Cloister's tables hold them.
 
 The limits have the form of a new tenant's (four rates, one budget, a cap) with figures that nothing here
-reaches: every check is made, and none denies.
+reaches: every check is made, and none denies. Documents have a form that older commits read as well.
 """
 
 import base64

@@ -1,15 +1,23 @@
 """The gateway: what Lambda runs.
 
-    api/         HTTP in, HTTP out                 one blueprint for each surface
-    inference/   the path of a request             run() is the product on one screen
-    identity/    who is calling, and may they
-    tenancy/     tenants, keys, members; snapshots with their epoch
-    sealing/     tickets: what an enclave is permitted to open
+    api/         surfaces, one file each           http/        everything between HTTP and a surface
+    inference/   THE PATH: run() is the product on one screen
+    identity/    from a credential to a principal, and what it may do
+    tenancy/     tenants, keys, members            documents/   the versioned store under it
     admission/   may this run now: one conditional write
-    placement/   which target runs it: choice, breakers, fall-over
-    engines/     how to talk to each kind of target
+    placement/   which target runs it              engines/     how to talk to each kind of target
+    dialects/    how wires are read and written    tickets/     what an enclave is permitted to open
     ledger/      what happened: one entry for each request
 
-Leaves that every room may import: call, refusal, clock, settings, telemetry, tables (stores only).
-Only `api` and `app.py` import `wiring`; nothing imports `api`. docs/architecture.md tells why.
+    wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
+    tables       every DynamoDB key and model      dynamodb     the wire under them; only stores import these two
+
+Leaves that every room may import:
+
+    call, pool   what is asked of an engine; what can run it
+    refusal      every way we say no               settings     what a deployment may set
+    clock, randomness, partition, telemetry        time, chance, AWS's partitions, sight
+
+Arrows point one way: api, http -> inference -> {identity, admission, placement -> engines -> dialects, ledger} ->
+tables, leaves. tests/architecture/ holds them; docs/architecture.md tells why.
 """

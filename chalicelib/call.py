@@ -20,9 +20,6 @@ Operation = Literal[
 ]
 SealMode = Literal["kms", "esdk", "hpke"]
 
-OTHER_CEILINGS = ("max_completion_tokens", "max_new_tokens", "n_predict", "n_cmpl")
-"""What servers know `max_tokens` and `n` by besides: llama.cpp lets `n_predict` count more than `max_tokens`."""
-
 
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the engine counted them."""
@@ -39,7 +36,7 @@ class Call(msgspec.Struct, frozen=True):
     """One request to an engine: OpenAI-shaped, its unknown fields untouched; or sealed, and then opaque.
 
     `fields` holds the request's JSON members undecoded; `model`, `stream`, `stream_options` and the
-    token ceiling are the gateway's and are written by `wire()` for each target. A sealed call goes to
+    token ceiling are the gateway's and are written by `dialects.openai.request` for each target. A sealed call goes to
     every target as the same bytes: ticket and ciphertext. What the ticket says binds the target.
     """
 
@@ -55,24 +52,6 @@ class Call(msgspec.Struct, frozen=True):
     priority: int = 5  # 0 lowest .. 9 highest
     model_id: str = ""  # the model that an `invoke` names; the target's own where it names one
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
-
-    def wire(self, model: str) -> bytes:
-        """The body for a target that knows the model as `model`, with the reserved ceiling in force."""
-        if self.sealed:
-            return self.sealed
-        body: dict[str, object] = {**self.fields, "model": model}
-        if self.ceiling_tokens:
-            for name in OTHER_CEILINGS:
-                body.pop(name, None)
-            body["max_tokens"] = self.ceiling_tokens
-        if self.stream:
-            body["stream"] = True
-            # The ledger needs the count even when the caller did not ask for it.
-            body["stream_options"] = {"include_usage": True}
-        else:
-            body.pop("stream", None)
-            body.pop("stream_options", None)
-        return msgspec.json.encode(body)
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@
     |-- OverBudget        raise the budget
     |-- Forbidden         ask for the permission
     |-- NotFound          name something that exists (and is yours)
+    |-- MethodNotAllowed  use a method that `Allow` lists
     |-- Conflict          look at what is there first, then repeat
     |-- TooLarge          send or ask for less
     |-- RateLimited       wait `retry_in_ms`
@@ -16,9 +17,16 @@
     |-- EngineFailed      ours; try again
     `-- EngineTimedOut    ours; try again, or ask for less
 
-A leaf: every room raises these, `api/problems.py` alone knows their HTTP shape. They do not inherit
-from Chalice's errors, which Chalice would answer by itself.
+A leaf: every room raises these, `http/problems.py` alone knows their HTTP shape. They do not inherit
+from Chalice's errors, which Chalice would answer by itself. `StoreUnavailable` is none of them: a fault within, which
+whoever can carries on without, and which a caller otherwise sees as NoCapacity.
 """
+
+from collections.abc import Collection
+
+
+class StoreUnavailable(Exception):
+    """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
 
 
 class Refusal(Exception):
@@ -74,6 +82,14 @@ class Forbidden(Refusal):
 
 class NotFound(Refusal):
     """No such thing, or none that this principal may know of."""
+
+
+class MethodNotAllowed(Refusal):
+    """Something is served there, but not by this method."""
+
+    def __init__(self, text: str, allowed: Collection[str]) -> None:
+        super().__init__(text)
+        self.allowed = allowed
 
 
 class Conflict(Refusal):

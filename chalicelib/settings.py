@@ -16,6 +16,7 @@ class Settings(msgspec.Struct, frozen=True):
     """
 
     region: str = "us-east-1"  # where AWS_REGION is set, that
+    regions: str = ""  # all that serve the same tenants, with commas between; empty: only `region`
     table_prefix: str = "cloister"
     store_deadline_ms: int = 1_000  # one DynamoDB call; a store slower than this is refused with 503
     lease_ms: int = 90_000  # a lease that nobody renews for so long is abandoned
@@ -30,6 +31,20 @@ class Settings(msgspec.Struct, frozen=True):
     ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
     audit_key: str = ""  # the KMS key, ARN or alias, that signs the ledger's days; empty: none is signed
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
+
+    @property
+    def other_regions(self) -> tuple[str, ...]:
+        """Those besides this one where a change of a tenant must be true, too."""
+        return tuple(region for region in _listed(self.regions) if region != self.region)
+
+    @property
+    def key_regions(self) -> tuple[str, ...]:
+        """Where tenants' KMS keys may be."""
+        return _listed(self.sealing_regions) or (self.region,)
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def read(environment: Mapping[str, str]) -> Settings:

@@ -7,13 +7,13 @@
 | tenancy | tenant        | `member#<subject>`   | Member: role                                        |
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
-| tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Claim: the one tenant whose KMS key it is           |
-| tenancy | `~platform`   | `principal#<ARN>`    | Claim: the one tenant that it signs for             |
+| tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Owner: the one tenant whose KMS key it is           |
+| tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
-| ledger  | tenant        | `idem#<digest>`      | Claim: the lease that an Idempotency-Key stands for |
+| ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
 | heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
@@ -30,9 +30,8 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttrib
 from pynamodb.connection.table import TableConnection
 from pynamodb.models import Model
 
-from chalicelib.dynamodb import DynamoDB, Refused
-
-PLATFORM = "~platform"
+from chalicelib.dynamodb import DynamoDB, StoreError
+from chalicelib.refusal import StoreUnavailable
 
 Item = dict[str, dict[str, Any]]
 """A DynamoDB item in its wire form: attribute -> {type: value}."""
@@ -82,10 +81,6 @@ class HeadItem(Model):
     signature = UnicodeAttribute()
 
 
-class StoreUnavailable(Exception):
-    """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
-
-
 class ConditionFailed(Exception):
     """A conditional write lost. `old` is the item as it was, {} where there was none (or none was asked for)."""
 
@@ -115,7 +110,7 @@ class Tables(msgspec.Struct, frozen=True):
         """
         try:
             return self.connection.dispatch(operation, arguments)
-        except Refused as refused:
+        except StoreError as refused:
             code = refused.response["Error"]["Code"]
             if code != "ConditionalCheckFailedException":
                 raise StoreUnavailable(code) from refused

@@ -6,51 +6,57 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from chalicelib import settings as environment
-from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission import Admission, DynamoMeters, Epochs
+from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines import Engine
-from chalicelib.engines.bedrock_model import FoundationModel
-from chalicelib.inference.house import House
-from chalicelib.ledger import DynamoHeads, DynamoLedger
+from chalicelib.engines.bedrock.model import FoundationModel
+from chalicelib.inference.path import Path
+from chalicelib.ledger import DynamoHeads, DynamoLedger, Heads
 from chalicelib.ledger.store import RETENTION_DAYS
+from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
-from chalicelib.sealing import Tickets
-from chalicelib.sealing.secret import TicketKey
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables, open_tables
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Offering, Snapshots
-from chalicelib.tenancy.store import DynamoDocuments
+from chalicelib.tickets import Tickets
+from chalicelib.tickets.secret import TicketKey
 
 if TYPE_CHECKING:
-    from chalicelib.engines.bedrock import Bedrock
-    from chalicelib.engines.bedrock_catalogue import Catalogue
+    from chalicelib.engines.bedrock.catalogue import Catalogue
+    from chalicelib.engines.bedrock.engine import BedrockEngine
 
-Models = Callable[[Target], tuple[FoundationModel, ...]]
+Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
 
 
 class Rooms(msgspec.Struct, frozen=True):
     """What the doors open into."""
 
-    house: House
+    path: Path
     tenancy: Tenancy
+    heads: Heads
     offering: Offering
     models: Models  # those that a Bedrock target has
 
 
-def house() -> House:
-    return _rooms().house
+def path() -> Path:
+    return _rooms().path
 
 
 def tenancy() -> Tenancy:
     return _rooms().tenancy
+
+
+def heads() -> Heads:
+    return _rooms().heads
 
 
 def offering() -> Offering:
@@ -62,7 +68,7 @@ def models() -> Models:
 
 
 @contextmanager
-def furnished(rooms: Rooms) -> Iterator[None]:
+def opening_into(rooms: Rooms) -> Iterator[None]:
     """For as long as it is entered, the doors of this process open into these rooms: others than AWS's, or a test's."""
     global _rooms
     before = _rooms
@@ -93,15 +99,29 @@ def meters() -> DynamoMeters:
 
 
 @cache
+def epochs() -> Epochs:
+    here, other_regions = meters(), settings().other_regions
+    if not other_regions:
+        return here
+    from chalicelib.admission.regions import EveryRegion
+
+    prefix, deadline_ms = settings().table_prefix, settings().store_deadline_ms
+    elsewhere = {region: DynamoMeters(open_tables(region, prefix, deadline_ms), region) for region in other_regions}
+    return EveryRegion(here, elsewhere)
+
+
+@cache
 def documents() -> DynamoDocuments:
     return DynamoDocuments(tables())
 
 
 @cache
 def _on_aws() -> Rooms:
+    path = _path()
     return Rooms(
-        house=_house(),
-        tenancy=Tenancy(documents(), meters(), clock, secrets.token_bytes),
+        path=path,
+        tenancy=Tenancy(documents(), epochs(), clock, secrets.token_bytes, path.admission.forget),
+        heads=DynamoHeads(tables()),
         offering=Offering(documents(), clock, settings().health_max_age_ms),
         models=_models,
     )
@@ -110,7 +130,7 @@ def _on_aws() -> Rooms:
 _rooms: Callable[[], Rooms] = _on_aws
 
 
-def _house() -> House:
+def _path() -> Path:
     snapshots = Snapshots(documents(), meters())
 
     def retention_days(tenant: str) -> int:
@@ -122,7 +142,13 @@ def _house() -> House:
 
     ledger = DynamoLedger(tables(), retention_days)
     engines = Engines()
-    return House(
+    placement = Placement(
+        engines,
+        Health(engines, settings()),
+        clock,
+        patience_ms=settings().lease_ms - settings().idle_deadline_ms,
+    )
+    return Path(
         settings=settings(),
         clock=clock,
         randomness=secrets.token_bytes,
@@ -130,12 +156,10 @@ def _house() -> House:
         meters=meters(),
         admission=Admission(meters(), ledger, lease_ms=settings().lease_ms, region=settings().region),
         ledger=ledger,
-        claims=ledger,
-        heads=DynamoHeads(tables()),
-        engines=engines,
-        health=Health(engines, settings()),
-        telemetry=LogTelemetry(),
+        first_uses=ledger,
+        placement=placement,
         tickets=Tickets(TicketKey(settings()), clock),
+        telemetry=LogTelemetry(),
     )
 
 
@@ -149,53 +173,53 @@ def sign_heads() -> int:
     from chalicelib.ledger.notary import Notary
     from chalicelib.ledger.signature import KmsSignature
 
-    notary = Notary(house().ledger, house().heads, KmsSignature(settings()))
-    return notary.sign_due([tenant.id for tenant in tenancy().tenants()], house().clock())
+    notary = Notary(path().ledger, heads(), KmsSignature(settings()))
+    return notary.sign_due([tenant.id for tenant in tenancy().tenants()], path().clock())
 
 
-def _openai_compatible() -> Engine:
-    from chalicelib.engines.openai_compatible import OpenAICompatible
+def _openai_compatible() -> Engine[Any]:
+    from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 
-    return OpenAICompatible(settings())
+    return OpenAICompatibleEngine(settings())
 
 
-def _sagemaker() -> Engine:
-    from chalicelib.engines.sagemaker import SageMaker
+def _sagemaker() -> Engine[Any]:
+    from chalicelib.engines.sagemaker import SageMakerEngine
 
-    return SageMaker(settings())
+    return SageMakerEngine(settings())
 
 
 @cache
-def _bedrock() -> "Bedrock":
-    from chalicelib.engines.bedrock import Bedrock
+def _bedrock() -> "BedrockEngine":
+    from chalicelib.engines.bedrock.engine import BedrockEngine
     from chalicelib.tenancy.inference_profiles import InferenceProfiles
 
-    return Bedrock(settings(), InferenceProfiles(documents()))
+    return BedrockEngine(settings(), InferenceProfiles(documents()))
 
 
 @cache
 def _catalogue() -> "Catalogue":
-    from chalicelib.engines.bedrock_catalogue import Catalogue
-    from chalicelib.engines.http_body import monotonic_ms
+    from chalicelib.engines.bedrock.catalogue import Catalogue
+    from chalicelib.engines.transport.http_body import monotonic_ms
 
     return Catalogue(_bedrock(), monotonic_ms)
 
 
-def _models(target: Target) -> tuple[FoundationModel, ...]:
+def _models(target: Bedrock) -> tuple[FoundationModel, ...]:
     return _catalogue().models(target)
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {
+ENGINES: dict[str, Callable[[], Engine[Any]]] = {
     "bedrock": _bedrock,
     "openai_compatible": _openai_compatible,
     "sagemaker": _sagemaker,
 }
 
 
-class Engines(Mapping[str, Engine]):
+class Engines(Mapping[str, Engine[Any]]):
     """Every engine, each imported and built when the first call needs it."""
 
-    def __getitem__(self, kind: str) -> Engine:
+    def __getitem__(self, kind: str) -> Engine[Any]:
         return _engine(kind)
 
     def __iter__(self) -> Iterator[str]:
@@ -206,5 +230,5 @@ class Engines(Mapping[str, Engine]):
 
 
 @cache
-def _engine(kind: str) -> Engine:
+def _engine(kind: str) -> Engine[Any]:
     return ENGINES[kind]()

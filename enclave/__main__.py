@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from enclave import configuration, listening, program
+from enclave import configuration, listener, program
 from enclave.attested_kms import NoCredentials
 from enclave.configuration import BadConfiguration
-from enclave.listening import BadAddress
+from enclave.listener import BadAddress
 from enclave.security_module import ModuleFailed, NitroSecurityModule
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     try:
         read = configuration.read(arguments.config)
         module = NitroSecurityModule.open()
-        program.serve(read, module, listening.listen(arguments.listen), ready=_say_ready)
+        program.serve(read, module, listener.listen(arguments.listen), ready=_say_ready)
     except (BadConfiguration, BadAddress, ModuleFailed, NoCredentials, OSError, ValueError) as error:
         print(f"The enclave cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1

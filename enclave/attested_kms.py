@@ -30,7 +30,7 @@ CONNECT_S = 1.0
 ANSWER_S = 2.0
 IMDS_ATTEMPTS = 5
 
-THEIR_DOING = {
+CALLERS_FAULTS = {
     "AccessDeniedException",
     "DisabledException",
     "IncorrectKeyException",
@@ -75,22 +75,22 @@ class KeyUse:
         self._client = client
         self._recipient = recipient
 
-    def decrypt(self, **asked: Any) -> dict[str, Any]:
-        return self._attested("decrypt", asked)
+    def decrypt(self, **parameters: Any) -> dict[str, Any]:
+        return self._attested("decrypt", parameters)
 
-    def generate_data_key(self, **asked: Any) -> dict[str, Any]:
-        return self._attested("generate_data_key", asked)
+    def generate_data_key(self, **parameters: Any) -> dict[str, Any]:
+        return self._attested("generate_data_key", parameters)
 
-    def encrypt(self, **asked: Any) -> dict[str, Any]:
-        return self._call("encrypt", asked)
+    def encrypt(self, **parameters: Any) -> dict[str, Any]:
+        return self._call("encrypt", parameters)
 
-    def decrypt_unattested(self, **asked: Any) -> dict[str, Any]:
+    def decrypt_unattested(self, **parameters: Any) -> dict[str, Any]:
         """What a good key policy denies, only to show that it does."""
-        return self._call("decrypt", asked)
+        return self._call("decrypt", parameters)
 
-    def _attested(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _attested(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            answer = self._call(operation, {**asked, "Recipient": self._recipient.parameter()})
+            answer = self._call(operation, {**parameters, "Recipient": self._recipient.parameter()})
             envelope = answer.pop("CiphertextForRecipient", None)
             if answer.get("Plaintext") or not envelope:
                 # For anybody to read, or not there at all: attestation means nothing to this KMS.
@@ -101,14 +101,14 @@ class KeyUse:
         except ModuleFailed as error:
             raise Unavailable("The enclave cannot prove itself to KMS.", str(error)) from error
 
-    def _call(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        if asked.get("KeyId") != self.arn:
+    def _call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if parameters.get("KeyId") != self.arn:
             raise NotOpened("another key")
         try:
-            answer: dict[str, Any] = getattr(self._client, operation)(**asked)
+            answer: dict[str, Any] = getattr(self._client, operation)(**parameters)
         except ClientError as error:
             name = error.response["Error"]["Code"]
-            if name in THEIR_DOING:
+            if name in CALLERS_FAULTS:
                 raise NotOpened(name) from error
             raise Unavailable("KMS does not serve now; try again.", name) from error
         except BotoCoreError as error:

@@ -33,8 +33,8 @@ class Epochs:
         self._platform_key = platform_key
         self._now_ms = now_ms
         self._lock = threading.Lock()
-        self._open: OrderedDict[bytes, EpochKeys] = OrderedDict()
-        self._failed: OrderedDict[bytes, int] = OrderedDict()  # until when
+        self._known: OrderedDict[bytes, EpochKeys] = OrderedDict()
+        self._failures: OrderedDict[bytes, int] = OrderedDict()  # until when
 
     def new(self, epoch: str, expires_ms: int) -> bytes:
         """The token of a new epoch. Raises NotOpened, also for one that would live too long; Unavailable."""
@@ -53,21 +53,21 @@ class Epochs:
             raise NotOpened("epoch is over")
         name = _name(token)
         with self._lock:
-            if known := self._open.get(name):
-                self._open.move_to_end(name)
+            if known := self._known.get(name):
+                self._known.move_to_end(name)
                 return known
-            if self._failed.get(name, 0) > self._now_ms():
+            if self._failures.get(name, 0) > self._now_ms():
                 raise NotOpened("epoch failed just now")
         try:
             keys = self._fetch(token)
         except NotOpened:
             with self._lock:
-                self._failed[name] = self._now_ms() + FAILURE_LIFE_MS
-                _keep(self._failed, MOST_FAILURES)
+                self._failures[name] = self._now_ms() + FAILURE_LIFE_MS
+                _trim(self._failures, MOST_FAILURES)
             raise
         with self._lock:
-            self._open[name] = keys
-            _keep(self._open, MOST_EPOCHS)
+            self._known[name] = keys
+            _trim(self._known, MOST_EPOCHS)
         return keys
 
     def _fetch(self, token: EpochToken) -> EpochKeys:
@@ -93,6 +93,6 @@ def _name(token: EpochToken) -> bytes:
     return hashlib.sha256(said).digest()
 
 
-def _keep(cache: "OrderedDict[bytes, T]", most: int) -> None:
+def _trim(cache: "OrderedDict[bytes, T]", most: int) -> None:
     while len(cache) > most:
         cache.popitem(last=False)

@@ -8,7 +8,7 @@ import msgspec
 
 from enclave.attested_kms import AttestedKms, KeyUse
 from enclave.epochs import Epochs
-from enclave.refusal import AnswerTooLarge, NotOpened, ProtocolBroken, Refused, TooLarge
+from enclave.refusal import AnswerTooLarge, NotOpened, ProtocolBroken, Refusal, TooLarge
 from enclave.replays import FOR_EVER, ReplayMemory
 from sealed import esdk, hpke, kms_mode, padding, refusal
 from sealed.arn import KeyArn
@@ -23,7 +23,7 @@ class Exchange(Protocol):
         ...
 
     def seal(self, piece: bytes, *, final: bool) -> bytes:
-        """Bytes for the client, perhaps none yet. Raises Refused."""
+        """Bytes for the client, perhaps none yet. Raises Refusal."""
         ...
 
 
@@ -47,7 +47,7 @@ class Opener:
         self._by_epoch = by_epoch
 
     def open(self, claims: Claims, blob: bytes) -> tuple[bytes, Exchange]:
-        """The plaintext, which is remembered before anybody learns what it says. Raises Refused."""
+        """The plaintext, which is remembered before anybody learns what it says. Raises Refusal."""
         match claims.mode:
             case "hpke":
                 return self._open_hpke(claims, blob)
@@ -61,7 +61,7 @@ class Opener:
     def check(self, claims: Claims, blob: bytes) -> None:
         """See that this could be opened now, with the tenant's key. It is not remembered: it is yet to be opened.
 
-        Raises Refused, also for what was opened before: whoever has seen a request would hold the key otherwise.
+        Raises Refusal, also for what was opened before: whoever has seen a request would hold the key otherwise.
         """
         match claims.mode:
             case "kms":
@@ -109,7 +109,7 @@ class Opener:
 
 
 def _kms_plaintext(key: KeyUse, blob: bytes) -> bytes:
-    """What `kms.encrypt` made under this key, without an encryption context. Raises Refused."""
+    """What `kms.encrypt` made under this key, without an encryption context. Raises Refusal."""
     if len(blob) > kms_mode.MOST_BLOB_BYTES:
         raise TooLarge(f"Mode kms takes at most {kms_mode.MOST_BLOB_BYTES} bytes: use esdk or hpke.")
     plaintext: bytes = key.decrypt(KeyId=key.arn, CiphertextBlob=blob)["Plaintext"]
@@ -120,7 +120,7 @@ def _kms_plaintext(key: KeyUse, blob: bytes) -> bytes:
 
 
 def _esdk_plaintext(key: KeyUse, claims: Claims, blob: bytes) -> bytes:
-    """What was sealed under this key for the ticket's tenant and request. Raises Refused."""
+    """What was sealed under this key for the ticket's tenant and request. Raises Refusal."""
     context = esdk.request_context(tenant=claims.tenant, request_id=claims.request_id)
     try:
         return esdk.open(key, key.arn, context, blob)
@@ -160,13 +160,13 @@ class _EsdkExchange:
 
     def prepare(self) -> None:
         """The answer's data key is a call to KMS. Should it fail, `seal` makes it again, and says so."""
-        with suppress(Refused):
-            self._begun()
+        with suppress(Refusal):
+            self._get_sealer()
 
     def seal(self, piece: bytes, *, final: bool) -> bytes:
-        return self._begun().seal(_padded(piece, self._multiple), final)
+        return self._get_sealer().seal(_padded(piece, self._multiple), final)
 
-    def _begun(self) -> esdk.Sealer:
+    def _get_sealer(self) -> esdk.Sealer:
         if self._sealer is None:
             self._sealer = esdk.Sealer(self._key, self._key.arn, self._context, frame_bytes=self._frame_bytes)
         return self._sealer
@@ -184,14 +184,14 @@ class _HpkeExchange:
         return self._sealer.seal(_padded(piece, self._multiple), final)
 
 
-class _Asked(msgspec.Struct):
+class _Request(msgspec.Struct):
     nonce: str | None = None
 
 
 def _nonce_of(plaintext: bytes) -> str | None:
     """Of a request that is no JSON there is none; the container refuses it for being none."""
     try:
-        return msgspec.json.decode(plaintext, type=_Asked).nonce
+        return msgspec.json.decode(plaintext, type=_Request).nonce
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -34,7 +34,7 @@ class Route(NamedTuple):
     parent_port: int
 
 
-def open_the_way(ports: ParentPorts, names: Mapping[str, str], hosts: Path = Path("/etc/hosts")) -> None:
+def forward_kms_and_imds(ports: ParentPorts, names: Mapping[str, str], hosts: Path = Path("/etc/hosts")) -> None:
     """From now on KMS (`names`: its host's by region) and IMDS are reached as over a network. Raises OSError.
 
     To be called before anything looks for credentials.
@@ -51,9 +51,9 @@ def open_the_way(ports: ParentPorts, names: Mapping[str, str], hosts: Path = Pat
 
 def forward(route: Route, connect: Connect | None = None) -> socket.socket:
     """Listen and forward, on threads of its own, until the returned socket is closed. Raises OSError."""
-    listening = socket.create_server(route.here)
-    threading.Thread(target=_accept, args=(listening, route.parent_port, connect or _to_parent), daemon=True).start()
-    return listening
+    listener = socket.create_server(route.here)
+    threading.Thread(target=_accept, args=(listener, route.parent_port, connect or _to_parent), daemon=True).start()
+    return listener
 
 
 def bring_loopback_up() -> None:
@@ -64,10 +64,10 @@ def bring_loopback_up() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
 
 
-def _accept(listening: socket.socket, port: int, connect: Connect) -> None:
+def _accept(listener: socket.socket, port: int, connect: Connect) -> None:
     with suppress(OSError):  # the socket was closed
         while True:
-            near, _ = listening.accept()
+            near, _ = listener.accept()
             threading.Thread(target=_carry, args=(near, port, connect), daemon=True).start()
 
 

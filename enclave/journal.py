@@ -34,7 +34,7 @@ class Journal:
         """Something that should not be. Its text might quote what was opened, so only its kind is told."""
         self._line({"outcome": "fault", "why": type(error).__name__})
 
-    def _line(self, told: Any) -> None:
+    def _line(self, record: Any) -> None:
         with suppress(OSError):
-            self._stream.write(msgspec.json.encode(told).decode() + "\n")
+            self._stream.write(msgspec.json.encode(record).decode() + "\n")
             self._stream.flush()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from enclave.attested_kms import AttestedKms, Recipient, host_names
 from enclave.configuration import Configuration
-from enclave.conversation import Conversation, House
+from enclave.conversation import Conversation, Services
 from enclave.epochs import Epochs
 from enclave.exchanges import Opener
-from enclave.forwarder import open_the_way
+from enclave.forwarder import forward_kms_and_imds
 from enclave.identity import Identity
 from enclave.journal import Journal
 from enclave.questions import Questions
@@ -25,7 +25,7 @@ ENTROPY = Path("/dev/urandom")
 
 
 def serve(
-    configuration: Configuration, module: SecurityModule, listening: socket.socket, ready: Callable[[], None]
+    configuration: Configuration, module: SecurityModule, listener: socket.socket, ready: Callable[[], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once containers are answered.
 
@@ -33,22 +33,22 @@ def serve(
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # memory is for nobody's eyes, not even after a crash
     ENTROPY.write_bytes(module.random())  # mixed in before the first key is made
-    server = assemble(configuration, module, listening)
+    server = assemble(configuration, module, listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     ready()
     server.serve()
 
 
-def assemble(configuration: Configuration, module: SecurityModule, listening: socket.socket) -> Server:
+def assemble(configuration: Configuration, module: SecurityModule, listener: socket.socket) -> Server:
     journal = Journal()
     identity = Identity(configuration.container_certificates, datetime.datetime.now(datetime.UTC))
     if configuration.parent_ports:
-        open_the_way(configuration.parent_ports, host_names(configuration.regions))
+        forward_kms_and_imds(configuration.parent_ports, host_names(configuration.regions))
     kms = AttestedKms(configuration.regions, configuration.kms_endpoints, Recipient(module))
     epochs = Epochs(kms, configuration.platform_key, _now_ms)
     opener = Opener(kms, epochs, _now_ms, by_kms=ReplayMemory(), by_epoch=ReplayMemory())
-    house = House(
+    services = Services(
         questions=Questions(module, opener, epochs),
         opener=opener,
         gateway_keys=configuration.gateway_keys,
@@ -56,7 +56,7 @@ def assemble(configuration: Configuration, module: SecurityModule, listening: so
         journal=journal,
         now_ms=_now_ms,
     )
-    return Server(listening, identity, lambda: Conversation(house), journal)
+    return Server(listener, identity, lambda: Conversation(services), journal)
 
 
 def _now_ms() -> int:

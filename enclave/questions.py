@@ -10,7 +10,7 @@ import msgspec
 
 from enclave.epochs import Epochs
 from enclave.exchanges import Opener
-from enclave.refusal import NotOpened, ProtocolBroken, Refused, Unavailable
+from enclave.refusal import NotOpened, ProtocolBroken, Refusal, Unavailable
 from enclave.security_module import ModuleFailed, SecurityModule
 from sealed.hpke import EpochToken
 from sealed.hpke_keys import Epoch, TimeMs, Token
@@ -60,7 +60,7 @@ class Questions:
         }
 
     def answer(self, claims: Claims, body: bytes) -> bytes:
-        """JSON. Raises Refused."""
+        """JSON. Raises Refusal."""
         if claims.use not in self._by_use:
             raise NotOpened("use")
         return msgspec.json.encode(self._by_use[claims.use](claims, body))
@@ -121,8 +121,8 @@ class Questions:
 def _outcome(call: Callable[..., Any], parameters: dict[str, Any]) -> str:
     try:
         call(**parameters)
-    except Refused as refused:
-        return refused.why
+    except Refusal as refusal:
+        return refusal.why
     return "ok"
 
 

@@ -1,7 +1,7 @@
 """Every way the enclave says no, with the code that stands in the frame REFUSED. The texts are public; `why` is for
 the enclave's own log, and names a cause without quoting anything.
 
-    Refused
+    Refusal
     |-- NotOpened        one text whatever is wrong: ticket, key, ciphertext, context, or opened before
     |-- TooLarge         the sealed request is beyond its mode
     |-- AnswerTooLarge   the answer is beyond mode kms
@@ -12,7 +12,7 @@ the enclave's own log, and names a cause without quoting anything.
 from typing import ClassVar
 
 
-class Refused(Exception):
+class Refusal(Exception):
     code: ClassVar[str]
 
     def __init__(self, text: str, why: str = "") -> None:
@@ -21,27 +21,27 @@ class Refused(Exception):
         self.why = why
 
 
-class NotOpened(Refused):
+class NotOpened(Refusal):
     code = "not_opened"
 
     def __init__(self, why: str) -> None:
         super().__init__("It could not be opened with the key registered to this tenant, or was opened before.", why)
 
 
-class TooLarge(Refused):
+class TooLarge(Refusal):
     code = "too_large"
 
 
-class AnswerTooLarge(Refused):
+class AnswerTooLarge(Refusal):
     code = "answer_too_large"
 
     def __init__(self) -> None:
         super().__init__("The answer is longer than mode kms can seal: ask for fewer tokens, or use esdk or hpke.")
 
 
-class Unavailable(Refused):
+class Unavailable(Refusal):
     code = "unavailable"
 
 
-class ProtocolBroken(Refused):
+class ProtocolBroken(Refusal):
     code = "protocol"

@@ -25,35 +25,35 @@ class ReplayMemory:
         self._most = most
         self._secret = os.urandom(16)  # so that nobody can make two requests that look the same
         self._lock = threading.Lock()
-        self._seen: dict[int, _Seen] = {}  # by the time when what they came with expires
+        self._by_expiry: dict[int, _NumberSet] = {}  # by the time when what they came with expires
 
     def remember(self, key: bytes, *, until_ms: int, now_ms: int) -> None:
         """Raises NotOpened where the key is known already, Unavailable where there is no room for one more."""
         number = self._number(key)
         with self._lock:
-            for over in [known for known in self._seen if known <= now_ms]:
-                del self._seen[over]
-            if until_ms not in self._seen:
-                self._seen[until_ms] = _Seen()
-            seen = self._seen[until_ms]
-            if number in seen:
+            for over in [known for known in self._by_expiry if known <= now_ms]:
+                del self._by_expiry[over]
+            if until_ms not in self._by_expiry:
+                self._by_expiry[until_ms] = _NumberSet()
+            numbers = self._by_expiry[until_ms]
+            if number in numbers:
                 raise NotOpened("replay")
-            if sum(map(len, self._seen.values())) >= self._most:
+            if sum(map(len, self._by_expiry.values())) >= self._most:
                 raise Unavailable("The memory of what was opened is full.")
-            seen.add(number)
+            numbers.add(number)
 
     def must_be_new(self, key: bytes) -> None:
         """Raises NotOpened where the key is known already, and remembers nothing."""
         number = self._number(key)
         with self._lock:
-            if any(number in seen for seen in self._seen.values()):
+            if any(number in numbers for numbers in self._by_expiry.values()):
                 raise NotOpened("replay")
 
     def _number(self, key: bytes) -> int:
         return int.from_bytes(hashlib.blake2b(key, digest_size=8, key=self._secret).digest())
 
 
-class _Seen:
+class _NumberSet:
     """A set of 64-bit numbers in a tenth of a set's memory: sorted arrays, short enough to insert into."""
 
     def __init__(self) -> None:

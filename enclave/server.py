@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from enclave.connection import Connection
 from enclave.conversation import REFUSED, Conversation
 from enclave.identity import Identity
 from enclave.journal import Journal
-from enclave.line import Line
-from enclave.refusal import ProtocolBroken, Refused
+from enclave.refusal import ProtocolBroken, Refusal
 from sealed.refusal import FrameRefused
 
 MOST = 128
@@ -28,7 +28,7 @@ GREETING_S = 5.0  # for the handshake and HELLO together
 DRAIN_S = 8.0
 
 
-class _Guest(NamedTuple):
+class _Session(NamedTuple):
     tls: ssl.SSLSocket
     conversation: Conversation
 
@@ -38,71 +38,71 @@ class Server:
 
     def __init__(
         self,
-        listening: socket.socket,
+        listener: socket.socket,
         identity: Identity,
-        converse: Callable[[], Conversation],
+        new_conversation: Callable[[], Conversation],
         journal: Journal,
         *,
         most: int = MOST,
         greeting_s: float = GREETING_S,
     ) -> None:
-        self._listening = listening
+        self._listener = listener
         self._identity = identity
-        self._converse = converse
+        self._new_conversation = new_conversation
         self._journal = journal
         self._most = most
         self._greeting_s = greeting_s
         self._stopping = False
-        self._stopped, self._stop = os.pipe()
+        self._stop_read, self._stop_write = os.pipe()
         self._lock = threading.Lock()
-        self._guests: dict[threading.Thread, _Guest] = {}
+        self._sessions: dict[threading.Thread, _Session] = {}
 
     def serve(self) -> None:
         """Returns when it was stopped and what was open has ended, or DRAIN_S later."""
-        self._listening.setblocking(False)
-        waited_for = [self._listening.fileno(), self._stopped]
-        while self._stopped not in select.select(waited_for, [], [])[0]:
+        self._listener.setblocking(False)
+        waited_for = [self._listener.fileno(), self._stop_read]
+        while self._stop_read not in select.select(waited_for, [], [])[0]:
             with suppress(OSError):  # whoever it was has left already
-                accepted, _ = self._listening.accept()
-                self._welcome(accepted)
+                accepted, _ = self._listener.accept()
+                self._accept(accepted)
         self._drain()
 
     def stop(self) -> None:
         self._stopping = True
-        os.write(self._stop, b"!")
+        os.write(self._stop_write, b"!")
 
-    def _welcome(self, accepted: socket.socket) -> None:
+    def _accept(self, accepted: socket.socket) -> None:
         accepted.settimeout(self._greeting_s)
         with self._lock:
-            if len(self._guests) >= self._most:
+            if len(self._sessions) >= self._most:
                 accepted.close()
                 return
-            guest = _Guest(self._identity.wrap(accepted), self._converse())
-            thread = threading.Thread(target=self._serve_guest, args=(guest,), daemon=True)
-            self._guests[thread] = guest
+            session = _Session(self._identity.wrap(accepted), self._new_conversation())
+            thread = threading.Thread(target=self._serve_session, args=(session,), daemon=True)
+            self._sessions[thread] = session
         thread.start()
 
-    def _serve_guest(self, guest: _Guest) -> None:
+    def _serve_session(self, session: _Session) -> None:
         try:
-            with guest.tls:
-                self._converse_with(guest)
+            with session.tls:
+                self._converse_over(session)
         except OSError:
             pass  # it has left, or keeps no deadline: its connection is closed, and that is all
         except Exception as error:
             self._journal.fault(error)
         finally:
-            guest.conversation.close()
+            session.conversation.close()
             with self._lock:
-                del self._guests[threading.current_thread()]
+                del self._sessions[threading.current_thread()]
 
-    def _converse_with(self, guest: _Guest) -> None:
+    def _converse_over(self, session: _Session) -> None:
         greeted_by = time.monotonic() + self._greeting_s
-        guest.tls.do_handshake()
-        if not self._identity.admits(guest.tls):
+        session.tls.do_handshake()
+        if not self._identity.admits(session.tls):
             return
-        line, conversation = Line(guest.tls), guest.conversation
+        connection, conversation = Connection(session.tls), session.conversation
         patience_s = greeted_by - time.monotonic()
-        while _one_turn(line, conversation, patience_s):
+        while _one_turn(connection, conversation, patience_s):
             conversation.prepare()
             if self._stopping and not conversation.exchange_is_open:
                 return
@@ -111,36 +111,36 @@ class Server:
     def _drain(self) -> None:
         ends = time.monotonic() + DRAIN_S
         with self._lock:
-            guests = dict(self._guests)
-        for guest in guests.values():
-            if not guest.conversation.exchange_is_open:
-                _leave(guest)
-        for thread, guest in guests.items():
+            sessions = dict(self._sessions)
+        for session in sessions.values():
+            if not session.conversation.exchange_is_open:
+                _shut_down(session)
+        for thread, session in sessions.items():
             thread.join(max(0.0, ends - time.monotonic()))
-            _leave(guest)
+            _shut_down(session)
 
 
-def _one_turn(line: Line, conversation: Conversation, patience_s: float) -> bool:
+def _one_turn(connection: Connection, conversation: Conversation, patience_s: float) -> bool:
     """A frame and its answer. False where there is to be no other."""
     try:
-        received = line.receive(patience_s)
+        received = connection.receive(patience_s)
         if received is None:
             return False
-        line.send(*conversation.answer(*received))
-    except FrameRefused as refused:
-        _refuse(line, ProtocolBroken(refused.text))
+        connection.send(*conversation.answer(*received))
+    except FrameRefused as error:
+        _refuse(connection, ProtocolBroken(error.text))
         return False
-    except Refused as refused:
-        _refuse(line, refused)
-        return not isinstance(refused, ProtocolBroken)
+    except Refusal as refusal:
+        _refuse(connection, refusal)
+        return not isinstance(refusal, ProtocolBroken)
     return True
 
 
-def _refuse(line: Line, refused: Refused) -> None:
-    line.send(REFUSED, msgspec.json.encode({"code": refused.code, "text": refused.text}))
+def _refuse(connection: Connection, refusal: Refusal) -> None:
+    connection.send(REFUSED, msgspec.json.encode({"code": refusal.code, "text": refusal.text}))
 
 
-def _leave(guest: _Guest) -> None:
+def _shut_down(session: _Session) -> None:
     """Ends what its thread waits for. The socket's own `shutdown`, since TLS's is not for another thread."""
     with suppress(OSError):
-        socket.socket.shutdown(guest.tls, socket.SHUT_RDWR)
+        socket.socket.shutdown(session.tls, socket.SHUT_RDWR)

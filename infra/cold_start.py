@@ -33,7 +33,7 @@ def lap():
 import app
 imported = lap()
 from chalicelib import wiring
-wiring.house()
+wiring.path()
 built = lap()
 event = {
     "resource": "/tenants/{tenant}/v1/models", "path": "/tenants/acme/v1/models", "httpMethod": "GET",
@@ -47,11 +47,11 @@ answered = lap()
 cpu = round((time.process_time() - cpu) * 1000, 1)
 from botocore.config import Config
 from chalicelib.engines import sagemaker
-sagemaker.new_client(wiring.house().settings, Config())
+sagemaker.new_client(wiring.path().settings, Config())
 model = lap()
 assert status == 401, status
 print(json.dumps({
-    "import_ms": imported, "house_ms": built, "first_event_ms": answered, "cpu_ms": cpu, "model_ms": model,
+    "import_ms": imported, "wiring_ms": built, "first_event_ms": answered, "cpu_ms": cpu, "model_ms": model,
 }))
 """
 KEY = "ck_acme.aaaaaaaa_" + "A" * 43  # has the form of one; nobody has issued it
@@ -61,7 +61,7 @@ class ColdStart(msgspec.Struct, frozen=True):
     """The median over the rounds, in milliseconds, of wall time where nothing else is said."""
 
     import_ms: float
-    house_ms: float
+    wiring_ms: float
     first_event_ms: float
     cpu_ms: float  # CPU time of these three: what counts where others keep the machine busy
     model_ms: float
@@ -69,11 +69,11 @@ class ColdStart(msgspec.Struct, frozen=True):
     @property
     def total_ms(self) -> float:
         """Until the first answer; the first call of a model comes on top."""
-        return self.import_ms + self.house_ms + self.first_event_ms
+        return self.import_ms + self.wiring_ms + self.first_event_ms
 
     def __str__(self) -> str:
         return (
-            f"{self.total_ms:.0f} ms (import {self.import_ms:.0f}, house {self.house_ms:.0f}, "
+            f"{self.total_ms:.0f} ms (import {self.import_ms:.0f}, wiring {self.wiring_ms:.0f}, "
             f"first event {self.first_event_ms:.0f}; CPU {self.cpu_ms:.0f}); "
             f"first SageMaker call + {self.model_ms:.0f} ms"
         )

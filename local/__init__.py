@@ -8,24 +8,16 @@
     state.py               the state directory: its lock, its logs, the file `env`
     sealing.py             what lets enclave, container and clients trust each other
 
-    cloud.py               process: the AWS that the gateway sees (moto, KMS, and a SageMaker runtime)
-    kms/                     KMS as it judges and answers, also a process by itself
-    account.py               who and what is in the account: users, roles, keys
-    aws_services.py          moto behind ASGI; DynamoDB one call at a time
-    sagemaker_runtime.py     InvokeEndpoint and InvokeEndpointWithResponseStream, forwarded to containers
-    endpoints.py             which endpoint is which container
-    multi_model.py           TargetModel: load on first use, unload the least recently used
-    container.py             one HTTP exchange with a container
-    event_stream.py          the framing of a response stream
-    enclave.py             process: the enclave's own program
-    security_module.py       a simulated security module under it
+    cloud.py               process: the AWS that the gateway sees, put together from `emulators`
+    account.py               who and what is in its account: users, policies, keys
+    enclave.py             process: the enclave's own program on a simulated security module
     gateway.py             process: the gateway under uvicorn
-    iam.py                   signatures on the admin surface, as API Gateway checks them
+    authoriser.py            who signed a request, said to the gateway in its own words
     scheduler.py           process: runs the app's Chalice schedules
     bootstrap.py           process, once: tables, pools, the demo tenant and its keys
     embedding_model.py     process, once per set-up: MiniLM as GGUF
 
-    sockets.py, asgi_server.py, clock.py   what processes are served on and by, and their time
+    bedrock.py, kms.py     `python -m local.bedrock` and `python -m local.kms`: programs of `emulators`
 
-Nothing here ships to AWS.
+What stands in for AWS is in `emulators`. Nothing here ships to AWS.
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from local.sockets import port_number
+from emulators.sockets import port_number
 
 NEEDED = ("_ssl", "chalice", "flask", "flask_cors", "httptools", "moto", "msgspec", "pynamodb", "uvicorn", "xllamacpp")
 CANNOT_START = 2

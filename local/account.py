@@ -15,8 +15,8 @@ from moto.kms.models import kms_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.utilities.utils import get_partition
 
-from local.aws_services import ACCOUNT, AccessKey, create_user
-from local.iam.judge import ACTION, API_ID, STAGE
+from emulators.aws_services import ACCOUNT, AccessKey, create_user
+from emulators.iam.judge import ACTION, API_ID, STAGE
 from local.layout import GOVCLOUD_REGION
 
 OPERATOR = "cloister-operator"

@@ -15,13 +15,14 @@ from pathlib import Path
 import botocore.session
 
 from chalicelib import wiring
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.tables import Tables
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
-from local import endpoints, layout
-from local.asgi_server import tell
-from local.endpoints import Components, Endpoints
+from emulators.sagemaker_runtime import endpoints
+from emulators.sagemaker_runtime.endpoints import Components, Endpoints
+from emulators.server import tell
+from local import layout
 
 TENANT = "demo"
 BEDROCK_SECRET = "cloister-local-bedrock"
@@ -58,13 +59,11 @@ def pools(known: Endpoints) -> list[Pool]:
     assert isinstance(components, Components)
 
     def component(name: str) -> Target:
-        return Target(
-            f"{name}-component", "sagemaker", name, capacity=CAPACITY, endpoint=layout.COMPONENTS, component=name
-        )
+        return SageMaker(f"{name}-component", name, capacity=CAPACITY, endpoint=layout.COMPONENTS, component=name)
 
-    direct = Target("demo-direct", "openai_compatible", "demo", capacity=CAPACITY, url=f"{components.urls['demo']}/v1")
+    direct = OpenAICompatible("demo-direct", "demo", capacity=CAPACITY, url=f"{components.urls['demo']}/v1")
     multi = tuple(
-        Target(model.split(".")[0], "sagemaker", capacity=CAPACITY, endpoint=layout.MULTI_MODEL, target_model=model)
+        SageMaker(model.split(".")[0], capacity=CAPACITY, endpoint=layout.MULTI_MODEL, target_model=model)
         for model in layout.TARGET_MODELS
     )
 
@@ -86,7 +85,7 @@ def pools(known: Endpoints) -> list[Pool]:
 
 
 def bedrock(name: str, model: str = "") -> Target:
-    return Target(name, "bedrock", model, capacity=CAPACITY, region=layout.REGION, secret=BEDROCK_SECRET)
+    return Bedrock(name, model, capacity=CAPACITY, region=layout.REGION, secret=BEDROCK_SECRET)
 
 
 def keep_bedrock_key(key: str) -> None:

@@ -12,18 +12,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from local import account, endpoints
-from local.asgi_server import serve
-from local.aws_services import ACCOUNT, AwsServices
-from local.clock import now_ms
-from local.iam import principals
-from local.iam.authoriser import JUDGED_AT
-from local.iam.judge import Door, Judge
-from local.kms import LocalKms, root_in
-from local.kms.asgi import Application
-from local.sagemaker_runtime import INVOCATION, Receive, SageMakerRuntime, Scope, Send
-from local.security_module import PCRS
-from local.sockets import inherited, listen
+from emulators.asgi import Application, Receive, Scope, Send
+from emulators.aws_services import ACCOUNT, AwsServices
+from emulators.clock import now_ms
+from emulators.iam import principals
+from emulators.iam.authoriser import JUDGED_AT
+from emulators.iam.judge import Door, Judge
+from emulators.kms import LocalKms, root_in
+from emulators.sagemaker_runtime import endpoints
+from emulators.sagemaker_runtime.asgi import INVOCATION, SageMakerRuntime
+from emulators.security_module import PCRS
+from emulators.server import serve
+from emulators.sockets import inherited, listen
+from local import account
 from sealed import attestation
 
 

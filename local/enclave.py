@@ -10,12 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from enclave import configuration, listening, program
+from emulators.clock import now_ms
+from emulators.security_module import PCRS, Authority, SimulatedSecurityModule
+from emulators.server import tell
+from enclave import configuration, listener, program
 from enclave.attested_kms import NoCredentials
 from enclave.configuration import BadConfiguration
-from local.asgi_server import tell
-from local.clock import now_ms
-from local.security_module import PCRS, Authority, SimulatedSecurityModule
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     module = SimulatedSecurityModule(authority, clock=now_ms)
     try:
         read = configuration.read(options.configuration)
-        program.serve(read, module, listening.listen(address), ready=lambda: tell(options.ready_fd, ready))
+        program.serve(read, module, listener.listen(address), ready=lambda: tell(options.ready_fd, ready))
     except (BadConfiguration, NoCredentials) as error:
         print(error, file=sys.stderr)
         return 1

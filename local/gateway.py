@@ -2,7 +2,7 @@
 
     python -m local.gateway [--port 0 | --fd N] [--ready-fd N]
 
-It differs from `uvicorn chalicelib.api.bridge:application` in that it takes a socket that is bound already, says when
+It differs from `uvicorn chalicelib.http.bridge:application` in that it takes a socket that is bound already, says when
 it serves, and has the local cloud, which AWS_ENDPOINT_URL names, judge signed requests, as API Gateway does on AWS. It
 stands for two API Gateways: the one of its own region, and one in GovCloud.
 """
@@ -11,9 +11,9 @@ import argparse
 import os
 import sys
 
+from emulators.server import serve
+from emulators.sockets import inherited, listen
 from local import layout
-from local.asgi_server import serve
-from local.sockets import inherited, listen
 
 DRAIN_S = 5
 
@@ -28,12 +28,13 @@ def main() -> int:
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
-    from chalicelib.api import bridge
-    from local.iam.authoriser import Authoriser, LocalCloud
+    from chalicelib.http import bridge
+    from emulators.iam.authoriser import Authoriser, LocalCloud
+    from local.authoriser import iam_for_bridge
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
-    iam = Authoriser(LocalCloud(cloud), regions, wiring.clock)
-    serve(bridge.build(iam), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    authoriser = Authoriser(LocalCloud(cloud), regions, wiring.clock)
+    serve(bridge.build(iam_for_bridge(authoriser)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from local.endpoints import Components, Endpoints, MultiModel
+from emulators.sagemaker_runtime.endpoints import Components, Endpoints, MultiModel
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_MODEL = ROOT / "sagemaker" / "models" / "demo"

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from chalice.app import Chalice, ScheduledEventConfig
 
+from emulators.server import tell
 from local import layout
-from local.asgi_server import tell
 
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _UNIT_S = {"minute": 60, "hour": 3600, "day": 86_400}

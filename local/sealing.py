@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from local.clock import now_ms
-from local.security_module import PCRS, Authority
+from emulators.clock import now_ms
+from emulators.security_module import PCRS, Authority
 
 PCR0 = PCRS[0].hex()
 

@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
-from local import endpoints, layout, processes
+from emulators.http_exchange import ExchangeFailed, exchange
+from emulators.sagemaker_runtime import endpoints
+from emulators.sockets import LOOPBACK, listen, reserve, url
+from local import layout, processes
 from local.account import TICKET_SECRET
-from local.container import ContainerFailed, exchange
 from local.processes import Process
 from local.sealing import PCR0, SealingFiles
-from local.sockets import LOOPBACK, listen, reserve, url
 from local.state import StateDirectory
 
 START_DEADLINE_S = 90
@@ -153,7 +154,7 @@ class System:
     async def _start_bedrock(self) -> dict[str, str]:
         """Returns what opens it, an API key among it."""
         model = ("--model-url", f"{self._container_urls['demo']}/v1")
-        return await self._start_module("bedrock", "local.bedrock", *model, listening=self._bedrock_socket)
+        return await self._start_module("bedrock", "emulators.bedrock", *model, listening=self._bedrock_socket)
 
     async def _start_enclave(self, account: Mapping[str, str]) -> None:
         files = self._sealing
@@ -355,7 +356,7 @@ def _read_line(descriptor: int) -> str:
 
 async def _status(url: str, path: str) -> int:
     """The HTTP status, or 0 where nobody answers."""
-    with suppress(ContainerFailed):
+    with suppress(ExchangeFailed):
         async with exchange(url, "GET", path, {}) as reply:
             await reply.read()
             return reply.status

@@ -7,7 +7,8 @@
     ticket                      what the gateway permits the enclave to open
     frames, padding             how pieces travel
     cms, cbor, arn              formats of AWS that need care
+    refusal                     everything that is not as it should be
 
-Small, because the enclave's measurements cover it, and it imports no other program. The specification is
-docs/sealed-formats.md.
+Small, because the enclave's measurements cover it, and it imports no other program; its own modules it names
+relatively, because the client's wheel holds them as `cloister._sealed`. The specification is docs/sealed-formats.md.
 """

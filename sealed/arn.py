@@ -5,7 +5,7 @@ from typing import Self
 
 import msgspec
 
-from sealed.refusal import BadArn
+from .refusal import BadArn
 
 _KEY = re.compile(
     r"arn:(?P<partition>aws(?:-[a-z]+)*):kms:(?P<region>[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}):(?P<account>[0-9]{12})"

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 
-from sealed import cbor, chain
-from sealed.measurements import Measurements
-from sealed.refusal import DocumentRefused
+from . import cbor, chain
+from .measurements import Measurements
+from .refusal import DocumentRefused
 
 # The SHA-256 of its DER. The archive that AWS serves has another: see the page above, section 2.1.
 AWS_ROOT_SHA256 = "641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b"

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 import cbor2
 
-from sealed.refusal import DocumentRefused
+from .refusal import DocumentRefused
 
 # A document nests an array, its payload a map in a map. Nothing needs more.
 _MOST_DEPTH = 4

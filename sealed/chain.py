@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from sealed.refusal import DocumentRefused
+from .refusal import DocumentRefused
 
 # AWS's are four: the root's, a region's, a zone's and a host's.
 MOST_ISSUERS = 8

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sealed.refusal import EnvelopeRefused
+from .refusal import EnvelopeRefused
 
 MOST_ENVELOPE_BYTES = 64 * 1024
 

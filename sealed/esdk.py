@@ -22,7 +22,7 @@ from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
 from aws_encryption_sdk.identifiers import Algorithm
 from aws_encryption_sdk.materials_managers.mpl.cmm import CryptoMaterialsManagerFromMPL
 
-from sealed.refusal import BrokenOff, NotOpened
+from .refusal import BrokenOff, NotOpened
 
 FRAME_BYTES = 4096
 STREAM_FRAME_BYTES = 1024  # small, because a frame leaves only when it is full

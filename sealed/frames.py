@@ -8,7 +8,7 @@ A length is judged as soon as its four bytes are there: nothing is held on the w
 import struct
 from collections.abc import Iterator
 
-from sealed.refusal import FrameRefused
+from .refusal import FrameRefused
 
 MOST_BYTES = 8 * 2**20  # of type and payload together
 

@@ -27,9 +27,9 @@ from pyhpke.context_interface import ContextInterface
 from pyhpke.kdf import KDF
 from pyhpke.keys.x25519_key import X25519Key
 
-from sealed import xwing
-from sealed.hpke_keys import EPOCH, MOST_TOKEN_BYTES, SEED_BYTES, EpochKeys, KeyConfiguration
-from sealed.refusal import BrokenOff, NotOpened, TooLong
+from . import xwing
+from .hpke_keys import EPOCH, MOST_TOKEN_BYTES, SEED_BYTES, EpochKeys, KeyConfiguration
+from .refusal import BrokenOff, NotOpened, TooLong
 
 __all__ = [
     "MOST_CHUNK_BYTES",

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sealed import xwing
-from sealed.refusal import DocumentRefused
+from . import xwing
+from .refusal import DocumentRefused
 
 SEED_BYTES = 64
 X25519_BYTES = 32

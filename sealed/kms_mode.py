@@ -9,7 +9,7 @@ import hashlib
 
 import msgspec
 
-from sealed.refusal import NotOpened, TooLong
+from .refusal import NotOpened, TooLong
 
 # https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html, API_Decrypt.html
 MOST_PLAINTEXT_BYTES = 4096

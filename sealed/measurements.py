@@ -15,7 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sealed.refusal import ManifestRefused
+from .refusal import ManifestRefused
 
 CONTEXT = b"cloister release manifest v1\0"
 MOST_MANIFEST_BYTES = 256 * 1024

@@ -13,7 +13,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sealed.refusal import TicketRefused
+from .refusal import TicketRefused
 
 MOST_BYTES = 2048
 MOST_AHEAD_MS = 10 * 60_000  # of expires_ms; a ticket that lives for hours was not signed by a gateway in its mind

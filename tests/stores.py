@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from chalicelib.tables import Tables, open_tables
-from local.sockets import reserve
+from emulators.sockets import reserve
 from tests.patience import until
 
 StoreName = Literal["local", "ministack"]

@@ -20,11 +20,11 @@ import msgspec
 import pytest
 
 from chalicelib.tables import open_tables
-from local import endpoints
-from local.endpoints import SingleModel
+from emulators.sagemaker_runtime import endpoints
+from emulators.sagemaker_runtime.endpoints import SingleModel
 from tests.api.signing import signed
+from tests.deployments import Answer, Gateway
 from tests.engines.servers import Request, Wire, serving, whole
-from tests.houses import Answer, Gateway
 from tests.images.houses import Gated
 from tests.patience import PATIENCE_S
 from tests.stores import REGION, ROOT, with_credentials

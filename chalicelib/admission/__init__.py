@@ -5,6 +5,7 @@
     decision.py    predict a write, judge a failed one: pure
     denial.py      which no the caller hears     remembered.py noes that need no store
     meter.py       the state                     meters.py        its seam; store.py, memory.py behind it
+    regions.py     those of several regions
     gate.py        admit, renew, settle, reap
 
 The theory is in docs/admission.md.
@@ -18,11 +19,10 @@ from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standi
 from chalicelib.admission.meters import Epochs, Meters
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.admission.validity import check
-from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
+from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
 
 __all__ = [
     "DEFAULT_LIMITS",
-    "RANDOM_BITS",
     "Admission",
     "Budget",
     "Denial",
@@ -43,6 +43,7 @@ __all__ = [
     "Units",
     "WindowKind",
     "check",
+    "lease_id_of",
     "new_lease_id",
     "standing",
     "strictest",

@@ -1,0 +1,11 @@
+"""Surfaces, one file each: what callers send and get, and nothing of how it comes and goes (that is `http`).
+
+    openai       /tenants/{tenant}/v1                   anthropic    /tenants/{tenant}/v1/messages
+    native       /inference, /health, and the pages that describe the service
+    bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
+    management   /tenants/{tenant}: keys, members, limits, usage, the ledger
+    kms_keys     a tenant's KMS keys, and an enclave that shows itself
+    audit        the ledger as an auditor verifies it   admin        /admin, the operator's
+
+How to add a route stands in CONTRIBUTING.
+"""

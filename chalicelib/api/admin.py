@@ -5,21 +5,19 @@ from typing import Annotated, Any
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.admission import check
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
-from chalicelib.api.incoming import Incoming
+from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
-from chalicelib.api.sealing import ask_enclave, read
-from chalicelib.api.surface import Surface
-from chalicelib.identity import operator
-from chalicelib.placement.pool import Pool
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
+from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, Malformed
-from chalicelib.sealing import Claims
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
+from chalicelib.tickets import Claims
 
-surface = Surface(__name__, shape="problem", auth="iam")
+surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="iam")
 
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
@@ -72,102 +70,96 @@ class _NewEpoch(msgspec.Struct, frozen=True):
     token: bytes
 
 
-@surface.door("GET", "/admin/tenants", summary="List the tenants", returns=Tenants)
-def list_tenants(asked: Incoming) -> Tenants:
-    _operator(asked)
+@surface.door("GET", "/admin/tenants", permission="operate", summary="List the tenants", returns=Tenants)
+def list_tenants(_: Incoming) -> Tenants:
     return Tenants(list(wiring.tenancy().tenants()))
 
 
-@surface.door("POST", "/admin/tenants", summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201)
+@surface.door(
+    "POST", "/admin/tenants", permission="operate",
+    summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201,
+)  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
-    _operator(asked)
     request = asked.json(TenantRequest)
-    _must_hold(request.limits)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
 
 
-@surface.door("GET", "/admin/tenants/{tenant}", summary="Look at a tenant", returns=Tenant)
+@surface.door("GET", "/admin/tenants/{tenant}", permission="operate", summary="Look at a tenant", returns=Tenant)
 def show_any_tenant(asked: Incoming) -> Tenant:
-    _operator(asked)
     return wiring.tenancy().tenant(asked.path["tenant"])
 
 
 @surface.door(
-    "PATCH", "/admin/tenants/{tenant}",
-    summary="Change limits, pools, pins or status; true from the tenant's next request on",
-    accepts=Change, returns=Tenant,
+    "PATCH", "/admin/tenants/{tenant}", permission="operate",
+    summary="Change limits, pools, pins or status; true from the tenant's next request on", accepts=Change,
+    returns=Tenant,
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
-    _operator(asked)
-    change = asked.json(Change)
-    if change.limits is not None:
-        _must_hold(change.limits)
-    changed = wiring.tenancy().change_tenant(asked.path["tenant"], change)
-    wiring.house().admission.forget(changed.id)
-    return changed
+    return wiring.tenancy().change_tenant(asked.path["tenant"], asked.json(Change))
 
 
-@surface.door("GET", "/admin/tenants/{tenant}/keys", summary="List a tenant's API keys", returns=Keys)
+@surface.door(
+    "GET", "/admin/tenants/{tenant}/keys", permission="operate",
+    summary="List a tenant's API keys", returns=Keys,
+)  # fmt: skip
 def list_any_keys(asked: Incoming) -> Keys:
-    _operator(asked)
     tenant = wiring.tenancy().tenant(asked.path["tenant"])
-    now_ms = wiring.house().clock()
+    now_ms = wiring.path().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(tenant.id)])
 
 
 @surface.door(
-    "POST", "/admin/tenants/{tenant}/keys", summary="Create an API key for a tenant",
-    accepts=KeyRequest, returns=NewKey, status=201,
+    "POST", "/admin/tenants/{tenant}/keys", permission="operate",
+    summary="Create an API key for a tenant", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
 def create_any_key(asked: Incoming) -> NewKey:
-    _operator(asked)
     request = asked.json(KeyRequest)
     return new_key(asked.path["tenant"], request, expiry(request))
 
 
-@surface.door("DELETE", "/admin/tenants/{tenant}/keys/{key}", summary="Revoke a tenant's API key", returns=KeyView)
+@surface.door(
+    "DELETE", "/admin/tenants/{tenant}/keys/{key}", permission="operate",
+    summary="Revoke a tenant's API key", returns=KeyView,
+)  # fmt: skip
 def revoke_any_key(asked: Incoming) -> KeyView:
-    _operator(asked)
-    return view(wiring.tenancy().revoke_key(asked.path["tenant"], asked.path["key"]), wiring.house().clock())
+    return view(wiring.tenancy().revoke_key(asked.path["tenant"], asked.path["key"]), wiring.path().clock())
 
 
 @surface.door(
-    "GET", "/admin/tenants/{tenant}/principals", summary="List the IAM principals that sign for a tenant",
-    returns=Principals,
+    "GET", "/admin/tenants/{tenant}/principals", permission="operate",
+    summary="List the IAM principals that sign for a tenant", returns=Principals,
 )  # fmt: skip
 def list_principals(asked: Incoming) -> Principals:
-    _operator(asked)
     return Principals(wiring.tenancy().tenant(asked.path["tenant"]).principals)
 
 
 @surface.door(
-    "PUT", "/admin/tenants/{tenant}/principals", summary="Say which IAM principals sign for a tenant: these, no other",
-    accepts=Principals, returns=Principals,
+    "PUT", "/admin/tenants/{tenant}/principals", permission="operate",
+    summary="Say which IAM principals sign for a tenant: these, no other", accepts=Principals, returns=Principals,
 )  # fmt: skip
 def put_principals(asked: Incoming) -> Principals:
-    _operator(asked)
     wanted = asked.json(Principals).principals
     return Principals(wiring.tenancy().principals.put(asked.path["tenant"], wanted).principals)
 
 
 @surface.door(
-    "DELETE", "/admin/tenants/{tenant}/principals", summary="Let no IAM principal sign for a tenant any more",
-    status=204,
+    "DELETE", "/admin/tenants/{tenant}/principals", permission="operate",
+    summary="Let no IAM principal sign for a tenant any more", status=204,
 )  # fmt: skip
 def delete_principals(asked: Incoming) -> Any:
-    _operator(asked)
     wiring.tenancy().principals.put(asked.path["tenant"], ())
 
 
-@surface.door("GET", "/admin/pools", summary="List the pools", returns=Pools)
-def list_pools(asked: Incoming) -> Pools:
-    _operator(asked)
+@surface.door("GET", "/admin/pools", permission="operate", summary="List the pools", returns=Pools)
+def list_pools(_: Incoming) -> Pools:
     return Pools(list(wiring.tenancy().pools()))
 
 
-@surface.door("PUT", "/admin/pools/{pool}", summary="Create or replace a pool", accepts=Pool, returns=Pool)
+@surface.door(
+    "PUT", "/admin/pools/{pool}", permission="operate",
+    summary="Create or replace a pool", accepts=Pool, returns=Pool,
+)  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
-    _operator(asked)
     pool = asked.json(Pool)
     if pool.name != asked.path["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
@@ -176,45 +168,36 @@ def put_pool(asked: Incoming) -> Pool:
     except msgspec.ValidationError:
         raise Malformed("A pool's name has 1 to 64 letters, digits or any of . _ -", field="name") from None
     for target in pool.targets:
-        if target.engine == "sagemaker" and not target.endpoint:
-            raise Malformed(
-                f"The target {target.name!r} needs `endpoint`, a SageMaker endpoint's name.", field="targets"
-            )
-        if target.engine == "openai_compatible" and not target.url.startswith(("http://", "https://")):
-            raise Malformed(f"The target {target.name!r} needs `url`, as http://10.0.0.7:8000/v1.", field="targets")
-        if target.engine == "bedrock" and not (target.region or target.secret):
-            raise Malformed(
-                f"The target {target.name!r} needs `region`, as us-east-1, or a `secret` that says it.", field="targets"
-            )
-        if target.engine not in wiring.house().engines:
+        if target.engine not in wiring.path().placement.kinds:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
     return wiring.tenancy().put_pool(pool)
 
 
-@surface.door("DELETE", "/admin/pools/{pool}", summary="Remove a pool", status=204)
+@surface.door("DELETE", "/admin/pools/{pool}", permission="operate", summary="Remove a pool", status=204)
 def delete_pool(asked: Incoming) -> Any:
-    _operator(asked)
     wiring.tenancy().delete_pool(asked.path["pool"])
 
 
-@surface.door("GET", "/admin/key-epochs", summary="List the key epochs that have not expired", returns=KeyEpochList)
-def list_key_epochs(asked: Incoming) -> KeyEpochList:
-    _operator(asked)
+@surface.door(
+    "GET", "/admin/key-epochs", permission="operate",
+    summary="List the key epochs that have not expired", returns=KeyEpochList,
+)  # fmt: skip
+def list_key_epochs(_: Incoming) -> KeyEpochList:
     return KeyEpochList([_epoch_view(epoch) for epoch in wiring.tenancy().key_epochs.living()])
 
 
 @surface.door(
-    "POST", "/admin/key-epochs", summary="Have an enclave make the key of a new epoch, from now on the current one",
-    accepts=KeyEpochRequest, returns=KeyEpochView, status=201,
+    "POST", "/admin/key-epochs", permission="operate",
+    summary="Have an enclave make the key of a new epoch, from now on the current one", accepts=KeyEpochRequest,
+    returns=KeyEpochView, status=201,
 )  # fmt: skip
 def begin_key_epoch(asked: Incoming) -> KeyEpochView:
-    _operator(asked)
     request = asked.json(KeyEpochRequest)
     pool = next((pool for pool in wiring.tenancy().pools() if pool.sealed), None)
     if pool is None:
         raise Conflict("No pool has an enclave. Put one with `sealed` first.")
-    house = wiring.house()
-    shown = KeyEpochView(f"e-{house.randomness(8).hex()}", house.clock() + request.lifetime_s * 1_000)
+    path = wiring.path()
+    shown = KeyEpochView(f"e-{path.randomness(8).hex()}", path.clock() + request.lifetime_s * 1_000)
     claims = Claims("epoch", request_id=asked.request_id)
     told = read(ask_enclave(claims, msgspec.json.encode(shown), pool, None), _NewEpoch)
     wiring.tenancy().key_epochs.begin(KeyEpoch(shown.epoch, shown.expires_ms, told.token))
@@ -223,14 +206,3 @@ def begin_key_epoch(asked: Incoming) -> KeyEpochView:
 
 def _epoch_view(epoch: KeyEpoch) -> KeyEpochView:
     return KeyEpochView(epoch.epoch, epoch.expires_ms)
-
-
-def _operator(asked: Incoming) -> None:
-    house = wiring.house()
-    operator(asked.credential, asked.iam_arn, house.snapshots, house.clock())
-
-
-def _must_hold(limits: Limits) -> None:
-    problems = check(limits)
-    if problems:
-        raise Malformed(" ".join(problems), field="limits")

@@ -10,19 +10,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.audited import audited
-from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count
-from chalicelib.api.outgoing import buffered, streamed, waiting
-from chalicelib.api.sealed_calls import is_sealed
-from chalicelib.api.surface import Surface
 from chalicelib.call import Delta, Operation, Waiting
+from chalicelib.http.asks import ask_of
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import buffered, streamed, waiting
+from chalicelib.http.sealed_calls import is_sealed
+from chalicelib.http.surface import Surface
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.inference.plan import Ask
 from chalicelib.refusal import EngineFailed, Malformed
 
-surface = Surface(__name__, shape="anthropic", auth="key")
+surface = Surface(__name__, "anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key")
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 
@@ -89,7 +88,7 @@ _event = msgspec.json.Decoder(_Event)
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/v1/messages",
+    "POST", "/tenants/{tenant}/v1/messages", permission="infer",
     summary="Answer a message", accepts=MessagesRequest, returns=Message, streams=True, infers=True,
 )  # fmt: skip
 def create_message(asked: Incoming) -> Any:
@@ -99,7 +98,7 @@ def create_message(asked: Incoming) -> Any:
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/v1/messages/count_tokens",
+    "POST", "/tenants/{tenant}/v1/messages/count_tokens", permission="infer",
     summary="Count the tokens of a message", accepts=CountTokensRequest, returns=TokenCount, infers=True,
 )  # fmt: skip
 def count_message_tokens(asked: Incoming) -> Any:
@@ -115,47 +114,36 @@ def _must_be_clear(asked: Incoming) -> None:
 def _infer(
     asked: Incoming, request: CountTokensRequest, operation: Operation, max_tokens: int | None, *, stream: bool
 ) -> Any:
-    house = wiring.house()
-    answer = run(
-        Ask(
-            credential=asked.credential,
-            tenant=asked.path["tenant"],
-            surface="anthropic",
-            operation=operation,
-            pool=request.model,
-            fields=asked.json(dict[str, msgspec.Raw]),
-            request_id=asked.request_id,
-            max_tokens=max_tokens,
-            stream=stream,
-            idempotency_key=asked.headers.get("idempotency-key"),
-            audited=audited(asked, house.settings.region),
-        ),
-        house,
+    ask = ask_of(
+        asked,
+        "anthropic",
+        operation,
+        tenant=asked.path["tenant"],
+        pool=request.model,
+        fields=asked.json(dict[str, msgspec.Raw]),
+        max_tokens=max_tokens,
+        stream=stream,
     )
+    answer = run(ask, wiring.path())
     if not stream:
         return buffered(answer, asked, lambda whole: whole)
-    return streamed(answer, asked, Events(answer), "anthropic")
+    return streamed(answer, asked, _events(answer), "anthropic")
 
 
-class Events:
-    """An answer's events as server-sent events in Anthropic's form, which names each."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    def __iter__(self) -> Iterator[bytes]:
-        last = b""
-        for event in self._answer:
-            if isinstance(event, Waiting):
-                yield waiting(event) + PING
-            elif isinstance(event, Delta):
-                name = _name(event.data)
-                framed = b"event: " + name + b"\ndata: " + event.data + b"\n\n"
-                if name == b"message_stop":
-                    last = framed  # whoever has read it may leave: the answer is to be settled by then
-                else:
-                    yield framed
-        yield last
+def _events(answer: Answer) -> Iterator[bytes]:
+    """The answer as server-sent events in Anthropic's form, which names each."""
+    last = b""
+    for event in answer:
+        if isinstance(event, Waiting):
+            yield waiting(event) + PING
+        elif isinstance(event, Delta):
+            name = _name(event.data)
+            framed = b"event: " + name + b"\ndata: " + event.data + b"\n\n"
+            if name == b"message_stop":
+                last = framed  # whoever has read it may leave: the answer is to be settled by then
+            else:
+                yield framed
+    yield last
 
 
 def _name(data: bytes) -> bytes:

@@ -6,14 +6,14 @@ from typing import Annotated
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.permitted import permitted
-from chalicelib.api.surface import Surface
+from chalicelib.http.callers import Caller
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
 from chalicelib.ledger.chain import DAY_MS, Link, day_of, start_ms
 from chalicelib.ledger.head import SignedHead
 from chalicelib.refusal import Malformed
 
-surface = Surface(__name__, shape="problem", auth="key")
+surface = Surface(__name__, "management", prefix="/tenants/{tenant}/audit", shape="problem", auth="key")
 
 ENTRIES = 500  # in one page: about a megabyte
 HEADS = 10
@@ -54,29 +54,27 @@ class SignedHeads(msgspec.Struct, frozen=True):
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/audit/entries", summary="A day's ledger, byte for byte, with its hash chains",
-    query=DayQuery, returns=KeptEntries,
+    "GET", "/tenants/{tenant}/audit/entries", permission="usage.read",
+    summary="A day's ledger, byte for byte, with its hash chains", query=DayQuery, returns=KeptEntries,
 )  # fmt: skip
-def list_kept_entries(asked: Incoming) -> KeptEntries:
-    principal, _ = permitted(asked, "usage.read", "management")
+def list_kept_entries(asked: Incoming, caller: Caller) -> KeptEntries:
     query = asked.query_as(DayQuery)
     first = _start(query.day)
-    page = wiring.house().ledger.kept(principal.tenant, first, first + DAY_MS, query.cursor, ENTRIES)
+    page = wiring.path().ledger.kept(caller.principal.tenant, first, first + DAY_MS, query.cursor, ENTRIES)
     entries = [KeptEntry(kept.lease_id, kept.text, kept.expires_s, kept.link) for kept in page.kept]
     return KeptEntries(entries, page.cursor)
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/audit/heads", summary="What was signed of a day's hash chains",
-    query=DayQuery, returns=SignedHeads,
+    "GET", "/tenants/{tenant}/audit/heads", permission="usage.read",
+    summary="What was signed of a day's hash chains", query=DayQuery, returns=SignedHeads,
 )  # fmt: skip
-def list_heads(asked: Incoming) -> SignedHeads:
-    principal, _ = permitted(asked, "usage.read", "management")
+def list_heads(asked: Incoming, caller: Caller) -> SignedHeads:
     query = asked.query_as(DayQuery)
     end = day_of(_start(query.day) + DAY_MS)
     if query.cursor is not None and not (_PLACE.fullmatch(query.cursor) and query.day <= query.cursor < end):
         raise Malformed("`cursor` is not one that this query returned.", field="cursor")
-    page = wiring.house().heads.page(principal.tenant, query.day, end, query.cursor, HEADS)
+    page = wiring.heads().page(caller.principal.tenant, query.day, end, query.cursor, HEADS)
     return SignedHeads(page.heads, page.cursor)
 
 

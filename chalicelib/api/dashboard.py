@@ -11,17 +11,17 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api import problems
-from chalicelib.api.doors import Reply
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.permitted import signed_or_permitted
-from chalicelib.api.surface import Surface
+from chalicelib.http import problems
+from chalicelib.http.callers import Caller
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger.log import Found, Record, Totals, Wanted, find, totals
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT
 
-surface = Surface(__name__, shape="problem", auth="iam")
+surface = Surface(__name__, "management", prefix="/v1/dashboard", shape="problem", auth="iam")
 
 DAY_MS = 86_400_000
 MOST_ROWS = 15_000
@@ -103,15 +103,15 @@ class LogPage(msgspec.Struct, frozen=True):
 
 
 @surface.door(
-    "GET", "/v1/dashboard/requests", summary="The audit log, newest first, with totals", query=LogQuery, returns=LogPage
-)
-def audit_log(asked: Incoming) -> LogPage | Reply:
-    principal, _ = signed_or_permitted(asked, "usage.read", "management")
+    "GET", "/v1/dashboard/requests", permission="usage.read",
+    summary="The audit log, newest first, with totals", query=LogQuery, returns=LogPage,
+)  # fmt: skip
+def audit_log(asked: Incoming, caller: Caller) -> LogPage | Reply:
     query = asked.query_as(LogQuery)
-    tenant = _tenant(principal, query.tenant)
+    tenant = _tenant(caller.principal, query.tenant)
     wanted = _wanted(query, tenant)
     after = _lease_of(query.cursor, tenant)
-    ledger = wiring.house().ledger
+    ledger = wiring.path().ledger
     if query.format == "csv":
         headers = {
             "Content-Type": "text/csv; charset=utf-8",
@@ -141,7 +141,7 @@ class Rows:
             left -= len(found.records)
             if found.cursor is None or left <= 0:
                 return
-            found = find(wiring.house().ledger, self._wanted, found.cursor, left)
+            found = find(wiring.path().ledger, self._wanted, found.cursor, left)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -195,13 +195,13 @@ def _tenant(principal: Principal, named: str | None) -> str:
         return principal.tenant
     if principal.tenant != PLATFORM_TENANT or principal.role != "owner":
         raise NotFound("There is no such tenant, or it is not yours. Leave `tenant` out to see your own.")
-    return wiring.house().snapshots.fresh(named).tenant.id
+    return wiring.path().snapshots.fresh(named).tenant.id
 
 
 def _wanted(query: LogQuery, tenant: str) -> Wanted:
     since_ms = _instant(query.since, "from") if query.since else 0
     # Clocks differ a little between sandboxes; nothing is further ahead than a day.
-    until_ms = _instant(query.until, "to") if query.until else wiring.house().clock() + DAY_MS
+    until_ms = _instant(query.until, "to") if query.until else wiring.path().clock() + DAY_MS
     if since_ms > until_ms:
         raise Malformed("`from` is later than `to`. Swap them.", field="from")
     return Wanted(tenant, since_ms, until_ms, query.model, query.principal, query.success)

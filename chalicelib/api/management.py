@@ -7,15 +7,15 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission import standing
 from chalicelib.admission.limits import Limits
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.permitted import permitted
-from chalicelib.api.surface import Surface
+from chalicelib.http.callers import Caller
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject
 from chalicelib.tenancy.token import Token
 
-surface = Surface(__name__, shape="problem", auth="key")
+surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
 DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400
@@ -114,22 +114,26 @@ class LedgerPage(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-@surface.door("GET", "/tenants/{tenant}", summary="The tenant, its pools and limits", returns=Profile)
-def show_tenant(asked: Incoming) -> Profile:
-    _, snapshot = permitted(asked, "usage.read", "management")
-    tenant = snapshot.tenant
+@surface.door(
+    "GET", "/tenants/{tenant}", permission="usage.read",
+    summary="The tenant, its pools and limits", returns=Profile,
+)  # fmt: skip
+def show_tenant(_: Incoming, caller: Caller) -> Profile:
+    tenant = caller.snapshot.tenant
     return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits, tenant.sealing)
 
 
-@surface.door("GET", "/tenants/{tenant}/usage", summary="What is left of each limit", returns=Usage)
-def show_usage(asked: Incoming) -> Usage:
-    _, snapshot = permitted(asked, "usage.read", "management")
-    house = wiring.house()
-    limits = snapshot.tenant.limits
-    meter = house.meters.reading(snapshot.tenant.id)
+@surface.door(
+    "GET", "/tenants/{tenant}/usage", permission="usage.read",
+    summary="What is left of each limit", returns=Usage,
+)  # fmt: skip
+def show_usage(_: Incoming, caller: Caller) -> Usage:
+    path = wiring.path()
+    limits = caller.snapshot.tenant.limits
+    meter = path.meters.reading(caller.snapshot.tenant.id)
     if meter is None:
         raise NotFound("There is no such tenant.")
-    uses = standing(limits, meter, house.clock())
+    uses = standing(limits, meter, path.clock())
     return Usage(
         in_flight=len(meter.leases),
         in_flight_limit=limits.in_flight,
@@ -138,87 +142,88 @@ def show_usage(asked: Incoming) -> Usage:
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/requests", summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage
-)
-def list_requests(asked: Incoming) -> LedgerPage:
-    principal, _ = permitted(asked, "usage.read", "management")
+    "GET", "/tenants/{tenant}/requests", permission="usage.read",
+    summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage,
+)  # fmt: skip
+def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
     query = asked.query_as(LedgerQuery)
-    house = wiring.house()
-    until_ms = query.until_ms if query.until_ms is not None else house.clock() + DAY_MS
+    path = wiring.path()
+    until_ms = query.until_ms if query.until_ms is not None else path.clock() + DAY_MS
     since_ms = query.since_ms or 0
     if since_ms > until_ms:
         raise Malformed("since_ms is later than until_ms.", field="since_ms")
-    page = house.ledger.page(principal.tenant, since_ms, until_ms, query.cursor, query.limit)
+    page = path.ledger.page(caller.principal.tenant, since_ms, until_ms, query.cursor, query.limit)
     return LedgerPage(page.entries, page.cursor)
 
 
-@surface.door("GET", "/tenants/{tenant}/keys", summary="List the API keys", returns=Keys)
-def list_keys(asked: Incoming) -> Keys:
-    principal, _ = permitted(asked, "keys.manage", "management")
-    now_ms = wiring.house().clock()
-    return Keys([view(key, now_ms) for key in wiring.tenancy().keys(principal.tenant)])
+@surface.door("GET", "/tenants/{tenant}/keys", permission="keys.manage", summary="List the API keys", returns=Keys)
+def list_keys(_: Incoming, caller: Caller) -> Keys:
+    now_ms = wiring.path().clock()
+    return Keys([view(key, now_ms) for key in wiring.tenancy().keys(caller.principal.tenant)])
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/keys", summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201
-)
-def create_key(asked: Incoming) -> NewKey:
-    principal, _ = permitted(asked, "keys.manage", "management")
+    "POST", "/tenants/{tenant}/keys", permission="keys.manage",
+    summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201,
+)  # fmt: skip
+def create_key(asked: Incoming, caller: Caller) -> NewKey:
     request = asked.json(KeyRequest)
     expires_ms = expiry(request)
-    principal.must_cover(request.scopes, expires_ms)
-    return new_key(principal.tenant, request, expires_ms)
+    caller.principal.must_cover(request.scopes, expires_ms)
+    return new_key(caller.principal.tenant, request, expires_ms)
 
 
 @surface.door(
-    "DELETE", "/tenants/{tenant}/keys/{key}", summary="Revoke an API key, at once and everywhere", returns=KeyView
-)
-def revoke_key(asked: Incoming) -> KeyView:
-    principal, _ = permitted(asked, "keys.manage", "management")
-    revoked = wiring.tenancy().revoke_key(principal.tenant, asked.path["key"])
-    return view(revoked, wiring.house().clock())
+    "DELETE", "/tenants/{tenant}/keys/{key}", permission="keys.manage",
+    summary="Revoke an API key, at once and everywhere", returns=KeyView,
+)  # fmt: skip
+def revoke_key(asked: Incoming, caller: Caller) -> KeyView:
+    revoked = wiring.tenancy().revoke_key(caller.principal.tenant, asked.path["key"])
+    return view(revoked, wiring.path().clock())
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/keys/{key}/rotate",
+    "POST", "/tenants/{tenant}/keys/{key}/rotate", permission="keys.manage",
     summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
 )  # fmt: skip
-def rotate_key(asked: Incoming) -> NewKey:
-    principal, _ = permitted(asked, "keys.manage", "management")
+def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     request = asked.json(Rotation)
-    old = wiring.tenancy().key(principal.tenant, asked.path["key"])
-    principal.must_cover(old.scopes, old.expires_ms)
-    return _shown(*wiring.tenancy().rotate_key(principal.tenant, asked.path["key"], request.grace_s * 1000))
-
-
-@surface.door("GET", "/tenants/{tenant}/members", summary="List the members", returns=Members)
-def list_members(asked: Incoming) -> Members:
-    principal, _ = permitted(asked, "members.manage", "management")
-    return Members(list(wiring.tenancy().members(principal.tenant)))
+    old = wiring.tenancy().key(caller.principal.tenant, asked.path["key"])
+    caller.principal.must_cover(old.scopes, old.expires_ms)
+    return _shown(*wiring.tenancy().rotate_key(caller.principal.tenant, asked.path["key"], request.grace_s * 1000))
 
 
 @surface.door(
-    "PUT", "/tenants/{tenant}/members/{subject}", summary="Add a member, or change their role",
-    accepts=MemberRequest, returns=Member,
+    "GET", "/tenants/{tenant}/members", permission="members.manage",
+    summary="List the members", returns=Members,
 )  # fmt: skip
-def put_member(asked: Incoming) -> Member:
-    principal, _ = permitted(asked, "members.manage", "management")
+def list_members(_: Incoming, caller: Caller) -> Members:
+    return Members(list(wiring.tenancy().members(caller.principal.tenant)))
+
+
+@surface.door(
+    "PUT", "/tenants/{tenant}/members/{subject}", permission="members.manage",
+    summary="Add a member, or change their role", accepts=MemberRequest, returns=Member,
+)  # fmt: skip
+def put_member(asked: Incoming, caller: Caller) -> Member:
     request = asked.json(MemberRequest)
     try:
         subject = msgspec.convert(asked.path["subject"], Subject)
     except msgspec.ValidationError:
         raise Malformed("A subject has 1 to 128 letters, digits or any of . _ @ + -", field="subject") from None
-    return wiring.tenancy().put_member(principal.tenant, Member(subject=subject, role=request.role))
+    return wiring.tenancy().put_member(caller.principal.tenant, Member(subject=subject, role=request.role))
 
 
-@surface.door("DELETE", "/tenants/{tenant}/members/{subject}", summary="Remove a member", status=204)
-def remove_member(asked: Incoming) -> None:
-    principal, _ = permitted(asked, "members.manage", "management")
-    wiring.tenancy().remove_member(principal.tenant, asked.path["subject"])
+@surface.door(
+    "DELETE", "/tenants/{tenant}/members/{subject}", permission="members.manage",
+    summary="Remove a member", status=204,
+)  # fmt: skip
+def remove_member(asked: Incoming, caller: Caller) -> None:
+    wiring.tenancy().remove_member(caller.principal.tenant, asked.path["subject"])
 
 
 def expiry(request: KeyRequest) -> int | None:
-    return None if request.expires_in_s is None else wiring.house().clock() + request.expires_in_s * 1000
+    return None if request.expires_in_s is None else wiring.path().clock() + request.expires_in_s * 1000
 
 
 def new_key(tenant: str, request: KeyRequest, expires_ms: int | None) -> NewKey:
@@ -244,4 +249,4 @@ def view(key: Key, now_ms: int) -> KeyView:
 
 
 def _shown(key: Key, token: Token) -> NewKey:
-    return NewKey(view(key, wiring.house().clock()), token.text)
+    return NewKey(view(key, wiring.path().clock()), token.text)

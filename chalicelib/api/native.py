@@ -7,21 +7,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api import openapi, problems
-from chalicelib.api.doors import Reply
-from chalicelib.api.incoming import Incoming
 from chalicelib.api.openai import Count, Message
-from chalicelib.api.outgoing import buffered, streamed, waiting
-from chalicelib.api.sealed_calls import infer_sealed, is_sealed
-from chalicelib.api.surface import Surface, drawn
 from chalicelib.call import Delta, Usage, Waiting
+from chalicelib.dialects import ceilings
+from chalicelib.http import problems
+from chalicelib.http.asks import ask_of
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import buffered, streamed, waiting
+from chalicelib.http.sealed_calls import infer_sealed, is_sealed
+from chalicelib.http.surface import Surface, drawn
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.inference.plan import Ask
 from chalicelib.refusal import EngineFailed, Malformed, NotFound
 
-surface = Surface(__name__, shape="problem", auth="key")
-public = Surface(__name__, shape="problem", auth="none")
+surface = Surface(__name__, "native", prefix="/inference", shape="problem", auth="key")
+public = Surface(__name__, "native", prefix="/", shape="problem", auth="none")
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):
@@ -31,6 +32,7 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)] | None = None
     model: str | None = None  # the pool, where the header X-Model-Pool does not name it
     max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # there is one text in the answer
     best_of: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
@@ -92,7 +94,7 @@ class _Chat(msgspec.Struct, frozen=True):
 
 
 @surface.door(
-    "POST", "/inference",
+    "POST", "/inference", permission="infer",
     summary="Run a model", accepts=InferenceRequest, returns=InferenceAnswer, streams=True, infers=True,
     headers=("X-Tenant-ID", "X-Model-Pool", "X-Request-ID"),
 )  # fmt: skip
@@ -109,44 +111,39 @@ def infer(asked: Incoming) -> Reply:
     prompt = fields.pop("prompt", None)
     if prompt is not None:
         fields["messages"] = msgspec.Raw(b'[{"role":"user","content":' + bytes(prompt) + b"}]")
-    answer = run(
-        Ask(
-            credential=asked.credential,
-            tenant=asked.headers.get("x-tenant-id"),
-            surface="native",
-            operation="chat.completions",
-            pool=pool,
-            fields=fields,
-            request_id=asked.request_id,
-            max_tokens=request.max_tokens,
-            stream=bool(request.stream),
-            idempotency_key=asked.headers.get("idempotency-key"),
-        ),
-        wiring.house(),
+    ask = ask_of(
+        asked,
+        "native",
+        "chat.completions",
+        tenant=asked.headers.get("x-tenant-id"),
+        pool=pool,
+        fields=fields,
+        max_tokens=ceilings.of_chat(fields),
+        stream=bool(request.stream),
     )
+    answer = run(ask, wiring.path())
     if request.stream:
-        return streamed(answer, asked, Events(answer, pool, asked.request_id), "problem")
+        return streamed(answer, asked, _events(answer, pool, asked.request_id), "problem")
     return buffered(answer, asked, lambda whole: _translated(whole, pool, asked.request_id))
 
 
 @public.door(
-    "GET", "/health", summary="What can be run right now", returns=Health,
-    own_statuses={503: "No target is healthy"},
+    "GET", "/health", permission="public",
+    summary="What can be run right now", returns=Health, own_statuses={503: "No target is healthy"},
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
-    house = wiring.house()
-    now_ms = house.clock()
-    seen = house.health.look([target for pool in wiring.offering().pools() for target in pool.targets], now_ms)
+    path = wiring.path()
+    said_by = path.placement.look(wiring.offering().pools())
     # Two targets may be one instance, reached in two ways; its capacity is there once.
-    alive = {said.instance or place: said for place, said in seen.items() if said is not None}.values()
-    healthy = all(said is not None for said in seen.values())
+    alive = {said.instance or place: said for place, said in said_by.items() if said is not None}.values()
+    healthy = all(said is not None for said in said_by.values())
     body = Health(
         status="unhealthy" if not alive else "healthy" if healthy else "degraded",
-        region=house.settings.region,
+        region=path.settings.region,
         available_capacity=sum(max(0, capacity.total - capacity.in_flight) for capacity in alive),
         total_capacity=sum(capacity.total for capacity in alive),
         avg_queue_depth=round(sum(capacity.queue_depth for capacity in alive) / len(alive), 2) if alive else 0.0,
-        timestamp=datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        timestamp=datetime.fromtimestamp(path.clock() / 1000, UTC).isoformat(timespec="milliseconds"),
     )
     reply = drawn(body, 200 if alive else 503)
     if not alive:
@@ -154,12 +151,17 @@ def health(_: Incoming) -> Reply:
     return reply
 
 
-@public.door("GET", "/openapi.json", summary="This API, as OpenAPI 3.1", returns=dict[str, Any])
+@public.door("GET", "/openapi.json", permission="public", summary="This API, as OpenAPI 3.1", returns=dict[str, Any])
 def describe(_: Incoming) -> dict[str, Any]:
+    from chalicelib.http import openapi  # nobody else pays for loading it
+
     return openapi.document()
 
 
-@public.door("GET", "/problems/{name}", summary="What a problem means, and what to do", returns=ProblemPage)
+@public.door(
+    "GET", "/problems/{name}", permission="public",
+    summary="What a problem means, and what to do", returns=ProblemPage,
+)  # fmt: skip
 def explain(asked: Incoming) -> ProblemPage:
     for refusal, kind in problems.KINDS.items():
         if kind.slug == asked.path["name"]:
@@ -169,26 +171,19 @@ def explain(asked: Incoming) -> ProblemPage:
     raise NotFound("There is no such problem.")
 
 
-class Events:
-    """An answer's events as server-sent events: `{"text"}` for each piece, at last the rest of the answer."""
-
-    def __init__(self, answer: Answer, pool: str, request_id: str) -> None:
-        self._answer = answer
-        self._pool = pool
-        self._request_id = request_id
-
-    def __iter__(self) -> Iterator[bytes]:
-        finish_reason = None
-        for event in self._answer:
-            if isinstance(event, Waiting):
-                yield waiting(event)
-            elif isinstance(event, Delta):
-                chat = _chat(event.data)
-                finish_reason = chat.choice.finish_reason or finish_reason
-                if chat.choice.delta.content:
-                    yield b"data: " + msgspec.json.encode({"text": chat.choice.delta.content}) + b"\n\n"
-        last = InferenceAnswer("", finish_reason, _usage(self._answer.usage), self._pool, self._request_id)
-        yield b"data: " + msgspec.json.encode(last) + b"\n\n"
+def _events(answer: Answer, pool: str, request_id: str) -> Iterator[bytes]:
+    """The answer as server-sent events: `{"text"}` for each piece, at last the rest of the answer."""
+    finish_reason = None
+    for event in answer:
+        if isinstance(event, Waiting):
+            yield waiting(event)
+        elif isinstance(event, Delta):
+            chat = _chat(event.data)
+            finish_reason = chat.choice.finish_reason or finish_reason
+            if chat.choice.delta.content:
+                yield b"data: " + msgspec.json.encode({"text": chat.choice.delta.content}) + b"\n\n"
+    last = InferenceAnswer("", finish_reason, _usage(answer.usage), pool, request_id)
+    yield b"data: " + msgspec.json.encode(last) + b"\n\n"
 
 
 def _translated(whole: bytes, pool: str, request_id: str) -> bytes:

@@ -10,20 +10,20 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.audited import audited
-from chalicelib.api.incoming import Incoming
-from chalicelib.api.outgoing import buffered, streamed, waiting
-from chalicelib.api.permitted import permitted
-from chalicelib.api.sealed_calls import infer_sealed, is_sealed
-from chalicelib.api.surface import Surface
-from chalicelib.call import Delta, Event, Finished, Operation, Waiting
+from chalicelib.call import Delta, Finished, Operation, Waiting
+from chalicelib.dialects import ceilings
+from chalicelib.http.asks import ask_of
+from chalicelib.http.callers import Caller
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import buffered, streamed, waiting
+from chalicelib.http.sealed_calls import infer_sealed, is_sealed
+from chalicelib.http.surface import Surface
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.inference.plan import Ask
-from chalicelib.placement.pool import Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, shape="openai", auth="key")
+surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1", shape="openai", auth="key")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=16)]
@@ -60,6 +60,7 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None  # a chat's, but servers there are that take it here
     n: Choices | None = None
     best_of: Choices | None = None
 
@@ -88,19 +89,18 @@ class Completion(msgspec.Struct, frozen=True):
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/v1/chat/completions",
+    "POST", "/tenants/{tenant}/v1/chat/completions", permission="infer",
     summary="Answer a chat", accepts=ChatCompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
     if is_sealed(asked):
         return infer_sealed(asked, asked.path["tenant"], "openai", "chat.completions")
     request = asked.json(ChatCompletionRequest)
-    ceiling = request.max_completion_tokens or request.max_tokens
-    return _infer(asked, request, "chat.completions", ceiling, max(request.n or 1, request.best_of or 1))
+    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/v1/completions",
+    "POST", "/tenants/{tenant}/v1/completions", permission="infer",
     summary="Continue a prompt", accepts=CompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_completion(asked: Incoming) -> Any:
@@ -109,32 +109,36 @@ def create_completion(asked: Incoming) -> Any:
     request = asked.json(CompletionRequest)
     prompts = len(request.prompt) if _several(request.prompt) else 1
     choices = prompts * max(request.n or 1, request.best_of or 1)
-    return _infer(asked, request, "completions", request.max_tokens, choices)
+    return _infer(asked, request, "completions", choices)
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/v1/embeddings",
+    "POST", "/tenants/{tenant}/v1/embeddings", permission="infer",
     summary="Embed texts", accepts=EmbeddingRequest, returns=Completion, infers=True,
 )  # fmt: skip
 def create_embedding(asked: Incoming) -> Any:
     if is_sealed(asked):
         return infer_sealed(asked, asked.path["tenant"], "openai", "embeddings")
-    return _infer(asked, asked.json(EmbeddingRequest), "embeddings", None, 1)
+    return _infer(asked, asked.json(EmbeddingRequest), "embeddings")
 
 
-@surface.door("GET", "/tenants/{tenant}/v1/models", summary="List the models this key may use", returns=Models)
-def list_models(asked: Incoming) -> Models:
-    principal, snapshot = permitted(asked, "models.read", "openai")
-    pools = (pool for name, pool in sorted(snapshot.pools.items()) if principal.may_use(name))
+@surface.door(
+    "GET", "/tenants/{tenant}/v1/models", permission="models.read",
+    summary="List the models this key may use", returns=Models,
+)  # fmt: skip
+def list_models(_: Incoming, caller: Caller) -> Models:
+    pools = (pool for name, pool in sorted(caller.snapshot.pools.items()) if caller.principal.may_use(name))
     return Models([_model(pool) for pool in pools if _answers_here(pool)])
 
 
-@surface.door("GET", "/tenants/{tenant}/v1/models/{model}", summary="Look at one model", returns=Model)
-def retrieve_model(asked: Incoming) -> Model:
-    principal, snapshot = permitted(asked, "models.read", "openai")
+@surface.door(
+    "GET", "/tenants/{tenant}/v1/models/{model}", permission="models.read",
+    summary="Look at one model", returns=Model,
+)  # fmt: skip
+def retrieve_model(asked: Incoming, caller: Caller) -> Model:
     name = asked.path["model"]
-    pool = snapshot.pools.get(name)
-    if pool is None or not principal.may_use(name) or not _answers_here(pool):
+    pool = caller.snapshot.pools.get(name)
+    if pool is None or not caller.principal.may_use(name) or not _answers_here(pool):
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
     return _model(pool)
 
@@ -143,55 +147,38 @@ def _infer(
     asked: Incoming,
     request: ChatCompletionRequest | CompletionRequest | EmbeddingRequest,
     operation: Operation,
-    max_tokens: int | None,
-    choices: int,
+    choices: int = 1,
 ) -> Any:
     fields = asked.json(dict[str, msgspec.Raw])
     stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
-    house = wiring.house()
-    answer = run(
-        Ask(
-            credential=asked.credential,
-            tenant=asked.path["tenant"],
-            surface="openai",
-            operation=operation,
-            pool=request.model,
-            fields=fields,
-            request_id=asked.request_id,
-            max_tokens=max_tokens,
-            choices=choices,
-            stream=stream,
-            idempotency_key=asked.headers.get("idempotency-key"),
-            audited=audited(asked, house.settings.region),
-        ),
-        house,
+    ask = ask_of(
+        asked,
+        "openai",
+        operation,
+        tenant=asked.path["tenant"],
+        pool=request.model,
+        fields=fields,
+        max_tokens=None if operation == "embeddings" else ceilings.of_chat(fields),
+        choices=choices,
+        stream=stream,
     )
+    answer = run(ask, wiring.path())
     if not stream:
         return buffered(answer, asked, lambda whole: whole)
     options = getattr(request, "stream_options", None)
-    return streamed(answer, asked, Events(answer, wants_usage=bool(options and options.include_usage)), "openai")
+    return streamed(answer, asked, _events(answer, wants_usage=bool(options and options.include_usage)), "openai")
 
 
-class Events:
-    """An answer's events as server-sent events in OpenAI's form."""
-
-    def __init__(self, answer: Answer, wants_usage: bool) -> None:
-        self._answer = answer
-        self._wants_usage = wants_usage
-
-    def __iter__(self) -> Iterator[bytes]:
-        for event in self._answer:
-            yield self._drawn(event)
-
-    def _drawn(self, event: Event) -> bytes:
+def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
+    """The answer as server-sent events in OpenAI's form."""
+    for event in answer:
         if isinstance(event, Delta):
-            return b"data: " + event.data + b"\n\n"
-        if isinstance(event, Waiting):
-            return waiting(event)
-        if isinstance(event, Finished):
-            usage = b"data: " + event.data + b"\n\n" if event.data and self._wants_usage else b""
-            return usage + b"data: [DONE]\n\n"
-        return b""
+            yield b"data: " + event.data + b"\n\n"
+        elif isinstance(event, Waiting):
+            yield waiting(event)
+        elif isinstance(event, Finished):
+            usage = b"data: " + event.data + b"\n\n" if event.data and wants_usage else b""
+            yield usage + b"data: [DONE]\n\n"
 
 
 def _answers_here(pool: Pool) -> bool:

@@ -1,27 +1,33 @@
-"""Engines: one protocol, one file for each kind of target. Engines know nothing of tenants or limits."""
+"""Engines: one protocol, one file for each kind of target. Engines know nothing of tenants or limits.
 
-from typing import Protocol
+    openai_compatible   vLLM, TGI, SGLang, llama.cpp, our container     sagemaker   endpoints
+    bedrock/            Amazon Bedrock                                  scripted    answers from a script
+    transport/          bodies and streams over HTTP
 
-import msgspec
+How to add one stands in CONTRIBUTING. Dialects that it does not speak it gets for nothing, by `begin`.
+"""
 
-from chalicelib.call import Call, Stream
-from chalicelib.placement.pool import Target
+from collections.abc import Collection
+from typing import Protocol, TypeVar
+
+from chalicelib.call import Call, Operation, Stream
+from chalicelib.pool import Capacity
+from chalicelib.refusal import Malformed
+
+T = TypeVar("T", contravariant=True)
+
+MESSAGES = ("messages", "messages.count_tokens")
+"""What is asked and answered as a chat where an engine does not speak Anthropic's dialect."""
 
 
-class Capacity(msgspec.Struct, frozen=True):
-    """What a target says of itself."""
-
-    total: int  # requests it can run side by side
-    in_flight: int
-    queue_depth: int  # requests waiting for a place
-    instance: str = ""  # who said so, where it says; two targets may be one instance
-
-
-class Engine(Protocol):
+class Engine(Protocol[T]):
     """The code that talks to one kind of target. Safe to use from many threads."""
 
-    def open(self, target: Target, call: Call) -> Stream:
-        """Send the call and return once the target has begun to answer (status and headers are in).
+    def speaks(self, target: T) -> Collection[Operation]:
+        """The operations that the target takes in the caller's own dialect."""
+
+    def open(self, target: T, call: Call) -> Stream:
+        """Send a call that the target speaks, and return once it has begun to answer (status and headers are in).
 
         Raises:
             Malformed, TooLarge: the target says the request is wrong; another target would say so too.
@@ -29,11 +35,28 @@ class Engine(Protocol):
             EngineFailed, EngineTimedOut: the target broke before its first byte.
         """
 
-    def consult(self, target: Target, question: bytes) -> bytes:
+    def consult(self, target: T, question: bytes) -> bytes:
         """Ask the enclave behind the target; `question` is a ticket and what it permits to ask.
 
         Raises: NotOpened, TooLarge: the enclave's word. NoCapacity, EngineFailed, EngineTimedOut: no enclave told.
         """
 
-    def probe(self, target: Target) -> Capacity:
+    def probe(self, target: T) -> Capacity:
         """Ask the target, within a short deadline, how it is. Raises EngineFailed or EngineTimedOut."""
+
+
+def begin(engine: Engine[T], target: T, call: Call) -> Stream:
+    """The call as the target speaks it: as it is, or as a chat that asks the same, its answer told in the caller's way.
+
+    Raises: as Engine.open. Malformed, where the target has no way to say it.
+    """
+    spoken = engine.speaks(target)
+    if call.sealed or call.operation in spoken:  # sealed, nobody here could say it otherwise
+        return engine.open(target, call)
+    if call.operation in MESSAGES and "chat.completions" in spoken:
+        # Not at the top: who sends chats to servers that speak them does not pay for loading it.
+        from chalicelib.dialects.anthropic.answers import Answered
+        from chalicelib.dialects.anthropic.requests import as_chat
+
+        return Answered(engine.open(target, as_chat(call)), call)
+    raise Malformed(f"This model does not offer {call.operation}: send a chat.", field="model")

@@ -4,16 +4,16 @@ urllib3, because botocore brings it along: nothing more to ship or to import, ke
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 import urllib3
 
-from chalicelib.call import Call, Started, Stream
+from chalicelib.call import Call, Operation, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, anthropic_wire, failures, openai_wire, sealed_wire
-from chalicelib.engines.container_wire import capacity, milliseconds, token
-from chalicelib.engines.http_body import (
+from chalicelib.dialects import failures, openai, sealed
+from chalicelib.dialects.container import capacity, milliseconds, token
+from chalicelib.engines.transport.http_body import (
     ANSWER_LIMIT_BYTES,
     ERROR_LIMIT_BYTES,
     PROBE_DEADLINE_S,
@@ -22,21 +22,21 @@ from chalicelib.engines.http_body import (
     monotonic_ms,
     refusal,
 )
-from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
-from chalicelib.placement.pool import Target
+from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 
 CONNECTIONS = 64  # kept alive for each server
 
-_PATHS = {
+_PATHS: dict[Operation, str] = {
     "chat.completions": "/chat/completions",
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
 
 
-class OpenAICompatible:
+class OpenAICompatibleEngine:
     """Engine for targets with a `url`. Thread-safe."""
 
     def __init__(self, settings: Settings, clock: Clock = monotonic_ms) -> None:
@@ -48,23 +48,25 @@ class OpenAICompatible:
         self._servers: dict[str, tuple[urllib3.HTTPConnectionPool, str]] = {}
         self._lock = threading.Lock()
 
-    def open(self, target: Target, call: Call) -> Stream:
-        """See Engine.open. Anthropic's Messages are asked as the chat that says the same."""
-        if call.operation in anthropic_wire.OPERATIONS:
-            return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
+    def speaks(self, target: OpenAICompatible) -> Collection[Operation]:  # noqa: ARG002
+        """See Engine.speaks."""
+        return _PATHS
+
+    def open(self, target: OpenAICompatible, call: Call) -> Stream:
+        """See Engine.open."""
         until_ms = self._clock() + self._answer_deadline_ms
         server, path = self._server(target)
-        media_type = (
-            sealed_wire.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
-        )
+        media_type = sealed.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
         headers = {
-            "Content-Type": sealed_wire.MEDIA_TYPE if call.sealed else "application/json",
+            "Content-Type": sealed.MEDIA_TYPE if call.sealed else "application/json",
             "Accept": media_type,
             "X-Request-ID": token(call.request_id),
             "X-Cloister-Tenant": token(call.tenant_tag),
             "X-Cloister-Priority": str(call.priority),
         }
-        response = self._post(server, path + _PATHS[call.operation], call.wire(target.model or call.pool), headers)
+        response = self._post(
+            server, path + _PATHS[call.operation], openai.request(call, target.model or call.pool), headers
+        )
         answer = HttpBody(response, self._clock, until_ms)
         try:
             _must_be_ok(response, answer, target)
@@ -72,27 +74,27 @@ class OpenAICompatible:
             if call.stream or call.sealed:
                 if not response.headers.get("Content-Type", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed_wire.Translator if call.sealed else openai_wire.Translator
+                reader = sealed.Translator if call.sealed else openai.Translator
                 return StreamedAnswer(answer, reader(target, instance))
             body = answer.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(response.headers.get("X-Queue-Time-Ms")))
-            return BufferedAnswer((started, *openai_wire.buffered(body, target)))
+            return BufferedAnswer((started, *openai.buffered(body, target)))
         except BaseException:
             answer.close()
             raise
 
-    def consult(self, target: Target, question: bytes) -> bytes:
+    def consult(self, target: OpenAICompatible, question: bytes) -> bytes:
         """See Engine.consult."""
         server, path = self._server(target)
-        response = self._post(server, path + "/enclave", question, {"Content-Type": sealed_wire.MEDIA_TYPE})
-        answer = HttpBody(response, self._clock, self._clock() + sealed_wire.CONSULT_DEADLINE_MS)
+        response = self._post(server, path + "/enclave", question, {"Content-Type": sealed.MEDIA_TYPE})
+        answer = HttpBody(response, self._clock, self._clock() + sealed.CONSULT_DEADLINE_MS)
         try:
             _must_be_ok(response, answer, target)
-            return answer.read(sealed_wire.TOLD_LIMIT_BYTES)
+            return answer.read(sealed.TOLD_LIMIT_BYTES)
         finally:
             answer.close()
 
-    def probe(self, target: Target) -> Capacity:
+    def probe(self, target: OpenAICompatible) -> Capacity:
         """See Engine.probe. `/health` where there is one, else the list of models."""
         server, path = self._server(target)
         root = path.removesuffix("/v1")
@@ -103,7 +105,7 @@ class OpenAICompatible:
             raise EngineFailed(failures.FAILED)
         return capacity(body, target)
 
-    def _server(self, target: Target) -> tuple[urllib3.HTTPConnectionPool, str]:
+    def _server(self, target: OpenAICompatible) -> tuple[urllib3.HTTPConnectionPool, str]:
         found = self._servers.get(target.url)
         if found is None:
             with self._lock:
@@ -159,7 +161,7 @@ class OpenAICompatible:
             answer.close()
 
 
-def _must_be_ok(response: urllib3.BaseHTTPResponse, answer: HttpBody, target: Target) -> None:
+def _must_be_ok(response: urllib3.BaseHTTPResponse, answer: HttpBody, target: OpenAICompatible) -> None:
     """Raises what the target refuses with."""
     if response.status == 200:
         return

@@ -5,7 +5,7 @@ cut off by another thread while one is reading it.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import botocore.session
@@ -21,10 +21,10 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chalicelib.call import Call, Started, Stream
+from chalicelib.call import Call, Operation, Started, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Capacity, anthropic_wire, failures, openai_wire, sealed_wire
-from chalicelib.engines.container_wire import (
+from chalicelib.dialects import failures, openai, sealed
+from chalicelib.dialects.container import (
     ENCLAVE_ATTRIBUTES,
     attributes,
     attributes_of,
@@ -32,14 +32,23 @@ from chalicelib.engines.container_wire import (
     milliseconds,
     token,
 )
-from chalicelib.engines.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, HttpBody, monotonic_ms
-from chalicelib.engines.streams import BufferedAnswer, StreamedAnswer
-from chalicelib.placement.pool import Target
+from chalicelib.engines.transport.http_body import (
+    ANSWER_LIMIT_BYTES,
+    PROBE_DEADLINE_S,
+    PROBE_LIMIT_BYTES,
+    HttpBody,
+    monotonic_ms,
+)
+from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, NoCapacity, Refusal
 from chalicelib.settings import Settings
 
 CONNECTIONS = 64
 PROBE_CONNECTIONS = 8
+
+SPOKEN: tuple[Operation, ...] = ("chat.completions", "completions", "embeddings")
+"""What our container understands."""
 
 _BUSY = {
     "ThrottlingException",
@@ -66,7 +75,7 @@ def new_client(settings: Settings, config: Config) -> Any:
     return botocore.session.get_session().create_client("sagemaker-runtime", region_name=settings.region, config=config)
 
 
-class SageMaker:
+class SageMakerEngine:
     """Engine for targets with an `endpoint`. Thread-safe; its clients are made when they are first needed."""
 
     def __init__(self, settings: Settings, new_client: NewClient = new_client, clock: Clock = monotonic_ms) -> None:
@@ -77,19 +86,19 @@ class SageMaker:
         self._invoking: Any = None
         self._probing: Any = None
 
-    def open(self, target: Target, call: Call) -> Stream:
-        """See Engine.open. Anthropic's Messages are asked as the chat that says the same."""
-        if call.operation in anthropic_wire.OPERATIONS:
-            return anthropic_wire.Answered(self.open(target, anthropic_wire.as_chat(call)), call)
+    def speaks(self, target: SageMaker) -> Collection[Operation]:  # noqa: ARG002
+        """See Engine.speaks."""
+        return SPOKEN
+
+    def open(self, target: SageMaker, call: Call) -> Stream:
+        """See Engine.open."""
         until_ms = self._clock() + self._settings.answer_deadline_ms
         framed = call.stream and not target.target_model
-        media_type = (
-            sealed_wire.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
-        )
+        media_type = sealed.MEDIA_TYPE if call.sealed else "text/event-stream" if call.stream else "application/json"
         request: dict[str, object] = {
             **_place(target),
-            "Body": call.wire(target.model or call.pool),
-            "ContentType": sealed_wire.MEDIA_TYPE if call.sealed else "application/json",
+            "Body": openai.request(call, target.model or call.pool),
+            "ContentType": sealed.MEDIA_TYPE if call.sealed else "application/json",
             "Accept": media_type,
             "CustomAttributes": attributes_of(call),
         }
@@ -105,32 +114,32 @@ class SageMaker:
             if call.stream or call.sealed:
                 if not response.get("ContentType", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed_wire.Translator if call.sealed else openai_wire.Translator
+                reader = sealed.Translator if call.sealed else openai.Translator
                 translator = reader(target, instance, buffered=call.stream and not framed)
                 return StreamedAnswer(FramedBody(body) if framed else body, translator)
             whole = body.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(said_back.get("queue_ms")))
-            return BufferedAnswer((started, *openai_wire.buffered(whole, target)))
+            return BufferedAnswer((started, *openai.buffered(whole, target)))
         except BaseException:
             body.close()
             raise
 
-    def consult(self, target: Target, question: bytes) -> bytes:
+    def consult(self, target: SageMaker, question: bytes) -> bytes:
         """See Engine.consult."""
         request = {
             **_place(target),
             "Body": question,
-            "ContentType": sealed_wire.MEDIA_TYPE,
+            "ContentType": sealed.MEDIA_TYPE,
             "CustomAttributes": ENCLAVE_ATTRIBUTES,
         }
         response = _invoked(self._client().invoke_endpoint, request, target)
-        body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + sealed_wire.CONSULT_DEADLINE_MS)
+        body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + sealed.CONSULT_DEADLINE_MS)
         try:
-            return body.read(sealed_wire.TOLD_LIMIT_BYTES)
+            return body.read(sealed.TOLD_LIMIT_BYTES)
         finally:
             body.close()
 
-    def probe(self, target: Target) -> Capacity:
+    def probe(self, target: SageMaker) -> Capacity:
         """See Engine.probe. The container answers what it answers to a ping."""
         request = {
             **_place(target),
@@ -213,7 +222,7 @@ def _config(connect_s: float, read_s: float, connections: int) -> Config:
     )
 
 
-def _place(target: Target) -> dict[str, object]:
+def _place(target: SageMaker) -> dict[str, object]:
     place: dict[str, object] = {"EndpointName": target.endpoint}
     if target.component:
         place["InferenceComponentName"] = target.component
@@ -223,7 +232,7 @@ def _place(target: Target) -> dict[str, object]:
 
 
 def _invoked(
-    invoke: Callable[..., Mapping[str, Any]], request: Mapping[str, object], target: Target
+    invoke: Callable[..., Mapping[str, Any]], request: Mapping[str, object], target: SageMaker
 ) -> Mapping[str, Any]:
     try:
         return invoke(**request)
@@ -239,7 +248,7 @@ def _invoked(
         raise _refusal(error, target) from error
 
 
-def _refusal(error: BotoCoreError | ClientError, target: Target) -> Refusal:
+def _refusal(error: BotoCoreError | ClientError, target: SageMaker) -> Refusal:
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
         if code == "ModelError":
@@ -255,7 +264,7 @@ def _refusal(error: BotoCoreError | ClientError, target: Target) -> Refusal:
     return EngineFailed(failures.BROKE_OFF)
 
 
-def _model_error(response: Mapping[str, Any], target: Target) -> Refusal:
+def _model_error(response: Mapping[str, Any], target: SageMaker) -> Refusal:
     """The container's own status and body, as SageMaker quotes them; its headers are lost, Retry-After among them."""
     status = response.get("OriginalStatusCode") or 0
     message = response.get("OriginalMessage") or ""

@@ -4,21 +4,21 @@ It keeps the protocol honestly: a gate blocks as a slow model would, and `close`
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import get_args
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Event, Finished, Started, Stream, Usage
-from chalicelib.engines import Capacity
-from chalicelib.engines.failures import BROKE_OFF, NO_ENCLAVE
-from chalicelib.placement.pool import Target
+from chalicelib.call import Call, Delta, Event, Finished, Operation, Started, Stream, Usage
+from chalicelib.dialects.failures import BROKE_OFF, NO_ENCLAVE
+from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import EngineFailed, NoCapacity, Refusal
 
 Step = Event | Refusal | threading.Event
 """What a script consists of: an event to give, a refusal to raise, or a gate to wait at until it is set."""
 
 
-class Scripted:
+class ScriptedEngine:
     """Engine whose answers `script(target, call)` writes. Thread-safe if the script is."""
 
     def __init__(
@@ -44,6 +44,10 @@ class Scripted:
     def running(self) -> int:
         """Streams that were given out and not closed yet: generations that still cost something."""
         return self._running
+
+    def speaks(self, target: Target) -> Collection[Operation]:  # noqa: ARG002
+        """See Engine.speaks. What a script says is in whichever dialect it was asked."""
+        return get_args(Operation)
 
     def open(self, target: Target, call: Call) -> Stream:
         """See Engine.open."""

@@ -6,7 +6,7 @@ import msgspec
 
 from chalicelib.identity.roles import PERMISSIONS, Permission
 from chalicelib.refusal import Forbidden
-from chalicelib.tenancy.tenant import Role, Scopes, Surface
+from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName
 
 Proof = Literal["api_key", "iam", "kms"]
 
@@ -28,7 +28,7 @@ class Principal(msgspec.Struct, frozen=True):
                 f"The role {self.role} does not hold the permission {permission}. Ask an owner of the tenant."
             )
 
-    def must_reach(self, surface: Surface) -> None:
+    def must_reach(self, surface: SurfaceName) -> None:
         """Raises Forbidden where the key is narrowed to other surfaces."""
         if self.scopes.surfaces and surface not in self.scopes.surfaces:
             raise Forbidden(f"This key is limited to: {', '.join(self.scopes.surfaces)}. Use another key here.")

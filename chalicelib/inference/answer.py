@@ -10,10 +10,11 @@ from types import TracebackType
 
 import msgspec
 
-from chalicelib.admission import Lease
-from chalicelib.call import Delta, Event, Finished, Started, Stream, Usage, Waiting
+from chalicelib.admission import Lease, LeaseLost
+from chalicelib.call import Call, Delta, Event, Finished, Started, Stream, Usage, Waiting
 from chalicelib.clock import Clock
-from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal
+from chalicelib.inference.path import Path
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal, StoreUnavailable
 
 CLIENT_LEFT = "client_left"
 
@@ -33,10 +34,39 @@ def reason_of(error: BaseException) -> str:
     return type(error).__name__ if isinstance(error, Refusal) else "EngineFailed"
 
 
+def answer(
+    stream: Stream, first: Event, call: Call, lease: Lease, path: Path, settle: Callable[[Lease, Ending], None]
+) -> "Answer":
+    """The running call, which keeps its lease and ends in `settle`, called exactly once."""
+
+    def renewed(held: Lease) -> Lease:
+        now_ms = path.clock()
+        try:
+            return path.admission.renew(held, now_ms)
+        except LeaseLost:
+            raise EngineFailed("The request was given up on, because it had not been heard of for too long.") from None
+        except StoreUnavailable:
+            if now_ms < held.expires_ms:
+                return held
+            raise
+
+    return Answer(
+        lease,
+        first,
+        stream,
+        prompt_tokens=call.prompt_tokens,
+        clock=path.clock,
+        renew_ms=path.settings.renew_ms,
+        deadline_ms=path.settings.answer_deadline_ms,
+        renew=renewed,
+        settle=settle,
+    )
+
+
 class Answer:
     """An iterator over the events of a call; whoever holds it closes it. Safe to close from another thread.
 
-    `renew` raises LeaseLost when the lease was given up on; `settle` is called exactly once.
+    `settle` is called exactly once.
     """
 
     def __init__(

@@ -5,17 +5,19 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import OTHER_CEILINGS, Call, Operation, SealMode, Usage
+from chalicelib.call import Call, Operation, SealMode, Usage
+from chalicelib.dialects import ceilings
+from chalicelib.identity.credential import Credential
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Audited, Units
-from chalicelib.placement.pool import Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
 from chalicelib.tenancy.snapshot import Snapshot
-from chalicelib.tenancy.tenant import Surface
+from chalicelib.tenancy.tenant import SurfaceName
 
 MICRO = 1_000_000
 
-NEVER_PROMPT = frozenset(("model", "stream", "stream_options", "max_tokens", *OTHER_CEILINGS))
+NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *ceilings.OF_CHAT))
 
 
 KMS_BLOB_BYTES = 6_144
@@ -33,9 +35,9 @@ class SealedRequest(msgspec.Struct, frozen=True):
 class Ask(msgspec.Struct, frozen=True):
     """One inference request as a door took it in: parsed, nothing about it decided yet."""
 
-    credential: str | None
+    credential: Credential | None
     tenant: str | None  # the one the request names, if it names one
-    surface: Surface
+    surface: SurfaceName
     operation: Operation
     pool: str
     fields: Mapping[str, msgspec.Raw]  # the OpenAI-shaped body, values undecoded; empty where it is sealed
@@ -46,7 +48,6 @@ class Ask(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     sealed: SealedRequest | None = None
     model_id: str = ""  # what an `invoke` names
-    iam_arn: str | None = None  # who signed the request, where API Gateway found somebody
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     @property
@@ -68,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True):
     pool: Pool
     call: Call
     reservation: Units
-    surface: Surface
+    surface: SurfaceName
     sealed: SealedRequest | None = None  # with the tenant's own key, where the mode has one
     audited: Audited | None = None
 

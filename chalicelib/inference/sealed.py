@@ -5,12 +5,12 @@ import hashlib
 import msgspec
 
 from chalicelib.admission import Lease
-from chalicelib.inference.house import House
+from chalicelib.call import Call
 from chalicelib.inference.idempotency import claim
+from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Plan, SealedRequest
-from chalicelib.placement.consult import consult
 from chalicelib.refusal import Conflict, NotOpened
-from chalicelib.sealing import Claims, Use
+from chalicelib.tickets import Claims, Use
 
 DAY_MS = 86_400_000
 
@@ -18,38 +18,28 @@ KEEP_MS = {"kms": 3_650 * DAY_MS, "esdk": 3_650 * DAY_MS, "hpke": 91 * DAY_MS}
 """How long a sealed request is remembered: a key epoch lives for 90 days at most, a KMS key for years."""
 
 
-def must_be_possessed(planned: Plan, house: House) -> None:
+def must_be_possessed(planned: Plan, path: Path) -> None:
     """See that the enclave can open the request with the tenant's key. Nothing is admitted and nothing run.
 
     Raises: NotOpened; NoCapacity, EngineFailed, EngineTimedOut where no enclave answers.
     """
-    question = _permitted(planned, "check", house)
-    consult(planned.pool, planned.pin, question, house.engines, house.health, house.clock)
+    path.placement.consult(planned.pool, planned.pin, _permitted(planned, "check", path))
 
 
-def must_be_new(planned: Plan, lease: Lease, house: House) -> None:
-    """Remember the request for its tenant, everywhere at once. Raises NotOpened where it was sent before."""
+def sealed_call(planned: Plan, lease: Lease, path: Path) -> Call:
+    """The call as a container takes it: the ciphertext, and the gateway's permission to open it.
+
+    The request is remembered for its tenant, everywhere at once. Raises NotOpened where it was sent before.
+    """
     assert planned.sealed is not None
     try:
-        claim(
-            _name(planned.sealed, planned.call.request_id),
-            lease,
-            house.claims,
-            house.ledger,
-            house.meters,
-            KEEP_MS[planned.sealed.mode],
-        )
+        claim(_name(planned.sealed, planned.call.request_id), lease, path, KEEP_MS[planned.sealed.mode])
     except Conflict:
         raise NotOpened from None
+    return msgspec.structs.replace(planned.call, sealed=_permitted(planned, "run", path))
 
 
-def with_ticket(planned: Plan, house: House) -> Plan:
-    """The plan with the call as a container takes it: the ciphertext, and the gateway's permission to open it."""
-    call = msgspec.structs.replace(planned.call, sealed=_permitted(planned, "run", house))
-    return msgspec.structs.replace(planned, call=call)
-
-
-def _permitted(planned: Plan, use: Use, house: House) -> bytes:
+def _permitted(planned: Plan, use: Use, path: Path) -> bytes:
     assert planned.sealed is not None
     claims = Claims(
         use=use,
@@ -63,7 +53,7 @@ def _permitted(planned: Plan, use: Use, house: House) -> bytes:
         stream=planned.call.stream,
         ceiling_tokens=planned.call.ceiling_tokens,
     )
-    return house.tickets.permit(claims, planned.sealed.body)
+    return path.tickets.permit(claims, planned.sealed.body)
 
 
 def _name(sealed: SealedRequest, request_id: str) -> str:

@@ -5,26 +5,27 @@ import msgspec
 from chalicelib.admission import Lease
 from chalicelib.call import Usage
 from chalicelib.inference.answer import CLIENT_LEFT, Ending
-from chalicelib.inference.house import House
+from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Plan, cost
 from chalicelib.ledger import Audited, Entry, Units
-from chalicelib.placement.pool import Target
-from chalicelib.tables import StoreUnavailable
+from chalicelib.partition import partition_of
+from chalicelib.pool import Target
+from chalicelib.refusal import StoreUnavailable
 
 
-def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, house: House) -> None:
+def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, path: Path) -> None:
     """Write the entry and free the lease; one line in the log says what became of the request.
 
     A store that is down does not take the answer from the caller: the lease expires by itself and the
     reaper finishes it, charging nothing; the line in the log holds what was used.
     """
-    ended = entry(planned, lease, target, ending, house.clock(), house.settings.region)
+    ended = entry(planned, lease, target, ending, path.clock(), path.settings.region)
     try:
-        decided = house.admission.settle(lease, ended)
+        decided = path.admission.settle(lease, ended)
         metric = "Settled" if decided.outcome == ended.outcome else "SettledLate"  # it had been declared abandoned
     except StoreUnavailable:
         metric = "SettlementDeferred"
-    house.telemetry.count(
+    path.telemetry.count(
         metric,
         ended.settled_ms,
         tenant=ended.tenant,
@@ -78,10 +79,9 @@ def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Endin
     """For calls to Bedrock; None for those that stay with our own models."""
     usage = ending.usage or Usage(0, ending.counted)
     meant = target or planned.pool.targets[0]
-    if meant.engine != "bedrock" and not begun.model_id:
+    if not meant.crosses_partition and not begun.model_id:
         return None
-    # Where only a secret says the region, nobody knows it of a call that failed.
-    destination = ending.detail.get("region") or meant.region or ("" if meant.secret else region)
+    destination = ending.detail.get("region") or meant.destination(region)
     return msgspec.structs.replace(
         begun,
         model_id=begun.model_id or meant.model,
@@ -91,9 +91,3 @@ def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Endin
         tokens_in=usage.prompt_tokens,
         tokens_out=usage.completion_tokens,
     )
-
-
-def partition_of(name: str) -> str:
-    """As an audit calls it: by the name of a region or of the partition itself
-    (https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/using-govcloud-arns.html)."""
-    return "govcloud" if name.startswith(("us-gov-", "aws-us-gov")) else "commercial"

@@ -1,30 +1,32 @@
 """What happened: one entry for each admitted request, and the request that an Idempotency-Key stands for.
 
-entry.py    what is said of a request     records.py    its seam; store.py, memory.py behind it
-chain.py    entries in hash chains        head.py       a day's chains, as they are signed; heads.py its seam
-notary.py   signs the days that are over  signature.py  with a key in KMS
+entry      what is said of a request          records     its seam; store and memory behind it
+chain      entries in hash chains             head        a day's chains, as they are signed; heads is its seam
+notary     signs the days that are over       signature   with a key in KMS
+log        entries as an auditor asks for them
+lease_id   ids that sort by time              units       amounts of all that is limited or billed
 """
 
 from chalicelib.ledger.entry import Audited, Entry, Outcome
 from chalicelib.ledger.heads import Heads
-from chalicelib.ledger.lease_id import RANDOM_BITS, new_lease_id
-from chalicelib.ledger.records import Claim, Claims, Ledger, Page
+from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
+from chalicelib.ledger.records import FirstUse, FirstUses, Ledger, Page
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.ledger.units import Unit, Units
 
 __all__ = [
-    "RANDOM_BITS",
     "Audited",
-    "Claim",
-    "Claims",
     "DynamoHeads",
     "DynamoLedger",
     "Entry",
+    "FirstUse",
+    "FirstUses",
     "Heads",
     "Ledger",
     "Outcome",
     "Page",
     "Unit",
     "Units",
+    "lease_id_of",
     "new_lease_id",
 ]

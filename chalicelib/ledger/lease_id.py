@@ -1,13 +1,21 @@
 """Lease ids: unique, sorting by time, and safe in a URL, a file name and a DynamoDB key."""
 
+from chalicelib.randomness import Randomness
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 _HALF = 10  # characters, 5 bits each
-RANDOM_BITS = 5 * _HALF
+_RANDOM_BITS = 5 * _HALF
+_RANDOM_BYTES = 8
 
 
-def new_lease_id(now_ms: int, random_bits: int) -> str:
-    """Ten characters of time, ten of chance (50 random bits, from the caller). Starts with a digit until 2285."""
-    return since(now_ms) + _base32(random_bits % (1 << RANDOM_BITS))
+def new_lease_id(now_ms: int, randomness: Randomness) -> str:
+    """The id of a lease that begins now."""
+    return lease_id_of(now_ms, int.from_bytes(randomness(_RANDOM_BYTES)) >> (8 * _RANDOM_BYTES - _RANDOM_BITS))
+
+
+def lease_id_of(now_ms: int, chance: int) -> str:
+    """Ten characters of time, ten of chance (50 bits). Starts with a digit until 2285."""
+    return since(now_ms) + _base32(chance % (1 << _RANDOM_BITS))
 
 
 def since(now_ms: int) -> str:

@@ -9,7 +9,7 @@ from chalicelib.ledger.chain import DAY_MS, day_of, start_ms
 from chalicelib.ledger.head import Head, SignedHead, digest, parted, place, summary
 from chalicelib.ledger.heads import Heads
 from chalicelib.ledger.records import Kept, Ledger
-from chalicelib.tables import StoreUnavailable
+from chalicelib.refusal import StoreUnavailable
 
 SETTLED_MS = 2 * 3_600_000
 """After a day's end: by then its last answers have ended, and the leases of the dead were found."""

@@ -1,4 +1,10 @@
-"""Which target runs a call: `choose` is pure, `breaker` is a value, `place` runs it.
+"""Which target runs a call, and how each of them is.
 
-Imports nothing here, because the engines import `placement.pool`.
+place    Placement: run a call at the first target that begins to answer; put a question to an enclave
+choose   which targets, in which order: pure      breaker   when one is left alone: a value
+health   what this sandbox knows of its targets   probes    asking them how they are
 """
+
+from chalicelib.placement.place import Placed, Placement
+
+__all__ = ["Placed", "Placement"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 
 
 def candidates(

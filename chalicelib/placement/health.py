@@ -3,67 +3,67 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-from chalicelib.engines import Capacity, Engine
+from chalicelib.engines import Engine
 from chalicelib.placement import breaker
 from chalicelib.placement.breaker import CLOSED, Breaker, Rule
-from chalicelib.placement.pool import Target
 from chalicelib.placement.probes import Probes
+from chalicelib.pool import Capacity, Target
 from chalicelib.settings import Settings
 
 MOST_BREAKERS = 10_000
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """The right to try one target once; `trial` if it is the one call that a half-open breaker lets through."""
+    """The right to try one place once; `trial` if it is the one call that a half-open breaker lets through."""
 
-    target: Target
+    place: str
     trial: bool
 
 
 class Health:
-    """One for each sandbox. Thread-safe. Targets are known by address: pools that share one share its fate."""
+    """One for each sandbox. Thread-safe. Targets are known by their place: pools that share one share its fate."""
 
-    def __init__(self, engines: Mapping[str, Engine], settings: Settings) -> None:
+    def __init__(self, engines: Mapping[str, Engine[Any]], settings: Settings) -> None:
         self._rule = Rule(settings.breaker_failures, settings.breaker_pause_ms)
         self._probes = Probes(engines, settings.health_max_age_ms)
         self._lock = threading.Lock()
         self._breakers: dict[str, Breaker] = {}  # only those that are not CLOSED
         self._in_flight: Counter[str] = Counter()
 
-    def admits(self, target: Target, now_ms: int) -> bool:
-        """Whether a call may try this target now."""
-        return breaker.admits(self._breakers.get(address(target), CLOSED), now_ms)
+    def admits(self, place: str, now_ms: int) -> bool:
+        """Whether a call may try this place now."""
+        return breaker.admits(self._breakers.get(place, CLOSED), now_ms)
 
-    def retry_in_ms(self, target: Target, now_ms: int) -> int | None:
-        """Time until a call may try this target; None if its breaker is closed."""
-        retry_at_ms = self._breakers.get(address(target), CLOSED).retry_at_ms
+    def retry_in_ms(self, place: str, now_ms: int) -> int | None:
+        """Time until a call may try this place; None if its breaker is closed."""
+        retry_at_ms = self._breakers.get(place, CLOSED).retry_at_ms
         return None if retry_at_ms is None else max(retry_at_ms - now_ms, 0)
 
-    def in_flight(self, target: Target) -> int:
-        """Calls of this sandbox that are open at this target."""
-        return self._in_flight[address(target)]
+    def in_flight(self, place: str) -> int:
+        """Calls of this sandbox that are open there."""
+        return self._in_flight[place]
 
-    def enter(self, target: Target, now_ms: int) -> Visit | None:
-        """Begin to try a target; None if its breaker does not admit (any more). The holder calls `leave`, always."""
-        key = address(target)
+    def enter(self, place: str, now_ms: int) -> Visit | None:
+        """Begin to try a place; None if its breaker does not admit (any more). The holder calls `leave`, always."""
         with self._lock:
-            before = self._breakers.get(key, CLOSED)
+            before = self._breakers.get(place, CLOSED)
             if not breaker.admits(before, now_ms):
                 return None
             after = breaker.tried(before)
-            self._keep(key, after)
-            self._in_flight[key] += 1
-            return Visit(target, trial=after.on_trial)
+            self._keep(place, after)
+            self._in_flight[place] += 1
+            return Visit(place, trial=after.on_trial)
 
     def answered(self, visit: Visit) -> Visit:
         """The first event is there. Returns the visit to go on with: its trial, if it was one, is passed."""
         if not visit.trial:
             return visit
         self._change(visit, breaker.answered)
-        return Visit(visit.target, trial=False)
+        return Visit(visit.place, trial=False)
 
     def succeeded(self, visit: Visit) -> None:
         """The answer is complete, or the target found the request itself wrong."""
@@ -75,39 +75,29 @@ class Health:
 
     def leave(self, visit: Visit) -> None:
         """The visit is over; without a report before, it says nothing of the target."""
-        key = address(visit.target)
+        place = visit.place
         with self._lock:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
+            self._in_flight[place] -= 1
+            if not self._in_flight[place]:
+                del self._in_flight[place]
             if visit.trial:
-                self._keep(key, breaker.trial_over(self._breakers.get(key, CLOSED)))
+                self._keep(place, breaker.trial_over(self._breakers.get(place, CLOSED)))
 
     def look(self, targets: Iterable[Target], now_ms: int) -> dict[str, Capacity | None]:
         """What each place says of itself, at most `health_max_age_ms` old; None for one that does not answer.
 
         The keys are opaque: targets of several pools that are the same place are one. Takes about a second at most.
         """
-        # The models of a multi-model endpoint share its instances, and to probe one is to load it: one for all.
-        return self._probes.look({address(msgspec.structs.replace(t, target_model="")): t for t in targets}, now_ms)
+        return self._probes.look({target.probe_place: target for target in targets}, now_ms)
 
     def _change(self, visit: Visit, transition: Callable[[Breaker], Breaker]) -> None:
-        key = address(visit.target)
         with self._lock:
-            self._keep(key, transition(self._breakers.get(key, CLOSED)))
+            self._keep(visit.place, transition(self._breakers.get(visit.place, CLOSED)))
 
-    def _keep(self, key: str, value: Breaker) -> None:
+    def _keep(self, place: str, value: Breaker) -> None:
         if value == CLOSED:
-            self._breakers.pop(key, None)
+            self._breakers.pop(place, None)
         else:
-            if key not in self._breakers and len(self._breakers) >= MOST_BREAKERS:
+            if place not in self._breakers and len(self._breakers) >= MOST_BREAKERS:
                 del self._breakers[next(iter(self._breakers))]  # callers may name any model
-            self._breakers[key] = value
-
-
-def address(target: Target) -> str:
-    """What makes two targets the same place. Models of one region fail apart from each other."""
-    if target.engine == "bedrock":
-        model = target.profile or target.model or target.target_model
-        return f"bedrock {target.region} {target.secret} {model}"
-    return f"{target.engine} {target.url or target.endpoint or target.name} {target.component or target.target_model}"
+            self._breakers[place] = value

@@ -1,24 +1,19 @@
 """Run a call at the first target that begins to answer. After the first event there is no other try."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from chalicelib.call import Call, Event, Finished, Stream
 from chalicelib.clock import Clock
-from chalicelib.engines import Engine
+from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.health import Health, Visit
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Capacity, Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
 NO_TARGET = "no healthy target"
 RETRY_IN_MS = 1_000  # where no target said better
-# After this long no further target is tried: it might be silent for the whole idle deadline, and the lease
-# is renewed only once an answer has begun. So at most `lease_ms` less `idle_deadline_ms`.
-PATIENCE_MS = 30_000
 
 
 class Placed(NamedTuple):
@@ -29,85 +24,122 @@ class Placed(NamedTuple):
     first: Event
 
 
-def place(
-    pool: Pool,
-    pin: str | None,
-    call: Call,
-    engines: Mapping[str, Engine],
-    health: Health,
-    clock: Clock,
-    draw: Callable[[], float] = random.random,
-    patience_ms: int = PATIENCE_MS,
-) -> Placed:
-    """Try the pool's targets until one gives its first event. `draw` gives numbers in [0, 1), for the weights.
+class Placement:
+    """The targets of this sandbox's pools, by their engines. Safe to use from many threads."""
 
-    What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
+    def __init__(
+        self,
+        engines: Mapping[str, Engine[Any]],
+        health: Health,
+        clock: Clock,
+        *,
+        patience_ms: int,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """`draw` gives numbers in [0, 1), for the weights.
 
-    Raises:
-        Malformed, TooLarge, NotOpened: a target says that the request is wrong; the others would too.
-        NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
-        EngineFailed: a target took more than `patience_ms` to break.
-        EngineTimedOut: likewise, or the last one that was tried did not answer in time.
-    """
-    began_ms = now_ms = clock()
-    waits_ms: list[int] = []
-    last: Refusal | None = None
-    targets = tuple(_located(target, call) for target in pool.targets)
-    for target in candidates(targets, pin=pin, admits=lambda each: health.admits(each, now_ms), draw=draw()):
-        visit = health.enter(target, clock())
-        if visit is None:
-            continue
+        After `patience_ms` no further target is tried: it might be silent for the whole idle deadline, and the lease is
+        renewed only once an answer has begun. So at most a lease's time less the idle deadline.
+        """
+        self._engines = engines
+        self._health = health
+        self._clock = clock
+        self._patience_ms = patience_ms
+        self._draw = draw
+
+    @property
+    def kinds(self) -> Iterable[str]:
+        """The kinds of target that there are engines for."""
+        return self._engines.keys()
+
+    def place(self, pool: Pool, pin: str | None, call: Call) -> Placed:
+        """Try the pool's targets until one gives its first event.
+
+        What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
+
+        Raises:
+            Malformed, TooLarge, NotOpened: a target says that the request is wrong; the others would too.
+            NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
+            EngineFailed: a target took more than `patience_ms` to break.
+            EngineTimedOut: likewise, or the last one that was tried did not answer in time.
+        """
+        began_ms = self._clock()
+        waits_ms: list[int] = []
+        last: Refusal | None = None
+        for target in self._candidates(pool, pin, call.model_id, self._draw()):
+            visit = self._health.enter(target.place(call.model_id), self._clock())
+            if visit is None:
+                continue
+            try:
+                return self._begun(target, visit, call)
+            except NoCapacity as refusal:
+                last = refusal
+                if refusal.retry_in_ms is not None:
+                    waits_ms.append(refusal.retry_in_ms)
+            except (EngineFailed, EngineTimedOut) as refusal:
+                last = refusal
+                if self._clock() - began_ms > self._patience_ms:
+                    raise
+            except NotOpened:
+                if last is None:
+                    raise
+                raise last from None  # a target that broke had opened it already: to the next one it is a replay
+        if isinstance(last, EngineTimedOut):
+            raise last  # that the model is slow, and not only away, is what the caller should hear
+        now_ms = self._clock()
+        for target in pool.targets:
+            if pin in (None, target.name):
+                wait_ms = self._health.retry_in_ms(target.place(call.model_id), now_ms)
+                if wait_ms is not None:
+                    waits_ms.append(wait_ms)
+        raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
+
+    def consult(self, pool: Pool, pin: str | None, question: bytes) -> bytes:
+        """What the enclave of the first target that reaches one tells, as JSON.
+
+        A breaker is asked, but learns nothing: a model may be well without its enclave.
+
+        Raises:
+            NotOpened, Malformed, TooLarge: the enclave's word; another would say the same.
+            NoCapacity, EngineFailed, EngineTimedOut: no target reached an enclave that told.
+        """
+        last: Refusal = NoCapacity("No enclave is there to ask. Try again.", retry_in_ms=1_000)
+        for target in self._candidates(pool, pin, "", 0.0):
+            try:
+                return self._engines[target.engine].consult(target, question)
+            except (NoCapacity, EngineFailed, EngineTimedOut) as refusal:
+                last = refusal
+        raise last
+
+    def look(self, pools: Iterable[Pool]) -> dict[str, Capacity | None]:
+        """See Health.look, of all targets of these pools."""
+        return self._health.look([target for pool in pools for target in pool.targets], self._clock())
+
+    def _candidates(self, pool: Pool, pin: str | None, model_id: str, draw: float) -> tuple[Target, ...]:
+        now_ms = self._clock()
+        return candidates(
+            pool.targets, pin=pin, admits=lambda each: self._health.admits(each.place(model_id), now_ms), draw=draw
+        )
+
+    def _begun(self, target: Target, visit: Visit, call: Call) -> Placed:
+        stream: Stream | None = None
         try:
-            return _begin(visit, call, engines, health, clock)
-        except NoCapacity as refusal:
-            last = refusal
-            if refusal.retry_in_ms is not None:
-                waits_ms.append(refusal.retry_in_ms)
-        except (EngineFailed, EngineTimedOut) as refusal:
-            last = refusal
-            if clock() - began_ms > patience_ms:
-                raise
-        except NotOpened:
-            if last is None:
-                raise
-            raise last from None  # a target that broke had opened it already: to the next one it is a replay
-    if isinstance(last, EngineTimedOut):
-        raise last  # that the model is slow, and not only away, is what the caller should hear
-    now_ms = clock()
-    for target in targets:
-        if pin in (None, target.name):
-            wait_ms = health.retry_in_ms(target, now_ms)
-            if wait_ms is not None:
-                waits_ms.append(wait_ms)
-    raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
-
-
-def _located(target: Target, call: Call) -> Target:
-    """The target as a place: where the call names the model, that is part of it."""
-    if target.engine != "bedrock" or target.model or not call.model_id:
-        return target
-    return msgspec.structs.replace(target, target_model=call.model_id)
-
-
-def _begin(visit: Visit, call: Call, engines: Mapping[str, Engine], health: Health, clock: Clock) -> Placed:
-    stream: Stream | None = None
-    try:
-        stream = engines[visit.target.engine].open(visit.target, call)
-        events = iter(stream)
-        first = next(events, None)
-        if first is None:
-            raise EngineFailed("The model did not answer.")
-        visit = health.answered(visit)
-        return Placed(visit.target, _Visiting(stream, events, visit, health, clock), first)
-    except BaseException as error:
-        if isinstance(error, EngineFailed | EngineTimedOut):
-            health.failed(visit, clock())
-        elif isinstance(error, Malformed | TooLarge | NotOpened):
-            health.succeeded(visit)
-        if stream is not None:
-            stream.close()
-        health.leave(visit)
-        raise
+            stream = begin(self._engines[target.engine], target, call)
+            events = iter(stream)
+            first = next(events, None)
+            if first is None:
+                raise EngineFailed("The model did not answer.")
+            visit = self._health.answered(visit)
+            return Placed(target, _Visiting(stream, events, visit, self._health, self._clock), first)
+        except BaseException as error:
+            if isinstance(error, EngineFailed | EngineTimedOut):
+                self._health.failed(visit, self._clock())
+            elif isinstance(error, Malformed | TooLarge | NotOpened):
+                self._health.succeeded(visit)
+            if stream is not None:
+                stream.close()
+            self._health.leave(visit)
+            raise
 
 
 class _Visiting:

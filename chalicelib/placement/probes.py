@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from chalicelib.engines import Capacity, Engine
-from chalicelib.placement.pool import Target
+from chalicelib.engines import Engine
+from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 
 DEADLINE_S = 1.5  # engines bound their probe to a second; this is for what they cannot bound, like name resolution
@@ -20,7 +20,7 @@ class _Said(NamedTuple):
 class Probes:
     """The last thing each place said. Thread-safe."""
 
-    def __init__(self, engines: Mapping[str, Engine], max_age_ms: int) -> None:
+    def __init__(self, engines: Mapping[str, Engine[Any]], max_age_ms: int) -> None:
         self._engines = engines
         self._max_age_ms = max_age_ms
         self._said: dict[str, _Said] = {}

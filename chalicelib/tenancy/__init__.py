@@ -1,5 +1,11 @@
 """Tenants, their keys, members and IAM principals, the pools that they may use, and what they seal with.
 
+    tenant       what we know of a customer: values     token        the text of an API key
+    snapshot     what a sandbox remembers of them       records      documents, changed in the order told below
+    principals   the IAM principals that sign           kms_keys     the KMS keys that tenants seal with
+    ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
+    inference_profiles   through which Bedrock's models were reached
+
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
 document only under an old epoch, and the next admission with that epoch fails.
@@ -14,22 +20,19 @@ from typing import Literal
 
 import msgspec
 
-from chalicelib.admission import Epochs
+from chalicelib.admission import Epochs, check
 from chalicelib.admission.limits import Limits
 from chalicelib.clock import Clock
-from chalicelib.placement.pool import Pool
-from chalicelib.refusal import Conflict
-from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document, Documents
+from chalicelib.documents import PLATFORM, Document, Documents
+from chalicelib.pool import Pool
+from chalicelib.randomness import Randomness
+from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, RetentionDays, Role, Scopes, Tenant
 from chalicelib.tenancy.token import Token, digest_of, mint
-
-Randomness = Callable[[int], bytes]
-"""n -> n bytes nobody can guess (`secrets.token_bytes`)."""
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -50,8 +53,16 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tenancy:
     """Every change of tenants, keys, members and pools. Raises NotFound, Conflict; StoreUnavailable."""
 
-    def __init__(self, documents: Documents, epochs: Epochs, clock: Clock, randomness: Randomness) -> None:
-        self._records = Records(documents, epochs)
+    def __init__(
+        self,
+        documents: Documents,
+        epochs: Epochs,
+        clock: Clock,
+        randomness: Randomness,
+        on_change: Callable[[str], None] = lambda _tenant: None,
+    ) -> None:
+        """`on_change` is told of each tenant whose epoch has moved: this sandbox may remember more than snapshots."""
+        self._records = Records(documents, epochs, on_change)
         self._clock = clock
         self._randomness = randomness
         self.kms_keys = KmsKeys(self._records, clock)
@@ -61,6 +72,8 @@ class Tenancy:
     # tenants
 
     def create_tenant(self, tenant: Tenant) -> Tenant:
+        """Raises Malformed, for limits that cannot be kept; Conflict."""
+        _must_hold(tenant.limits)
         created = msgspec.structs.replace(tenant, created_ms=self._clock())
         # The meter first: a tenant without one could not be repaired by creating it again.
         self._records.open(tenant.id, created.created_ms)
@@ -74,7 +87,13 @@ class Tenancy:
         return [value(document, Tenant) for document in self._records.tenants()]
 
     def change_tenant(self, tenant_id: str, change: Change) -> Tenant:
-        """Raises NotFound; Conflict, also for what would let the operator's own tenant run models or lock it out."""
+        """True from the tenant's next request on, in every region that has a meter of it.
+
+        Raises NotFound; Malformed, for limits that cannot be kept; Conflict, also for what would let the operator's own
+        tenant run models or lock it out.
+        """
+        if change.limits is not None:
+            _must_hold(change.limits)
         if tenant_id == PLATFORM_TENANT and (change.pools or change.status == "suspended"):
             raise Conflict("The platform's own tenant uses no pools and cannot be suspended.")
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
@@ -212,3 +231,9 @@ class Tenancy:
         for tenant in self.tenants():
             if pool in tenant.pools:
                 self._records.bump(tenant.id)
+
+
+def _must_hold(limits: Limits) -> None:
+    problems = check(limits)
+    if problems:
+        raise Malformed(" ".join(problems), field="limits")

@@ -7,8 +7,8 @@ import contextlib
 
 import msgspec
 
-from chalicelib.tables import PLATFORM, StoreUnavailable
-from chalicelib.tenancy.documents import Changed, Document, Documents
+from chalicelib.documents import PLATFORM, Changed, Document, Documents
+from chalicelib.refusal import StoreUnavailable
 
 
 class _Reached(msgspec.Struct, frozen=True):

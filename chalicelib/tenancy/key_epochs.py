@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chalicelib.clock import Clock
-from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document
+from chalicelib.documents import PLATFORM, Document
 from chalicelib.tenancy.records import Records, text, value
 
 NAME = "key-epochs"

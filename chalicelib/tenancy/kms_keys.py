@@ -3,19 +3,16 @@
 | document              | under       | says                                             |
 |-----------------------|-------------|--------------------------------------------------|
 | `kms-challenge#<id>`  | tenant      | Challenge: a registration that waits for its proof |
-| `kms-key#<id>#<ARN>`  | `~platform` | Claim: whose key this is                         |
+| `kms-key#<id>#<ARN>`  | `~platform` | Owner: whose key this is                         |
 | `tenant`              | tenant      | `sealing.keys`: what its requests are opened with |
-
-A claim is written before the tenant's document, and goes after it: whoever dies between the two leaves a claim
-without a key, never a key without a claim. Repeating a registration or a removal completes it.
 """
 
 import msgspec
 
 from chalicelib.clock import Clock
+from chalicelib.documents import PLATFORM, Document
 from chalicelib.refusal import Conflict, NotFound, NotOpened
-from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document
+from chalicelib.tenancy.ownership import Owner
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing, SealingAuth, Tenant, id_of
 
@@ -29,12 +26,6 @@ class Challenge(msgspec.Struct, frozen=True):
     arn: str
     digest: str  # SHA-256 of the secret, hexadecimal; the gateway has never seen the secret
     expires_ms: int
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """Whose key it is."""
-
-    tenant: str
 
 
 class KmsKeys:
@@ -90,7 +81,7 @@ class KmsKeys:
         claims = [
             document
             for document in self._records.under(PLATFORM, f"kms-key#{key_id}#")
-            if value(document, Claim).tenant == tenant_id
+            if value(document, Owner).tenant == tenant_id
         ]
         document, tenant = self._tenant(tenant_id)
         challenge = self._records.held(tenant_id, _challenge_name(key_id))
@@ -114,10 +105,10 @@ class KmsKeys:
         name = f"kms-key#{id_of(arn)}#{arn}"
         # Under all its ARNs: a multi-region key opens in each of its regions what was sealed in another.
         claims = {document.name: document for document in self._records.under(PLATFORM, f"kms-key#{id_of(arn)}#")}
-        if any(value(document, Claim).tenant != tenant_id for document in claims.values()):
+        if any(value(document, Owner).tenant != tenant_id for document in claims.values()):
             raise Conflict("This key is registered to another tenant, which would have to remove it first.")
         held = claims.get(name)
-        self._records.write(Document(PLATFORM, name, text(Claim(tenant_id)), held.version if held else 0))
+        self._records.write(Document(PLATFORM, name, text(Owner(tenant_id)), held.version if held else 0))
 
     def _pending(self, tenant_id: str, key_id: str) -> tuple[Document, Challenge]:
         document = self._records.get(tenant_id, _challenge_name(key_id), f"challenge for the KMS key {key_id}")

@@ -2,11 +2,8 @@
 
 | document          | under       | says                                                 |
 |-------------------|-------------|------------------------------------------------------|
-| `principal#<ARN>` | `~platform` | Claim: whose principal this is                       |
+| `principal#<ARN>` | `~platform` | Owner: whose principal this is                       |
 | `tenant`          | tenant      | `principals`: by whom its signed requests are signed |
-
-A claim is written before the tenant's document, and goes after it: whoever dies between the two leaves a claim
-without a principal, never a principal without a claim. Repeating the change completes it.
 """
 
 import re
@@ -14,21 +11,15 @@ from collections.abc import Iterable
 
 import msgspec
 
+from chalicelib.documents import PLATFORM, Document
 from chalicelib.refusal import Conflict
-from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Document
+from chalicelib.tenancy.ownership import Owner
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Tenant
 
 _PREFIX = "principal#"
 _SESSION = re.compile(r"arn:(?P<partition>[^:]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/.+")
 _PATH_OF_A_ROLE = re.compile(r"(?<=:role/).*/")
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """Whose principal it is."""
-
-    tenant: str
 
 
 class Principals:
@@ -47,22 +38,22 @@ class Principals:
         claims = {document.name: document for document in self._records.under(PLATFORM, _PREFIX)}
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
         wanted = {principal_of(arn): None for arn in arns}
-        own = {name for name, claim in claims.items() if value(claim, Claim).tenant == tenant_id}
+        own = {name for name, claim in claims.items() if value(claim, Owner).tenant == tenant_id}
         for arn in wanted:
-            if claim_name(arn) in claims.keys() - own:
+            if owner_document(arn) in claims.keys() - own:
                 raise Conflict(f"{arn} is another tenant's principal. Take it from that tenant first.")
         for arn in wanted:
-            held = claims.get(claim_name(arn))
-            claim = Document(PLATFORM, claim_name(arn), text(Claim(tenant_id)), held.version if held else 0)
+            held = claims.get(owner_document(arn))
+            claim = Document(PLATFORM, owner_document(arn), text(Owner(tenant_id)), held.version if held else 0)
             self._records.write(claim)
         changed = msgspec.structs.replace(value(document, Tenant), principals=tuple(wanted))
         self._records.replace(document, changed)
-        for name in own - {claim_name(arn) for arn in wanted}:
+        for name in own - {owner_document(arn) for arn in wanted}:
             self._records.delete(claims[name])
         return changed
 
 
-def claim_name(principal: str) -> str:
+def owner_document(principal: str) -> str:
     """The name of the document that says whose it is."""
     return f"{_PREFIX}{principal}"
 

@@ -1,13 +1,13 @@
 """Values in documents, changed in the order that the package's text gives: first the document, then the epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
 
 from chalicelib.admission import Epochs
+from chalicelib.documents import Changed, Document, Documents
 from chalicelib.refusal import Conflict, NotFound
-from chalicelib.tenancy.documents import Changed, Document, Documents
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -18,9 +18,11 @@ LONGEST_NAME = 250
 class Records:
     """Documents and epochs, as the rules of tenancy change them. Raises NotFound, Conflict; StoreUnavailable."""
 
-    def __init__(self, documents: Documents, epochs: Epochs) -> None:
+    def __init__(self, documents: Documents, epochs: Epochs, on_change: Callable[[str], None]) -> None:
+        """`on_change` is told of each tenant whose epoch has moved."""
         self._documents = documents
         self._epochs = epochs
+        self._on_change = on_change
 
     # Names come from paths. One that is longer than any stored one is not worth an error of the store.
 
@@ -66,6 +68,7 @@ class Records:
 
     def bump(self, tenant: str) -> None:
         self._epochs.bump(tenant)
+        self._on_change(tenant)
 
     def open(self, tenant: str, now_ms: int) -> None:
         self._epochs.open(tenant, now_ms)

@@ -4,19 +4,19 @@ Nothing here expires. A cached snapshot is proved current by the admission write
 its epoch; whoever does not admit asks for a fresh one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from threading import Lock
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from chalicelib.admission import Epochs, NoMeter
 from chalicelib.clock import Clock
-from chalicelib.placement.pool import Pool
+from chalicelib.documents import PLATFORM, Documents
+from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
-from chalicelib.tables import PLATFORM
-from chalicelib.tenancy.documents import Documents
-from chalicelib.tenancy.principals import Claim, claim_name
+from chalicelib.tenancy.ownership import Owner
+from chalicelib.tenancy.principals import owner_document
 from chalicelib.tenancy.tenant import Key, Tenant
 
 T = TypeVar("T")
@@ -35,28 +35,42 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Snapshots:
-    """This sandbox's memory of tenants and keys. Safe to use from many threads."""
+    """This sandbox's memory of tenants and keys, and two ways to read them. Safe to use from many threads."""
 
     def __init__(self, documents: Documents, epochs: Epochs) -> None:
-        self._documents = documents
-        self._epochs = epochs
-        self._snapshots: dict[str, Snapshot] = {}
-        self._keys: dict[str, tuple[int, Key]] = {}
-        self._claims: dict[str, str] = {}
-        self._lock = Lock()
+        memory = _Memory(documents, epochs)
+        self.cached: Reading = _Cached(memory)
+        """What is remembered, where there is something: for whoever admits."""
+        self.fresh: Reading = _Fresh(memory)
+        """What was current when it was asked for."""
 
-    def cached(self, tenant: str) -> Snapshot:
-        """The snapshot remembered, or a fresh one. Raises NotFound; StoreUnavailable."""
-        return self._snapshots.get(tenant) or self._read(tenant, self._epoch(tenant))
 
-    def fresh(self, tenant: str) -> Snapshot:
-        """A snapshot that was current when this was called. Raises NotFound; StoreUnavailable."""
-        epoch = self._epoch(tenant)
-        held = self._snapshots.get(tenant)
-        return held if held and held.epoch == epoch else self._read(tenant, epoch)
+class Reading(Protocol):
+    """Tenants, as one request reads them. Every method may raise StoreUnavailable."""
+
+    def __call__(self, tenant: str) -> Snapshot:
+        """Raises NotFound."""
 
     def key(self, snapshot: Snapshot, key_id: str) -> Key | None:
         """The key as of the snapshot's epoch or later."""
+
+    def owners(self, principal: str) -> Iterator[str]:
+        """The tenants whose IAM principal it may be: a hint, which that tenant's snapshot bears out or not.
+
+        First the one that this sandbox remembers, then the one that the store knows.
+        """
+
+
+class _Memory:
+    def __init__(self, documents: Documents, epochs: Epochs) -> None:
+        self.snapshots: dict[str, Snapshot] = {}
+        self._documents = documents
+        self._epochs = epochs
+        self._keys: dict[str, tuple[int, Key]] = {}
+        self._owners: dict[str, str] = {}
+        self._lock = Lock()
+
+    def key(self, snapshot: Snapshot, key_id: str) -> Key | None:
         held = self._keys.get(key_id)
         if held and held[0] == snapshot.epoch:
             return held[1]
@@ -67,29 +81,23 @@ class Snapshots:
         self._remember(self._keys, key_id, (snapshot.epoch, key), MOST_KEYS)
         return key
 
-    def claimed(self, principal: str) -> str | None:
-        """Whose principal it was when this sandbox last looked: a hint, which that tenant's snapshot bears out or not.
+    def owners(self, principal: str) -> Iterator[str]:
+        remembered = self._owners.get(principal)
+        if remembered is not None:
+            yield remembered
+        document = self._documents.get(PLATFORM, owner_document(principal))
+        if document is not None:
+            tenant = msgspec.json.decode(document.text, type=Owner).tenant
+            self._remember(self._owners, principal, tenant, MOST_PRINCIPALS)
+            yield tenant
 
-        Raises StoreUnavailable.
-        """
-        return self._claims.get(principal) or self.claimed_now(principal)
-
-    def claimed_now(self, principal: str) -> str | None:
-        """The tenant whose principal it is; None: nobody's. Raises StoreUnavailable."""
-        document = self._documents.get(PLATFORM, claim_name(principal))
-        if document is None:
-            return None
-        tenant = msgspec.json.decode(document.text, type=Claim).tenant
-        self._remember(self._claims, principal, tenant, MOST_PRINCIPALS)
-        return tenant
-
-    def _epoch(self, tenant: str) -> int:
+    def epoch(self, tenant: str) -> int:
         try:
             return self._epochs.read(tenant)
         except NoMeter:
             raise NotFound(f"There is no tenant {tenant}.") from None
 
-    def _read(self, tenant: str, epoch: int) -> Snapshot:
+    def read(self, tenant: str, epoch: int) -> Snapshot:
         # The epoch was read first: what is read after it is at least as new (see the package's text).
         document = self._documents.get(tenant, "tenant")
         if document is None:
@@ -97,7 +105,7 @@ class Snapshots:
         record = msgspec.json.decode(document.text, type=Tenant)
         pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
         snapshot = Snapshot(epoch, record, {pool.name: pool for pool in pools if pool.name in record.pools})
-        self._remember(self._snapshots, tenant, snapshot, MOST_TENANTS)
+        self._remember(self.snapshots, tenant, snapshot, MOST_TENANTS)
         return snapshot
 
     def _remember(self, memory: dict[str, T], name: str, value: T, most: int) -> None:
@@ -106,6 +114,25 @@ class Snapshots:
             if name not in memory and len(memory) >= most:
                 del memory[next(iter(memory))]
             memory[name] = value
+
+
+class _Cached:
+    def __init__(self, memory: _Memory) -> None:
+        self._memory = memory
+        self.key = memory.key
+        self.owners = memory.owners
+
+    def __call__(self, tenant: str) -> Snapshot:
+        memory = self._memory
+        return memory.snapshots.get(tenant) or memory.read(tenant, memory.epoch(tenant))
+
+
+class _Fresh(_Cached):
+    def __call__(self, tenant: str) -> Snapshot:
+        memory = self._memory
+        epoch = memory.epoch(tenant)
+        held = memory.snapshots.get(tenant)
+        return held if held and held.epoch == epoch else memory.read(tenant, epoch)
 
 
 class Offering:

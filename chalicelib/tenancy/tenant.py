@@ -8,7 +8,7 @@ import msgspec
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
-Surface = Literal["openai", "anthropic", "native", "bedrock", "management"]
+SurfaceName = Literal["openai", "anthropic", "native", "bedrock", "management"]
 SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key is enough
 
 # Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
@@ -75,7 +75,7 @@ class Scopes(msgspec.Struct, frozen=True):
     """What a key is narrowed to. Empty means everything its role and tenant allow."""
 
     pools: tuple[PoolName, ...] = ()
-    surfaces: tuple[Surface, ...] = ()
+    surfaces: tuple[SurfaceName, ...] = ()
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -9,16 +9,20 @@
     statement    a key policy's statement, as it is judged
     lint         what is wrong with another policy, statement by statement
     cli          the command `cloister`
+    _sealed      the formats themselves, as the enclave has them: the folder `sealed` of the repository
 
 client/README.md says what is verified, and what each error means.
 """
 
+from cloister._sealed.measurements import Measurements
 from cloister.exchange import NO_API_KEY
 from cloister.refusal import (
     AttestationUnavailable,
+    BadArn,
     BrokenOff,
     DocumentRefused,
     KmsRefused,
+    ManifestRefused,
     NotConfigured,
     NotOpened,
     NotSealed,
@@ -26,16 +30,17 @@ from cloister.refusal import (
 )
 from cloister.transport import AsyncSealedTransport, SealedTransport
 from cloister.trust import ANY_ENCLAVE, ReleaseManifest
-from sealed.measurements import Measurements
 
 __all__ = [
     "ANY_ENCLAVE",
     "NO_API_KEY",
     "AsyncSealedTransport",
     "AttestationUnavailable",
+    "BadArn",
     "BrokenOff",
     "DocumentRefused",
     "KmsRefused",
+    "ManifestRefused",
     "Measurements",
     "NotConfigured",
     "NotOpened",

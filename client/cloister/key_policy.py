@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/conditions-nitro-enclaves.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sealed.arn import KeyArn
+from cloister._sealed.arn import KeyArn
 
 ATTESTATION = "kms:RecipientAttestation:"
 

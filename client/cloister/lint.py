@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from cloister._sealed.arn import KeyArn
+from cloister.refusal import BadArn
 from cloister.statement import Condition, Demand, Statement, is_named, is_root, is_same, statements
-from sealed.arn import KeyArn
-from sealed.refusal import BadArn
 
 RuleName = Literal[
     "unattested",

@@ -16,10 +16,10 @@ from typing import IO, Any, Literal, cast
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cloister._sealed import hpke, kms_mode, refusal
+from cloister._sealed.arn import KeyArn
 from cloister.refusal import BrokenOff, DocumentRefused, KmsRefused, NotConfigured, NotOpened, NotSealed
 from cloister.trust import Believed
-from sealed import hpke, kms_mode, refusal
-from sealed.arn import KeyArn
 
 ModeName = Literal["kms", "esdk", "hpke"]
 KmsClient = Any
@@ -89,7 +89,7 @@ class Esdk:
 
     def seal(self, call: Call, request_id: str, believed: Believed) -> Sealed:  # noqa: ARG002
         """Raises: KmsRefused."""
-        from sealed import esdk  # a second to import; hpke and kms do without
+        from cloister._sealed import esdk  # a second to import; hpke and kms do without
 
         asked = esdk.request_context(tenant=call.tenant, request_id=request_id)
         with kms_calls(self.key_arn):

@@ -2,6 +2,8 @@
 
     SealError
     |-- NotConfigured           the transport or the command was set up wrongly
+    |-- BadArn                  a KMS key is not named by its full ARN
+    |-- ManifestRefused         the release manifest, or a list of measurements, is not to be used
     |-- NotSealed               this request would leave in the clear, or does not fit the mode
     |-- KmsRefused              your KMS did not do its part
     |-- AttestationUnavailable  the gateway has no document to show
@@ -12,14 +14,16 @@
 None of them is an error of httpx: the openai SDK tries those again and hides them behind "Connection error.".
 """
 
-from sealed import refusal
-from sealed.refusal import DocumentRefused, SealedError
+from cloister._sealed import refusal
+from cloister._sealed.refusal import BadArn, DocumentRefused, ManifestRefused, SealedError
 
 __all__ = [
     "AttestationUnavailable",
+    "BadArn",
     "BrokenOff",
     "DocumentRefused",
     "KmsRefused",
+    "ManifestRefused",
     "NotConfigured",
     "NotOpened",
     "NotSealed",

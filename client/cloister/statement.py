@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from cloister._sealed.arn import KeyArn
 from cloister.key_policy import ATTESTATION
 from cloister.refusal import NotConfigured
-from sealed.arn import KeyArn
 
 _ATTESTATION = ATTESTATION.lower()
 _IMAGE = {"pcr0", "imagesha384"}

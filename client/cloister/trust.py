@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
+from cloister._sealed import attestation
+from cloister._sealed.attestation import Attestation
+from cloister._sealed.hpke import KeyConfiguration
+from cloister._sealed.measurements import Measurements, read_manifest
 from cloister.refusal import AttestationUnavailable, DocumentRefused, NotConfigured
-from sealed import attestation
-from sealed.attestation import Attestation
-from sealed.hpke import KeyConfiguration
-from sealed.measurements import Measurements, read_manifest
 
 NONCE_BYTES = 32
 TRUST_MS = 300_000

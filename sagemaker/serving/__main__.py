@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
 def main() -> int:
     # uvicorn repeats the signal that ended it, for a parent that looks at how we ended: 0 is what we want it to see.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ignored)
+        signal.signal(number, _ignore)
     try:
         wanted = settings.read(sys.argv[1:], os.environ)
         return asyncio.run(_serve(wanted, _listen(wanted)))
@@ -51,10 +51,10 @@ def main() -> int:
 
 
 async def _serve(wanted: Settings, listener: socket.socket) -> int:
-    maker = ENGINES[wanted.engine]
+    launcher = ENGINES[wanted.engine]
     for _, path in wanted.models:
-        maker.need_mb(path, wanted)  # a missing file is known at once, before anything is started
-    container = Container(wanted, maker)
+        launcher.need_mb(path, wanted)  # a missing file is known at once, before anything is started
+    container = Container(wanted, launcher)
     container.loading = True
     config = uvicorn.Config(
         build(container),
@@ -86,7 +86,7 @@ async def _load(container: Container, server: Server, port: int) -> int:
     wanted = container.settings
     try:
         for name, path in wanted.models:
-            await container.shelf.load(name, str(path))
+            await container.models.load(name, str(path))
     except Refusal as error:
         sys.stderr.write(f"cannot start: {error.message}\n")
         server.should_exit = True
@@ -114,7 +114,7 @@ def _listen(wanted: Settings) -> socket.socket:
     return listener
 
 
-def _ignored(number: int, frame: FrameType | None) -> None:
+def _ignore(number: int, frame: FrameType | None) -> None:
     """See `main`."""
 
 

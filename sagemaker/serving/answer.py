@@ -6,7 +6,7 @@ from serving.engines import Reply
 from serving.envelope import Envelope
 from serving.queue import Forecast
 from serving.refusal import Refusal
-from serving.reply import events, read_whole, refused
+from serving.reply import events, read_refusal, read_whole
 
 
 class Answer:
@@ -29,7 +29,7 @@ class Answer:
     async def stream(self, reply: Reply) -> None:
         """Pass an engine's stream on, piece by piece. Raises: EngineRefused, EngineFailed, EngineTimedOut, Refusal."""
         if reply.status != 200 or not reply.content_type.startswith("text/event-stream"):
-            raise await refused(reply)
+            raise await read_refusal(reply)
         if not self.status:
             await self._begin_stream({"x-queue-time-ms": str(self.queue_ms)})
         # In front of the first token, in the same write: what a client measures as its first byte is a token.
@@ -46,7 +46,7 @@ class Answer:
         self.tokens = usage.completion_tokens or usage.total_tokens
         body = await self._envelope.whole(body, usage, self.queue_ms)
         content_type = self._envelope.media_type(reply.content_type)
-        await self._begin(200, {"content-type": content_type, **self._marks(self.queue_ms)}, len(body))
+        await self._begin(200, {"content-type": content_type, **self._own_headers(self.queue_ms)}, len(body))
         await self._close(body)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -56,7 +56,7 @@ class Answer:
         if self.status:
             await self._close(self._envelope.refused(refusal))
             return
-        headers = {"content-type": "application/json", **self._marks(self.queue_ms), **refusal.headers}
+        headers = {"content-type": "application/json", **self._own_headers(self.queue_ms), **refusal.headers}
         if refusal.status in (408, 413):  # the rest of the body is still on its way
             headers["connection"] = "close"
         await self._begin(refusal.status, headers, len(refusal.body))
@@ -81,7 +81,7 @@ class Answer:
         self._closed = True
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
-    def _marks(self, queue_ms: int) -> dict[str, str]:
+    def _own_headers(self, queue_ms: int) -> dict[str, str]:
         return {
             "x-amzn-sagemaker-custom-attributes": f"instance={self._instance};queue_ms={queue_ms}",
             "x-instance-id": self._instance,

@@ -12,7 +12,7 @@ from serving.reply import Piece, Usage
 from serving.request import Attributes, Call, read
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Preview(msgspec.Struct, frozen=True):
     """What is known of a request before its turn comes. `mode` says how it is sealed; empty: it is not."""
 
     model: str | None = None
@@ -23,11 +23,11 @@ class Asked(msgspec.Struct, frozen=True):
 class Envelope(Protocol):
     """One request's, from its body to the last byte of its answer."""
 
-    def read(self, body: bytes, attributes: Attributes) -> Asked:
+    def read(self, body: bytes, attributes: Attributes) -> Preview:
         """Take the body in, as far as it can be understood before its turn. Raises: Refusal."""
         ...
 
-    def opened(self, model: str) -> AbstractAsyncContextManager[Call]:
+    def open(self, model: str) -> AbstractAsyncContextManager[Call]:
         """What the engine is to run, as soon as somebody may run it. Raises: Refusal."""
         ...
 
@@ -56,16 +56,16 @@ class Envelope(Protocol):
         ...
 
 
-class Clear:
+class ClearEnvelope:
     """OpenAI's own bodies, and the engine's own events."""
 
-    def read(self, body: bytes, attributes: Attributes) -> Asked:
+    def read(self, body: bytes, attributes: Attributes) -> Preview:
         """Raises: Malformed."""
         self._call = read(body, attributes)
-        return Asked(self._call.model, self._call.stream)
+        return Preview(self._call.model, self._call.stream)
 
     @asynccontextmanager
-    async def opened(self, _model: str) -> AsyncIterator[Call]:
+    async def open(self, _model: str) -> AsyncIterator[Call]:
         yield self._call
 
     def media_type(self, inside: str) -> str:

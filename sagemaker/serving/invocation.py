@@ -11,18 +11,18 @@ from starlette.types import Receive, Scope, Send
 from serving import journal
 from serving.answer import Answer
 from serving.container import Container
-from serving.envelope import Asked, Envelope
+from serving.envelope import Envelope, Preview
+from serving.line import now_ms
+from serving.models import Model
 from serving.refusal import ClientLeft, EngineTimedOut, Malformed, Refusal, Stopping, TimedOutReading, TooLarge
 from serving.request import MAX_BODY_BYTES, Attributes, read_attributes, read_priority, read_tag
-from serving.shelf import Model
-from serving.turnstile import now_ms
 
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 TARGET_MODEL = "x-amzn-sagemaker-target-model"
 # Of a body that is too large this much more is read and thrown away, so that its sender lives to read our answer.
 SWALLOW_BYTES = 4 * MAX_BODY_BYTES
 
-Chooser = Callable[[Asked], Model]
+Chooser = Callable[[Preview], Model]
 
 
 class Invocation:
@@ -33,7 +33,7 @@ class Invocation:
         self._attributes = attributes
         self._choose = choose
         self._model = ""
-        self._asked = Asked()
+        self._preview = Preview()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_ms = now_ms()
@@ -41,7 +41,7 @@ class Invocation:
         answer = Answer(send, self._container.settings.instance, envelope)
         refusal: Refusal | None = None
         try:
-            await self._watched(scope, receive, envelope, answer)
+            await self._supervise(scope, receive, envelope, answer)
         except Refusal as error:
             refusal = error
             if not isinstance(error, ClientLeft):
@@ -49,11 +49,11 @@ class Invocation:
         except Exception as error:
             # A mistake of ours. Where it happened may be told to the log, what was being said may not.
             refusal = Refusal("something went wrong inside the container")
-            journal.event("bug", error=type(error).__name__, at=journal.place(error))
+            journal.event("bug", error=type(error).__name__, at=journal.location(error))
             await answer.refuse(refusal)
         finally:
             journal.write(
-                journal.Line(
+                journal.Entry(
                     op=self._attributes.op,
                     request=self._attributes.request,
                     instance=self._container.settings.instance,
@@ -62,19 +62,19 @@ class Invocation:
                     queue_ms=answer.queue_ms,
                     duration_ms=now_ms() - began_ms,
                     tokens=answer.tokens,
-                    stream=self._asked.stream,
-                    sealed=self._asked.mode,
+                    stream=self._preview.stream,
+                    sealed=self._preview.mode,
                     code=refusal.code if refusal else "",
                 )
             )
 
-    async def _watched(self, scope: Scope, receive: Receive, envelope: Envelope, answer: Answer) -> None:
+    async def _supervise(self, scope: Scope, receive: Receive, envelope: Envelope, answer: Answer) -> None:
         """Run, but not on when the client has left or the container must end. Raises: Refusal."""
         body = await read_body(scope, receive, self._container.settings.body_timeout_s)
-        self._asked = envelope.read(body, self._attributes)
+        self._preview = envelope.read(body, self._attributes)
         del body
         work = asyncio.create_task(self._run(envelope, answer))
-        leaving = asyncio.create_task(_gone(receive))
+        leaving = asyncio.create_task(_wait_for_disconnect(receive))
         cut = self._container.cut
         try:
             await asyncio.wait({work, leaving, cut}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,24 +92,24 @@ class Invocation:
     async def _run(self, envelope: Envelope, answer: Answer) -> None:
         settings = self._container.settings
         attributes = self._attributes
-        if self._asked.stream and attributes.op == "embeddings":
+        if self._preview.stream and attributes.op == "embeddings":
             raise Malformed("embeddings cannot be streamed")
-        model = self._choose(self._asked)
+        model = self._choose(self._preview)
         self._model = model.name
-        with self._container.turnstile.turn(attributes.tenant, attributes.priority) as turn:
+        with self._container.line.turn(attributes.tenant, attributes.priority) as turn:
             try:
                 async for forecast in turn.waiting(settings.queue_timeout_s * 1000):
-                    if self._asked.stream:
+                    if self._preview.stream:
                         await answer.waiting(forecast)
             finally:
                 answer.queue_ms = turn.queue_ms
-            model = self._container.shelf.get(model.name)  # it may have been unloaded meanwhile
+            model = self._container.models.get(model.name)  # it may have been unloaded meanwhile
             try:
                 async with asyncio.timeout(settings.request_timeout_s):
-                    with model.used() as engine:
-                        async with envelope.opened(model.name) as call, engine.open(call) as reply:
+                    with model.use() as engine:
+                        async with envelope.open(model.name) as call, engine.open(call) as reply:
                             del call  # the engine has it
-                            await (answer.stream(reply) if self._asked.stream else answer.whole(reply))
+                            await (answer.stream(reply) if self._preview.stream else answer.whole(reply))
             except TimeoutError:
                 raise EngineTimedOut("the answer took too long and was cut") from None
 
@@ -156,6 +156,6 @@ async def read_body(scope: Scope, receive: Receive, timeout_s: float) -> bytes:
     return b"".join(pieces)
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,7 +7,7 @@ import traceback
 import msgspec
 
 
-class Line(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True):
     """`tokens` are those the engine reported or, failing that, the events it streamed; `sealed` is the mode, if any."""
 
     op: str
@@ -23,8 +23,8 @@ class Line(msgspec.Struct, frozen=True):
     code: str = ""
 
 
-def write(line: Line) -> None:
-    _print({"event": "request", **msgspec.structs.asdict(line)})
+def write(entry: Entry) -> None:
+    _print({"event": "request", **msgspec.structs.asdict(entry)})
 
 
 def event(name: str, **facts: str | int) -> None:
@@ -32,7 +32,7 @@ def event(name: str, **facts: str | int) -> None:
     _print({"event": name, **facts})
 
 
-def place(error: BaseException) -> str:
+def location(error: BaseException) -> str:
     """File and line where an exception was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{last.filename}:{last.lineno}"

@@ -31,7 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._met()
+        self._cancel_deadline()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_open = False
-        self._met()
+        self._cancel_deadline()
         super().on_headers_complete()
 
     def send_400_response(self, _msg: str) -> None:
@@ -77,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._too_large = True
             raise HeadTooLarge
 
-    def _met(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline:
             self._deadline.cancel()
             self._deadline = None

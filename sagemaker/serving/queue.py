@@ -24,8 +24,8 @@ EWMA_WEIGHT = 0.2
 FIRST_GUESS_MS = 1000.0
 
 
-class Ticket(msgspec.Struct, frozen=True):
-    """One request's place. `number` is unique in this process; `priority` 0..9, 9 first."""
+class QueuedRequest(msgspec.Struct, frozen=True):
+    """A request from its arrival to its end. `number` is unique in this process; `priority` 0..9, 9 first."""
 
     number: int
     tenant: str
@@ -47,51 +47,51 @@ class Limits(msgspec.Struct, frozen=True):
     aging_ms: int = 5000
 
 
-class Class:
-    """The waiting requests of one priority: a ring of tenants, each with its own first-in-first-out line."""
+class PriorityClass:
+    """The waiting requests of one priority: a ring of tenants, each with its own requests, first in, first out."""
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
-        self.ring: OrderedDict[str, deque[Ticket]] = OrderedDict()
+        self.ring: OrderedDict[str, deque[QueuedRequest]] = OrderedDict()
         self.served_ms = 0
 
-    def copy(self) -> "Class":
-        twin = Class(self.priority)
-        twin.ring = OrderedDict((tenant, deque(line)) for tenant, line in self.ring.items())
+    def copy(self) -> "PriorityClass":
+        twin = PriorityClass(self.priority)
+        twin.ring = OrderedDict((tenant, deque(requests)) for tenant, requests in self.ring.items())
         twin.served_ms = self.served_ms
         return twin
 
-    def join(self, ticket: Ticket) -> None:
-        self.ring.setdefault(ticket.tenant, deque()).append(ticket)
+    def join(self, request: QueuedRequest) -> None:
+        self.ring.setdefault(request.tenant, deque()).append(request)
 
-    def drop(self, ticket: Ticket) -> None:
-        line = self.ring[ticket.tenant]
-        line.remove(ticket)
-        if not line:
-            del self.ring[ticket.tenant]
+    def drop(self, request: QueuedRequest) -> None:
+        requests = self.ring[request.tenant]
+        requests.remove(request)
+        if not requests:
+            del self.ring[request.tenant]
 
-    def pop(self, now_ms: int) -> Ticket:
-        tenant, line = self.ring.popitem(last=False)
-        ticket = line.popleft()
-        if line:
-            self.ring[tenant] = line
+    def pop(self, now_ms: int) -> QueuedRequest:
+        tenant, requests = self.ring.popitem(last=False)
+        request = requests.popleft()
+        if requests:
+            self.ring[tenant] = requests
         self.served_ms = now_ms
-        return ticket
+        return request
 
     def level(self, now_ms: int, aging_ms: int) -> int:
-        oldest = min(line[0].at_ms for line in self.ring.values())
+        oldest = min(requests[0].at_ms for requests in self.ring.values())
         return self.priority + max(0, now_ms - max(oldest, self.served_ms)) // aging_ms
 
 
 class FairQueue:
-    """The line and the slots behind it. Tickets enter, `start` says who may run, everyone leaves exactly once."""
+    """The line and the slots behind it. Requests enter, `start` says who may run, everyone leaves exactly once."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.service_ms = FIRST_GUESS_MS
         self._running: dict[int, int] = {}
-        self._waiting: dict[int, Ticket] = {}
-        self._classes: dict[int, Class] = {}
+        self._waiting: dict[int, QueuedRequest] = {}
+        self._classes: dict[int, PriorityClass] = {}
 
     @property
     def in_flight(self) -> int:
@@ -101,70 +101,70 @@ class FairQueue:
     def depth(self) -> int:
         return len(self._waiting)
 
-    def enter(self, ticket: Ticket) -> None:
+    def enter(self, request: QueuedRequest) -> None:
         """Take a place; `start` then says whether it may run at once. Raises: NoRoom."""
-        mine = sum(1 for other in self._waiting.values() if other.tenant == ticket.tenant)
+        mine = sum(1 for other in self._waiting.values() if other.tenant == request.tenant)
         free = self.in_flight + self.depth < self.limits.capacity
         if not free and (self.depth >= self.limits.bound or mine >= self.limits.tenant_bound):
-            raise NoRoom("too many requests are waiting for this model; come back later", self._wait_ms(ticket.at_ms))
-        self._waiting[ticket.number] = ticket
-        self._classes.setdefault(ticket.priority, Class(ticket.priority)).join(ticket)
+            raise NoRoom("too many requests are waiting for this model; come back later", self._wait_ms(request.at_ms))
+        self._waiting[request.number] = request
+        self._classes.setdefault(request.priority, PriorityClass(request.priority)).join(request)
 
-    def start(self, now_ms: int) -> list[Ticket]:
+    def start(self, now_ms: int) -> list[QueuedRequest]:
         """Give every free slot to the request whose turn it is, and return those that begin now."""
-        begun = []
+        starting = []
         while self._waiting and self.in_flight < self.limits.capacity:
-            ticket = _next(self._classes, now_ms, self.limits.aging_ms)
-            del self._waiting[ticket.number]
-            self._running[ticket.number] = now_ms
-            begun.append(ticket)
-        return begun
+            request = _next(self._classes, now_ms, self.limits.aging_ms)
+            del self._waiting[request.number]
+            self._running[request.number] = now_ms
+            starting.append(request)
+        return starting
 
-    def leave(self, ticket: Ticket, now_ms: int) -> None:
+    def leave(self, request: QueuedRequest, now_ms: int) -> None:
         """A request is over, or its caller has gone while it waited; its slot or place is free at once."""
-        begun_ms = self._running.pop(ticket.number, None)
-        if begun_ms is not None:
-            self.service_ms += EWMA_WEIGHT * (max(1, now_ms - begun_ms) - self.service_ms)
-        elif self._waiting.pop(ticket.number, None) is not None:
-            group = self._classes[ticket.priority]
-            group.drop(ticket)
+        start_ms = self._running.pop(request.number, None)
+        if start_ms is not None:
+            self.service_ms += EWMA_WEIGHT * (max(1, now_ms - start_ms) - self.service_ms)
+        elif self._waiting.pop(request.number, None) is not None:
+            group = self._classes[request.priority]
+            group.drop(request)
             if not group.ring:
-                del self._classes[ticket.priority]
+                del self._classes[request.priority]
 
     def forecasts(self, now_ms: int) -> dict[int, Forecast]:
-        """The place and predicted start of every waiting request, by ticket number, if nobody else came."""
+        """The place and predicted start of every waiting request, by its number, if nobody else came."""
         classes = {priority: group.copy() for priority, group in self._classes.items()}
-        ends = self._ends(now_ms)
-        seen: dict[int, Forecast] = {}
+        ends = self._slot_ends(now_ms)
+        found: dict[int, Forecast] = {}
         for position in range(1, len(self._waiting) + 1):
             start_ms = heapq.heappop(ends)
             heapq.heappush(ends, start_ms + self.service_ms)
             number = _next(classes, now_ms, self.limits.aging_ms).number
-            seen[number] = Forecast(position, max(0, round(start_ms - now_ms)))
-        return seen
+            found[number] = Forecast(position, max(0, round(start_ms - now_ms)))
+        return found
 
     def _wait_ms(self, now_ms: int) -> int:
         """When a request turned away now would have started, had it been let in last."""
-        ends = self._ends(now_ms)
+        ends = self._slot_ends(now_ms)
         for _ in range(self.depth):
             heapq.heappush(ends, heapq.heappop(ends) + self.service_ms)
         return max(0, round(ends[0] - now_ms))
 
-    def _ends(self, now_ms: int) -> list[float]:
+    def _slot_ends(self, now_ms: int) -> list[float]:
         """When each slot should become free. One that outlives the average is thought to be half-way."""
         ends = [
-            begun + self.service_ms if begun + self.service_ms > now_ms else now_ms + (now_ms - begun)
-            for begun in self._running.values()
+            start_ms + self.service_ms if start_ms + self.service_ms > now_ms else now_ms + (now_ms - start_ms)
+            for start_ms in self._running.values()
         ]
         ends += [float(now_ms)] * (self.limits.capacity - len(ends))
         heapq.heapify(ends)
         return ends
 
 
-def _next(classes: dict[int, Class], now_ms: int, aging_ms: int) -> Ticket:
+def _next(classes: dict[int, PriorityClass], now_ms: int, aging_ms: int) -> QueuedRequest:
     """Take out the request whose turn it is; a tie between classes goes to the higher one."""
     group = max(classes.values(), key=lambda each: (each.level(now_ms, aging_ms), each.priority))
-    ticket = group.pop(now_ms)
+    request = group.pop(now_ms)
     if not group.ring:
         del classes[group.priority]
-    return ticket
+    return request

@@ -29,7 +29,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Whole events that came together, in how many a choice gained something, and the engine's own count if it came."""
+    """Whole events that came together, in how many a choice says something, and the engine's own count if it came."""
 
     data: bytes
     tokens: int
@@ -37,7 +37,7 @@ class Piece(msgspec.Struct, frozen=True):
     last: bool
 
 
-class Gain(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True):
     """Undecoded, because only "something or nothing" matters here."""
 
     content: msgspec.Raw = NOTHING
@@ -48,13 +48,13 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    delta: Gain | None = None
+    delta: Delta | None = None
     text: msgspec.Raw = NOTHING
 
     @property
-    def gained(self) -> bool:
-        gains = msgspec.structs.astuple(self.delta) if self.delta else (self.text,)
-        return any(bytes(gain) not in EMPTY for gain in gains)
+    def says_something(self) -> bool:
+        members = msgspec.structs.astuple(self.delta) if self.delta else (self.text,)
+        return any(bytes(member) not in EMPTY for member in members)
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -62,21 +62,21 @@ class Chunk(msgspec.Struct, frozen=True):
     usage: Usage | None = None
 
 
-class Counted(msgspec.Struct, frozen=True):
+class WholeAnswer(msgspec.Struct, frozen=True):
     usage: Usage | None = None
 
 
-class Reported(msgspec.Struct, frozen=True):
+class ErrorDetail(msgspec.Struct, frozen=True):
     message: str
     type: str = "server_error"
     code: str | int | None = None
 
 
 class EngineError(msgspec.Struct, frozen=True):
-    error: Reported
+    error: ErrorDetail
 
 
-_counted = msgspec.json.Decoder(Counted)
+_whole = msgspec.json.Decoder(WholeAnswer)
 _chunk = msgspec.json.Decoder(Chunk)
 
 
@@ -110,15 +110,15 @@ async def events(reply: Reply) -> AsyncIterator[Piece]:
 async def read_whole(reply: Reply) -> tuple[bytes, Usage]:
     """An engine's whole answer. Raises: EngineRefused, EngineFailed, EngineTimedOut."""
     if reply.status != 200:
-        raise await refused(reply)
+        raise await read_refusal(reply)
     body = await _read(reply, MAX_ANSWER_BYTES)
     try:
-        return body, _counted.decode(body).usage or Usage()
+        return body, _whole.decode(body).usage or Usage()
     except (msgspec.DecodeError, RecursionError):
         raise EngineFailed("the engine's answer is not what it should be") from None
 
 
-async def refused(reply: Reply) -> EngineRefused:
+async def read_refusal(reply: Reply) -> EngineRefused:
     """What the engine said instead of an answer. Raises: EngineFailed, when it made no sense."""
     return _refusal(reply.status, await _read(reply, MAX_ERROR_BYTES))
 
@@ -135,7 +135,7 @@ def without_usage(data: bytes) -> bytes:
 
 def _piece(data: bytes, *, last: bool) -> Piece:
     chunks = [chunk for line in data.split(b"\n") if (chunk := _read_chunk(line))]
-    tokens = sum(choice.gained for chunk in chunks for choice in chunk.choices or ())
+    tokens = sum(choice.says_something for chunk in chunks for choice in chunk.choices or ())
     usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
     return Piece(data, tokens, usage, last)
 

@@ -16,7 +16,7 @@ from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Meter,
 from chalicelib.admission.decision import Write
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.memory import MemoryMeters
-from chalicelib.ledger import DynamoLedger, Ledger, new_lease_id
+from chalicelib.ledger import DynamoLedger, Ledger, lease_id_of
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.refusal import NoCapacity, Refusal
 from chalicelib.tables import Item, Tables
@@ -83,7 +83,7 @@ def tries(meters: Sequence[Counting], ledger: Ledger, of: Limits, requests_each:
         written = 0
         for turn in range(requests_each):
             at_ms = time.time_ns() // 1_000_000
-            lease_id = new_lease_id(at_ms, number * requests_each + turn)
+            lease_id = lease_id_of(at_ms, number * requests_each + turn)
             units = Units(requests=1, tokens=10)
             before = client.tried[threading.get_ident()]
             try:
@@ -130,7 +130,7 @@ def item_bytes(tables: Tables, of: Limits, leases: int) -> int:
     admission = Admission(meters, MemoryLedger(), lease_ms=LEASE_MS, region=REGION)
     for i in range(leases):
         units = Units(requests=1, tokens=2_000, micro_usd=700)
-        lease_id = new_lease_id(T0 + i, 2**49 + i)
+        lease_id = lease_id_of(T0 + i, 2**49 + i)
         admission.admit(tenant=tenant, epoch=epoch, limits=of, units=units, lease_id=lease_id, now_ms=T0 + i)
     key = {"pk": {"S": f"{tenant}#{REGION}"}}
     item: Item = tables.call("GetItem", TableName=tables.meters.Meta.table_name, Key=key)["Item"]
@@ -163,7 +163,7 @@ def cpu_us(tables: Tables, requests: int) -> tuple[int, int]:
                 began = time.process_time_ns()
             at_ms = T0 + 40 * 86_400_000 + i * 1_000
             units = Units(requests=1, tokens=200)
-            lease_id = new_lease_id(at_ms, 0)
+            lease_id = lease_id_of(at_ms, 0)
             lease = admission.admit(
                 tenant="cpu", epoch=epoch, limits=DEFAULT_LIMITS, units=units, lease_id=lease_id, now_ms=at_ms
             )

@@ -9,8 +9,7 @@ from chalicelib.admission import Admission, DynamoMeters
 from chalicelib.admission.limits import Rate, Units
 from chalicelib.admission.meter import Lease, Meter
 from chalicelib.ledger import DynamoLedger
-from chalicelib.refusal import NoCapacity
-from chalicelib.tables import StoreUnavailable
+from chalicelib.refusal import NoCapacity, StoreUnavailable
 from tests.admission.arrange import MONTH, REGION, T0, entry, limits
 from tests.admission.backing import LEASE_MS
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy

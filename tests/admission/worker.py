@@ -18,7 +18,7 @@ from chalicelib.admission import Admission, DynamoMeters, Meter, Meters
 from chalicelib.admission.decision import Write
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
-from chalicelib.ledger import DynamoLedger, Entry, new_lease_id
+from chalicelib.ledger import DynamoLedger, Entry, lease_id_of
 from chalicelib.refusal import Crowded, QuotaExhausted, RateLimited
 from tests.patience import PATIENCE_S
 from tests.stores import REGION, reach_tables, with_credentials
@@ -83,7 +83,7 @@ class Worker:
                     epoch=self.epoch,
                     limits=LIMITS,
                     units=Units(requests=1, tokens=RESERVED_TOKENS),
-                    lease_id=new_lease_id(at_ms, chance.getrandbits(50)),
+                    lease_id=lease_id_of(at_ms, chance.getrandbits(50)),
                     now_ms=at_ms,
                 )
             except (RateLimited, Crowded, QuotaExhausted):

@@ -3,17 +3,17 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib import wiring
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Scripted
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
-from tests.api.signing import AUTHORISER
-from tests.houses import Deployment, Gateway, front, served
+from tests.api.signing import IAM
+from tests.deployments import Deployment, Gateway, front, served
 
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
     """The app under uvicorn, as the local system serves it. It opens into the `deployment` of each test."""
-    with served(front(AUTHORISER)) as gateway:
+    with served(front(IAM)) as gateway:
         yield gateway
 
 
@@ -21,10 +21,10 @@ def gateway() -> Iterator[Gateway]:
 def deployment() -> Iterator[Deployment]:
     """In memory: the platform's tenant, `acme`, `bolt`, and the pool `model-a` on the targets a and b."""
     deployment = Deployment()
-    targets = (Target("a", "scripted", url="a"), Target("b", "scripted", url="b", weight=0))
+    targets = (Scripted("a", url="a"), Scripted("b", url="b", weight=0))
     deployment.tenancy.put_pool(Pool("model-a", targets, ("chat.completions", "completions", "embeddings")))
     deployment.tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
     deployment.tenant("acme")
     deployment.tenant("bolt")
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield deployment

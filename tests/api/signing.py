@@ -6,10 +6,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.iam.authoriser import Authoriser, Owner
-from local.iam.judge import Judge
-from local.iam.policy import Caller, Identity, identity_policy
-from local.iam.principals import Principal, Unknown
+from emulators.iam.authoriser import Authoriser, Owner
+from emulators.iam.judge import Judge
+from emulators.iam.policy import Caller, Identity, identity_policy
+from emulators.iam.principals import Principal, Unknown
+from local.authoriser import iam_for_bridge
 
 KEY_ID, SECRET, REGION = "AKIAEXAMPLEOPERATOR0", "example/secret+of=the/operator", "us-east-1"
 OWNER = Owner("arn:aws:iam::123456789012:user/ops", "123456789012")
@@ -34,6 +35,7 @@ def _operator(access_key_id: str, token: str, partition: str, now_ms: int) -> Pr
 
 CLOCK = Drifting()
 AUTHORISER = Authoriser(Judge(_operator, OWNER.account, CLOCK), frozenset({REGION}), CLOCK)
+IAM = iam_for_bridge(AUTHORISER)
 
 
 def signed(

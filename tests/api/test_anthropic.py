@@ -1,6 +1,6 @@
 """Anthropic's routes at the gateway: form, shape of errors, events, charges. The model is scripted."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anthropic
@@ -9,13 +9,13 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.admission.limits import Budget, Limits
-from chalicelib.api.problems import KINDS
-from chalicelib.api.surface import refused
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
-from chalicelib.engines.anthropic_wire import Answered
+from chalicelib.dialects.anthropic.answers import Answered
 from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.http.problems import KINDS
+from chalicelib.http.surface import refused
 from chalicelib.ledger import Entry
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import (
     Conflict,
     Crowded,
@@ -23,6 +23,7 @@ from chalicelib.refusal import (
     EngineTimedOut,
     Forbidden,
     Malformed,
+    MethodNotAllowed,
     NoCapacity,
     NotFound,
     NotOpened,
@@ -33,9 +34,9 @@ from chalicelib.refusal import (
     TooLarge,
     Unauthenticated,
 )
+from tests.deployments import T0, Deployment, Gateway
 from tests.engines.servers import always, serving
 from tests.engines.servers import whole as answer_of
-from tests.houses import T0, Deployment, Gateway
 from tests.patience import PATIENCE_S
 
 MESSAGES = "/tenants/acme/v1/messages"
@@ -63,10 +64,10 @@ def says(text: str, call: Call) -> list[Event]:
     return list(Answered(Chat(words(text) if call.stream else whole(text)), call))
 
 
-def furnished(script: Any) -> Deployment:
+def opening_into(script: Any) -> Deployment:
     """A deployment whose model is `script`, with the pool and the tenant of most tests."""
     deployment = Deployment(script=script)
-    deployment.tenancy.put_pool(Pool("model-a", (Target("a", "scripted", url="a"),), max_tokens=64))
+    deployment.tenancy.put_pool(Pool("model-a", (Scripted("a", url="a"),), max_tokens=64))
     deployment.tenant("acme")
     return deployment
 
@@ -83,8 +84,8 @@ def sdk(gateway: Gateway, key: str, retries: int = 0, tenant: str = "acme") -> A
 
 
 def test_the_sdk_is_answered_and_told_the_requests_id(gateway: Gateway) -> None:
-    deployment = furnished(lambda _, call: says("hello to you", call))
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(lambda _, call: says("hello to you", call))
+    with wiring.opening_into(deployment.rooms()):
         message = sdk(gateway, deployment.key()).messages.create(**HELLO)
     assert message.content[0].text == "hello to you"
     assert (message.usage.input_tokens, message.usage.output_tokens) == (1, 3)
@@ -93,16 +94,16 @@ def test_the_sdk_is_answered_and_told_the_requests_id(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
 def test_the_key_comes_in_either_header(gateway: Gateway, name: str) -> None:
-    deployment = furnished(lambda _, call: says("yes", call))
+    deployment = opening_into(lambda _, call: says("yes", call))
     key = deployment.key()
     headers = {name: key if name == "X-API-Key" else f"Bearer {key}"}
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         assert gateway.call("POST", MESSAGES, json=HELLO, headers=headers).status == 200
 
 
 def test_a_stream_is_put_together_by_the_sdk(gateway: Gateway) -> None:
-    deployment = furnished(lambda _, call: says("hello to you", call))
-    with wiring.furnished(deployment.rooms()), sdk(gateway, deployment.key()).messages.stream(**HELLO) as stream:
+    deployment = opening_into(lambda _, call: says("hello to you", call))
+    with wiring.opening_into(deployment.rooms()), sdk(gateway, deployment.key()).messages.stream(**HELLO) as stream:
         texts = list(stream.text_stream)
         message = stream.get_final_message()
     assert texts == ["hello", " to", " you"]
@@ -110,8 +111,8 @@ def test_a_stream_is_put_together_by_the_sdk(gateway: Gateway) -> None:
 
 
 def test_who_leaves_at_the_last_event_has_not_left_early(gateway: Gateway) -> None:
-    deployment = furnished(lambda _, call: says("hello to you", call))
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(lambda _, call: says("hello to you", call))
+    with wiring.opening_into(deployment.rooms()):
         stream = sdk(gateway, deployment.key()).messages.create(**HELLO, stream=True)
         while next(stream).type != "message_stop":
             pass
@@ -121,8 +122,8 @@ def test_who_leaves_at_the_last_event_has_not_left_early(gateway: Gateway) -> No
 
 
 def test_a_queued_stream_is_kept_alive_by_pings(gateway: Gateway) -> None:
-    deployment = furnished(lambda _, call: [Waiting(2, 900), *says("hello", call)])
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(lambda _, call: [Waiting(2, 900), *says("hello", call)])
+    with wiring.opening_into(deployment.rooms()):
         answer = gateway.call("POST", MESSAGES, key=deployment.key(), json={**HELLO, "stream": True})
     first, second, *_ = answer.body.split(b"\n\n")
     assert first == b": queue_position=2 predicted_start_ms=900"
@@ -133,8 +134,8 @@ def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(gateway: Ga
     def script(_: Target, call: Call) -> Iterable[Step]:
         return [*says("hello to you", call)[:4], EngineFailed("The model broke off.")]
 
-    deployment = furnished(script)
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(script)
+    with wiring.opening_into(deployment.rooms()):
         stream = sdk(gateway, deployment.key()).messages.create(**HELLO, stream=True)
         with pytest.raises(anthropic.APIStatusError) as broken:
             list(stream)
@@ -142,9 +143,9 @@ def test_a_stream_that_breaks_ends_with_an_error_that_the_sdk_raises(gateway: Ga
 
 
 def test_tokens_are_counted_and_only_the_prompt_is_charged(gateway: Gateway) -> None:
-    deployment = furnished(lambda _, call: says("h", call))
+    deployment = opening_into(lambda _, call: says("h", call))
     counted = {name: value for name, value in HELLO.items() if name != "max_tokens"}
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         count = sdk(gateway, deployment.key()).messages.count_tokens(**counted)
     assert count.input_tokens == 1
     entry = ledger(deployment)
@@ -164,8 +165,8 @@ def test_tokens_are_counted_and_only_the_prompt_is_charged(gateway: Gateway) -> 
     ],
 )
 def test_a_form_that_is_wrong_is_named(gateway: Gateway, change: dict[str, Any], field: str) -> None:
-    deployment = furnished(lambda _, call: says("no", call))
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(lambda _, call: says("no", call))
+    with wiring.opening_into(deployment.rooms()):
         answer = gateway.call("POST", MESSAGES, key=deployment.key(), json={**HELLO, **change})
     assert answer.status == 400
     assert answer.json["type"] == "error"
@@ -188,6 +189,7 @@ RAISED = {
     OverBudget: anthropic.PaymentRequiredError,
     Forbidden: anthropic.PermissionDeniedError,
     NotFound: anthropic.NotFoundError,
+    MethodNotAllowed: anthropic.APIStatusError,
     Conflict: anthropic.ConflictError,
     TooLarge: anthropic.ContentTooLargeError,
     RateLimited: anthropic.RateLimitError,
@@ -199,9 +201,16 @@ RAISED = {
 }
 
 
+MADE: dict[type[Refusal], Callable[[], Refusal]] = {
+    Unauthenticated: Unauthenticated,
+    NotOpened: NotOpened,
+    MethodNotAllowed: lambda: MethodNotAllowed("Said so.", {"GET"}),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_refusal_is_the_sdks_own_error(kind: type[Refusal]) -> None:
-    error = kind() if kind in (Unauthenticated, NotOpened) else kind("Said so.")
+    error = MADE[kind]() if kind in MADE else kind("Said so.")
     reply = refused(error, "anthropic", "r-1")
     with serving(always(answer_of(reply.body, reply.status_code))) as server:
         client = anthropic.Anthropic(base_url=server.root, api_key="x", max_retries=0)
@@ -218,8 +227,8 @@ def test_the_sdk_waits_as_long_as_it_is_told_and_tries_again(gateway: Gateway) -
         tries.append(1)
         return [NoCapacity("Full.", retry_in_ms=20)] if len(tries) == 1 else says("hello", call)
 
-    deployment = furnished(script)
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(script)
+    with wiring.opening_into(deployment.rooms()):
         refused = gateway.call("POST", MESSAGES, key=deployment.key(), json=HELLO)
         assert (refused.status, refused.headers["retry-after-ms"]) == (529, "20")
         tries.clear()
@@ -228,10 +237,10 @@ def test_the_sdk_waits_as_long_as_it_is_told_and_tries_again(gateway: Gateway) -
 
 
 def test_the_sdk_does_not_repeat_what_cannot_pass(gateway: Gateway) -> None:
-    deployment = furnished(lambda _, call: says("hello", call))
+    deployment = opening_into(lambda _, call: says("hello", call))
     once = Budget("calls", "requests", 2, "month")
     deployment.tenant("tiny", limits=Limits(rates=(), budgets=(once,), in_flight=8))
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         messages = sdk(gateway, deployment.key("tiny"), retries=2, tenant="tiny").messages
         again = {"Idempotency-Key": "one"}
         messages.create(**HELLO, extra_headers=again)
@@ -255,8 +264,8 @@ def test_an_unknown_anthropic_route_is_refused_in_anthropics_shape(
 
 def test_an_event_that_is_none_of_anthropics_never_leaves(gateway: Gateway) -> None:
     odd = [Started("i"), Delta(b'{"type":"a\\nb"}'), Finished(Usage(1, 1))]
-    deployment = furnished(lambda _target, _call: odd)
-    with wiring.furnished(deployment.rooms()):
+    deployment = opening_into(lambda _target, _call: odd)
+    with wiring.opening_into(deployment.rooms()):
         answer = gateway.call("POST", MESSAGES, key=deployment.key(), json={**HELLO, "stream": True})
     assert answer.body.startswith(b"event: error\n")
     assert msgspec.json.decode(answer.body.split(b"data: ")[1])["error"]["type"] == "api_error"

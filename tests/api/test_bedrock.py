@@ -8,12 +8,12 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.call import Call, Delta, Finished, Started, Usage
-from chalicelib.engines.bedrock_model import FoundationModel
+from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Audited, Entry
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Bedrock, Pool, Target
 from chalicelib.refusal import EngineFailed
-from tests.houses import T0, Answer, Deployment, Gateway, front, served
+from tests.deployments import T0, Answer, Deployment, Gateway, front, served
 
 USER = "arn:aws-us-gov:iam::111122223333:user/analyst"
 SESSION = "arn:aws-us-gov:sts::111122223333:assumed-role/Analysts/someone"
@@ -25,7 +25,7 @@ HAIKU = FoundationModel("anthropic.haiku", "Haiku", "Anthropic", ("TEXT", "IMAGE
 NOVA = FoundationModel("amazon.nova", "Nova", "Amazon", ("TEXT",), ("TEXT",), True, True, "us.amazon.nova")
 
 
-class Bedrock:
+class BedrockCaller:
     """A deployment whose tenant reaches a scripted Bedrock, and a gateway that believes who signed."""
 
     def __init__(self, gateway: Gateway, deployment: Deployment) -> None:
@@ -54,24 +54,23 @@ class Bedrock:
 
 
 @pytest.fixture
-def bedrock() -> Iterator[Bedrock]:
-    made: list[Bedrock] = []
+def bedrock() -> Iterator[BedrockCaller]:
+    made: list[BedrockCaller] = []
     deployment = Deployment(script=lambda target, call: made[0].says(target, call))
     deployment.models = (HAIKU, NOVA)
-    target = Target("there", "scripted", url="there", region="us-east-1")
+    deployment.kinds = ("bedrock",)
+    target = Bedrock("there", region="us-east-1")
     deployment.tenancy.put_pool(Pool("claude", (target,)))
-    deployment.tenancy.put_pool(
-        Pool("bedrock", (target, Target("listed", "bedrock", weight=0)), operations=("invoke",))
-    )
+    deployment.tenancy.put_pool(Pool("bedrock", (target,), operations=("invoke",)))
     deployment.tenant("acme", pools=("claude", "bedrock"))
     deployment.tenancy.principals.put("acme", (USER, ROLE))
     iam = lambda _signed: {"userArn": made[0].arn} if made[0].arn else {}  # noqa: E731
-    with served(front(iam)) as gateway, wiring.furnished(deployment.rooms()):
-        made.append(Bedrock(gateway, deployment))
+    with served(front(iam)) as gateway, wiring.opening_into(deployment.rooms()):
+        made.append(BedrockCaller(gateway, deployment))
         yield made[0]
 
 
-def test_the_models_own_answer_comes_back_as_it_is(bedrock: Bedrock) -> None:
+def test_the_models_own_answer_comes_back_as_it_is(bedrock: BedrockCaller) -> None:
     answer = bedrock.invoke()
     assert (answer.status, answer.body) == (200, WHOLE)
     (call,) = bedrock.calls
@@ -84,41 +83,45 @@ def test_the_models_own_answer_comes_back_as_it_is(bedrock: Bedrock) -> None:
     assert json.loads(bytes(call.fields["body"])) == BODY
 
 
-def test_the_body_may_be_text_as_the_sdks_take_it(bedrock: Bedrock) -> None:
+def test_the_body_may_be_text_as_the_sdks_take_it(bedrock: BedrockCaller) -> None:
     assert bedrock.invoke({**ASKED, "body": json.dumps(BODY)}).status == 200
     assert json.loads(bytes(bedrock.calls[0].fields["body"])) == BODY
 
 
 @pytest.mark.parametrize(
-    ("body", "ceiling"),
+    ("model", "body", "ceiling"),
     [
-        ({"max_tokens": 7}, 7),
-        ({"prompt": "hi", "max_gen_len": 8}, 8),
-        ({"inferenceConfig": {"maxTokens": 9}}, 9),
-        ({"inferenceConfig": {"max_new_tokens": 10}}, 10),
-        ({"prompt": "hi"}, 512),
+        ("anthropic.claude-x", {"max_tokens": 7}, 7),
+        ("us.anthropic.claude-x", {"max_tokens": 7}, 7),
+        ("meta.llama-x", {"prompt": "hi", "max_gen_len": 8}, 8),
+        ("amazon.nova-x", {"inferenceConfig": {"maxTokens": 9}}, 9),
+        ("amazon.nova-x", {"inferenceConfig": {"max_new_tokens": 10}}, 10),
+        ("amazon.titan-text-x", {"inputText": "hi", "textGenerationConfig": {"maxTokenCount": 2_000}}, 2_000),
+        ("openai.gpt-oss-x", {"max_completion_tokens": 11}, 11),
+        ("unheard.of", {"max_gen_len": 12}, 12),
+        ("anthropic.claude-x", {"prompt": "hi"}, 512),
     ],
 )
 def test_what_the_body_lets_the_model_generate_is_reserved(
-    bedrock: Bedrock, body: dict[str, Any], ceiling: int
+    bedrock: BedrockCaller, model: str, body: dict[str, Any], ceiling: int
 ) -> None:
-    assert bedrock.invoke({**ASKED, "body": body}).status == 200
+    assert bedrock.invoke({"modelId": model, "body": body}).status == 200
     assert bedrock.calls[0].ceiling_tokens == ceiling
 
 
-def test_a_stream_is_the_models_own_chunks_and_says_when_they_are_all(bedrock: Bedrock) -> None:
+def test_a_stream_is_the_models_own_chunks_and_says_when_they_are_all(bedrock: BedrockCaller) -> None:
     answer = bedrock.invoke({**ASKED, "stream": True})
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.body == b"data: " + WHOLE + b"\n\nevent: done\ndata: {}\n\n"
 
 
-def test_a_stream_that_breaks_ends_with_the_refusal_and_is_never_done(bedrock: Bedrock) -> None:
+def test_a_stream_that_breaks_ends_with_the_refusal_and_is_never_done(bedrock: BedrockCaller) -> None:
     answer = bedrock.invoke({**ASKED, "modelId": "broken", "stream": True})
     assert b"event: error" in answer.body
     assert b"event: done" not in answer.body
 
 
-def test_the_ledger_keeps_what_an_audit_needs(bedrock: Bedrock) -> None:
+def test_the_ledger_keeps_what_an_audit_needs(bedrock: BedrockCaller) -> None:
     sent = len(json.dumps(ASKED, separators=(",", ":")))
     bedrock.invoke(X_Data_Classification="cui")
     entry = bedrock.entry()
@@ -138,20 +141,20 @@ def test_the_ledger_keeps_what_an_audit_needs(bedrock: Bedrock) -> None:
     )
 
 
-def test_a_call_that_fails_is_on_record_as_well(bedrock: Bedrock) -> None:
+def test_a_call_that_fails_is_on_record_as_well(bedrock: BedrockCaller) -> None:
     assert bedrock.invoke({**ASKED, "modelId": "broken"}).status == 502
     entry = bedrock.entry()
     assert entry.audited is not None
     assert (entry.outcome, entry.reason, entry.audited.model_id) == ("failed", "EngineFailed", "broken")
 
 
-def test_where_the_secret_says_the_region_the_audit_has_that_ones_partition(bedrock: Bedrock) -> None:
+def test_where_the_secret_says_the_region_the_audit_has_that_ones_partition(bedrock: BedrockCaller) -> None:
     def elsewhere(_target: Target, call: Call) -> Iterable[Step]:
         if call.model_id == "unreachable":
             return (EngineFailed("it broke"),)
         return (Started("x", detail={"region": "us-gov-west-1"}), Delta(WHOLE, 2), Finished(Usage(9, 2)))
 
-    target = Target("there", "scripted", url="there", secret="elsewhere")
+    target = Bedrock("there", secret="elsewhere")
     bedrock.deployment.tenancy.put_pool(Pool("bedrock", (target,), operations=("invoke",)))
     bedrock.says = elsewhere  # type: ignore[method-assign]
     for model, partition in (("anthropic.claude-x", "govcloud"), ("unreachable", "")):
@@ -162,13 +165,13 @@ def test_where_the_secret_says_the_region_the_audit_has_that_ones_partition(bedr
         bedrock.deployment.clock.now_ms += 1
 
 
-def test_a_session_of_a_role_is_that_roles_tenant(bedrock: Bedrock) -> None:
+def test_a_session_of_a_role_is_that_roles_tenant(bedrock: BedrockCaller) -> None:
     bedrock.arn = SESSION
     assert bedrock.invoke().status == 200
     assert bedrock.entry().subject == SESSION
 
 
-def test_whoever_is_no_tenants_principal_is_told_whom_to_ask(bedrock: Bedrock) -> None:
+def test_whoever_is_no_tenants_principal_is_told_whom_to_ask(bedrock: BedrockCaller) -> None:
     for arn, words in ((USER + "2", "belongs to no tenant"), (None, "Sign this request")):
         bedrock.arn = arn
         for refused in (bedrock.invoke(), bedrock.models()):
@@ -176,7 +179,7 @@ def test_whoever_is_no_tenants_principal_is_told_whom_to_ask(bedrock: Bedrock) -
     assert not bedrock.calls
 
 
-def test_a_principal_that_was_taken_away_is_refused_on_the_next_request(bedrock: Bedrock) -> None:
+def test_a_principal_that_was_taken_away_is_refused_on_the_next_request(bedrock: BedrockCaller) -> None:
     assert bedrock.invoke().status == 200
     bedrock.deployment.tenancy.principals.put("acme", (ROLE,))
     assert bedrock.invoke().status == 403
@@ -195,24 +198,24 @@ def test_a_principal_that_was_taken_away_is_refused_on_the_next_request(bedrock:
     ],
 )
 def test_what_makes_no_sense_is_refused_before_bedrock_hears_of_it(
-    bedrock: Bedrock, wrong: dict[str, Any], word: str
+    bedrock: BedrockCaller, wrong: dict[str, Any], word: str
 ) -> None:
     refused = bedrock.invoke({**ASKED, **wrong})
     assert (refused.status, word in refused.body.decode()) == (400, True), refused.body
     assert not bedrock.calls
 
 
-def test_a_classification_is_one_of_those_that_there_are(bedrock: Bedrock) -> None:
+def test_a_classification_is_one_of_those_that_there_are(bedrock: BedrockCaller) -> None:
     refused = bedrock.invoke(X_Data_Classification="top-secret")
     assert (refused.status, refused.json["field"]) == (400, "X-Data-Classification")
 
 
-def test_a_body_over_the_limit_is_too_large(bedrock: Bedrock) -> None:
+def test_a_body_over_the_limit_is_too_large(bedrock: BedrockCaller) -> None:
     refused = bedrock.invoke({**ASKED, "body": {"prompt": "x" * 25_000_000}})
     assert refused.status == 413
 
 
-def test_models_are_listed_by_what_they_can(bedrock: Bedrock) -> None:
+def test_models_are_listed_by_what_they_can(bedrock: BedrockCaller) -> None:
     def ids(query: str = "") -> list[str]:
         return [model["modelId"] for model in bedrock.models(query).json["models"]]
 
@@ -231,7 +234,7 @@ def test_models_are_listed_by_what_they_can(bedrock: Bedrock) -> None:
     }
 
 
-def test_a_tenant_without_a_pool_for_it_is_told_so(bedrock: Bedrock) -> None:
+def test_a_tenant_without_a_pool_for_it_is_told_so(bedrock: BedrockCaller) -> None:
     bedrock.deployment.tenant("bolt", pools=("claude",))
     other = USER.replace("analyst", "bolt")
     bedrock.deployment.tenancy.principals.put("bolt", (other,))

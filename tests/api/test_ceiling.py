@@ -7,8 +7,8 @@ import pytest
 from chalicelib import wiring
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole
-from chalicelib.placement.pool import Target
-from tests.houses import Deployment, Gateway
+from chalicelib.pool import Target
+from tests.deployments import Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7}
 
@@ -27,7 +27,7 @@ def key(calls: list[Call]) -> Iterator[str]:
     deployment = Deployment(script=note)
     deployment.pool()
     deployment.tenant()
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield deployment.key()
 
 

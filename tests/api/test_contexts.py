@@ -3,9 +3,9 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.api.bridge import Bridge
-from chalicelib.api.doors import Doors, Reply
-from tests.houses import Deployment, Gateway, served
+from chalicelib.http.bridge import Bridge
+from chalicelib.http.doors import Doors, Reply
+from tests.deployments import Deployment, Gateway, served
 from tests.patience import PATIENCE_S
 
 TOGETHER = 16

@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from chalicelib.ledger import Entry, Units, new_lease_id
+from chalicelib.ledger import Entry, Units, lease_id_of
 from chalicelib.ledger.entry import Audited
 from chalicelib.ledger.log import MOST_EXAMINED, Record, percentile, totalled
 from chalicelib.tenancy import PLATFORM_TENANT
 from tests.api.signing import OWNER, signed
-from tests.houses import T0, Answer, Deployment, Gateway
+from tests.deployments import T0, Answer, Deployment, Gateway
 from tests.ledger.arrange import entry as plain
 
 MINUTE = 60_000
@@ -197,7 +197,7 @@ def test_a_time_is_from_the_first_instant_to_before_the_second(
         ({"to": "1969-12-31"}, "to"),
         ({"from": "2026-11-18T10:00:00 01:00"}, "from"),
         ({"cursor": "made-up"}, "cursor"),
-        ({"cursor": f"{new_lease_id(T0, 0)}.000000000000"}, "cursor"),
+        ({"cursor": f"{lease_id_of(T0, 0)}.000000000000"}, "cursor"),
         ({"limit": "0"}, "limit"),
         ({"success": "maybe"}, "success"),
         ({"format": "xml"}, "format"),

@@ -9,7 +9,7 @@ from chalicelib.api.management import MOST_GRACE_S
 from chalicelib.tenancy import PLATFORM_TENANT, Change, Tenancy
 from chalicelib.tenancy.tenant import Scopes
 from chalicelib.tenancy.token import parse
-from tests.houses import Answer, Deployment, Gateway
+from tests.deployments import Answer, Deployment, Gateway
 from tests.tenancy.interleaving import Interrupted
 
 
@@ -257,7 +257,7 @@ def test_a_change_that_was_overtaken_is_a_conflict(gateway: Gateway, deployment:
     )
     overtaken = Tenancy(documents, deployment.store.meters, deployment.clock, deployment.chance)
     operator = deployment.key(PLATFORM_TENANT)
-    with wiring.furnished(deployment.rooms(tenancy=overtaken)):
+    with wiring.opening_into(deployment.rooms(tenancy=overtaken)):
         answer = gateway.call("PATCH", "/admin/tenants/acme", key=operator, json={"name": "Second"})
         again = gateway.call("PATCH", "/admin/tenants/acme", key=operator, json={"name": "Second"})
     assert (answer.status, answer.json["type"], again.status) == (409, "/problems/conflict", 200)

@@ -10,10 +10,10 @@ import pytest
 from app import app
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step, whole, words
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
-from chalicelib.wiring import furnished
-from tests.houses import T0, Deployment
+from chalicelib.wiring import opening_into
+from tests.deployments import T0, Deployment
 
 CHAT = "/tenants/{tenant}/v1/chat/completions"
 BODY = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
@@ -50,7 +50,7 @@ class Sandbox:
             "body": body,
             "isBase64Encoded": encoded,
         }
-        with furnished(self.deployment.rooms()):
+        with opening_into(self.deployment.rooms()):
             answer = app(event, None)
         passed_on: dict[str, Any] = json.loads(json.dumps(answer))  # what Lambda does with it
         return passed_on

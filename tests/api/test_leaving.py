@@ -10,13 +10,13 @@ import pytest
 
 from app import app
 from chalicelib import wiring
-from chalicelib.api.bridge import PIPE_BYTES, Bridge
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
+from chalicelib.http.bridge import PIPE_BYTES, Bridge
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
-from tests.houses import T0, Deployment
+from tests.deployments import T0, Deployment
 from tests.patience import PATIENCE_S
 
 CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
@@ -100,7 +100,7 @@ def play(front: Front, scene: Callable[[], Awaitable[None]]) -> None:
         await asyncio.wait_for(scene(), PATIENCE_S)
         await eventually(lambda: front.at_rest)
 
-    with wiring.furnished(front.deployment.rooms()):
+    with wiring.opening_into(front.deployment.rooms()):
         asyncio.run(timed())
 
 

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from tests.api.signing import signed
-from tests.houses import Answer, Gateway
+from tests.deployments import Answer, Gateway
 from tests.local_system import RunningSystem
 
 

@@ -9,13 +9,16 @@ import pytest
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
-from chalicelib.api.surface import ROUTES
+from chalicelib.api import native
+from chalicelib.http.route import Route
+from chalicelib.http.surface import ROUTES
+from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.tenancy import PLATFORM_TENANT, Change
-from chalicelib.tenancy.tenant import Member, Role, Surface
+from chalicelib.tenancy.tenant import Member, Role, SurfaceName
 from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
-from tests.houses import Answer, Deployment, Gateway
-from tests.sealing.sealers import Sealer, base64_of, id_of
+from tests.deployments import Answer, Deployment, Gateway
+from tests.tickets.sealers import Sealer, base64_of, id_of
 
 ALL = frozenset(get_args(Role))
 NOBODY: frozenset[str] = frozenset()
@@ -146,7 +149,7 @@ class Caller:
 @pytest.fixture
 def caller(gateway: Gateway, deployment: Deployment) -> Iterator[Caller]:
     caller = Caller(gateway, deployment)
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield caller
 
 
@@ -154,10 +157,22 @@ def test_every_route_is_in_the_table() -> None:
     assert {f"{route.method} {route.path}" for route in ROUTES} == set(TABLE)
 
 
-def test_every_route_asks_for_what_its_table_row_says() -> None:
-    asks = {"admin": "iam", "signed": "iam", "public": "none"}
-    for route in ROUTES:
-        assert route.auth == asks.get(TABLE[f"{route.method} {route.path}"].surface, "key"), route.path
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_every_route_declares_what_its_table_row_says(route: Route) -> None:
+    """A route that declares no permission does not come into being: `door` takes none without."""
+    row = TABLE[f"{route.method} {route.path}"]
+    if row.surface in ("admin", "public"):
+        declared = {"admin": ("iam", "operate"), "public": ("none", "public")}[row.surface]
+        assert (route.auth, route.permission) == declared
+        return
+    assert route.auth in (("iam", "signed") if row.surface == "signed" else ("key",))
+    holders = {role for role, held in PERMISSIONS.items() if route.permission in held}
+    assert row.roles == (NOBODY if route.auth == "signed" else holders)  # no key will do there, whatever its role
+
+
+def test_a_door_without_a_permission_cannot_be_declared() -> None:
+    with pytest.raises(TypeError, match="permission"):
+        native.surface.door("GET", "/inference", summary="Nobody said who may")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("role", get_args(Role))
@@ -170,7 +185,7 @@ def test_a_role_may_use_the_routes_of_its_permissions(caller: Caller, route: str
 @pytest.mark.parametrize("route", TENANTS)
 def test_a_key_reaches_only_the_surfaces_that_it_is_narrowed_to(caller: Caller, route: str) -> None:
     row = TABLE[route]
-    for surface in get_args(Surface):
+    for surface in get_args(SurfaceName):
         key = caller.deployment.key("acme", "owner", surfaces=(surface,))
         answer = caller(route, key)
         if row.surface not in (surface, "any"):

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from chalicelib import wiring
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Scripted
 from chalicelib.refusal import EngineFailed, NoCapacity, NotOpened, Refusal
-from chalicelib.sealing import Tickets
-from chalicelib.sealing.tickets import Unreadable
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from tests.houses import Deployment, Gateway
-from tests.sealing.sealers import Sealer, base64_of, id_of
+from chalicelib.tickets import Tickets
+from chalicelib.tickets.issuer import Unreadable
+from tests.deployments import Deployment, Gateway
+from tests.tickets.sealers import Sealer, base64_of, id_of
 
 NONCE = b"\xfb\xff nonce"
 NONCE_TEXT = base64.urlsafe_b64encode(NONCE).rstrip(b"=").decode()
@@ -24,7 +24,7 @@ NONCE_TEXT = base64.urlsafe_b64encode(NONCE).rstrip(b"=").decode()
 @pytest.fixture
 def sealer(gateway: Gateway, deployment: Deployment) -> Iterator[Sealer]:
     sealer = Sealer(gateway, deployment)
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield sealer
 
 
@@ -53,7 +53,7 @@ def test_every_role_may_see_to_whom_it_would_seal_wherever_its_key_is_narrowed_t
 
 
 def test_an_enclave_is_asked_for_by_its_pool(sealer: Sealer) -> None:
-    sealer.deployment.tenancy.put_pool(Pool("second", (Target("t", "scripted", url="t"),), sealed=True))
+    sealer.deployment.tenancy.put_pool(Pool("second", (Scripted("t", url="t"),), sealed=True))
     sealer.deployment.tenancy.change_tenant("acme", Change(pools=("model-a", "sealed", "second")))
     for asked, pool in (("", "sealed"), ("&pool=second", "second"), ("&pool=sealed", "sealed")):
         assert sealer("GET", f"/attestation?nonce={NONCE_TEXT}{asked}").status == 200
@@ -138,8 +138,8 @@ def test_where_no_ticket_key_is_set_up_nothing_is_asked(sealer: Sealer, deployme
     def unset() -> bytes:
         raise Unreadable("CLOISTER_TICKET_SECRET is not set.")
 
-    house = msgspec.structs.replace(deployment.house(), tickets=Tickets(unset, deployment.clock))
-    with wiring.furnished(deployment.rooms(house)):
+    path = msgspec.structs.replace(deployment.path(), tickets=Tickets(unset, deployment.clock))
+    with wiring.opening_into(deployment.rooms(path)):
         answer = sealer("GET", f"/attestation?nonce={NONCE_TEXT}")
     assert answer.status == 503
     assert "not set up" in answer.json["detail"] and "CLOISTER" not in answer.json["detail"]

@@ -7,10 +7,10 @@ import pytest
 from chalicelib import wiring
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.tenancy.token import parse
-from tests.houses import Deployment, Gateway
+from tests.deployments import Deployment, Gateway
 
 PROMPT, ANSWER, FAULT = "the prompt about apples", "the answer about pears", "a fault that quotes the prompt"
 
@@ -29,7 +29,7 @@ def talking() -> Iterator[Deployment]:
     for pool in ("good", "faulty", "broken"):
         deployment.pool(pool, pool)
     deployment.tenant("acme", pools=("good", "faulty", "broken"))
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield deployment
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from chalicelib import wiring
-from chalicelib.tables import StoreUnavailable
+from chalicelib.refusal import StoreUnavailable
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.token import mint, parse
-from tests.houses import Deployment, Gateway, dynamodb
+from tests.deployments import Deployment, Gateway, dynamodb
 from tests.stores import reach_tables, with_credentials
 
 KEY = mint("acme", bytes(37)).text
@@ -27,7 +27,7 @@ def test_a_dead_store_lets_nobody_in_and_says_when_to_come_back(
 ) -> None:
     with_credentials()
     dead = Deployment(dynamodb(reach_tables("http://127.0.0.1:9", "dead", deadline_ms=100)))
-    with wiring.furnished(dead.rooms()):
+    with wiring.opening_into(dead.rooms()):
         answer = gateway.call(method, path, key=KEY, json=body)
     assert answer.status == 503, answer.body
     assert answer.headers["retry-after"] == "1"
@@ -52,13 +52,13 @@ def test_a_revocation_that_died_half_way_says_so_and_is_completed_by_repeating_i
     token = parse(victim)
     assert token is not None
     dying = Tenancy(deployment.store.documents, DumbEpochs(deployment), deployment.clock, deployment.chance)
-    house = deployment.house()
+    path = deployment.path()
     body = {"model": "model-a", "prompt": "hi", "max_tokens": 8}
-    with wiring.furnished(deployment.rooms(house, dying)):
+    with wiring.opening_into(deployment.rooms(path, dying)):
         assert gateway.call("POST", "/inference", key=victim, json=body).status == 200
         answer = gateway.call("DELETE", f"/tenants/acme/keys/{token.key_id}", key=owner)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert gateway.call("POST", "/inference", key=victim, json=body).status == 200, "it was told of no success"
-    with wiring.furnished(deployment.rooms(house)):
+    with wiring.opening_into(deployment.rooms(path)):
         assert gateway.call("DELETE", f"/tenants/acme/keys/{token.key_id}", key=owner).status == 200
         assert gateway.call("POST", "/inference", key=victim, json=body).status == 401

@@ -8,8 +8,8 @@ from chalicelib import wiring
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Units
-from chalicelib.placement.pool import Target
-from tests.houses import T0, Deployment, Gateway
+from chalicelib.pool import Target
+from tests.deployments import T0, Deployment, Gateway
 
 STRANGE = b'{"choices":[{"message":{"content":7},"delta":{"content":7}}]}'
 
@@ -22,7 +22,7 @@ def deployment() -> Iterator[Deployment]:
     deployment = Deployment(script=strange)
     deployment.pool()
     deployment.tenant()
-    with wiring.furnished(deployment.rooms()):
+    with wiring.opening_into(deployment.rooms()):
         yield deployment
 
 

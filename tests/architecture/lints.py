@@ -1,6 +1,7 @@
 """The lints: pure functions from sources to offenders. An offender is a line to jump to: `path:line: what is wrong`."""
 
 import ast
+import re
 import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -10,6 +11,9 @@ from typing import NamedTuple
 MOST_METHODS = 5
 MOST_LINES = 400
 MOCKS = ("unittest.mock", "mock", "pytest_mock")
+_WORD = re.compile(r"\w+")
+_GAP = re.compile(r" {2,}")
+_NAMES = re.compile(r"[a-z_]\w*(?:\.py|/)?(?:, [a-z_]\w*(?:\.py|/)?)*")
 WRITTEN = {".py", ".json", ".yaml", ".yml", ".sh", ".md"}
 
 
@@ -95,21 +99,43 @@ def arrows(sources: Iterable[Source], allowed: Mapping[str, Collection[str]], le
                 yield source.at(line, f"{source.room} imports {name}")
 
 
-def narrow(sources: Iterable[Source], room: str, other: str, only: str) -> Iterator[str]:
-    """What a room knows of another one is one module of it."""
-    for source in sources:
-        for line, name in source.imports:
-            if source.room == room and name.startswith(other) and name != only:
-                yield source.at(line, f"{room} imports {name}")
-
-
 def outsiders(sources: Iterable[Source], allowed: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Each package of others' is imported by the files that it is named for, and by no other."""
+    """Each package of others' is imported by the files whose paths it is named for, and by no other."""
     for source in sources:
         for line, name in source.imports:
             outsider = name.partition(".")[0]
-            if outsider in allowed and source.name not in allowed[outsider]:
+            if outsider in allowed and source.path not in allowed[outsider]:
                 yield source.at(line, f"imports {name}")
+
+
+def strangers(sources: Iterable[Source], ours: Collection[str], known: Collection[str]) -> Iterator[str]:
+    """Of what is ours, these sources import what is known, or lies in it, and nothing else."""
+    for source in sources:
+        for line, name in source.imports:
+            if name.partition(".")[0] in ours and not any(f"{name}.".startswith(f"{each}.") for each in known):
+                yield source.at(line, f"imports {name}")
+
+
+def unmapped(sources: Collection[Source]) -> Iterator[str]:
+    """The page of a package names each of its modules, and none that there is not."""
+    packages = {source.parts[:-1]: source for source in sources if source.parts[-1] == "__init__"}
+    for parts, page in packages.items():
+        said = ast.get_docstring(page.tree, clean=False) or ""
+        held = {source.parts[-1] for source in sources if source.parts[:-1] == parts} - {"__init__", "__main__"}
+        held |= {inner[-1] for inner in packages if inner[:-1] == parts}
+        for name in sorted(held - set(_WORD.findall(said))):
+            yield page.at(1, f"does not say what {name} is")
+        for name in sorted(set(_mapped(said)) - held - {"__main__"}):
+            yield page.at(1, f"says what {name} is, which is not there")
+
+
+def _mapped(page: str) -> Iterator[str]:
+    """What the entries of a map name: `name, other   what they are   another   what it is`, indented."""
+    for line in page.splitlines():
+        columns = _GAP.split(line.strip()) if line.startswith("    ") else []
+        for entry in columns[::2] if len(columns) > 1 else ():
+            if _NAMES.fullmatch(entry):
+                yield from (name.removesuffix(".py").removesuffix("/") for name in entry.split(", "))
 
 
 def impurities(sources: Iterable[Source], impure: Collection[str]) -> Iterator[str]:

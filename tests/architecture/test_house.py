@@ -10,31 +10,40 @@ from tests.architecture import lints
 
 ROOT = Path(__file__).parents[2]
 
-LEAVES = {"call", "refusal", "clock", "settings", "telemetry"}
+LEAVES = {"call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry"}
 ARROWS = {
     "api": {
-        *("inference", "identity", "tenancy", "admission", "placement", "ledger", "wiring", "tables", "engines"),
-        "sealing",
+        *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
+        "wiring",
     },
-    "wiring": {"inference", "identity", "tenancy", "admission", "placement", "ledger", "engines", "tables", "sealing"},
-    "inference": {"identity", "tenancy", "admission", "placement", "engines", "ledger", "tables", "sealing"},
+    "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring"},
+    "wiring": {
+        *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
+        "tables",
+    },
+    "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets"},
     "identity": {"tenancy"},
-    "tenancy": {"admission", "placement", "tables"},
-    "sealing": set(),
+    "tenancy": {"admission", "documents"},
+    "documents": {"tables"},
+    "tickets": set(),
     "admission": {"ledger", "tables"},
     "ledger": {"tables"},
     "placement": {"engines"},
-    "engines": {"placement"},
+    "engines": {"dialects"},
+    "dialects": set(),
     "tables": {"dynamodb"},
     "dynamodb": set(),
 } | {leaf: set() for leaf in LEAVES}
 OUTSIDERS = {
-    "pynamodb": {"store.py", "tables.py", "dynamodb.py"},
-    "botocore": {
-        *("tables.py", "dynamodb.py", "sagemaker.py", "secret.py", "signature.py", "wiring.py"),
-        *("bedrock_access.py", "bedrock_credentials.py", "bedrock_failures.py", "bedrock_wire.py"),
-    },
-    "chalice": {"app.py", "doors.py", "surface.py"},
+    outsider: {f"chalicelib/{path}.py" for path in paths}
+    for outsider, paths in {
+        "pynamodb": ("tables", "dynamodb", "documents/store"),
+        "botocore": (
+            *("tables", "dynamodb", "tickets/secret", "ledger/signature", "engines/sagemaker"),
+            *(f"engines/bedrock/{name}" for name in ("access", "credentials", "failures", "frames")),
+        ),
+        "chalice": ("http/doors", "http/surface"),
+    }.items()
 }
 BANNED = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "managers"}
 PURE = {"rates.py", "budgets.py", "decision.py", "denial.py", "validity.py", "choose.py", "breaker.py", "plan.py"}
@@ -45,7 +54,8 @@ WRITTEN = lints.written(ROOT)
 PYTHON = lints.python(WRITTEN)
 GATEWAY = lints.under(PYTHON, "chalicelib", "app")
 ROOMS = lints.under(PYTHON, "chalicelib")
-PROGRAMS = lints.under(PYTHON, "sagemaker", "enclave", "client", "sealed")
+PROGRAMS = lints.under(PYTHON, "sagemaker", "enclave", "client", "sealed", "emulators")
+EMULATORS = lints.under(PYTHON, "emulators")
 TESTS = lints.under(PYTHON, "tests")
 
 
@@ -57,16 +67,12 @@ def nobody(offenders: Iterable[str]) -> None:
 
 def test_the_house_is_all_there() -> None:
     """A lint of nothing finds nothing."""
-    assert all(len(each) > 10 for each in (WRITTEN, PYTHON, GATEWAY, ROOMS, PROGRAMS, TESTS))
+    assert all(len(each) > 10 for each in (WRITTEN, PYTHON, GATEWAY, ROOMS, PROGRAMS, EMULATORS, TESTS))
     assert {source.name for source in GATEWAY} >= PURE
 
 
 def test_arrows_point_one_way() -> None:
     nobody(lints.arrows(ROOMS, ARROWS, LEAVES))
-
-
-def test_engines_know_of_placement_only_what_a_target_is() -> None:
-    nobody(lints.narrow(ROOMS, "engines", "chalicelib.placement", "chalicelib.placement.pool"))
 
 
 def test_outsiders_stay_where_they_belong() -> None:
@@ -96,6 +102,16 @@ def test_the_folder_sagemaker_never_shadows_the_sdk() -> None:
 
 def test_programs_agree_through_wires_only() -> None:
     nobody(lints.entangled(PROGRAMS))
+
+
+def test_emulators_know_nothing_of_the_gateway_or_of_who_starts_them() -> None:
+    ours = {source.parts[0] for source in PYTHON} | {"cloister", "serving"}
+    # The simulated security module implements a protocol of the enclave's, whose exception is part of it.
+    nobody(lints.strangers(EMULATORS, ours, ("emulators", "sealed", "enclave.security_module")))
+
+
+def test_the_page_of_each_room_says_what_is_in_it() -> None:
+    nobody(lints.unmapped(lints.under(PYTHON, "chalicelib", "emulators", "enclave", "local", "sealed")))
 
 
 def test_protocols_are_small() -> None:

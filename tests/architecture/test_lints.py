@@ -37,18 +37,11 @@ def test_a_room_that_no_table_knows_may_import_leaves_only() -> None:
     assert list(lints.arrows(new, ALLOWED, {"clock"})) == ["chalicelib/new/x.py:1: new imports chalicelib.tables"]
 
 
-def test_what_a_room_may_not_know_of_another_is_found() -> None:
-    source = made(
-        "chalicelib/engines/x.py", "from chalicelib.placement.pool import Target", "import chalicelib.placement"
-    )
-    found = lints.narrow(source, "engines", "chalicelib.placement", "chalicelib.placement.pool")
-    assert list(found) == ["chalicelib/engines/x.py:2: engines imports chalicelib.placement"]
-
-
 def test_an_outsider_in_another_file_is_found() -> None:
-    allowed = {"botocore": {"tables.py"}}
+    allowed = {"botocore": {"chalicelib/tables.py"}}
     lines = ("import json, botocore.session", "from botocore.config import Config")
     assert not list(lints.outsiders(made("chalicelib/tables.py", *lines), allowed))
+    assert len(list(lints.outsiders(made("chalicelib/rooms/tables.py", *lines), allowed))) == 2
     assert list(lints.outsiders(made("chalicelib/utils.py", *lines), allowed)) == [
         "chalicelib/utils.py:1: imports botocore.session",
         "chalicelib/utils.py:2: imports botocore.config",
@@ -135,3 +128,30 @@ def test_what_is_written_is_what_git_tracks_or_would_track(tmp_path: Path) -> No
     found = lints.written(tmp_path)
     assert [source.path for source in found] == ["page.md", "tracked.py", "utils with a blank.py"]
     assert [source.path for source in lints.python(found)] == ["tracked.py", "utils with a blank.py"]
+
+
+def test_whoever_imports_more_of_ours_than_is_known_is_found() -> None:
+    lines = ("import json, sealed.cms", "from enclave.security_module import ModuleFailed", "import enclave.security")
+    found = lints.strangers(
+        made("emulators/x.py", *lines), {"sealed", "enclave"}, ("sealed", "enclave.security_module")
+    )
+    assert list(found) == ["emulators/x.py:3: imports enclave.security"]
+
+
+def test_a_map_that_forgets_a_file_or_names_one_that_is_gone_is_found() -> None:
+    page = '''"""A room.
+
+    here.py      what it is           gone         what it was
+    sub/, other  two at once
+
+Prose that says   much.
+"""'''
+    sources = [
+        *made("room/__init__.py", page),
+        *(each for name in ("here", "other", "new") for each in made(f"room/{name}.py", "")),
+        *made("room/sub/__init__.py", '"""Below."""'),
+    ]
+    assert list(lints.unmapped(sources)) == [
+        "room/__init__.py:1: does not say what new is",
+        "room/__init__.py:1: says what gone is, which is not there",
+    ]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.client.callers import Place
 from tests.client.gateways import Gateway, serving
-from tests.local.kms.served import Served, served
+from tests.emulators.kms.served import Served, served
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,12 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from botocore.exceptions import ClientError
 
-from local.security_module import PCRS, Authority, SimulatedSecurityModule
+from emulators.security_module import PCRS, Authority, SimulatedSecurityModule
 from sealed import esdk, hpke, kms_mode
 from sealed.hpke import EpochKeys
 from sealed.padding import padded
 from sealed.refusal import NotOpened
-from tests.local.kms.served import Enclave, Person
+from tests.emulators.kms.served import Enclave, Person
 from tests.patience import PATIENCE_S
 
 TENANT = "acme"

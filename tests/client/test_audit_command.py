@@ -14,9 +14,9 @@ from chalicelib.ledger.notary import SETTLED_MS, CannotSign, Notary
 from chalicelib.ledger.signature import KmsSignature
 from chalicelib.settings import Settings
 from cloister.cli.__main__ import main
+from tests.deployments import T0, Deployment, dynamodb, front, served
+from tests.emulators.kms.served import Served as Kms
 from tests.engines.servers import serving, whole
-from tests.houses import T0, Deployment, dynamodb, front, served
-from tests.local.kms.served import Served as Kms
 from tests.stores import Served, fresh_tables
 
 DAY, NEXT = "2026-11-18", "2026-11-19"
@@ -31,14 +31,14 @@ class Audited:
         self.deployment.pool()
         self.deployment.tenant()
         self.key = self.deployment.key()
-        self.house = self.deployment.house()
+        self.path = self.deployment.path()
         self.request(3)
         self.public_key = public_key
 
     def request(self, count: int) -> None:
         for _ in range(count):
             self.deployment.clock.now_ms += 1_000
-            self.deployment.ask(self.house, self.key)
+            self.deployment.ask(self.path, self.key)
 
     def sign(self, sign: Any) -> int:
         store = self.deployment.store
@@ -84,7 +84,7 @@ def audited(
     pem = tmp_path / "audit.pem"
     pem.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     audited = Audited(stores, pem)
-    with served(front()) as gateway, wiring.furnished(audited.deployment.rooms()):
+    with served(front()) as gateway, wiring.opening_into(audited.deployment.rooms()):
         monkeypatch.setenv("CLOISTER_BASE_URL", f"http://{gateway.host}:{gateway.port}")
         monkeypatch.setenv("CLOISTER_TENANT", "acme")
         monkeypatch.setenv("CLOISTER_API_KEY", audited.key)

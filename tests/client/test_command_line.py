@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cloister.cli.__main__ import main
 from cloister.key_policy import key_policy
 from cloister.lint import lint
-from local.security_module import PCRS, SimulatedSecurityModule
+from emulators.security_module import PCRS, SimulatedSecurityModule
 from sealed.measurements import Release, sign_manifest
 from tests.client.callers import ANSWER, MODES, Place
 from tests.client.gateways import API_KEY, PCR0, TENANT, Gateway, Json, now_ms, serving
-from tests.local.kms.served import Served
+from tests.emulators.kms.served import Served
 
 GOV_KEY = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
 UNKNOWN_KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
@@ -44,7 +44,7 @@ def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
 
 
 @pytest.fixture
-def house(kms: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def path(kms: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A key under the policy that is printed, its tenant's environment, and an enclave whose host has another role."""
     tenant, host, arn = kms.user(), kms.user(), kms.key()
     policy = key_policy([{0: PCR0}], tenant=[tenant.arn], administrators=[tenant.arn], enclave_role=host.arn)
@@ -72,43 +72,43 @@ def house(kms: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_one_message_is_answered(house: Place, terminal: Terminal, mode: str) -> None:
+def test_one_message_is_answered(path: Place, terminal: Terminal, mode: str) -> None:
     assert terminal.run("chat", "--mode", mode, "a secret question") == (0, ANSWER + " " * (mode != "kms") + "\n", "")
-    assert not [seen for seen in house.gateway.sealed if b"secret" in seen.body]
+    assert not [seen for seen in path.gateway.sealed if b"secret" in seen.body]
 
 
-def test_a_conversation_is_remembered(house: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversation_is_remembered(path: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("one\n\ntwo\n"))
     status, output, _ = terminal.run("chat", "--max-tokens", "9")
     assert (status, output.split()) == (0, ["You", "said:", "one", "You", "said:", "two"])
-    last = house.gateway.opened[-1]
+    last = path.gateway.opened[-1]
     assert [message["role"] for message in last["messages"]] == ["user", "assistant", "user"]
     assert last["max_tokens"] == 9
 
 
-def test_an_answer_that_was_changed_ends_the_chat_in_one_sentence(house: Place, terminal: Terminal) -> None:
-    house.gateway.tamper = lambda pieces: pieces[:3]
+def test_an_answer_that_was_changed_ends_the_chat_in_one_sentence(path: Place, terminal: Terminal) -> None:
+    path.gateway.tamper = lambda pieces: pieces[:3]
     status, _, errors = terminal.run("chat", "a secret question")
     assert status == 2
     assert errors.startswith("cloister: The answer ended before its end.")
 
 
-def test_a_key_is_registered_listed_and_removed(house: Place, terminal: Terminal) -> None:
+def test_a_key_is_registered_listed_and_removed(path: Place, terminal: Terminal) -> None:
     assert terminal.run("keys", "list") == (0, "", "")
-    status, output, _ = terminal.run("keys", "register", house.key_arn)
-    assert (status, output) == (0, f"{house.key_arn} opens requests of {TENANT} from now on.\n")
+    status, output, _ = terminal.run("keys", "register", path.key_arn)
+    assert (status, output) == (0, f"{path.key_arn} opens requests of {TENANT} from now on.\n")
     status, output, _ = terminal.run("keys", "list")
-    assert output.startswith(house.key_arn)
-    assert terminal.run("keys", "remove", house.key_arn)[0] == 0
+    assert output.startswith(path.key_arn)
+    assert terminal.run("keys", "remove", path.key_arn)[0] == 0
     assert terminal.run("keys", "list")[1] == ""
-    assert terminal.run("keys", "remove", house.key_arn) == (
+    assert terminal.run("keys", "remove", path.key_arn) == (
         2,
         "",
         "cloister: The gateway answered 404: There is no such thing.\n",
     )
 
 
-def test_the_enclave_is_shown_by_its_measurements(house: Place, terminal: Terminal) -> None:
+def test_the_enclave_is_shown_by_its_measurements(path: Place, terminal: Terminal) -> None:
     status, output, errors = terminal.run("attest")
     assert (status, errors) == (0, "")
     assert f"PCR0    {PCR0}" in output.splitlines()
@@ -118,14 +118,14 @@ def test_the_enclave_is_shown_by_its_measurements(house: Place, terminal: Termin
     assert "-enc" in told["module_id"]
 
 
-def test_an_enclave_that_is_not_the_trusted_one_is_not_shown(house: Place, terminal: Terminal) -> None:
+def test_an_enclave_that_is_not_the_trusted_one_is_not_shown(path: Place, terminal: Terminal) -> None:
     status, output, errors = terminal.run("attest", "--pcr", f"0={'ab' * 48}")
     assert (status, output) == (2, "")
     assert "measurements are not allowed" in errors
 
 
 def test_without_measurements_the_enclave_is_shown_and_not_called_trusted(
-    house: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    path: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CLOISTER_PCR0")
     status, output, errors = terminal.run("attest")
@@ -136,50 +136,50 @@ def test_without_measurements_the_enclave_is_shown_and_not_called_trusted(
     assert terminal.run("chat", "--any-enclave", "a secret question")[0] == 0
 
 
-def test_a_signed_list_of_releases_says_whom_to_trust(house: Place, terminal: Terminal, tmp_path: Path) -> None:
+def test_a_signed_list_of_releases_says_whom_to_trust(path: Place, terminal: Terminal, tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     manifest = tmp_path / "releases.json"
     manifest.write_bytes(sign_manifest([Release("1.0", {0: PCR0}, None)], now_ms(), key))
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
     flags = ("--release-manifest", str(manifest), "--release-key", public)
     assert terminal.run("chat", *flags, "a secret question")[0] == 0
-    assert json.loads(terminal.run("policy", house.key_arn, *flags)[1])["Statement"][-1]["Condition"]
+    assert json.loads(terminal.run("policy", path.key_arn, *flags)[1])["Statement"][-1]["Condition"]
 
 
-def test_a_policy_is_printed_for_the_measurements_that_are_trusted(house: Place, terminal: Terminal) -> None:
+def test_a_policy_is_printed_for_the_measurements_that_are_trusted(path: Place, terminal: Terminal) -> None:
     status, output, errors = terminal.run("policy", GOV_KEY, *ROLES)
     assert (status, errors) == (0, "")
     assert f'"kms:RecipientAttestation:PCR0": "{PCR0}"' in output
     assert "arn:aws:" not in output
     assert lint(output, GOV_KEY) == []
-    assert house.gateway.attested == 0
+    assert path.gateway.attested == 0
 
 
 def test_a_policy_is_printed_for_the_enclave_that_is_there(
-    house: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    path: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CLOISTER_PCR0")
-    status, output, errors = terminal.run("policy", house.key_arn)
+    status, output, errors = terminal.run("policy", path.key_arn)
     assert status == 0
-    assert lint(output, house.key_arn) == []
+    assert lint(output, path.key_arn) == []
     assert all(f'"kms:RecipientAttestation:PCR{index}": "{PCRS[index].hex()}"' in output for index in (0, 1, 2))
     assert "--enclave-role" in errors
     assert "--principal" in errors
 
 
-def test_the_doctor_finds_nothing_where_all_is_well(house: Place, terminal: Terminal) -> None:
-    assert terminal.run("keys", "register", house.key_arn)[0] == 0
+def test_the_doctor_finds_nothing_where_all_is_well(path: Place, terminal: Terminal) -> None:
+    assert terminal.run("keys", "register", path.key_arn)[0] == 0
     status, output, errors = terminal.run("doctor")
     assert (status, errors) == (0, "")
     assert "a decryption without attestation was denied" in output
 
 
-def test_the_doctor_proves_that_a_key_opens_without_attestation(kms: Served, house: Place, terminal: Terminal) -> None:
-    assert terminal.run("keys", "register", house.key_arn)[0] == 0
-    assert house.gateway.host is not None
-    open_to_the_host = {"Effect": "Allow", "Principal": {"AWS": house.gateway.host.arn}, "Action": "kms:Decrypt"}
-    _put(house, [{**open_to_the_host, "Sid": "Careless", "Resource": "*"}])
-    kms.kms.create_grant(KeyId=house.key_arn, GranteePrincipal=kms.user().arn, Operations=["Decrypt"])
+def test_the_doctor_proves_that_a_key_opens_without_attestation(kms: Served, path: Place, terminal: Terminal) -> None:
+    assert terminal.run("keys", "register", path.key_arn)[0] == 0
+    assert path.gateway.host is not None
+    open_to_the_host = {"Effect": "Allow", "Principal": {"AWS": path.gateway.host.arn}, "Action": "kms:Decrypt"}
+    _put(path, [{**open_to_the_host, "Sid": "Careless", "Resource": "*"}])
+    kms.kms.create_grant(KeyId=path.key_arn, GranteePrincipal=kms.user().arn, Operations=["Decrypt"])
     status, output, _ = terminal.run("doctor")
     assert status == 1
     assert "error: unattested in Careless" in output
@@ -187,25 +187,25 @@ def test_the_doctor_proves_that_a_key_opens_without_attestation(kms: Served, hou
     assert "error: opens-unattested in key" in output
 
 
-def test_the_doctor_finds_a_key_that_is_closed_to_the_enclave(house: Place, terminal: Terminal) -> None:
-    assert terminal.run("keys", "register", house.key_arn)[0] == 0
-    house.gateway.module = SimulatedSecurityModule(
-        house.gateway.authority, clock=now_ms, pcrs={0: b"another image".ljust(48)}
+def test_the_doctor_finds_a_key_that_is_closed_to_the_enclave(path: Place, terminal: Terminal) -> None:
+    assert terminal.run("keys", "register", path.key_arn)[0] == 0
+    path.gateway.module = SimulatedSecurityModule(
+        path.gateway.authority, clock=now_ms, pcrs={0: b"another image".ljust(48)}
     )
-    status, output, _ = terminal.run("doctor", house.key_arn, "--json", "--any-enclave")
+    status, output, _ = terminal.run("doctor", path.key_arn, "--json", "--any-enclave")
     assert status == 1
     assert [finding["rule"] for finding in json.loads(output)] == ["closed-to-the-enclave"]
 
 
-def test_the_doctor_believes_only_the_trusted_enclave_about_this_key(house: Place, terminal: Terminal) -> None:
-    assert terminal.run("keys", "register", house.key_arn)[0] == 0
+def test_the_doctor_believes_only_the_trusted_enclave_about_this_key(path: Place, terminal: Terminal) -> None:
+    assert terminal.run("keys", "register", path.key_arn)[0] == 0
     kept: list[Json] = []
 
     def replay(told: Json) -> Json:
         kept.append(told)
         return kept[0]
 
-    house.gateway.tell = replay
+    path.gateway.tell = replay
     assert terminal.run("doctor")[0] == 0
     status, _, errors = terminal.run("doctor")
     assert status == 2
@@ -234,7 +234,7 @@ def test_the_doctor_believes_only_the_trusted_enclave_about_this_key(house: Plac
     ],
 )
 def test_what_is_missing_is_said_in_one_sentence(
-    house: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, command: list[str], missing: str, said: str
+    path: Place, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, command: list[str], missing: str, said: str
 ) -> None:
     monkeypatch.delenv(missing)
     status, output, errors = terminal.run(*command)
@@ -243,7 +243,7 @@ def test_what_is_missing_is_said_in_one_sentence(
     assert errors.count("\n") == 1
 
 
-def test_an_error_of_kms_names_the_operation_that_it_refused(house: Place, terminal: Terminal) -> None:
+def test_an_error_of_kms_names_the_operation_that_it_refused(path: Place, terminal: Terminal) -> None:
     for command, operation in ((["doctor", UNKNOWN_KEY], "GetKeyPolicy"), (["chat", "--mode", "kms", "x"], "Encrypt")):
         status, _, errors = terminal.run(*command, "--kms-key-arn", UNKNOWN_KEY)
         assert status == 2
@@ -251,7 +251,7 @@ def test_an_error_of_kms_names_the_operation_that_it_refused(house: Place, termi
         assert ".." not in errors
 
 
-def test_whoever_reads_only_the_beginning_of_the_output_sees_no_traceback(house: Place) -> None:
+def test_whoever_reads_only_the_beginning_of_the_output_sees_no_traceback(path: Place) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "cloister.cli", "chat", "a secret question"]
@@ -261,8 +261,8 @@ def test_whoever_reads_only_the_beginning_of_the_output_sees_no_traceback(house:
     assert (ended.returncode, ended.stderr) == (130, b"")
 
 
-def _put(house: Place, more: list[Json]) -> None:
-    kms = house.gateway.kms
-    policy = json.loads(kms.get_key_policy(KeyId=house.key_arn, PolicyName="default")["Policy"])
+def _put(path: Place, more: list[Json]) -> None:
+    kms = path.gateway.kms
+    policy = json.loads(kms.get_key_policy(KeyId=path.key_arn, PolicyName="default")["Policy"])
     policy["Statement"] += more
-    kms.put_key_policy(KeyId=house.key_arn, PolicyName="default", Policy=json.dumps(policy))
+    kms.put_key_policy(KeyId=path.key_arn, PolicyName="default", Policy=json.dumps(policy))

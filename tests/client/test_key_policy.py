@@ -10,9 +10,9 @@ from hypothesis import strategies as some
 
 from cloister.key_policy import key_policy
 from cloister.lint import lint
-from local.security_module import PCRS
+from emulators.security_module import PCRS
 from sealed.arn import KeyArn
-from tests.local.kms.served import Person, Served
+from tests.emulators.kms.served import Person, Served
 
 accounts = some.from_regex(r"[0-9]{12}", fullmatch=True)
 names = some.from_regex(r"[A-Za-z0-9+=,.@_/-]{0,20}[A-Za-z0-9]", fullmatch=True)

@@ -9,9 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import cloister
-from local.security_module import Authority, SimulatedSecurityModule
+from emulators.security_module import Authority, SimulatedSecurityModule
 from sealed.measurements import Release, sign_manifest
-from sealed.refusal import BadArn, ManifestRefused
 from tests.client.callers import ANSWER, MODES, Place, asked
 from tests.client.gateways import PCR0, Json, now_ms
 
@@ -191,7 +190,7 @@ def test_a_signed_list_of_releases_says_which_enclaves_are_allowed(place: Place,
     public = key.public_key().public_bytes_raw()
     assert asked(place.openai("hpke", measurements=cloister.ReleaseManifest.at(manifest, public))) == ANSWER
     other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
-    with pytest.raises(ManifestRefused, match="not signed"):
+    with pytest.raises(cloister.ManifestRefused, match="not signed"):
         asked(place.openai("hpke", measurements=cloister.ReleaseManifest.at(manifest, other)))
 
 
@@ -203,7 +202,7 @@ def test_a_release_ends_while_the_client_runs(place: Place) -> None:
     assert asked(client) == ANSWER
     clock.ahead_ms = 5 * MINUTE_MS
     place.gateway.module = module(place, clock=clock)
-    with pytest.raises(ManifestRefused, match="No release"):
+    with pytest.raises(cloister.ManifestRefused, match="No release"):
         asked(client)
 
 
@@ -218,13 +217,13 @@ def test_nothing_starts_without_measurements(place: Place, measurements: Any) ->
     [
         ({"mode": "rot13"}, cloister.NotConfigured, "no mode 'rot13'"),
         ({"kms_key_arn": None}, cloister.NotConfigured, "full ARN as kms_key_arn"),
-        ({"kms_key_arn": "arn:aws:kms:us-east-1:123456789012:alias/mine"}, BadArn, "alias"),
+        ({"kms_key_arn": "arn:aws:kms:us-east-1:123456789012:alias/mine"}, cloister.BadArn, "alias"),
         ({"root": b"not PEM"}, cloister.NotConfigured, "not one certificate in PEM"),
         ({"root": "/nowhere.pem"}, cloister.NotConfigured, "No such file"),
         ({"measurements": {0: PCR0}}, cloister.NotConfigured, "as a list"),
         ({"measurements": PCR0}, cloister.NotConfigured, "as a list"),
-        ({"measurements": [{1: PCR0}]}, ManifestRefused, "PCR0"),
-        ({"measurements": [{0: PCR0[:-1]}]}, ManifestRefused, "96 lower-case"),
+        ({"measurements": [{1: PCR0}]}, cloister.ManifestRefused, "PCR0"),
+        ({"measurements": [{0: PCR0[:-1]}]}, cloister.ManifestRefused, "96 lower-case"),
     ],
 )
 def test_what_is_set_up_wrongly_is_said_at_once(

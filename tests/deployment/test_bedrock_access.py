@@ -7,10 +7,10 @@ from typing import Any
 import cfnlint.decode
 import pytest
 
-from chalicelib.engines.bedrock_catalogue import Catalogue
-from chalicelib.engines.http_body import monotonic_ms
-from chalicelib.placement.pool import Target
-from local.iam.policy import Call, Caller, Identity, identity_policy
+from chalicelib.engines.bedrock.catalogue import Catalogue
+from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.pool import Bedrock
+from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
 from tests.deployment.test_policies import STAGES, each, statements
 from tests.engines.bedrocks import (
@@ -33,7 +33,7 @@ ACCOUNT = "111122223333"
 USER = f"arn:aws:iam::{ACCOUNT}:user/caller"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/invoker"
 REGIONS = ["us-east-1", "us-west-2"]
-FROM_EUROPE = Target("eu-opus", "bedrock", model=OPUS, region="eu-central-1")  # has a profile in the US only
+FROM_EUROPE = Bedrock("eu-opus", model=OPUS, region="eu-central-1")  # has a profile in the US only
 
 # What each operation is allowed by; see "requires permission" on each page of
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and its like.

@@ -15,16 +15,16 @@ import botocore.session
 import pytest
 
 import app  # noqa: F401  # fills ROUTES
-from chalicelib.api.audited import CLASSIFICATIONS
-from chalicelib.api.surface import ROUTES
+from chalicelib.http.asks import CLASSIFICATIONS
+from chalicelib.http.surface import ROUTES
+from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET
-from local.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
+from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.houses import Gateway
-from tests.local.iam.people import People
-from tests.local.iam.signers import Asked, Keys, by_botocore
+from tests.emulators.iam.people import People
+from tests.emulators.iam.signers import Asked, Keys, by_botocore
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 

@@ -16,9 +16,9 @@ from zipfile import ZipFile
 
 import pytest
 
+from emulators.sockets import reserve, url
 from infra import cold_start
 from infra.finish_package import LIMIT_BYTES, SERVICES, size
-from local.sockets import reserve, url
 from tests.deployment.packages import ROOT, Package
 from tests.patience import PATIENCE_S
 
@@ -39,7 +39,7 @@ def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(de
                 compiled = opened.read(importlib.util.cache_from_source(name, optimization=""))
                 assert compiled[:4] == importlib.util.MAGIC_NUMBER
                 assert compiled[4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, unchecked
-    assert {"app.py", "chalice/app.py", "chalicelib/api/bridge.py", "chalicelib/api/stream.sh"} <= names
+    assert {"app.py", "chalice/app.py", "chalicelib/http/bridge.py", "chalicelib/http/stream.sh"} <= names
     assert len(names) == len(opened.namelist())
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Lease, Units, new_lease_id
+from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Lease, Units, lease_id_of
+from chalicelib.documents.store import DynamoDocuments
 from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, SageMaker
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
-from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.tenant import Member, Tenant
 from tests.deployment.packages import ROOT
 from tests.deployment.recorder import Asked, recorder
@@ -163,14 +163,14 @@ class _Sandbox:
             epoch=self.snapshots.fresh("acme").epoch,
             limits=DEFAULT_LIMITS,
             units=Units(requests=1, tokens=10),
-            lease_id=new_lease_id(NOW, number),
+            lease_id=lease_id_of(NOW, number),
             now_ms=NOW,
         )
 
 
 def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     tenancy, ledger = sandbox.tenancy, sandbox.ledger
-    tenancy.put_pool(Pool("chat", (Target("t", "sagemaker", endpoint="cloister-chat"),)))
+    tenancy.put_pool(Pool("chat", (SageMaker("t", endpoint="cloister-chat"),)))
     tenancy.create_tenant(Tenant(id="new", name="New", pools=("chat",)))
     assert tenancy.tenants() and tenancy.pools()
     tenancy.change_tenant("acme", Change(name="Acme"))

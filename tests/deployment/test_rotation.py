@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.engines.bedrock_credentials import Secrets, Source
+from chalicelib.engines.bedrock.credentials import Secrets, Source
 from chalicelib.settings import Settings
 from infra.rotation import rotate
 from infra.rotation.rotate import ATTEMPTS, STEPS, CannotRotate, Rotation

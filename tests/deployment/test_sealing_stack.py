@@ -8,9 +8,9 @@ import cfnlint.decode
 import pytest
 
 from cloister import lint
-from local.iam.policy import Call, Caller, Identity, identity_policy, resource_policy
-from local.kms import facts
-from local.kms.decision import KeyRules, refusal
+from emulators.iam.policy import Call, Caller, Identity, identity_policy, resource_policy
+from emulators.kms import facts
+from emulators.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
 from tests.deployment.test_policies import STAGES, each, statements
 

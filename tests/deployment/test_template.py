@@ -13,8 +13,8 @@ from samtranslator.translator.transform import transform
 
 import app
 from chalicelib import settings
-from chalicelib.api import problems
-from chalicelib.api.surface import ROUTES
+from chalicelib.http import problems
+from chalicelib.http.surface import ROUTES
 from tests.deployment.packages import ROOT, Package, uploaded
 
 FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Notary"}
@@ -99,7 +99,7 @@ def test_binary_answers_pass_api_gateway_whatever_the_client_accepts(packaged: P
 def test_admin_routes_want_a_signature_and_no_others_do(packaged: Package) -> None:
     for route in ROUTES:
         method = packaged.definition["paths"][route.path][route.method.lower()]
-        assert method.get("security") == ([{"sigv4": []}] if route.auth == "iam" else None), route.path
+        assert method.get("security") == ([{"sigv4": []}] if route.auth in ("iam", "signed") else None), route.path
     assert packaged.definition["securityDefinitions"]["sigv4"]["x-amazon-apigateway-authtype"] == "awsSigv4"
 
 

@@ -16,8 +16,8 @@ from chalicelib.settings import Settings
 from chalicelib.tables import open_tables
 from tests.e2e.admin import admin, new_tenant
 from tests.e2e.test_signed import gateway, govcloud
+from tests.emulators.iam.signers import Asked, by_botocore
 from tests.ledger.arrange import entry
-from tests.local.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 
@@ -110,6 +110,5 @@ def verified(system: RunningSystem, day: date, pem: Path) -> "subprocess.Complet
 
 
 def run(system: RunningSystem, command: list[str]) -> "subprocess.CompletedProcess[str]":
-    path = os.pathsep.join((str(ROOT / "client"), str(ROOT)))
-    env = {**os.environ, **system.env, "PYTHONPATH": path}
+    env = {**os.environ, **system.env, "PYTHONPATH": str(ROOT / "client")}
     return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)

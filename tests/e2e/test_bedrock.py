@@ -13,7 +13,7 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.e2e.test_signed import gateway, govcloud
-from tests.local.iam.signers import Asked, by_botocore
+from tests.emulators.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 

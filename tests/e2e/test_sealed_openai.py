@@ -15,7 +15,7 @@ import requests
 from openai import AsyncOpenAI, OpenAI
 
 import cloister
-from local.security_module import Authority
+from emulators.security_module import Authority
 from serving.settings import EnclaveSettings
 from tests.e2e.admin import admin, entries, in_flight, settled
 from tests.e2e.sealed_tenants import SealedTenant, aws, sealed_tenant

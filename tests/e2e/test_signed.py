@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.deployments import Gateway
 from tests.e2e.admin import admin
-from tests.houses import Gateway
-from tests.local.iam.people import People, allow
-from tests.local.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
+from tests.emulators.iam.people import People, allow
+from tests.emulators.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 

@@ -29,10 +29,11 @@ import msgspec
 from botocore.config import Config
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from enclave import listening
+from emulators.security_module import Authority, SimulatedSecurityModule
+from enclave import listener
 from enclave.attested_kms import AttestedKms, Recipient
 from enclave.configuration import Configuration
-from enclave.conversation import Conversation, House
+from enclave.conversation import Conversation, Services
 from enclave.epochs import Epochs
 from enclave.exchanges import Opener
 from enclave.identity import Identity
@@ -41,7 +42,6 @@ from enclave.questions import Questions
 from enclave.replays import ReplayMemory
 from enclave.server import Server
 from local.sealing import SealingFiles
-from local.security_module import Authority, SimulatedSecurityModule
 from sealed import hpke, ticket
 from sealed.arn import KeyArn
 from sealed.frames import Reader, frame
@@ -105,7 +105,7 @@ def kms_process(folder: Path) -> Iterator[Kms]:
     files = SealingFiles(folder / "sealing")
     records = folder / "records"
     told, tell = os.pipe()
-    command = [sys.executable, "-m", "local.kms", "--attestation-root", str(files.root), "--records", str(records)]
+    command = [sys.executable, "-m", "emulators.kms", "--attestation-root", str(files.root), "--records", str(records)]
     process = subprocess.Popen([*command, "--ready-fd", str(tell)], pass_fds=[tell], cwd=ROOT)
     os.close(tell)
     try:
@@ -213,7 +213,7 @@ class TestedEnclave:
         opener = Opener(attested, epochs, self._now_ms, by_kms=remembered[0], by_epoch=remembered[1])
         identity = Identity(configuration.container_certificates, datetime.datetime.now(datetime.UTC))
         journal = Journal(self.journal)
-        house = House(
+        services = Services(
             questions=Questions(kms.module, opener, epochs),
             opener=opener,
             gateway_keys=configuration.gateway_keys,
@@ -222,9 +222,9 @@ class TestedEnclave:
             now_ms=self._now_ms,
         )
         self.server = Server(
-            listening.listen(f"unix:{socket_path}"),
+            listener.listen(f"unix:{socket_path}"),
             identity,
-            lambda: Conversation(house),
+            lambda: Conversation(services),
             journal,
             most=most_connections,
             greeting_s=greeting_s,

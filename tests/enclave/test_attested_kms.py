@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from emulators.security_module import Authority, SimulatedSecurityModule
 from enclave.attested_kms import DOCUMENT_LIFE_S, AttestedKms, NoCredentials, Recipient, host_names
 from enclave.refusal import NotOpened, Unavailable
 from enclave.security_module import ModuleFailed
-from local.security_module import Authority, SimulatedSecurityModule
 from sealed import attestation, cms, esdk
 from sealed.arn import KeyArn
 from tests.enclave.fake_kms import answering

@@ -33,7 +33,7 @@ def imported(package: str) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:  # a relative one is its own
                 found.add(node.module.partition(".")[0])
     return found - sys.stdlib_module_names
 

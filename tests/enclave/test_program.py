@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from enclave import configuration, listening
+from enclave import configuration, listener
 from enclave.configuration import BadConfiguration
-from enclave.listening import BadAddress
+from enclave.listener import BadAddress
 from tests.enclave.houses import ROOT, Kms, Line, TestedEnclave
 from tests.enclave.processes import process
 from tests.patience import PATIENCE_S
@@ -81,4 +81,4 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["", "unix:", "vsock:", "vsock:x", "tcp:7443"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(BadAddress, match="vsock:PORT"):
-        listening.listen(address)
+        listener.listen(address)

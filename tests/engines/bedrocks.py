@@ -13,11 +13,11 @@ import httpx
 import msgspec
 
 from chalicelib.call import Call, Operation
-from chalicelib.engines.bedrock import Bedrock
-from chalicelib.engines.bedrock_access import Times
-from chalicelib.engines.bedrock_credentials import Unreadable
-from chalicelib.engines.http_body import monotonic_ms
-from chalicelib.placement.pool import Target
+from chalicelib.engines.bedrock.access import Times
+from chalicelib.engines.bedrock.credentials import Unreadable
+from chalicelib.engines.bedrock.engine import BedrockEngine
+from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.pool import Bedrock
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S
 
@@ -28,10 +28,10 @@ SONNET = "anthropic.claude-sonnet-4-20250514-v1:0"  # by inference profiles only
 OPUS = "anthropic.claude-opus-4-20250514-v1:0"  # by inference profiles only: us
 NOVA = "amazon.nova-lite-v1:0"
 
-ON_HAIKU = Target("us-haiku", "bedrock", model=HAIKU, region="us-east-1")
-ON_NOVA = Target("us-nova", "bedrock", model=NOVA, region="us-east-1")
-ON_SONNET = Target("us-sonnet", "bedrock", model=SONNET, region="us-east-1")
-ANY_MODEL = Target("us", "bedrock", region="us-east-1")
+ON_HAIKU = Bedrock("us-haiku", model=HAIKU, region="us-east-1")
+ON_NOVA = Bedrock("us-nova", model=NOVA, region="us-east-1")
+ON_SONNET = Bedrock("us-sonnet", model=SONNET, region="us-east-1")
+ANY_MODEL = Bedrock("us", region="us-east-1")
 
 
 class LocalBedrock(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class LocalBedrock(msgspec.Struct, frozen=True):
 
 @contextmanager
 def served() -> Iterator[LocalBedrock]:
-    process = subprocess.Popen([sys.executable, "-m", "local.bedrock"], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "emulators.bedrock"], cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield msgspec.json.decode(process.stdout.readline(), type=LocalBedrock)
@@ -113,9 +113,9 @@ def sandbox(
     memory: Memory | None = None,
     settings: Settings | None = None,
     clocks: Clocks | None = None,
-) -> Bedrock:
+) -> BedrockEngine:
     """An engine that knows nothing yet."""
-    return Bedrock(settings or Settings(), memory or Memory(), vault or Vault(), (clocks or Clocks()).times)
+    return BedrockEngine(settings or Settings(), memory or Memory(), vault or Vault(), (clocks or Clocks()).times)
 
 
 def ask(

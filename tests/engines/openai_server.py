@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
+from chalicelib.pool import OpenAICompatible
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM
 from tests.engines.servers import (
@@ -28,7 +28,9 @@ WHOLE_STREAM = stream_head() + chunk(STREAM) + LAST_CHUNK
 
 
 @contextmanager
-def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[OpenAICompatible, Target, Server]]:
+def engine_for(
+    handler: Handler, settings: Settings = PATIENT
+) -> Iterator[tuple[OpenAICompatibleEngine, OpenAICompatible, Server]]:
     with serving(handler) as server:
-        target = Target("gpu-1", "openai_compatible", model="org/model", capacity=3, url=f"{server.root}/v1")
-        yield OpenAICompatible(settings), target, server
+        target = OpenAICompatible("gpu-1", model="org/model", capacity=3, url=f"{server.root}/v1")
+        yield OpenAICompatibleEngine(settings), target, server

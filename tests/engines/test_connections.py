@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from chalicelib.call import Call, Finished
-from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
+from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed, Malformed
 from tests.engines.answers import STREAM, WHOLE, chat, event, said
 from tests.engines.openai_server import KNOWN_LENGTH, NEVER_IDLE, WHOLE_STREAM, engine_for
@@ -25,13 +25,13 @@ from tests.engines.servers import (
 from tests.patience import PATIENCE_S
 
 
-def read_to_the_end(engine: OpenAICompatible, target: Target, call: Call) -> None:
+def read_to_the_end(engine: OpenAICompatibleEngine, target: OpenAICompatible, call: Call) -> None:
     stream = engine.open(target, call)
     assert isinstance(list(stream)[-1], Finished)
     stream.close()
 
 
-def take_until_finished(engine: OpenAICompatible, target: Target, call: Call) -> None:
+def take_until_finished(engine: OpenAICompatibleEngine, target: OpenAICompatible, call: Call) -> None:
     """As the path does: `Finished` is the last event that anybody asks for."""
     stream = engine.open(target, call)
     for each in stream:
@@ -51,7 +51,7 @@ def take_until_finished(engine: OpenAICompatible, target: Target, call: Call) ->
     ],
 )
 def test_a_connection_serves_one_call_after_the_other(
-    answer: bytes, stream: bool, reader: Callable[[OpenAICompatible, Target, Call], None]
+    answer: bytes, stream: bool, reader: Callable[[OpenAICompatibleEngine, OpenAICompatible, Call], None]
 ) -> None:
     with engine_for(always(answer)) as (engine, target, server):
         for _ in range(5):

@@ -6,12 +6,11 @@ import msgspec
 import pytest
 
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
-from chalicelib.engines import Capacity
-from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
+from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
-from local.sockets import reserve, url
+from emulators.sockets import reserve, url
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT, engine_for
 from tests.engines.servers import (
@@ -245,12 +244,12 @@ def test_a_target_that_only_ever_chatters_times_out() -> None:
 
 def test_a_target_that_is_not_there_failed() -> None:
     with reserve() as nobody:
-        gone = Target("gone", "openai_compatible", url=url(nobody))
+        gone = OpenAICompatible("gone", url=url(nobody))
         with pytest.raises(EngineFailed, match="could not be reached") as refused:
-            OpenAICompatible(IMPATIENT).open(gone, chat())
+            OpenAICompatibleEngine(IMPATIENT).open(gone, chat())
     assert gone.url not in refused.value.text
     with pytest.raises(EngineFailed):
-        OpenAICompatible(IMPATIENT).open(Target("odd", "openai_compatible", url="http://"), chat())
+        OpenAICompatibleEngine(IMPATIENT).open(OpenAICompatible("odd", url="http://"), chat())
 
 
 def test_an_answer_without_end_is_cut_off() -> None:

@@ -12,9 +12,8 @@ import pytest
 from botocore.config import Config
 
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
-from chalicelib.engines import Capacity
-from chalicelib.engines.sagemaker import SageMaker
-from chalicelib.placement.pool import Target
+from chalicelib.engines.sagemaker import SageMakerEngine
+from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
@@ -35,8 +34,8 @@ from tests.engines.servers import (
 )
 from tests.patience import PATIENCE_S
 
-COMPONENT = Target("gpu-1", "sagemaker", endpoint="shared", component="model-a-component", capacity=3)
-MULTI_MODEL = Target("gpu-2", "sagemaker", endpoint="many", target_model="model-a.tar.gz")
+COMPONENT = SageMaker("gpu-1", endpoint="shared", component="model-a-component", capacity=3)
+MULTI_MODEL = SageMaker("gpu-2", endpoint="many", target_model="model-a.tar.gz")
 ATTRIBUTES = "x_amzn_sagemaker_custom_attributes"
 
 
@@ -59,7 +58,7 @@ def session() -> botocore.session.Session:
 
 
 @contextmanager
-def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMaker, Server]]:
+def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMakerEngine, Server]]:
     with serving(handler) as server:
 
         def new_client(settings: Settings, config: Config) -> object:
@@ -67,7 +66,7 @@ def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 
-        yield SageMaker(settings, new_client), server
+        yield SageMakerEngine(settings, new_client), server
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
@@ -152,7 +151,7 @@ def test_a_multi_model_endpoint_answers_a_stream_at_once_and_says_so() -> None:
     ],
 )
 def test_a_connection_serves_one_call_after_the_other(
-    answer: bytes, target: Target, stream: bool, take_all: bool
+    answer: bytes, target: SageMaker, stream: bool, take_all: bool
 ) -> None:
     with engine_for(always(answer)) as (engine, server):
         for _ in range(4):
@@ -277,7 +276,7 @@ def test_an_endpoint_that_hangs_times_out(answer: bytes, seen: int) -> None:
     ("target", "answer"),
     [(COMPONENT, framed(HELLO)), (MULTI_MODEL, head(content_type="text/event-stream") + event(said("Hello")))],
 )
-def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target: Target, answer: bytes) -> None:
+def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target: SageMaker, answer: bytes) -> None:
     server_saw_it = threading.Event()
 
     def hangs(_: Request, wire: Wire) -> None:
@@ -328,7 +327,7 @@ def test_threads_share_one_client_made_on_first_use() -> None:
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 
-        engine = SageMaker(Settings(), new_client)
+        engine = SageMakerEngine(Settings(), new_client)
         assert made == []
         threads = [threading.Thread(target=lambda: engine.open(COMPONENT, chat()).close()) for _ in range(8)]
         for thread in threads:

@@ -4,18 +4,17 @@ import msgspec
 import pytest
 
 from chalicelib.call import Delta, Finished, Started, Usage
-from chalicelib.engines import Capacity
-from chalicelib.engines.scripted import Scripted, whole, words
-from chalicelib.placement.pool import Target
+from chalicelib.engines.scripted import ScriptedEngine, whole, words
+from chalicelib.pool import Capacity, Scripted
 from chalicelib.refusal import EngineFailed, NoCapacity
 from tests.engines.answers import chat, ending
 from tests.patience import PATIENCE_S
 
-TARGET = Target("a", "scripted", capacity=2)
+TARGET = Scripted("a", capacity=2)
 
 
 def test_it_says_what_the_script_says() -> None:
-    engine = Scripted(lambda target, call: words(f"{target.name} for {call.pool}"))
+    engine = ScriptedEngine(lambda target, call: words(f"{target.name} for {call.pool}"))
     stream = engine.open(TARGET, chat(stream=True))
     assert engine.running == 1
     started, *deltas, _, finished = stream
@@ -36,21 +35,21 @@ def test_a_whole_answer_is_one_delta() -> None:
 
 
 def test_a_refusal_at_the_start_refuses_the_call() -> None:
-    engine = Scripted(lambda target, call: (NoCapacity("full"),))
+    engine = ScriptedEngine(lambda target, call: (NoCapacity("full"),))
     with pytest.raises(NoCapacity):
         engine.open(TARGET, chat())
     assert (engine.opened, engine.running) == (1, 0)
 
 
 def test_a_script_that_just_ends_is_a_failed_engine() -> None:
-    engine = Scripted(lambda target, call: words("hello")[:2])
+    engine = ScriptedEngine(lambda target, call: words("hello")[:2])
     seen, refusal = ending(iter(engine.open(TARGET, chat())))
     assert (len(seen), type(refusal)) == (2, EngineFailed)
 
 
 def test_a_gate_holds_until_it_is_set_or_the_stream_is_closed() -> None:
     gate = threading.Event()
-    engine = Scripted(lambda target, call: (Started("i"), gate, *words("hello")[1:]))
+    engine = ScriptedEngine(lambda target, call: (Started("i"), gate, *words("hello")[1:]))
     for release in (gate.set, None):
         gate.clear()
         stream = engine.open(TARGET, chat())
@@ -67,6 +66,6 @@ def test_a_gate_holds_until_it_is_set_or_the_stream_is_closed() -> None:
 
 
 def test_its_health_is_what_the_pool_says_unless_told_otherwise() -> None:
-    assert Scripted(lambda target, call: ()).probe(TARGET) == Capacity(2, 0, 0)
+    assert ScriptedEngine(lambda target, call: ()).probe(TARGET) == Capacity(2, 0, 0)
     with pytest.raises(EngineFailed):
-        Scripted(lambda target, call: (), lambda target: EngineFailed("down")).probe(TARGET)
+        ScriptedEngine(lambda target, call: (), lambda target: EngineFailed("down")).probe(TARGET)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.call import Delta, Finished
-from chalicelib.engines.openai_compatible import OpenAICompatible
-from chalicelib.placement.pool import Target
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
+from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM, chat, event, said
@@ -32,14 +32,14 @@ def context(certificate: Path) -> ssl.SSLContext:
     return tls
 
 
-def target(server: Server) -> Target:
-    return Target("gpu-1", "openai_compatible", url=f"{server.root}/v1")
+def target(server: Server) -> OpenAICompatible:
+    return OpenAICompatible("gpu-1", url=f"{server.root}/v1")
 
 
 def test_connections_are_kept(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with serving(always(stream_head() + chunk(STREAM) + LAST_CHUNK), context(certificate)) as server:
-        engine = OpenAICompatible(Settings())
+        engine = OpenAICompatibleEngine(Settings())
         for _ in range(3):
             stream = engine.open(target(server), chat(stream=True))
             assert isinstance(list(stream)[-1], Finished)
@@ -57,7 +57,7 @@ def test_closing_from_another_thread_wakes_the_reader(certificate: Path, monkeyp
             server_saw_it.set()
 
     with serving(hangs, context(certificate)) as server:
-        stream = OpenAICompatible(NEVER_IDLE).open(target(server), chat(stream=True))
+        stream = OpenAICompatibleEngine(NEVER_IDLE).open(target(server), chat(stream=True))
         halfway = threading.Event()
         woken = threading.Event()
 
@@ -78,5 +78,5 @@ def test_closing_from_another_thread_wakes_the_reader(certificate: Path, monkeyp
 def test_a_certificate_that_nobody_vouches_for_is_a_failed_engine(certificate: Path) -> None:
     with serving(always(b""), context(certificate)) as server:
         with pytest.raises(EngineFailed):
-            OpenAICompatible(Settings()).open(target(server), chat())
+            OpenAICompatibleEngine(Settings()).open(target(server), chat())
         assert server.requests == []

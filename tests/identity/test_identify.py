@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.identity import identify, operator
+from chalicelib.identity import ApiKey, Signed, identify, operator
 from chalicelib.identity.principal import Principal
-from chalicelib.inference.house import House
 from chalicelib.refusal import Forbidden, NotFound, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT, Change
-from chalicelib.tenancy.tenant import Role, Scopes, Surface, Tenant
+from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName, Tenant
 from chalicelib.tenancy.token import Token, mint, parse
-from tests.houses import Deployment
+from tests.deployments import Deployment
 
 
 @pytest.fixture
@@ -28,8 +27,8 @@ def deployment() -> Deployment:
 
 
 def proven(deployment: Deployment, credential: str | None, tenant: str | None = None) -> Principal:
-    house = deployment.house()
-    return identify(credential, tenant, house.snapshots, house.snapshots.fresh, deployment.clock())[0]
+    key = ApiKey(credential) if credential is not None else None
+    return identify(key, tenant, deployment.path().snapshots.fresh, deployment.clock())[0]
 
 
 def taken_apart(text: str) -> Token:
@@ -120,7 +119,7 @@ def test_of_the_platforms_own_roles_only_the_owner_opens_it(deployment: Deployme
 
 @pytest.mark.parametrize("surface", ["openai", "native"])
 def test_a_platform_key_that_is_narrowed_to_inference_does_not_open_it(
-    deployment: Deployment, surface: Surface
+    deployment: Deployment, surface: SurfaceName
 ) -> None:
     with pytest.raises(Forbidden):
         operated(deployment, deployment.key(PLATFORM_TENANT, surfaces=(surface,)))
@@ -135,14 +134,14 @@ def test_a_principal_that_api_gateway_has_verified_opens_it_without_a_key(deploy
 
 
 def operated(deployment: Deployment, credential: str | None, arn: str | None = None) -> Principal:
-    house: House = deployment.house()
-    return operator(credential, arn, house.snapshots, deployment.clock())
+    proof = Signed(arn) if arn else ApiKey(credential) if credential is not None else None
+    return operator(proof, deployment.path().snapshots.fresh, deployment.clock())
 
 
 # scopes
 
 pools = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3, unique=True).map(tuple)
-surfaces = st.lists(st.sampled_from(get_args(Surface)), max_size=3, unique=True).map(tuple)
+surfaces = st.lists(st.sampled_from(get_args(SurfaceName)), max_size=3, unique=True).map(tuple)
 scopes = st.builds(Scopes, pools=pools, surfaces=surfaces)
 
 
@@ -150,7 +149,7 @@ def reach(of: Scopes) -> set[tuple[str, str]]:
     """Everything that a key with these scopes may do, also on a surface and a pool that come later."""
     principal = Principal("acme", "key:x", "owner", "api_key", of)
     found = set()
-    for surface in (*get_args(Surface), "tomorrow's"):
+    for surface in (*get_args(SurfaceName), "tomorrow's"):
         for pool in ("a", "b", "c", "d"):
             try:
                 principal.must_reach(surface)

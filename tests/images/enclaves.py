@@ -75,7 +75,7 @@ class Backstage:
 
     def __init__(self, folder: Path) -> None:
         self.files = SealingFiles(folder)
-        self._kms_program = Program("-m", "local.kms", "--attestation-root", str(self.files.root))
+        self._kms_program = Program("-m", "emulators.kms", "--attestation-root", str(self.files.root))
         told = self._kms_program.told
         credentials = {"aws_access_key_id": told["access_key_id"], "aws_secret_access_key": told["secret_access_key"]}
         self.kms = boto3.client("kms", region_name=REGION, endpoint_url=told["url"], **credentials)

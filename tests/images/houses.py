@@ -20,7 +20,7 @@ import uvicorn
 from serving.container import Container
 from serving.engines import Engine
 from serving.engines.scripted import Gate, Scripted
-from serving.engines.scripted import Maker as ScriptedMaker
+from serving.engines.scripted import Launcher as ScriptedLauncher
 from serving.protocol import BoundedProtocol
 from serving.routes import build
 from serving.settings import Settings
@@ -76,7 +76,7 @@ class Client:
         return self.call("GET", "/ping").json
 
 
-class Recorded(ScriptedMaker):
+class Recorded(ScriptedLauncher):
     """Scripted models, kept so that a test can look at them, behind a gate if there is one."""
 
     def __init__(self, gate: Gate | None) -> None:
@@ -95,7 +95,7 @@ class House(Client):
         with socket.create_server(("127.0.0.1", 0)) as found:
             listener = found.dup()
         super().__init__(listener.getsockname()[1])
-        self.maker = Recorded(gate)
+        self.launcher = Recorded(gate)
         self._listener = listener
         self._settings = settings
         self._ready = threading.Event()
@@ -115,9 +115,9 @@ class House(Client):
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.container = Container(self._settings, self.maker)
+        self.container = Container(self._settings, self.launcher)
         for name, path in self._settings.models:
-            await self.container.shelf.load(name, str(path))
+            await self.container.models.load(name, str(path))
         config = uvicorn.Config(
             build(self.container),
             http=BoundedProtocol,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.answer import Answer
-from serving.envelope import Clear
+from serving.envelope import ClearEnvelope
 from serving.refusal import EngineFailed, EngineRefused, Refusal
 
 TOKENS = [
@@ -48,7 +48,7 @@ def streamed(reply: Cut) -> tuple[Answer, bytes, Refusal | None]:
         sent.append(message)
 
     async def run() -> tuple[Answer, Refusal | None]:
-        answer = Answer(send, "i-1", Clear())
+        answer = Answer(send, "i-1", ClearEnvelope())
         try:
             await answer.stream(reply)
         except Refusal as refusal:

@@ -28,7 +28,7 @@ def test_a_probe_is_a_ping_through_the_only_door_sagemaker_leaves_open(plain: Ho
 
 def test_ping_is_503_with_the_reason_when_no_model_can_answer(house: Open) -> None:
     h = house()
-    h.maker.engines["one"].sick = "engine_dead"
+    h.launcher.engines["one"].fault_text = "engine_dead"
     for answer in (h.call("GET", "/ping"), h.call("POST", "/invocations", CHAT, {ATTRIBUTES: "op=probe"})):
         assert (answer.status, answer.json["status"]) == (503, "engine_dead")
 
@@ -250,7 +250,7 @@ def test_an_engine_that_hangs_is_504_and_its_slot_is_free(house: Open) -> None:
 
 def test_a_mistake_of_ours_is_500_without_its_text(house: Open) -> None:
     h = house()
-    del h.maker.engines["one"].name  # the engine now raises an AttributeError
+    del h.launcher.engines["one"].name  # the engine now raises an AttributeError
     answer = h.call("POST", "/invocations", CHAT)
     assert (answer.status, answer.code) == (500, "internal_error")
     assert b"Attribute" not in answer.body

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from emulators.security_module import Authority, SimulatedSecurityModule
 from local.sealing import PCR0
-from local.security_module import Authority, SimulatedSecurityModule
 from sealed.frames import frame
 from serving.sealing.enclave import wall_ms
 from serving.settings import EnclaveSettings
@@ -36,7 +36,7 @@ def is_unavailable(h: House, stage: Backstage) -> bool:
     """Whether a sealed call is refused for want of an enclave, and no model has seen anything of it."""
     body = stage.permitted(b"sealed", mode="hpke", operation="chat.completions", surface="openai")
     answers = [h.call("POST", path, body, CONTENT) for path in ("/invocations", "/v1/chat/completions", "/v1/enclave")]
-    assert h.maker.engines["one"].running + h.maker.engines["one"].stopped == 0
+    assert h.launcher.engines["one"].running + h.launcher.engines["one"].stopped == 0
     return [(answer.status, answer.code) for answer in answers] == [(503, "enclave_unavailable")] * 3
 
 
@@ -241,7 +241,7 @@ def test_an_enclave_that_dies_ends_its_streams_and_its_successor_serves_the_next
         assert kind == REFUSED
         assert json.loads(said)["code"] == "enclave_unavailable"
     until(lambda: h.ping()["in_flight"] == 0)
-    assert h.maker.engines["one"].stopped == 1
+    assert h.launcher.engines["one"].stopped == 1
     with running(stage.enclave("mortal")):
         sealed = stage.seal(h, "hpke", CHAT)
         assert h.call("POST", "/invocations", sealed.body, CONTENT).status == 200

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from serving.queue import FairQueue, Limits, Ticket
+from serving.queue import FairQueue, Limits, QueuedRequest
 from serving.refusal import NoRoom
 from tests.examples import examples
 
@@ -24,45 +24,45 @@ class Line(RuleBasedStateMachine):
         self.queue = FairQueue(self.limits)
         self.now_ms = 0
         self.numbers = 0
-        self.running: list[Ticket] = []
-        self.waiting: list[Ticket] = []
+        self.running: list[QueuedRequest] = []
+        self.waiting: list[QueuedRequest] = []
 
     def advance(self) -> None:
         begun = self.queue.start(self.now_ms)
         assert set(begun) <= set(self.waiting)
         assert len(set(begun)) == len(begun)
         self.running += begun
-        self.waiting = [ticket for ticket in self.waiting if ticket not in begun]
+        self.waiting = [request for request in self.waiting if request not in begun]
 
     @rule(tenant=st.sampled_from(TENANTS), priority=st.integers(0, 9))
     def enter(self, tenant: str, priority: int) -> None:
         self.numbers += 1
-        ticket = Ticket(self.numbers, tenant, priority, self.now_ms)
+        request = QueuedRequest(self.numbers, tenant, priority, self.now_ms)
         try:
-            self.queue.enter(ticket)
+            self.queue.enter(request)
         except NoRoom as refused:
             mine = [other for other in self.waiting if other.tenant == tenant]
             assert len(self.waiting) == self.limits.bound or len(mine) == self.limits.tenant_bound
             assert refused.retry_after_s is not None
             assert refused.retry_after_s >= 1
             return
-        self.waiting.append(ticket)
+        self.waiting.append(request)
         self.advance()
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from(self.running))
-        self.running.remove(ticket)
-        self.queue.leave(ticket, self.now_ms)
+        request = data.draw(st.sampled_from(self.running))
+        self.running.remove(request)
+        self.queue.leave(request, self.now_ms)
         self.advance()
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from(self.waiting))
-        self.waiting.remove(ticket)
-        self.queue.leave(ticket, self.now_ms)
+        request = data.draw(st.sampled_from(self.waiting))
+        self.waiting.remove(request)
+        self.queue.leave(request, self.now_ms)
         self.advance()
 
     @rule(ms=st.integers(0, 500))
@@ -73,7 +73,7 @@ class Line(RuleBasedStateMachine):
     def never_over_capacity_nor_over_bound(self) -> None:
         assert self.queue.in_flight == len(self.running) <= self.limits.capacity
         assert self.queue.depth == len(self.waiting) <= self.limits.bound
-        assert max(Counter(ticket.tenant for ticket in self.waiting).values(), default=0) <= self.limits.tenant_bound
+        assert max(Counter(request.tenant for request in self.waiting).values(), default=0) <= self.limits.tenant_bound
 
     @invariant()
     def nobody_waits_while_a_slot_is_free(self) -> None:
@@ -82,7 +82,7 @@ class Line(RuleBasedStateMachine):
     @invariant()
     def everybody_who_waits_has_a_place_and_later_places_start_later(self) -> None:
         forecasts = self.queue.forecasts(self.now_ms)
-        assert set(forecasts) == {ticket.number for ticket in self.waiting}
+        assert set(forecasts) == {request.number for request in self.waiting}
         in_order = sorted(forecasts.values(), key=lambda forecast: forecast.position)
         assert [forecast.position for forecast in in_order] == list(range(1, len(in_order) + 1))
         starts = [forecast.start_in_ms for forecast in in_order]
@@ -101,18 +101,18 @@ class Run:
     now_ms: int = 0
     numbers: int = 0
 
-    def enter(self, tenant: str, priority: int = 5) -> Ticket:
+    def enter(self, tenant: str, priority: int = 5) -> QueuedRequest:
         self.numbers += 1
-        ticket = Ticket(self.numbers, tenant, priority, self.now_ms)
-        self.queue.enter(ticket)
-        return ticket
+        request = QueuedRequest(self.numbers, tenant, priority, self.now_ms)
+        self.queue.enter(request)
+        return request
 
-    def next(self, ms: int = 1) -> Ticket:
+    def next(self, ms: int = 1) -> QueuedRequest:
         """Whoever runs ends after `ms`; the one that starts then."""
         self.now_ms += ms
-        (ticket,) = self.queue.start(self.now_ms)
-        self.queue.leave(ticket, self.now_ms)
-        return ticket
+        (request,) = self.queue.start(self.now_ms)
+        self.queue.leave(request, self.now_ms)
+        return request
 
 
 def line(aging_ms: int = 1000) -> Run:
@@ -145,9 +145,9 @@ def test_while_nothing_ages_the_higher_priority_goes_first_and_a_tenants_own_ord
     arrivals: list[tuple[str, int]],
 ) -> None:
     run = line(aging_ms=10**9)
-    tickets = [run.enter(tenant, priority) for tenant, priority in arrivals]
-    started = [run.next() for _ in tickets]
-    assert [ticket.priority for ticket in started] == sorted((ticket.priority for ticket in tickets), reverse=True)
+    requests = [run.enter(tenant, priority) for tenant, priority in arrivals]
+    started = [run.next() for _ in requests]
+    assert [request.priority for request in started] == sorted((request.priority for request in requests), reverse=True)
     for tenant in TENANTS:
         for priority in range(10):
             numbers = [each.number for each in started if (each.tenant, each.priority) == (tenant, priority)]
@@ -187,7 +187,7 @@ def test_the_place_one_is_told_is_the_place_one_gets_if_nobody_else_comes(
     run.now_ms += waited_ms
     told = run.queue.forecasts(run.now_ms)
     started = [run.next(0) for _ in arrivals]
-    assert [told[ticket.number].position for ticket in started] == list(range(1, len(started) + 1))
+    assert [told[request.number].position for request in started] == list(range(1, len(started) + 1))
 
 
 def test_the_prediction_follows_the_time_that_requests_take() -> None:
@@ -195,9 +195,9 @@ def test_the_prediction_follows_the_time_that_requests_take() -> None:
     for _ in range(60):
         run.enter("a")
     for _ in range(50):
-        (ticket,) = run.queue.start(run.now_ms)
+        (request,) = run.queue.start(run.now_ms)
         run.now_ms += 200
-        run.queue.leave(ticket, run.now_ms)
+        run.queue.leave(request, run.now_ms)
     assert run.queue.service_ms == pytest.approx(200, rel=0.01)
     run.queue.start(run.now_ms)
     starts = [forecast.start_in_ms for forecast in run.queue.forecasts(run.now_ms).values()]
@@ -207,8 +207,8 @@ def test_the_prediction_follows_the_time_that_requests_take() -> None:
 def test_a_full_line_says_when_to_come_back() -> None:
     queue = FairQueue(Limits(capacity=1, bound=3, tenant_bound=3))
     for number in range(4):
-        queue.enter(Ticket(number, "a", 5, 0))
+        queue.enter(QueuedRequest(number, "a", 5, 0))
         queue.start(0)
     with pytest.raises(NoRoom) as refused:
-        queue.enter(Ticket(9, "b", 9, 0))
+        queue.enter(QueuedRequest(9, "b", 9, 0))
     assert refused.value.retry_after_s == 4, "one runs and three wait, at a second each"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.sockets import reserve
+from emulators.sockets import reserve
 from serving import settings
 from serving.refusal import Refusal
 from serving.sealing.peer import peer_of

@@ -107,7 +107,7 @@ def test_a_client_that_leaves_stops_the_generation_and_frees_the_slot(house: Ope
             response.close()
         else:
             leave_before_the_answer(h, body, gate)
-        engine = h.maker.engines["one"]
+        engine = h.launcher.engines["one"]
         until(lambda h=h: h.ping()["in_flight"] == 0)  # type: ignore[misc]
         assert (engine.running, engine.stopped) == (0, 1)
         gate.let(10)

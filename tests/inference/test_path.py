@@ -9,11 +9,13 @@ import pytest
 
 from chalicelib.admission.limits import Budget, Limits
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
+from chalicelib.dialects import openai
 from chalicelib.engines.scripted import Step, whole, words
-from chalicelib.inference import Answer, Ask, House, run
+from chalicelib.identity import ApiKey
+from chalicelib.inference import Answer, Ask, Path, run
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry, Units
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Target
 from chalicelib.refusal import (
     Conflict,
     EngineFailed,
@@ -26,8 +28,8 @@ from chalicelib.refusal import (
     TooLarge,
 )
 from chalicelib.settings import Settings
+from tests.deployments import T0, Deployment, dynamodb
 from tests.fault_proxy import Fault, fault_proxy
-from tests.houses import T0, Deployment, dynamodb
 from tests.patience import PATIENCE_S
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables, sent
 
@@ -38,7 +40,7 @@ MONTH = Limits(rates=(), budgets=(Budget("month", "tokens", 10_000, "month"),), 
 
 def ask(key: str | None, **more: Any) -> Ask:
     fields: dict[str, Any] = {
-        "credential": key,
+        "credential": ApiKey(key) if key else None,
         "tenant": None,
         "surface": "openai",
         "operation": "chat.completions",
@@ -59,10 +61,10 @@ class Acme:
         self.deployment.pool("model-a", "a", "b")
         self.deployment.tenant("acme", limits=MONTH)
         self.key = self.deployment.key("acme")
-        self.house: House = self.deployment.house()
+        self.path: Path = self.deployment.path()
 
     def run(self, **more: Any) -> Answer:
-        return run(ask(self.key, **more), self.house)
+        return run(ask(self.key, **more), self.path)
 
     def entries(self) -> tuple[Entry, ...]:
         return self.deployment.store.ledger.page("acme", 0, T0 * 2, None, 100).entries
@@ -245,7 +247,7 @@ def test_an_answer_that_was_given_up_on_is_cut_and_its_usage_recorded_late(capsy
     answer = acme.run()
     next(iter(answer))
     acme.deployment.clock.now_ms += Settings().lease_ms + 1
-    assert acme.house.admission.reap(acme.deployment.clock()) == 1
+    assert acme.path.admission.reap(acme.deployment.clock()) == 1
     with pytest.raises(EngineFailed):
         list(answer)
     entry = acme.entry()
@@ -298,7 +300,7 @@ def test_the_engine_is_told_the_ceiling_and_what_it_does_not_know_passes_through
     told: list[bytes] = []
 
     def note(target: Target, call: Call) -> Iterable[Step]:
-        told.append(call.wire(target.model or call.pool))
+        told.append(openai.request(call, target.model or call.pool))
         return words("fine")
 
     acme = Acme(note)
@@ -320,7 +322,7 @@ def test_no_other_name_of_the_ceiling_reaches_an_engine(name: str) -> None:
     told: list[dict[str, Any]] = []
 
     def note(target: Target, call: Call) -> Iterable[Step]:
-        told.append(msgspec.json.decode(call.wire("m")))
+        told.append(msgspec.json.decode(openai.request(call, "m")))
         return words("fine")
 
     acme = Acme(note)
@@ -354,6 +356,6 @@ def test_a_settlement_that_the_store_does_not_take_is_late_and_not_lost(
         proxy.always = Fault.NONE
         assert acme.held()[0] == 1
         deployment.clock.now_ms += Settings().lease_ms + 1
-        assert acme.house.admission.reap(deployment.clock()) == 1
+        assert acme.path.admission.reap(deployment.clock()) == 1
         assert acme.entry().outcome == "abandoned"
         assert acme.held() == (0, 0)

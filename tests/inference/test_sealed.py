@@ -10,19 +10,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chalicelib.admission.limits import Limits, Rate
 from chalicelib.call import Call, Delta, Finished, Started, Usage
-from chalicelib.engines.scripted import Scripted, Step
-from chalicelib.inference import Answer, Ask, House, run
+from chalicelib.engines.scripted import ScriptedEngine, Step
+from chalicelib.identity import ApiKey, KeyHolder
+from chalicelib.inference import Answer, Ask, Path, run
 from chalicelib.inference.plan import KMS_BLOB_BYTES, SealedRequest
 from chalicelib.ledger import Entry
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity, NotOpened, Refusal, TooLarge, Unauthenticated
-from chalicelib.sealing import Tickets
-from chalicelib.sealing.secret import TicketKey
 from chalicelib.settings import Settings
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
+from chalicelib.tickets import Tickets
+from chalicelib.tickets.secret import TicketKey
 from sealed import ticket as tickets
 from sealed.ticket import Claims
-from tests.houses import T0, TICKET_KEY, Deployment
+from tests.deployments import T0, TICKET_KEY, Deployment
 
 KEY = "arn:aws:kms:us-east-1:111122223333:key/11111111-1111-4111-8111-111111111111"
 OTHER = "arn:aws:kms:us-east-1:111122223333:key/22222222-2222-4222-8222-222222222222"
@@ -51,18 +52,19 @@ class Acme:
             self.asked.append(question)
             return check
 
-        self.deployment = Deployment(engine=Scripted(noted, consult=told))
-        targets = (Target("a", "scripted", url="a"), Target("b", "scripted", url="b", weight=0))
+        self.deployment = Deployment(engine=ScriptedEngine(noted, consult=told))
+        targets = (Scripted("a", url="a"), Scripted("b", url="b", weight=0))
         self.deployment.tenancy.put_pool(Pool("model-a", targets, sealed=True))
         self.deployment.tenancy.put_pool(Pool("clear", targets))
         sealing = Sealing(auth=auth, keys=(RegisteredKey(KEY, T0),))
         self.deployment.tenant("acme", limits=FIVE, pools=("model-a", "clear"), status=status, sealing=sealing)
         self.key: str | None = self.deployment.key("acme")
-        self.house: House = self.deployment.house()
+        self.path: Path = self.deployment.path()
 
     def run(self, mode: Any = "kms", body: bytes = BLOB, arn: str | None = None, **more: Any) -> Answer:
+        key = more.pop("credential", self.key)
         fields: dict[str, Any] = {
-            "credential": self.key,
+            "credential": ApiKey(key) if key else KeyHolder(arn) if mode != "hpke" else None,
             "tenant": "acme",
             "surface": "native",
             "operation": "chat.completions",
@@ -72,7 +74,7 @@ class Acme:
             "max_tokens": 100,
             "sealed": SealedRequest(mode, arn, body),
         }
-        return run(Ask(**{**fields, **more}), self.house)
+        return run(Ask(**{**fields, **more}), self.path)
 
     def answered(self, *arguments: Any, **more: Any) -> bytes:
         with self.run(*arguments, **more) as answer:
@@ -89,7 +91,7 @@ class Acme:
 
     def _admits(self) -> bool:
         try:
-            self.deployment.ask(self.house, self.deployment.key("acme"), pool="clear")
+            self.deployment.ask(self.path, self.deployment.key("acme"), pool="clear")
         except Refusal:
             return False
         return True
@@ -155,7 +157,7 @@ def test_a_request_that_comes_again_is_refused_at_every_gateway_and_not_run(mode
     for _ in range(2):
         with pytest.raises(NotOpened):
             acme.run(mode, **again)
-        acme.house = acme.deployment.house()
+        acme.path = acme.deployment.path()
     assert len(acme.called) == 1
 
 
@@ -245,7 +247,7 @@ def test_possession_that_no_enclave_can_judge_admits_nothing() -> None:
 
 def test_without_a_key_for_tickets_nothing_sealed_is_run() -> None:
     acme = Acme()
-    acme.house = msgspec.structs.replace(acme.house, tickets=Tickets(TicketKey(Settings()), acme.deployment.clock))
+    acme.path = msgspec.structs.replace(acme.path, tickets=Tickets(TicketKey(Settings()), acme.deployment.clock))
     with pytest.raises(NoCapacity, match="not set up"):
         acme.run()
     assert not acme.called

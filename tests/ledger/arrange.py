@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from chalicelib.ledger import Entry, Ledger, Units, new_lease_id
+from chalicelib.ledger import Entry, Ledger, Units, lease_id_of
 from chalicelib.ledger.chain import DAY_MS, START, digest, start_ms
 from chalicelib.ledger.records import Kept
 
@@ -13,7 +13,7 @@ T0 = start_ms(DAY) + 3_600_000
 def entry(at_ms: int = T0, *, tenant: str = "acme", chance: int = 0, tokens: int = 7, settled_ms: int = 0) -> Entry:
     return Entry(
         tenant=tenant,
-        lease_id=new_lease_id(at_ms, chance),
+        lease_id=lease_id_of(at_ms, chance),
         request_id="req",
         outcome="completed",
         reason="",

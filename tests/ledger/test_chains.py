@@ -10,7 +10,7 @@ import pytest
 from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.chain import DAY_MS, LONGEST, MOST_FREE, START, Chains, End, Link, day_of
 from chalicelib.ledger.memory import MemoryLedger
-from chalicelib.tables import StoreUnavailable
+from chalicelib.refusal import StoreUnavailable
 from tests.fault_proxy import Fault, fault_proxy
 from tests.ledger.arrange import DAY, T0, assert_unbroken, entry, kept
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables, sent

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.ledger import Claim, DynamoLedger, Entry, Units, new_lease_id
+from chalicelib.ledger import DynamoLedger, Entry, FirstUse, Units, lease_id_of
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.refusal import Malformed
 from tests.stores import Served, fresh_tables
@@ -18,7 +18,7 @@ AnyLedger = MemoryLedger | DynamoLedger
 def entry(at_ms: int = T0, *, tenant: str = "acme", chance: int = 0, tokens: int = 7) -> Entry:
     return Entry(
         tenant=tenant,
-        lease_id=new_lease_id(at_ms, chance),
+        lease_id=lease_id_of(at_ms, chance),
         request_id="req",
         outcome="completed",
         reason="",
@@ -35,7 +35,7 @@ def test_the_first_entry_stays(ledger: AnyLedger) -> None:
     assert ledger.put_if_absent(first) is None
     assert ledger.put_if_absent(entry(tokens=8)) == first
     assert ledger.find("acme", first.lease_id) == first
-    assert ledger.find("acme", new_lease_id(T0, 1)) is None
+    assert ledger.find("acme", lease_id_of(T0, 1)) is None
     assert ledger.find("other", first.lease_id) is None
 
 
@@ -48,7 +48,7 @@ def test_of_many_writers_one_decides(ledger: AnyLedger) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    decided = ledger.find("acme", new_lease_id(T0, 0))
+    decided = ledger.find("acme", lease_id_of(T0, 0))
     assert found.count(None) == 1
     assert found.count(decided) == 7
 
@@ -83,7 +83,7 @@ def test_pages_are_newest_first_within_their_time_and_tenant(ledger: AnyLedger) 
 
 
 def test_a_cursor_of_another_query_is_refused(ledger: AnyLedger) -> None:
-    for cursor in ("", "nonsense", new_lease_id(T0 - 1, 0), new_lease_id(T0 + 10, 0), "idem#" + "x" * 15):
+    for cursor in ("", "nonsense", lease_id_of(T0 - 1, 0), lease_id_of(T0 + 10, 0), "idem#" + "x" * 15):
         with pytest.raises(Malformed):
             ledger.page("acme", T0, T0 + 10, cursor, 2)
 
@@ -91,7 +91,7 @@ def test_a_cursor_of_another_query_is_refused(ledger: AnyLedger) -> None:
 def test_a_key_stands_for_the_first_request_that_claims_it(ledger: AnyLedger) -> None:
     assert ledger.claim("acme", "digest", "0a", T0, KEEP_MS) is None
     assert ledger.claim("acme", "digest", "0a", T0 + 1, KEEP_MS) is None  # the transport repeats itself
-    assert ledger.claim("acme", "digest", "0b", T0 + 2, KEEP_MS) == Claim("digest", "0a", T0)
+    assert ledger.claim("acme", "digest", "0b", T0 + 2, KEEP_MS) == FirstUse("digest", "0a", T0)
     assert ledger.claim("other", "digest", "0c", T0, KEEP_MS) is None
     assert ledger.claim("acme", "digest", "0b", T0 + KEEP_MS, KEEP_MS) is None
 
@@ -104,14 +104,14 @@ def test_a_claim_is_replaced_by_one_of_its_finders(ledger: AnyLedger) -> None:
     assert ledger.replace("acme", found, "0b", T0 + 1, KEEP_MS)
     assert not ledger.replace("acme", found, "0c", T0 + 1, KEEP_MS)
     assert not ledger.replace("nobody", found, "0c", T0 + 1, KEEP_MS)
-    assert ledger.claim("acme", "digest", "0d", T0 + 2, KEEP_MS) == Claim("digest", "0b", T0 + 1)
+    assert ledger.claim("acme", "digest", "0d", T0 + 2, KEEP_MS) == FirstUse("digest", "0b", T0 + 1)
 
 
 def test_ids_sort_by_time_and_begin_with_a_digit() -> None:
-    ids = [new_lease_id(T0 + i * 977, 31**9 - i) for i in range(2_000)]
+    ids = [lease_id_of(T0 + i * 977, 31**9 - i) for i in range(2_000)]
     assert ids == sorted(ids)
     assert {len(each) for each in ids} == {20}
-    assert new_lease_id(9_999_999_999_999, 0)[0].isdigit()
+    assert lease_id_of(9_999_999_999_999, 0)[0].isdigit()
     assert set("".join(ids)) <= set("0123456789abcdefghjkmnpqrstvwxyz")
 
 

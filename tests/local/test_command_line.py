@@ -56,6 +56,14 @@ def test_what_is_not_a_port(port: str) -> None:
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize("name", ["local.bedrock", "local.kms", "emulators.bedrock", "emulators.kms"])
+def test_a_program_of_the_emulators_goes_by_the_name_that_it_is_called_by(name: str) -> None:
+    ran = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+    assert ran.returncode == 0
+    assert ran.stdout.startswith(f"usage: python -m {name} ")
+
+
 def _make(tmp_path: Path, python: str) -> "subprocess.CompletedProcess[str]":
     """`make run` in a fresh clone with this interpreter."""
     shutil.copy(ROOT / "Makefile", tmp_path)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from openapi_spec_validator import validate
 
-from chalicelib.api import openapi
+from chalicelib.http import openapi
 from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem, local_system
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.placement.choose import candidates
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Scripted, Target
 
 Admitting = tuple[tuple[Target, ...], frozenset[str]]  # targets, and the names of those whose breaker admits
 DRAWS = st.floats(0, 1, exclude_max=True)
@@ -13,7 +13,7 @@ DRAWS = st.floats(0, 1, exclude_max=True)
 @st.composite
 def pools(draw: st.DrawFn) -> Admitting:
     weights = draw(st.lists(st.integers(0, 5), max_size=6))
-    targets = tuple(Target(f"t{index}", "scripted", weight=weight) for index, weight in enumerate(weights))
+    targets = tuple(Scripted(f"t{index}", weight=weight) for index, weight in enumerate(weights))
     names = [target.name for target in targets]
     return targets, frozenset(draw(st.sets(st.sampled_from(names))) if names else ())
 
@@ -52,7 +52,7 @@ def test_a_pinned_tenant_runs_there_or_nowhere(pool: Admitting, draw: float, whi
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=5).filter(any))
 def test_first_choices_are_shared_exactly_by_weight(weights: list[int]) -> None:
-    targets = [Target(f"t{index}", "scripted", weight=weight) for index, weight in enumerate(weights)]
+    targets = [Scripted(f"t{index}", weight=weight) for index, weight in enumerate(weights)]
     total = sum(weights)
     draws = [(step + 0.5) / (total * 8) for step in range(total * 8)]
     firsts = Counter(candidates(targets, pin=None, admits=lambda _: True, draw=draw)[0].name for draw in draws)

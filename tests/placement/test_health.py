@@ -1,15 +1,14 @@
 import threading
 
-from chalicelib.engines import Capacity
-from chalicelib.engines.scripted import Scripted
+from chalicelib.engines.scripted import ScriptedEngine
 from chalicelib.placement.health import Health
-from chalicelib.placement.pool import Target
+from chalicelib.pool import Capacity, SageMaker, Scripted, Target
 from chalicelib.refusal import EngineFailed, Refusal
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S
 
-A = Target("a", "scripted", url="http://a/v1")
-B = Target("b", "scripted", url="http://b/v1")
+A = Scripted("a", url="http://a/v1")
+B = Scripted("b", url="http://b/v1")
 
 
 def health(**said: Capacity | Refusal) -> tuple[Health, list[str]]:
@@ -19,18 +18,20 @@ def health(**said: Capacity | Refusal) -> tuple[Health, list[str]]:
         asked.append(target.name)
         return said[target.name]
 
-    return Health({"scripted": Scripted(lambda target, call: (), probe)}, Settings(health_max_age_ms=2_000)), asked
+    return Health(
+        {"scripted": ScriptedEngine(lambda target, call: (), probe)}, Settings(health_max_age_ms=2_000)
+    ), asked
 
 
 def test_each_place_is_asked_and_those_that_do_not_answer_are_none() -> None:
     looking, _ = health(a=Capacity(4, 1, 0), b=EngineFailed("down"))
-    unknown = Target("x", "sagemaker", endpoint="e")
+    unknown = SageMaker("x", endpoint="e")
     assert list(looking.look([A, B, unknown], 0).values()) == [Capacity(4, 1, 0), None, None]
 
 
 def test_targets_of_several_pools_at_one_place_count_once() -> None:
     looking, asked = health(a=Capacity(4, 1, 0))
-    assert len(looking.look([A, Target("a", "scripted", url=A.url, model="other")], 0)) == 1
+    assert len(looking.look([A, Scripted("a", url=A.url, model="other")], 0)) == 1
     assert asked == ["a"]
 
 
@@ -42,7 +43,7 @@ def test_an_answer_is_good_for_as_long_as_settings_say() -> None:
         asked.append(target.name)
         return said["a"]
 
-    looking = Health({"scripted": Scripted(lambda target, call: (), probe)}, Settings(health_max_age_ms=2_000))
+    looking = Health({"scripted": ScriptedEngine(lambda target, call: (), probe)}, Settings(health_max_age_ms=2_000))
     looking.look([A], 0)
     said["a"] = EngineFailed("stopped")
     assert list(looking.look([A], 2_000).values()) == [Capacity(4, 0, 0)]
@@ -57,7 +58,7 @@ def test_targets_are_asked_at_the_same_time() -> None:
         both_asked.wait()
         return Capacity(1, 0, 0)
 
-    looking = Health({"scripted": Scripted(lambda target, call: (), probe)}, Settings())
+    looking = Health({"scripted": ScriptedEngine(lambda target, call: (), probe)}, Settings())
     assert list(looking.look([A, B], 0).values()) == [Capacity(1, 0, 0)] * 2
 
 
@@ -69,7 +70,7 @@ def test_one_that_hangs_does_not_hold_the_others() -> None:
             never.wait(PATIENCE_S)
         return Capacity(1, 0, 0)
 
-    looking = Health({"scripted": Scripted(lambda target, call: (), probe)}, Settings())
+    looking = Health({"scripted": ScriptedEngine(lambda target, call: (), probe)}, Settings())
     assert list(looking.look([A, B], 0).values()) == [None, Capacity(1, 0, 0)]
     never.set()
 
@@ -85,7 +86,7 @@ def test_callers_that_ask_meanwhile_wait_for_the_same_answer() -> None:
         gate.wait(PATIENCE_S)
         return Capacity(1, 0, 0)
 
-    looking = Health({"scripted": Scripted(lambda target, call: (), probe)}, Settings())
+    looking = Health({"scripted": ScriptedEngine(lambda target, call: (), probe)}, Settings())
     threads = [threading.Thread(target=looking.look, args=([A], 0)) for _ in range(5)]
     for thread in threads:
         thread.start()

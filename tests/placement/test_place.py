@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from chalicelib.call import Call, Finished, Started
-from chalicelib.engines.scripted import Scripted, Step, words
+from chalicelib.engines.scripted import ScriptedEngine, Step, words
+from chalicelib.placement import Placed, Placement
 from chalicelib.placement.health import Health
-from chalicelib.placement.place import Placed, place
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.pool import Bedrock, Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S, until
@@ -28,8 +28,8 @@ class Sandbox:
         self.scripts = scripts
         self.tried: list[str] = []
         self.now_ms = 1_000_000
-        self.engine = Scripted(self._script)
-        self.pool = Pool("model-a", tuple(Target(name, "scripted", weight=0) for name in scripts))
+        self.engine = ScriptedEngine(self._script)
+        self.pool = Pool("model-a", tuple(Scripted(name, weight=0) for name in scripts))
         self.engines = {"scripted": self.engine}
         self.health = Health(self.engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
 
@@ -38,7 +38,8 @@ class Sandbox:
         return self.scripts[target.name]
 
     def place(self, pin: str | None = None) -> Placed:
-        return place(self.pool, pin, CALL, self.engines, self.health, lambda: self.now_ms, lambda: 0.0)
+        placement = Placement(self.engines, self.health, lambda: self.now_ms, patience_ms=30_000, draw=lambda: 0.0)
+        return placement.place(self.pool, pin, CALL)
 
     def run(self, pin: str | None = None) -> str:
         """A whole call; which target answered it, or the class of the refusal."""
@@ -57,7 +58,9 @@ class Sandbox:
 
     @property
     def at_rest(self) -> bool:
-        return self.engine.running == 0 and not any(self.health.in_flight(target) for target in self.pool.targets)
+        return self.engine.running == 0 and not any(
+            self.health.in_flight(target.place()) for target in self.pool.targets
+        )
 
 
 def refused(sandbox: Sandbox, pin: str | None = None) -> NoCapacity:
@@ -70,7 +73,7 @@ def test_the_first_event_and_what_follows_are_the_whole_answer() -> None:
     sandbox = Sandbox(a=HELLO)
     target, stream, first = sandbox.place()
     assert (target.name, (first, *stream)) == ("a", HELLO)
-    assert sandbox.health.in_flight(target) == 1
+    assert sandbox.health.in_flight(target.place()) == 1
     stream.close()
     stream.close()
     assert sandbox.at_rest
@@ -203,7 +206,7 @@ def test_a_caller_that_leaves_is_no_failure_of_the_target() -> None:
         assert woken.wait(PATIENCE_S)
         assert target.name == "a"
     assert sandbox.at_rest
-    assert sandbox.health.admits(target, sandbox.now_ms)
+    assert sandbox.health.admits(target.place(), sandbox.now_ms)
 
 
 @pytest.mark.parametrize("engine", ["unknown", "faulty"])
@@ -212,7 +215,7 @@ def test_a_fault_of_ours_leaves_nothing_behind(engine: str) -> None:
         raise KeyError("a bug")
 
     sandbox = Sandbox(a=HELLO)
-    sandbox.engines = {} if engine == "unknown" else {"scripted": Scripted(faulty)}
+    sandbox.engines = {} if engine == "unknown" else {"scripted": ScriptedEngine(faulty)}
     with pytest.raises(KeyError):
         sandbox.place()
     assert sandbox.at_rest
@@ -225,7 +228,7 @@ def test_who_has_waited_too_long_for_one_target_does_not_wait_for_another() -> N
         sandbox.now_ms += 60_000
         return (EngineTimedOut("silent"),)
 
-    sandbox.engines["scripted"] = Scripted(silent)
+    sandbox.engines["scripted"] = ScriptedEngine(silent)
     assert sandbox.run() == "EngineTimedOut"
     assert sandbox.tried == []
 
@@ -243,14 +246,15 @@ def test_a_model_that_fails_does_not_close_its_region_to_the_others() -> None:
     def says(_: Target, call: Call) -> Iterable[Step]:
         return (DIED,) if call.model_id == "broken" else HELLO
 
-    engines = {"bedrock": Scripted(says)}
+    engines = {"bedrock": ScriptedEngine(says)}
     health = Health(engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
+    placement = Placement(engines, health, lambda: 1_000_000, patience_ms=30_000)
 
     def run(model: str, pool: str) -> str:
         call = msgspec.structs.replace(CALL, model_id=model)
-        target = Target(f"in-{pool}", "bedrock", region="us-east-1")
+        target = Bedrock(f"in-{pool}", region="us-east-1")
         try:
-            placed = place(Pool(pool, (target,)), None, call, engines, health, lambda: 1_000_000, lambda: 0.0)
+            placed = placement.place(Pool(pool, (target,)), None, call)
         except NoCapacity:
             return "NoCapacity"
         placed.stream.close()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.tables import StoreUnavailable, Tables, open_tables
+from chalicelib.refusal import StoreUnavailable
+from chalicelib.tables import Tables, open_tables
 from tests.engines.servers import Request, Server, Wire, serving, whole
 
 ITEM = {"Item": {"pk": {"S": "acme"}}}

@@ -1,21 +1,10 @@
 import pytest
 
-from chalicelib.tenancy.documents import Documents
-from chalicelib.tenancy.memory import MemoryDocuments
-from chalicelib.tenancy.store import DynamoDocuments
-from tests.houses import Deployment, Store, dynamodb, memory
-from tests.stores import Served, StoreName, fresh_tables
+from tests.deployments import Deployment, Store, dynamodb, memory
+from tests.documents.conftest import documents
+from tests.stores import Served, fresh_tables
 
-IMPLEMENTATIONS = ["memory", "local", "ministack"]
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-def documents(request: pytest.FixtureRequest, stores: Served) -> Documents:
-    """No documents yet, in each implementation that there is."""
-    if request.param == "memory":
-        return MemoryDocuments()
-    name: StoreName = request.param
-    return DynamoDocuments(fresh_tables(stores.url(name)))
+__all__ = ["documents"]
 
 
 @pytest.fixture(params=["memory", "local"])

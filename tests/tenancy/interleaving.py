@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document, Documents
-from tests.houses import Deployment
+from tests.deployments import Deployment
 from tests.patience import PATIENCE_S
 
 Act = Callable[[Tenancy], object]

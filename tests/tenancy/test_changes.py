@@ -11,8 +11,9 @@ import pytest
 
 from chalicelib.admission import Epochs
 from chalicelib.admission.limits import SLACK_MS, Budget, Limits, Rate
-from chalicelib.inference.house import House
-from chalicelib.placement.pool import Pool, Target
+from chalicelib.documents.store import DynamoDocuments
+from chalicelib.inference import Path
+from chalicelib.pool import Pool, Scripted
 from chalicelib.refusal import (
     Conflict,
     Forbidden,
@@ -21,14 +22,13 @@ from chalicelib.refusal import (
     QuotaExhausted,
     RateLimited,
     Refusal,
+    StoreUnavailable,
     Unauthenticated,
 )
-from chalicelib.tables import StoreUnavailable
 from chalicelib.tenancy import Change, Tenancy
-from chalicelib.tenancy.store import DynamoDocuments
 from chalicelib.tenancy.token import parse
+from tests.deployments import Deployment, Store, dynamodb
 from tests.fault_proxy import Fault, fault_proxy
-from tests.houses import Deployment, Store, dynamodb
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables
 
 
@@ -53,9 +53,7 @@ CHANGES = [
     Changing("limits", lambda tenancy, _: tenancy.change_tenant("acme", Change(limits=calls(1))), QuotaExhausted),
     Changing("pin", lambda tenancy, _: tenancy.change_tenant("acme", Change(pins={"model-a": "b"})), "b"),
     Changing("pools", lambda tenancy, _: tenancy.change_tenant("acme", Change(pools=())), NotFound),
-    Changing(
-        "pool replaced", lambda tenancy, _: tenancy.put_pool(Pool("model-a", (Target("c", "scripted", url="c"),))), "c"
-    ),
+    Changing("pool replaced", lambda tenancy, _: tenancy.put_pool(Pool("model-a", (Scripted("c", url="c"),))), "c"),
     Changing("pool removed", lambda tenancy, _: tenancy.delete_pool("model-a"), NotFound, again=NotFound),
 ]
 
@@ -71,9 +69,9 @@ class DyingEpochs:
         raise StoreUnavailable("planned")
 
 
-def met(deployment: Deployment, house: House, key: str) -> str | type[Refusal]:
+def met(deployment: Deployment, path: Path, key: str) -> str | type[Refusal]:
     try:
-        return deployment.ask(house, key)
+        return deployment.ask(path, key)
     except Refusal as refusal:
         return type(refusal)
 
@@ -93,7 +91,7 @@ def deployed(store: Store) -> Deployment:
 @pytest.mark.parametrize("changing", CHANGES, ids=lambda changing: changing.name)
 def test_a_change_is_seen_by_the_next_request_everywhere(there: Deployment, changing: Changing) -> None:
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == "a"
     changing.make(there.tenancy, key_id(key))
     assert met(there, warm, key) == changing.then
@@ -102,13 +100,13 @@ def test_a_change_is_seen_by_the_next_request_everywhere(there: Deployment, chan
 @pytest.mark.parametrize("changing", CHANGES, ids=lambda changing: changing.name)
 def test_a_change_that_died_half_way_is_completed_by_repeating_it(there: Deployment, changing: Changing) -> None:
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == "a"
     dying = Tenancy(there.store.documents, DyingEpochs(there.store.meters), there.clock, there.chance)
     with pytest.raises(StoreUnavailable):
         changing.make(dying, key_id(key))
     assert met(there, warm, key) == "a", "a warm gateway cannot know"
-    assert met(there, there.house(), key) == changing.then, "a cold one reads what was written"
+    assert met(there, there.path(), key) == changing.then, "a cold one reads what was written"
     try:
         changing.make(there.tenancy, key_id(key))
     except Refusal as told:
@@ -124,7 +122,7 @@ def test_a_change_whose_answer_was_lost_counts_all_the_same(stores: Served, chan
     tables = fresh_tables(stores.url("local"))
     there = deployed(dynamodb(tables))
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == "a"
     with fault_proxy(stores.url("local")) as (proxy, through):
         shaky = DynamoDocuments(reach_tables(through, prefix_of(tables)))
@@ -138,7 +136,7 @@ def test_a_change_whose_answer_was_lost_counts_all_the_same(stores: Served, chan
 def test_a_tenant_hears_nothing_of_anothers_change(there: Deployment) -> None:
     there.tenant("bolt")
     key, other = there.key("acme"), there.key("bolt")
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == met(there, warm, other) == "a"
     there.tenancy.change_tenant("acme", Change(status="suspended"))
     assert met(there, warm, other) == "a"
@@ -147,26 +145,26 @@ def test_a_tenant_hears_nothing_of_anothers_change(there: Deployment) -> None:
 def test_what_is_given_back_is_usable_at_once_by_a_gateway_that_had_refused_it(there: Deployment) -> None:
     there.tenancy.change_tenant("acme", Change(status="suspended"))
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) is Forbidden
     there.tenancy.change_tenant("acme", Change(status="active"))
     assert met(there, warm, key) == "a"
 
 
 def test_a_new_key_is_known_to_a_gateway_that_was_warm_before(there: Deployment) -> None:
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, there.key()) == "a"
     assert met(there, warm, there.key(role="developer")) == "a"
 
 
 def test_a_pool_that_one_pin_names_but_does_not_have_is_no_capacity_and_not_another_target(there: Deployment) -> None:
     there.tenancy.change_tenant("acme", Change(pins={"model-a": "elsewhere"}))
-    assert met(there, there.house(), there.key()) is NoCapacity
+    assert met(there, there.path(), there.key()) is NoCapacity
 
 
 def test_a_rotated_key_is_valid_until_its_grace_ends_and_not_a_millisecond_longer(there: Deployment) -> None:
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == "a"
     _, token = there.tenancy.rotate_key("acme", key_id(key), grace_ms=60_000)
     there.clock.now_ms += 59_999
@@ -177,7 +175,7 @@ def test_a_rotated_key_is_valid_until_its_grace_ends_and_not_a_millisecond_longe
 
 def test_a_key_expires_in_a_warm_gateway_too(there: Deployment) -> None:
     key = there.key(expires_ms=there.clock() + 1_000)
-    warm = there.house()
+    warm = there.path()
     there.clock.now_ms += 999
     assert met(there, warm, key) == "a"
     there.clock.now_ms += 1
@@ -187,7 +185,7 @@ def test_a_key_expires_in_a_warm_gateway_too(there: Deployment) -> None:
 def test_a_limit_that_is_raised_lets_the_next_request_through(there: Deployment) -> None:
     there.tenancy.change_tenant("acme", Change(limits=calls(1)))
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == "a"
     assert met(there, warm, key) is QuotaExhausted
     there.tenancy.change_tenant("acme", Change(limits=calls(2)))
@@ -199,12 +197,12 @@ def test_a_rate_that_denied_and_is_then_raised_elsewhere_denies_for_one_second_m
     slow = Rate("slow", "requests", 1, 60_000, 2)
     there.tenancy.change_tenant("acme", Change(limits=Limits((slow,), (), 8)))
     key = there.key()
-    warm = there.house()
+    warm = there.path()
     assert met(there, warm, key) == "a"
     there.clock.now_ms += SLACK_MS
     assert [met(there, warm, key) for _ in range(2)] == ["a", RateLimited]
     there.tenancy.change_tenant("acme", Change(limits=Limits((), (), 8)))
-    assert met(there, there.house(), key) == "a"
+    assert met(there, there.path(), key) == "a"
     there.clock.now_ms += 999
     assert met(there, warm, key) is RateLimited
     there.clock.now_ms += 1

@@ -1,8 +1,8 @@
 """What sandboxes tell each other of inference profiles."""
 
-from chalicelib.tenancy.documents import Documents
+from chalicelib.documents import Documents
+from chalicelib.documents.store import DynamoDocuments
 from chalicelib.tenancy.inference_profiles import InferenceProfiles
-from chalicelib.tenancy.store import DynamoDocuments
 from tests.stores import reach_tables
 from tests.tenancy.interleaving import Interrupted
 

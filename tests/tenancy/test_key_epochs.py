@@ -2,11 +2,11 @@
 
 import pytest
 
+from chalicelib.documents import PLATFORM
 from chalicelib.refusal import Conflict
-from chalicelib.tables import PLATFORM
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.key_epochs import NAME, KeyEpoch
-from tests.houses import T0, Deployment, Store
+from tests.deployments import T0, Deployment, Store
 from tests.tenancy.interleaving import Interrupted
 
 FIRST = KeyEpoch("e-1", T0 + 1_000, b"\x00first")

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.admission import Epochs
-from chalicelib.refusal import Conflict, NotFound, NotOpened
-from chalicelib.tables import PLATFORM, StoreUnavailable
+from chalicelib.documents import PLATFORM, Document, Documents
+from chalicelib.refusal import Conflict, NotFound, NotOpened, StoreUnavailable
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document, Documents
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
-from tests.houses import T0, Deployment, Store
+from tests.deployments import T0, Deployment, Store
 from tests.patience import PATIENCE_S
 from tests.tenancy.interleaving import Act, Interrupted, in_every_order, suppressed
 
@@ -205,7 +204,7 @@ def test_every_change_moves_the_epoch_so_that_no_warm_gateway_goes_by_the_old(th
         "remove": lambda: kms_keys.remove("acme", KEY_ID),
     }
     registered(there)
-    warm = there.house().snapshots
+    warm = there.path().snapshots
     before = warm.cached("acme")
     changes[change]()
     after = warm.fresh("acme")

@@ -2,12 +2,11 @@
 
 import pytest
 
+from chalicelib.documents import PLATFORM, Document
 from chalicelib.refusal import Conflict, NotFound
-from chalicelib.tables import PLATFORM
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.principals import principal_of
-from tests.houses import Deployment, Store
+from tests.deployments import Deployment, Store
 from tests.tenancy.interleaving import Act, Interrupted, in_every_order
 
 ROLE = "arn:aws-us-gov:iam::111122223333:role/app"
@@ -80,7 +79,7 @@ def test_a_tenant_that_is_not_there_claims_nothing(there: Deployment) -> None:
 
 
 def test_every_change_moves_the_epoch(there: Deployment) -> None:
-    warm = there.house().snapshots
+    warm = there.path().snapshots
     before = warm.cached("acme")
     for arns in ([ROLE], [ROLE], []):
         there.tenancy.principals.put("acme", arns)

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.admission.limits import DEFAULT_LIMITS
-from chalicelib.placement.pool import Pool
+from chalicelib.documents import Document
+from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Change, Tenancy
-from chalicelib.tenancy.documents import Document
 from chalicelib.tenancy.snapshot import MOST_TENANTS, Snapshots
 from chalicelib.tenancy.tenant import Member, Role, Scopes, Tenant
-from tests.houses import T0, Deployment, Store
+from tests.deployments import T0, Deployment, Store
 from tests.patience import PATIENCE_S
 from tests.tenancy.interleaving import Interrupted, Stepped
 

@@ -8,6 +8,7 @@ import sys
 
 import msgspec
 
+from cloister._sealed.arn import KeyArn
 from cloister.cli.gateway import Gateway
 from cloister.cli.settings import Settings
 from cloister.clock import now_ms
@@ -15,7 +16,6 @@ from cloister.lint import Finding, lint, lint_grants
 from cloister.modes import KmsClient, client_for, kms_calls
 from cloister.refusal import DocumentRefused
 from cloister.trust import NONCE_BYTES, Trust
-from sealed.arn import KeyArn
 
 _DENIED = "AccessDeniedException"
 

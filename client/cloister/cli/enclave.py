@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from cloister._sealed.arn import KeyArn
+from cloister._sealed.measurements import read_manifest
 from cloister.cli.gateway import Gateway
 from cloister.cli.settings import Settings
 from cloister.clock import now_ms
 from cloister.key_policy import key_policy, placeholder
 from cloister.refusal import NotConfigured
 from cloister.trust import NONCE_BYTES, AnyEnclave, Believed, ReleaseManifest, Trust
-from sealed.arn import KeyArn
-from sealed.measurements import read_manifest
 
 _IMAGE_PCRS = (0, 1, 2)  # of the whole image, its kernel, its application; the others differ from host to host
 

@@ -3,10 +3,10 @@
 import argparse
 import datetime
 
+from cloister._sealed.arn import KeyArn
 from cloister.cli.gateway import Gateway
 from cloister.cli.settings import Settings
 from cloister.modes import client_for, kms_calls
-from sealed.arn import KeyArn
 
 
 def register(settings: Settings, options: argparse.Namespace) -> int:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cloister._sealed.measurements import Measurements
 from cloister.refusal import NotConfigured
 from cloister.trust import ANY_ENCLAVE, Allowed, ReleaseManifest, Trust, root
-from sealed.measurements import Measurements
 
 _FLAGS = {
     "base_url": ("CLOISTER_BASE_URL", "the gateway, as https://HOST, without /tenants"),

@@ -32,7 +32,7 @@ class Engine(Protocol):
         """
         ...
 
-    def ailment(self) -> str | None:
+    def fault(self) -> str | None:
         """Why it cannot serve right now, in a few words; None when it can."""
         ...
 
@@ -41,7 +41,7 @@ class Engine(Protocol):
         ...
 
 
-class Maker(Protocol):
+class Launcher(Protocol):
     """Brings models of one kind up."""
 
     def need_mb(self, model: Path, settings: Settings) -> int:

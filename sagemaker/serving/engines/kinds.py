@@ -1,9 +1,9 @@
 """The engines there are. Adding one is its file and its line here."""
 
-from serving.engines import Maker, llamacpp, scripted, vllm
+from serving.engines import Launcher, llamacpp, scripted, vllm
 
-ENGINES: dict[str, Maker] = {
-    "llamacpp": llamacpp.Maker(),
-    "vllm": vllm.Maker(),
-    "scripted": scripted.Maker(),
+ENGINES: dict[str, Launcher] = {
+    "llamacpp": llamacpp.Launcher(),
+    "vllm": vllm.Launcher(),
+    "scripted": scripted.Launcher(),
 }

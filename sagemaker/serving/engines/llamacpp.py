@@ -50,8 +50,8 @@ class LlamaCpp:
         async with self._child.ask("POST", ENGINE_PATHS[call.op], body, silence_s) as wire:
             yield wire
 
-    def ailment(self) -> str | None:
-        return self._child.ailment()
+    def fault(self) -> str | None:
+        return self._child.fault()
 
     async def close(self) -> None:
         await self._child.close()
@@ -73,7 +73,7 @@ def _must_be_one(call: Call) -> None:
         raise Malformed("this model's embeddings have one length: leave dimensions out")
 
 
-class Maker:
+class Launcher:
     def need_mb(self, model: Path, settings: Settings) -> int:
         header = gguf.read(_file(model))
         cells = settings.limits.capacity * _context(header, settings)

@@ -30,11 +30,11 @@ class Wire(asyncio.Protocol):
         self._silence_s = silence_s
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: deque[bytes] = deque()
-        self._held = 0
-        self._head = 0
+        self._unread_bytes = 0
+        self._head_bytes = 0
         self._complete = False
         self._broken = False
-        self._news: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
 
     # asyncio.Protocol
@@ -51,8 +51,8 @@ class Wire(asyncio.Protocol):
         except httptools.HttpParserError:
             self._broken = True
         if not self.status:  # now: the head may have come together with much of the body
-            self._head += len(data)
-        if self._broken or self._head > MAX_HEAD_BYTES:
+            self._head_bytes += len(data)
+        if self._broken or self._head_bytes > MAX_HEAD_BYTES:
             self._broken = True
             self.close()
         self._wake()
@@ -72,8 +72,8 @@ class Wire(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
-        self._held += len(body)
-        if self._held > HIGH_WATER and self._transport:
+        self._unread_bytes += len(body)
+        if self._unread_bytes > HIGH_WATER and self._transport:
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
@@ -81,10 +81,10 @@ class Wire(asyncio.Protocol):
 
     # The reader's side
 
-    async def answered(self) -> None:
+    async def wait_for_status(self) -> None:
         """Until the status is known. Raises: EngineFailed, EngineTimedOut."""
         while not self.status:
-            await self._more()
+            await self._wait_for_more()
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes, pieces that came together joined. Raises: EngineFailed, EngineTimedOut."""
@@ -92,30 +92,30 @@ class Wire(asyncio.Protocol):
             if self._pieces:
                 piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
                 self._pieces.clear()
-                self._held = 0
+                self._unread_bytes = 0
                 if self._transport and not self._transport.is_closing():
                     self._transport.resume_reading()
                 yield piece
             elif self._complete:
                 return
             else:
-                await self._more()
+                await self._wait_for_more()
 
-    async def _more(self) -> None:
+    async def _wait_for_more(self) -> None:
         if self._broken:
             raise EngineFailed("the engine broke off its answer")
-        self._news = asyncio.get_running_loop().create_future()
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._silence_s):
-                await self._news
+                await self._waiter
         except TimeoutError:
             raise EngineTimedOut("the engine did not answer in time") from None
         finally:
-            self._news = None
+            self._waiter = None
 
     def _wake(self) -> None:
-        if self._news and not self._news.done():
-            self._news.set_result(None)
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def close(self) -> None:
         if self._transport:
@@ -140,7 +140,7 @@ async def exchange(socket: Path, method: str, path: str, body: bytes, silence_s:
     except (OSError, TimeoutError):
         raise EngineFailed("the engine cannot be reached") from None
     try:
-        await wire.answered()
+        await wire.wait_for_status()
         yield wire
     finally:
         wire.close()

@@ -27,7 +27,7 @@ STOP_TIMEOUT_S = 5.0
 # kills an engine could switch a model off for good by sending it a few times.
 RESTART_PAUSES_S = (0.0, 1.0, 5.0, 15.0, 30.0)
 STEADY_AFTER_S = 60.0
-KEPT_OUTPUT = 4096
+OUTPUT_TAIL_BYTES = 4096
 # Stands in a command where the socket's path goes.
 SOCKET = "{socket}"
 
@@ -35,7 +35,7 @@ SOCKET = "{socket}"
 class Child:
     """One engine process: brought up, watched, brought back when it dies, ended for good by `close`."""
 
-    def __init__(self, name: str, command: Sequence[str], load_timeout_s: float, silence: str) -> None:
+    def __init__(self, name: str, command: Sequence[str], load_timeout_s: float, likely_cause: str) -> None:
         self.name = name
         self._folder = tempfile.TemporaryDirectory(prefix="cloister-")  # mode 0700: nobody else reaches the socket
         self.socket = Path(self._folder.name) / "engine.sock"
@@ -43,9 +43,9 @@ class Child:
         # Our own modules are found by the child too, whatever its working directory is.
         self._environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "MALLOC_ARENA_MAX": "2"}
         self._load_timeout_s = load_timeout_s
-        self._silence = silence  # what it means when the engine ends without a word
+        self._likely_cause = likely_cause  # what it means when the engine ends without a word
         self._process: asyncio.subprocess.Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
         self._output: asyncio.Task[str] | None = None  # held, or it would be collected while it reads
         self._up = False
 
@@ -56,9 +56,9 @@ class Child:
         except BaseException:
             await self.close()
             raise
-        self._keeper = asyncio.create_task(self._keep())
+        self._supervisor = asyncio.create_task(self._supervise())
 
-    def ailment(self) -> str | None:
+    def fault(self) -> str | None:
         return None if self._up else "engine_restarting"
 
     @property
@@ -74,10 +74,10 @@ class Child:
             yield wire
 
     async def close(self) -> None:
-        if self._keeper:
-            self._keeper.cancel()
+        if self._supervisor:
+            self._supervisor.cancel()
             with suppress(asyncio.CancelledError):
-                await self._keeper
+                await self._supervisor
         self._up = False
         await self._end()
         self._folder.cleanup()
@@ -98,7 +98,7 @@ class Child:
         self._output = output = asyncio.create_task(_tail(process))
         while time.monotonic() - began < self._load_timeout_s:
             if process.returncode is not None:
-                raise BadModel(f"model {self.name!r} did not load: {_last_line(await output) or self._silence}")
+                raise BadModel(f"model {self.name!r} did not load: {_last_line(await output) or self._likely_cause}")
             if await self._healthy():
                 self._up = True
                 return
@@ -112,7 +112,7 @@ class Child:
         except (EngineFailed, EngineTimedOut):
             return False
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         """Bring the process back whenever it dies."""
         deaths = 0
         while True:
@@ -155,7 +155,7 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
     while piece := await process.stdout.read(65536):
         sys.stderr.buffer.write(piece)
         sys.stderr.flush()
-        kept = (kept + piece)[-KEPT_OUTPUT:]
+        kept = (kept + piece)[-OUTPUT_TAIL_BYTES:]
     return kept.decode(errors="replace")
 
 

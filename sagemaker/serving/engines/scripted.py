@@ -39,7 +39,7 @@ class Scripted:
         self.name = name
         self.running = 0
         self.stopped = 0
-        self.sick: str | None = None
+        self.fault_text: str | None = None
         self._gate = gate
 
     @asynccontextmanager
@@ -56,11 +56,11 @@ class Scripted:
             self.running -= 1
             self.stopped += not reply.finished
 
-    def ailment(self) -> str | None:
-        return self.sick
+    def fault(self) -> str | None:
+        return self.fault_text
 
     async def close(self) -> None:
-        self.sick = "closed"
+        self.fault_text = "closed"
 
     async def token(self, index: int, script: Script) -> str:
         if script.break_at == index:
@@ -111,7 +111,7 @@ class _Reply:
         )
 
 
-class Maker:
+class Launcher:
     """A scripted model is any path that exists; its need is the size of the file, so that memory can be tested."""
 
     def need_mb(self, model: Path, _settings: Settings) -> int:

@@ -31,14 +31,14 @@ class Vllm:
         async with self._child.ask("POST", ENGINE_PATHS[call.op], call.body(overrides), silence_s) as wire:
             yield wire
 
-    def ailment(self) -> str | None:
-        return self._child.ailment()
+    def fault(self) -> str | None:
+        return self._child.fault()
 
     async def close(self) -> None:
         await self._child.close()
 
 
-class Maker:
+class Launcher:
     def need_mb(self, model: Path, _settings: Settings) -> int:
         if not (model / "config.json").is_file():
             raise BadModel(f"there is no Hugging Face model (config.json, *.safetensors) in {model}")
@@ -55,7 +55,7 @@ class Maker:
         command = [
             sys.executable,
             "-m",
-            "serving.engines.leash",
+            "serving.engines.orphan_guard",
             found,
             "serve",
             str(model),

@@ -3,7 +3,7 @@
     peer       which enclave is trusted, and how we show who we are
     channel    one attested connection to it, one question at a time
     enclave    the connections, kept and replaced
-    opened     from what was opened to a call, with what the ticket permits in force
+    plaintext  from what was opened to a call, with what the ticket permits in force
     envelope   a sealed request's way in, and its answer's way out
 
 What a sealed request says exists here between its opening and the engine's reading it. The wires are described in

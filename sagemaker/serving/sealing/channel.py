@@ -40,7 +40,7 @@ _REFUSALS: MappingProxyType[str, Callable[[], Refusal]] = MappingProxyType(
 )
 
 
-class Said(msgspec.Struct, frozen=True):
+class RefusalFrame(msgspec.Struct, frozen=True):
     code: str
 
 
@@ -51,8 +51,8 @@ class Channel:
         self._reader = reader
         self._writer = writer
         self._frames = Reader()
-        self._asking = False  # a question is out: until its answer is here, nothing else may be asked
-        self._dropping = False  # the answer to DROP is still to be read
+        self._awaiting_answer = False  # a question is out: until its answer is here, nothing else may be asked
+        self._awaiting_drop = False  # the answer to DROP is still to be read
         self._idle_since = 0.0
 
     async def prove(self, peer: Peer, now_ms: int) -> None:
@@ -62,8 +62,8 @@ class Channel:
         """
         certificate = self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         nonce = os.urandom(NONCE_BYTES)
-        answered, document = await self._asked(HELLO, nonce)
-        if answered != HELLO | ANSWER:
+        kind, document = await self._round_trip(HELLO, nonce)
+        if kind != HELLO | ANSWER:
             raise DocumentRefused("The enclave has no document to show.")
         said = attestation.verify(document, root=peer.root, now_ms=now_ms)
         bound = hashlib.sha256(certificate).digest()
@@ -72,50 +72,50 @@ class Channel:
     async def ask(self, kind: int, payload: bytes) -> bytes:
         """The payload of the answer. Raises: NotOpened, TooLarge, AnswerTooLarge, EnclaveUnavailable."""
         try:
-            answered, said = await self._asked(kind, payload)
+            answer, content = await self._round_trip(kind, payload)
         except (OSError, FrameRefused):
             raise EnclaveUnavailable(UNAVAILABLE) from None
-        if answered == REFUSED:
-            raise _refusal(said)
-        return said
+        if answer == REFUSED:
+            raise _refusal(content)
+        return content
 
     def drop(self) -> None:
         """Have the enclave forget the open exchange. Says so without waiting, for callers who are being cancelled."""
-        if not self._asking:
+        if not self._awaiting_answer:
             self._writer.write(frame(DROP, b""))
-            self._dropping = True
+            self._awaiting_drop = True
 
     def rest(self) -> bool:
         """Whether it may be kept for another caller."""
         self._idle_since = asyncio.get_running_loop().time()
-        return not self._asking and not self._writer.is_closing()
+        return not self._awaiting_answer and not self._writer.is_closing()
 
     async def ready(self) -> bool:
         """Whether it may be used again, after it has rested."""
         if asyncio.get_running_loop().time() - self._idle_since > KEPT_IDLE_S or self._reader.at_eof():
             return False
-        if self._dropping:
+        if self._awaiting_drop:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    self._dropping = await self._answer() != (DROP | ANSWER, b"")
+                    self._awaiting_drop = await self._answer() != (DROP | ANSWER, b"")
             except (OSError, FrameRefused):
                 return False
-        return not self._dropping
+        return not self._awaiting_drop
 
     def close(self) -> None:
         self._writer.transport.abort()
 
-    async def _asked(self, kind: int, payload: bytes) -> tuple[int, bytes]:
+    async def _round_trip(self, kind: int, payload: bytes) -> tuple[int, bytes]:
         """Raises: OSError (a TimeoutError and what TLS complains of are some), FrameRefused."""
-        self._asking = True
+        self._awaiting_answer = True
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             self._writer.write(frame(kind, payload))
             await self._writer.drain()
-            answered, said = await self._answer()
-        if answered not in (kind | ANSWER, REFUSED):
+            answer, content = await self._answer()
+        if answer not in (kind | ANSWER, REFUSED):
             raise FrameRefused("The enclave answers what was not asked.")
-        self._asking = False
-        return answered, said
+        self._awaiting_answer = False
+        return answer, content
 
     async def _answer(self) -> tuple[int, bytes]:
         """Raises: OSError, FrameRefused."""
@@ -134,7 +134,7 @@ async def connect(peer: Peer, now_ms: Callable[[], int]) -> Channel:
     """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            channel = Channel(*await _opened(peer))
+            channel = Channel(*await _open_connection(peer))
             try:
                 await channel.prove(peer, now_ms())
             except BaseException:
@@ -148,7 +148,7 @@ async def connect(peer: Peer, now_ms: Callable[[], int]) -> Channel:
     raise EnclaveUnavailable(UNAVAILABLE)
 
 
-async def _opened(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open_connection(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Raises: OSError."""
     address = peer.address
     if address.kind == "unix":
@@ -170,10 +170,10 @@ async def _vsock(address: Address) -> socket.socket:
     return wire
 
 
-def _refusal(said: bytes) -> Refusal:
+def _refusal(content: bytes) -> Refusal:
     """The words are ours: an enclave's are never passed on."""
     try:
-        code = msgspec.json.decode(said, type=Said).code
+        code = msgspec.json.decode(content, type=RefusalFrame).code
     except msgspec.DecodeError:
         code = ""
     made = _REFUSALS.get(code)

@@ -47,14 +47,14 @@ class Enclave:
     def __init__(self, peer: Peer, now_ms: Callable[[], int] = wall_ms) -> None:
         self._peer = peer
         self._now_ms = now_ms
-        self._resting: list[Channel] = []
+        self._idle: list[Channel] = []
         self._questions = asyncio.Semaphore(MOST_QUESTIONS)
         self._waiting = 0
 
     @asynccontextmanager
     async def exchange(self) -> AsyncIterator[Exchange]:
         """Leaving the block makes the enclave forget what it has not finished. Raises: EnclaveUnavailable."""
-        async with self._lent() as channel:
+        async with self._borrow() as channel:
             exchange = Exchange(channel)
             try:
                 yield exchange
@@ -68,29 +68,29 @@ class Enclave:
             raise EnclaveUnavailable(UNAVAILABLE)
         self._waiting += 1
         try:
-            async with self._questions, self._lent() as channel:
+            async with self._questions, self._borrow() as channel:
                 return await channel.ask(ASK, question)
         finally:
             self._waiting -= 1
 
     def close(self) -> None:
-        while self._resting:
-            self._resting.pop().close()
+        while self._idle:
+            self._idle.pop().close()
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[Channel]:
-        channel = await self._rested() or await connect(self._peer, self._now_ms)
+    async def _borrow(self) -> AsyncIterator[Channel]:
+        channel = await self._idle_channel() or await connect(self._peer, self._now_ms)
         try:
             yield channel
         finally:
             if channel.rest():
-                self._resting.append(channel)
+                self._idle.append(channel)
             else:
                 channel.close()  # an answer may be on its way: it would be taken for the next caller's
 
-    async def _rested(self) -> Channel | None:
-        while self._resting:
-            channel = self._resting.pop()
+    async def _idle_channel(self) -> Channel | None:
+        while self._idle:
+            channel = self._idle.pop()
             ready = False
             try:
                 ready = await channel.ready()

@@ -12,13 +12,13 @@ import msgspec
 
 from sealed.frames import frame
 from sealed.ticket import Claims
-from serving.envelope import Asked
+from serving.envelope import Preview
 from serving.queue import Forecast
 from serving.refusal import EnclaveUnavailable, EngineFailed, EngineRefused, Malformed, Refusal
 from serving.reply import Piece, Usage, without_usage
 from serving.request import Attributes, Call
 from serving.sealing.enclave import Enclave, Exchange
-from serving.sealing.opened import claims_of, native, opened
+from serving.sealing.plaintext import claims_of, native_answer, permitted_call
 
 MEDIA_TYPE = "application/vnd.cloister.sealed"
 WAITING, STARTED, PIECE, FINISHED, REFUSED = range(0x11, 0x16)
@@ -26,7 +26,7 @@ MOST_COUNTED = 0xFFFF
 NO_ENCLAVE = "there is no enclave behind this container; send the request to one that has one"
 
 
-class Sealed:
+class SealedEnvelope:
     """Envelope of a request that only the enclave can open."""
 
     _enclave: Enclave
@@ -40,7 +40,7 @@ class Sealed:
         self._wants_usage = False
         self._usage = Usage()
 
-    def read(self, body: bytes, attributes: Attributes) -> Asked:
+    def read(self, body: bytes, attributes: Attributes) -> Preview:
         """Raises: Malformed, EnclaveUnavailable."""
         if self._behind is None:
             raise EnclaveUnavailable(NO_ENCLAVE)
@@ -48,10 +48,10 @@ class Sealed:
         if claims.operation != attributes.op:
             raise Malformed("the ticket is for another operation")
         self._enclave, self._body, self._claims, self._attributes = self._behind, body, claims, attributes
-        return Asked(claims.pool, claims.stream, claims.mode)
+        return Preview(claims.pool, claims.stream, claims.mode)
 
     @asynccontextmanager
-    async def opened(self, model: str) -> AsyncIterator[Call]:
+    async def open(self, model: str) -> AsyncIterator[Call]:
         """Raises: NotOpened, TooLarge, EnclaveUnavailable, Malformed."""
         async with self._enclave.exchange() as exchange:
             self._exchange = exchange
@@ -68,18 +68,18 @@ class Sealed:
     async def _open(self, model: str) -> Call:
         plaintext = await self._exchange.begin(self._body)
         self._body = b""
-        request = opened(plaintext, self._claims, self._attributes, model)
-        self._wants_usage = request.wants_usage
-        return request.call
+        permitted = permitted_call(plaintext, self._claims, self._attributes, model)
+        self._wants_usage = permitted.wants_usage
+        return permitted.call
 
     def media_type(self, _inside: str) -> str:
         return MEDIA_TYPE
 
     def waiting(self, forecast: Forecast) -> bytes:
-        return _told(WAITING, queue_position=forecast.position, predicted_start_ms=forecast.start_in_ms)
+        return _json_frame(WAITING, queue_position=forecast.position, predicted_start_ms=forecast.start_in_ms)
 
     def started(self, queue_ms: int) -> bytes:
-        return _told(STARTED, queue_ms=queue_ms)
+        return _json_frame(STARTED, queue_ms=queue_ms)
 
     async def piece(self, piece: Piece) -> bytes:
         """Raises: AnswerTooLarge, EnclaveUnavailable."""
@@ -89,27 +89,27 @@ class Sealed:
         data = without_usage(piece.data) if piece.usage and not self._wants_usage else piece.data
         if not data:
             return b""
-        sealed = await self._sealed(data, piece.tokens, final=piece.last)
-        return sealed + self._finished() if piece.last else sealed
+        sealed = await self._piece_frame(data, piece.tokens, final=piece.last)
+        return sealed + self._finished_frame() if piece.last else sealed
 
     async def whole(self, body: bytes, usage: Usage, queue_ms: int) -> bytes:
         """Raises: AnswerTooLarge, EnclaveUnavailable, EngineFailed."""
         self._usage = usage
-        data = native(body, usage, self._claims) if self._claims.surface == "native" else body
-        sealed = await self._sealed(data, usage.completion_tokens, final=True)
-        return self.started(queue_ms) + sealed + self._finished()
+        data = native_answer(body, usage, self._claims) if self._claims.surface == "native" else body
+        sealed = await self._piece_frame(data, usage.completion_tokens, final=True)
+        return self.started(queue_ms) + sealed + self._finished_frame()
 
     def refused(self, refusal: Refusal) -> bytes:
-        return _told(REFUSED, status=refusal.status, code=refusal.code, message=refusal.message)
+        return _json_frame(REFUSED, status=refusal.status, code=refusal.code, message=refusal.message)
 
-    async def _sealed(self, data: bytes, tokens: int, *, final: bool) -> bytes:
+    async def _piece_frame(self, data: bytes, tokens: int, *, final: bool) -> bytes:
         sealed = await self._exchange.seal(data, final=final)
         return frame(PIECE, min(tokens, MOST_COUNTED).to_bytes(2) + sealed)
 
-    def _finished(self) -> bytes:
+    def _finished_frame(self) -> bytes:
         usage = self._usage
-        return _told(FINISHED, prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+        return _json_frame(FINISHED, prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
 
 
-def _told(kind: int, **facts: int | str) -> bytes:
+def _json_frame(kind: int, **facts: int | str) -> bytes:
     return frame(kind, msgspec.json.encode(facts))

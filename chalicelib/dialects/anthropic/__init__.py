@@ -1,0 +1,4 @@
+"""Anthropic's Messages, for targets that answer chats.
+
+requests   a Message as a chat          answers   a chat's answer as a Message's
+"""

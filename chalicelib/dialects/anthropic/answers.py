@@ -1,0 +1,282 @@
+"""OpenAI's chats as Anthropic's Messages: what is answered, sans-IO (https://docs.claude.com/en/api/streaming).
+
+Any engine that streams chats answers Messages with it, see `engines.begin`.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from chalicelib.call import Call, Delta, Event, Finished, Stream, Usage
+from chalicelib.dialects import failures
+from chalicelib.refusal import EngineFailed
+
+_STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Said(msgspec.Struct):
+    """What one choice says, or gained. Servers disagree on the name of what a model thinks aloud."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Said | None = None
+    delta: _Said | None = None
+    finish_reason: str | None = None
+    stop_reason: str | int | None = None  # vLLM: which stop sequence, or token
+    matched_stop: str | int | None = None  # SGLang: the same
+
+
+class _Chat(msgspec.Struct):
+    choices: list[_Choice] | None = None
+
+
+_chat = msgspec.json.Decoder(_Chat)
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """Something that a block of the message gained; a piece of a tool's input belongs to the call of that index."""
+
+    kind: Literal["thinking", "text", "tool_use"]
+    text: str
+    index: int = 0
+    id: str = ""
+    name: str = ""
+
+
+class Answered:
+    """The Stream of a chat, as the Stream of the Message, or of the count, that was asked for."""
+
+    def __init__(self, chat: Stream, asked: Call) -> None:
+        self._chat = chat
+        self._asked = asked
+
+    def __iter__(self) -> Iterator[Event]:
+        if self._asked.operation == "messages.count_tokens":
+            return self._counted()
+        return self._streamed() if self._asked.stream else self._whole()
+
+    def close(self) -> None:
+        """See Stream.close."""
+        self._chat.close()
+
+    def _counted(self) -> Iterator[Event]:
+        for event in self._chat:
+            if isinstance(event, Finished):
+                if event.usage is None:
+                    raise EngineFailed("The model does not tell how many tokens a prompt has.")
+                # The one token of the answer was our means; running the prompt is what the count has cost.
+                prompt = event.usage.prompt_tokens
+                yield Delta(msgspec.json.encode({"input_tokens": prompt}))
+                yield Finished(Usage(prompt))
+            elif not isinstance(event, Delta):
+                yield event
+
+    def _whole(self) -> Iterator[Event]:
+        answer = Delta(b"{}")
+        for event in self._chat:
+            if isinstance(event, Delta):
+                answer = event
+            elif isinstance(event, Finished):
+                usage = event.usage or Usage(self._asked.prompt_tokens, answer.tokens)
+                yield Delta(_message(self._asked, answer.data, usage), answer.tokens)
+                yield Finished(event.usage)
+            else:
+                yield event
+
+    def _streamed(self) -> Iterator[Event]:
+        message = _Growing(self._asked)
+        for event in self._chat:
+            if isinstance(event, Delta):
+                yield from message.gain(event)
+            elif isinstance(event, Finished):
+                yield from message.end(event.usage)
+                yield Finished(event.usage)
+            else:
+                yield event
+
+
+class _Growing:
+    """A message that is told as events while a chat's chunks come in: one block after the other."""
+
+    def __init__(self, asked: Call) -> None:
+        self._asked = asked
+        self._begun = False
+        self._blocks = 0  # begun so far; the last one is open
+        self._open: tuple[str, int] | None = None  # its kind, and the index of its tool call
+        self._calls: set[int] = set()
+        self._stop: tuple[str | None, str | None] = (None, None)
+        self._untold = 0  # tokens of chunks that gave no event
+        self._tokens = 0
+
+    def gain(self, chunk: Delta) -> Iterator[Delta]:
+        """The events of one chunk; its tokens are counted on the first of them. Raises: EngineFailed."""
+        self._tokens += chunk.tokens
+        self._untold += chunk.tokens
+        for event in self._events(chunk.data):
+            yield Delta(msgspec.json.encode(event), self._untold)
+            self._untold = 0
+
+    def end(self, usage: Usage | None) -> Iterator[Delta]:
+        """The last events. Where the server has not counted, the numbers are those that will be charged."""
+        counted = usage or Usage(self._asked.prompt_tokens, self._tokens)
+        reason, sequence = self._stop
+        stop = {"stop_reason": _reason(reason, sequence, bool(self._calls)), "stop_sequence": sequence}
+        for event in (
+            *self._closed(),
+            {"type": "message_delta", "delta": stop, "usage": _usage(counted)},
+            {"type": "message_stop"},
+        ):
+            yield Delta(msgspec.json.encode(event))
+
+    def _events(self, data: bytes) -> Iterator[dict[str, Any]]:
+        choice = _choice(data)
+        if not self._begun:
+            self._begun = True
+            head = _head(self._asked, [], None, None, Usage())
+            yield {"type": "message_start", "message": head}
+        for piece in _pieces(choice.delta):
+            yield from self._grown(piece)
+        if choice.finish_reason:
+            self._stop = (choice.finish_reason, _sequence(choice))
+
+    def _grown(self, piece: _Piece) -> Iterator[dict[str, Any]]:
+        if self._open != (piece.kind, piece.index):
+            if piece.kind == "tool_use" and piece.index in self._calls:
+                raise EngineFailed(failures.NOT_UNDERSTOOD)  # more of a call that a later one has ended
+            yield from self._closed()
+            yield {"type": "content_block_start", "index": self._blocks, "content_block": self._block(piece)}
+            self._open = (piece.kind, piece.index)
+            self._blocks += 1
+        if not piece.text:
+            return
+        delta = {
+            "thinking": {"type": "thinking_delta", "thinking": piece.text},
+            "text": {"type": "text_delta", "text": piece.text},
+            "tool_use": {"type": "input_json_delta", "partial_json": piece.text},
+        }[piece.kind]
+        yield {"type": "content_block_delta", "index": self._blocks - 1, "delta": delta}
+
+    def _closed(self) -> Iterator[dict[str, Any]]:
+        if self._open is not None:
+            self._open = None
+            yield {"type": "content_block_stop", "index": self._blocks - 1}
+
+    def _block(self, piece: _Piece) -> dict[str, Any]:
+        if piece.kind == "tool_use":
+            self._calls.add(piece.index)
+            return _tool_use(self._asked, piece, {})
+        if piece.kind == "thinking":
+            return {"type": "thinking", "thinking": "", "signature": ""}
+        return {"type": "text", "text": ""}
+
+
+def _message(asked: Call, data: bytes, usage: Usage) -> bytes:
+    """A whole answer. Raises: EngineFailed."""
+    choice = _choice(data)
+    blocks: list[dict[str, Any]] = []
+    for piece in _pieces(choice.message):
+        if piece.kind == "tool_use":
+            blocks.append(_tool_use(asked, piece, _input(piece.text)))
+        elif piece.kind == "thinking":
+            blocks.append({"type": "thinking", "thinking": piece.text, "signature": ""})
+        elif blocks and blocks[-1]["type"] == "text":
+            blocks[-1]["text"] += piece.text
+        else:
+            blocks.append({"type": "text", "text": piece.text})
+    calls = any(block["type"] == "tool_use" for block in blocks)
+    sequence = _sequence(choice)
+    return msgspec.json.encode(_head(asked, blocks, _reason(choice.finish_reason, sequence, calls), sequence, usage))
+
+
+def _choice(data: bytes) -> _Choice:
+    """The one choice; an empty one of a chunk that has none. Raises: EngineFailed."""
+    try:
+        choices = _chat.decode(data).choices
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+    return choices[0] if choices else _Choice()
+
+
+def _pieces(said: _Said | None) -> Iterator[_Piece]:
+    if said is None:
+        return
+    if thought := said.reasoning_content or said.reasoning:
+        yield _Piece("thinking", thought)
+    if said.content:
+        yield _Piece("text", said.content)
+    if said.refusal:
+        yield _Piece("text", said.refusal)
+    for call in said.tool_calls or ():
+        function = call.function
+        yield _Piece("tool_use", function.arguments or "", call.index, call.id or "", function.name or "")
+
+
+def _head(
+    asked: Call, blocks: list[dict[str, Any]], reason: str | None, sequence: str | None, usage: Usage
+) -> dict[str, Any]:
+    return {
+        "id": f"msg_{asked.request_id}",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.pool,
+        "content": blocks,
+        "stop_reason": reason,
+        "stop_sequence": sequence,
+        "usage": _usage(usage),
+    }
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+
+
+def _tool_use(asked: Call, piece: _Piece, given: object) -> dict[str, Any]:
+    # Its id comes back with the tool's result: where the server gave none, one of ours does as well.
+    name = piece.id or f"toolu_{asked.request_id}_{piece.index}"
+    return {"type": "tool_use", "id": name, "name": piece.name, "input": given}
+
+
+def _input(arguments: str) -> object:
+    """A tool's input as it was written; what is cut off or no object is named as Anthropic's own tools expect it.
+
+    https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+    """
+    if not arguments:
+        return {}
+    try:
+        msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return {"INVALID_JSON": arguments}
+    return msgspec.Raw(arguments.encode())
+
+
+def _reason(reason: str | None, sequence: str | None, calls: bool) -> str:
+    if sequence is not None:
+        return "stop_sequence"
+    # Some servers end a call of a tool by a plain stop.
+    return _STOPS.get(reason or "", "tool_use" if calls else "end_turn")
+
+
+def _sequence(choice: _Choice) -> str | None:
+    for matched in (choice.stop_reason, choice.matched_stop):
+        if isinstance(matched, str) and choice.finish_reason == "stop":
+            return matched
+    return None

@@ -1,0 +1,116 @@
+"""Where a request says how many tokens its answer may have: said once, for reading it and for bounding it. Pure.
+
+A ceiling that is read is reserved; one that is bounded is in force. So both go by the same rows: what a caller may say
+in two ways is read where it stands, and bounded there.
+
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from chalicelib.refusal import Malformed
+
+Place = tuple[str, ...]
+"""The names of a body's members, from the outside in."""
+
+Fields = Mapping[str, msgspec.Raw]
+
+CHAT: tuple[Place, ...] = (("max_completion_tokens",), ("max_tokens",))
+"""Of an OpenAI-shaped body. The first that is there counts, as OpenAI has it."""
+
+UNREAD = ("max_new_tokens", "n_predict", "n_cmpl")
+"""What servers know these and `n` by besides: llama.cpp lets `n_predict` count more than `max_tokens`. Never sent."""
+
+OF_CHAT = frozenset((*(name for (name,) in CHAT), *UNREAD))
+
+BODIES: dict[str, tuple[Place, ...]] = {
+    "ai21.jamba": (("max_tokens",),),
+    "amazon.nova": (("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens")),
+    "amazon.titan-text": (("textGenerationConfig", "maxTokenCount"),),
+    "anthropic.": (("max_tokens",),),
+    "cohere.command": (("max_tokens",),),
+    "deepseek.": (("max_tokens",),),
+    "meta.": (("max_gen_len",),),
+    "mistral.": (("max_tokens",),),
+    "openai.": (("max_completion_tokens",), ("max_tokens",)),
+    "qwen.": (("max_tokens",),),
+    "writer.": (("max_tokens",),),
+}
+"""Of a Bedrock model's own body, by how the model's id begins. Where none is there, the first is written."""
+
+ANY: tuple[Place, ...] = tuple(dict.fromkeys(place for row in BODIES.values() for place in row))
+"""Of the body of a model that nobody here knows: whatever is there. Where none is, none can be written."""
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+
+
+def of_chat(fields: Fields) -> int | None:
+    """The ceiling that an OpenAI-shaped body names. Raises Malformed."""
+    return next((count for place in CHAT if (count := _read(fields, place)) is not None), None)
+
+
+def bound_chat(body: dict[str, object], ceiling_tokens: int) -> None:
+    """Put the reserved ceiling in force, whatever the body named."""
+    for name in OF_CHAT:
+        body.pop(name, None)
+    body["max_tokens"] = ceiling_tokens
+
+
+def of_body(body: bytes, model: str) -> int | None:
+    """The ceiling that a Bedrock model's own body names: the largest, where it does so twice. Raises Malformed."""
+    fields = _object(body)
+    return max((count for place in _places(model) if (count := _read(fields, place)) is not None), default=None)
+
+
+def bounded_body(body: bytes, model: str, ceiling_tokens: int) -> bytes:
+    """The body with the reserved ceiling in force, where it is known how the model is told. Raises Malformed."""
+    fields = _object(body)
+    places = _places(model)
+    there = [place for place in places if _read(fields, place) is not None]
+    written = there or ([] if places is ANY else [places[0]])
+    if not written:
+        return body
+    bounded: dict[str, Any] = dict(fields)
+    for place in written:
+        count = min(_read(fields, place) or ceiling_tokens, ceiling_tokens)
+        *outer, name = place
+        holder = bounded
+        for each in outer:
+            holder[each] = holder = dict(_inner(holder, each))
+        holder[name] = count
+    return msgspec.json.encode(bounded)
+
+
+def _places(model: str) -> tuple[Place, ...]:
+    # An inference profile, or an ARN, holds the model's id behind a dot or a slash.
+    found = (places for start, places in BODIES.items() if re.search(rf"(^|[./]){re.escape(start)}", model))
+    return next(found, ANY)
+
+
+def _read(fields: Fields, place: Place) -> int | None:
+    *outer, name = place
+    for each in outer:
+        fields = _inner(fields, each)
+    if name not in fields:
+        return None
+    try:
+        return msgspec.json.decode(fields[name], type=_Count | None)
+    except msgspec.ValidationError as error:
+        where = ".".join(place)
+        raise Malformed(f"{where}: {error}.", field=where) from None
+
+
+def _inner(fields: Mapping[str, Any], name: str) -> Fields:
+    held = fields.get(name, b"{}")
+    return held if isinstance(held, dict) else _object(held, name)
+
+
+def _object(body: bytes | msgspec.Raw, name: str = "body") -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed(f"`{name}` is not the JSON object that a model takes.", field=name) from None

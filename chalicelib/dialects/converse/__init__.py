@@ -1,0 +1,4 @@
+"""Bedrock's Converse, for callers who send chats.
+
+requests   a chat as a conversation     answers   a conversation's answer as a chat's
+"""

@@ -1,0 +1,142 @@
+"""What a target's error means for the caller: HTTP status or OpenAI error object in, Refusal out.
+
+Only the complaint of a target about the request itself is shown, and without the target's address in it;
+every other text is ours, so that nothing of how a pool is run reaches a caller.
+"""
+
+import msgspec
+
+from chalicelib.pool import Target
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
+
+MESSAGE_LIMIT = 500  # characters of a target's complaint that are passed on
+RETRY_LIMIT_MS = 600_000  # a target that asks for more patience than this is not believed
+
+BROKE_OFF = "The model broke off before its answer was complete."
+NOT_UNDERSTOOD = "The model's answer was not understood."
+UNREACHABLE = "The model could not be reached."
+SILENT = "The model did not answer in time."
+TOO_LONG = "The model's answer is over the size limit."
+FULL = "The model is at its capacity."
+FAILED = "The model failed."
+NO_ENCLAVE = "No enclave is there to open the request. Try again."
+TOO_LONG_FOR_MODE = (
+    "The answer does not fit into the 4,096 bytes of mode kms. Ask for fewer tokens, or seal in mode esdk or hpke."
+)
+
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "BadRequestError": 400,
+    "Bad Request": 400,
+    "validation": 422,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "overloaded": 503,
+    "overloaded_error": 503,
+    "queue_full": 503,
+    "shutting_down": 503,
+    "service_unavailable": 503,
+    "unavailable_error": 503,
+    "engine_timeout": 504,
+}
+
+
+class _Error(msgspec.Struct):
+    """OpenAI's error object, as loosely as servers write it."""
+
+    message: str = ""
+    type: str | None = None
+    code: int | str | None = None
+
+
+class _Body(msgspec.Struct):
+    error: _Error | str | None = None
+    # vLLM before 0.10 wrote the error's members at the top.
+    object: str | None = None
+    message: str = ""
+    code: int | str | None = None
+    # TGI names the kind beside a plain text.
+    error_type: str | None = None
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+def parse(body: bytes) -> _Error | None:
+    """The error object in a JSON text, whichever server wrote it; None where there is none."""
+    try:
+        found = _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if isinstance(found.error, _Error):
+        return found.error
+    if isinstance(found.error, str):
+        return _Error(found.error, found.error_type)
+    if found.object == "error":
+        return _Error(found.message, None, found.code)
+    return None
+
+
+def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None = None) -> Refusal:
+    """The refusal for an HTTP answer that is not 2xx. `body` may be cut off."""
+    if status in (400, 422):
+        error = parse(body)
+        message = error.message if error else ""
+        return Malformed(_complaint(message, target) or "The model says that the request is malformed.")
+    if status == 401 and (error := parse(body)) and error.code == "not_opened":
+        return NotOpened()
+    if status == 413:
+        error = parse(body)
+        too_long = error is not None and error.code == "answer_too_large"
+        return TooLarge(TOO_LONG_FOR_MODE if too_long else "The request is too large for the model.")
+    if status in (429, 503):
+        error = parse(body)
+        absent = error is not None and error.code == "enclave_unavailable"
+        return NoCapacity(NO_ENCLAVE if absent else FULL, retry_in_ms=retry_in_ms)
+    if status in (408, 504):
+        return EngineTimedOut(SILENT)
+    return EngineFailed(FAILED)
+
+
+def of_sealed(status: int, code: str, message: str, target: Target) -> Refusal:
+    """The refusal for a sealed answer that our container ended with one."""
+    return of_status(status, msgspec.json.encode({"error": {"message": message, "code": code}}), target)
+
+
+def in_stream(body: bytes, target: Target) -> Refusal:
+    """The refusal for an error object that came in place of an answer, under status 200."""
+    error = parse(body)
+    if error is None:
+        return EngineFailed(FAILED)
+    return of_status(_status(error.code, error.type), body, target)
+
+
+def retry_after_ms(value: str | None) -> int | None:
+    """A Retry-After header in seconds (its HTTP-date form is not used by model servers)."""
+    if value is None:
+        return None
+    try:
+        wait_ms = round(float(value) * 1_000)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait_ms, 0), RETRY_LIMIT_MS)
+
+
+def _status(*hints: int | str | None) -> int:
+    for hint in hints:
+        if isinstance(hint, int):
+            return hint
+        if isinstance(hint, str):
+            if hint.isascii() and hint.isdigit():
+                return int(hint[:3])
+            if hint in _STATUS_OF_TYPE:
+                return _STATUS_OF_TYPE[hint]
+    return 500
+
+
+def _complaint(message: str, target: Target) -> str:
+    for address in filter(None, target.addresses):
+        message = message.replace(address, "the model")
+    line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"

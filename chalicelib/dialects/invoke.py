@@ -1,0 +1,175 @@
+"""What InvokeModel takes and gives: Anthropic's Messages, and any model's own body. Sans-IO.
+
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from chalicelib.call import Call, Delta, Event, Finished, Started, Usage
+from chalicelib.dialects import ceilings, failures
+from chalicelib.refusal import EngineFailed, Malformed
+
+ANTHROPIC_VERSION = "bedrock-2023-05-31"
+JSON = "application/json"
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+
+
+_MediaType = Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{1,100}$")]  # it becomes a header
+
+
+class _Invoked(msgspec.Struct):
+    body: msgspec.Raw
+    content_type: _MediaType = msgspec.field(default=JSON, name="contentType")
+    accept: _MediaType = JSON
+
+
+class _Metrics(msgspec.Struct, rename="camel"):
+    input_token_count: _Count = 0  # without those that were read from or written to a cache
+    output_token_count: _Count = 0
+    cache_read_input_token_count: _Count = 0
+    cache_write_input_token_count: _Count = 0
+
+
+class _Counted(msgspec.Struct):
+    """Anthropic's count: of the prompt, without what was read from or written to a cache."""
+
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    cache_read_input_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
+
+
+class _Message(msgspec.Struct, tag_field="type", tag="message"):
+    usage: _Counted
+
+
+class _Begun(msgspec.Struct):
+    usage: _Counted = msgspec.field(default_factory=_Counted)
+
+
+class _Piece(msgspec.Struct):
+    """A chunk of a stream, as far as we must know it."""
+
+    type: str = ""
+    message: _Begun | None = None
+    usage: _Counted | None = None
+    metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
+
+
+class _Chunk(msgspec.Struct):
+    bytes: bytes
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_piece = msgspec.json.Decoder(_Piece)
+_message = msgspec.json.Decoder(_Message)
+
+
+def messages(call: Call) -> bytes:
+    """The body of InvokeModel for a Message of one of Anthropic's models."""
+    body: dict[str, object] = {**call.fields, "anthropic_version": ANTHROPIC_VERSION}
+    for ours in ("model", "stream"):
+        body.pop(ours, None)
+    body["max_tokens"] = call.ceiling_tokens or 1  # counting tokens reserves none, but the body must name some
+    return msgspec.json.encode(body)
+
+
+def invocation(call: Call, model: str) -> dict[str, Any]:
+    """The members of an InvokeModel request, but `modelId`, from what an `invoke` brings. Raises: Malformed.
+
+    `body` may be the JSON itself, or a text that holds it, as AWS's SDKs take it.
+    """
+    try:
+        asked = msgspec.json.decode(msgspec.json.encode(call.fields), type=_Invoked)
+        raw = bytes(asked.body)
+        body = msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
+        if asked.content_type.startswith(JSON):
+            body = ceilings.bounded_body(body, model, call.ceiling_tokens)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"The request is not as Bedrock's InvokeModel takes it: {error}", field="body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed("`body` is not valid JSON.", field="body") from None
+    return {"body": body, "contentType": asked.content_type, "accept": asked.accept}
+
+
+def whole(body: bytes, headers: Mapping[str, str], operation: str) -> tuple[Delta, Finished]:
+    """A whole answer. Bedrock counts its tokens in headers. Raises: EngineFailed if Messages got something else."""
+    usage = _usage_of(headers)
+    if operation == "messages":
+        try:
+            usage = usage or _usage(_message.decode(body).usage)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+    return Delta(body, usage.completion_tokens if usage else 0), Finished(usage)
+
+
+def _usage_of(headers: Mapping[str, str]) -> Usage | None:
+    if "x-amzn-bedrock-input-token-count" not in headers:
+        return None
+    kinds = ("input", "output", "cache-read-input", "cache-write-input")
+    counts = [headers.get(f"x-amzn-bedrock-{kind}-token-count", "") for kind in kinds]
+    return _measured(_Metrics(*(int(count) if count.isdecimal() else 0 for count in counts)))
+
+
+def _measured(metrics: _Metrics) -> Usage:
+    cached = metrics.cache_read_input_token_count + metrics.cache_write_input_token_count
+    return Usage(metrics.input_token_count + cached, metrics.output_token_count)
+
+
+def _usage(counted: _Counted) -> Usage:
+    cached = (counted.cache_read_input_tokens or 0) + (counted.cache_creation_input_tokens or 0)
+    return Usage((counted.input_tokens or 0) + cached, counted.output_tokens or 0)
+
+
+class Chunks:
+    """The stream of a model's own JSON, told as it comes. Not thread-safe."""
+
+    def __init__(self, started: Started, operation: str) -> None:
+        self._started = started
+        self._messages = operation == "messages"
+        self._begun = False
+        self._usage: Usage | None = None
+        self.done = False
+
+    def read(self, kind: str, payload: bytes) -> Iterator[Event]:
+        """See Reader.read in engines/bedrock/frames.py."""
+        if kind != "chunk":
+            return
+        try:
+            data = _chunk.decode(payload).bytes
+            piece = _piece.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+        self._count(piece)
+        if not self._begun:
+            self._begun = True
+            yield self._started
+        # A chunk of Anthropic's that is no delta carries no token; of others', nobody knows.
+        yield Delta(data.replace(b"\n", b" "), int(not self._messages or piece.type == "content_block_delta"))
+        if piece.metrics is not None if not self._messages else piece.type == "message_stop":
+            self.done = True
+            yield Finished(self._usage)
+
+    def end(self) -> Iterator[Event]:
+        """See Reader.end in engines/bedrock/frames.py.
+
+        Not every model's last chunk has the metrics; a stream that was cut has another end.
+        """
+        if self._messages or not self._begun:
+            raise EngineFailed(failures.BROKE_OFF)
+        self.done = True
+        yield Finished(self._usage)
+
+    def _count(self, piece: _Piece) -> None:
+        if piece.metrics is not None:
+            self._usage = _measured(piece.metrics)
+        elif self._messages and piece.message is not None:
+            self._usage = _usage(piece.message.usage)
+        elif self._messages and piece.usage is not None and self._usage is not None:
+            # The last one counts the whole answer.
+            self._usage = Usage(self._usage.prompt_tokens, piece.usage.output_tokens or 0)

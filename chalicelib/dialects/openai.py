@@ -1,0 +1,193 @@
+"""OpenAI's wire format, sans-IO: a call as a server is asked it; the bytes of an answer in, our events out.
+
+The answer's bytes are never re-encoded; only the few members that we must know are decoded.
+
+`Started` is told together with the first chunk, not when the target says `: started`: until then nothing of
+the answer exists, and a target that dies in between can still be replaced by another.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
+from chalicelib.dialects import ceilings, failures, sse
+from chalicelib.pool import Target
+from chalicelib.refusal import EngineFailed
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+_NOTHING = msgspec.Raw(b"null")
+_EMPTY = (b"null", b'""', b"[]", b"{}")
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Count = 0
+    completion_tokens: _Count | None = 0
+
+
+class _Piece(msgspec.Struct):
+    """What one choice gained: undecoded, because only "something or nothing" matters here."""
+
+    content: msgspec.Raw = _NOTHING
+    tool_calls: msgspec.Raw = _NOTHING
+    reasoning_content: msgspec.Raw = _NOTHING
+    reasoning: msgspec.Raw = _NOTHING
+    refusal: msgspec.Raw = _NOTHING
+
+
+class _Choice(msgspec.Struct):
+    delta: _Piece | None = None
+    text: msgspec.Raw = _NOTHING
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw = _NOTHING
+    object: str | None = None
+
+
+class _Body(msgspec.Struct):
+    usage: _Usage | None = None
+    error: msgspec.Raw = _NOTHING
+    object: str | None = None
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_body = msgspec.json.Decoder(_Body)
+
+
+def request(call: Call, model: str) -> bytes:
+    """The body for a target that knows the model as `model`, with the reserved ceiling in force."""
+    if call.sealed:
+        return call.sealed
+    body: dict[str, object] = {**call.fields, "model": model}
+    if call.ceiling_tokens:
+        ceilings.bound_chat(body, call.ceiling_tokens)
+    if call.stream:
+        body["stream"] = True
+        # The ledger needs the count even when the caller did not ask for it.
+        body["stream_options"] = {"include_usage": True}
+    else:
+        body.pop("stream", None)
+        body.pop("stream_options", None)
+    return msgspec.json.encode(body)
+
+
+class Translator:
+    """One streamed answer, from its bytes to our events. Not thread-safe."""
+
+    def __init__(self, target: Target, instance: str, *, buffered: bool = False) -> None:
+        """`instance`: who answers, where the response's headers did say so, else the target's own name."""
+        self._target = target
+        self._instance = instance
+        self._buffered = buffered
+        self._sse = sse.Reader()
+        self._queue_ms = 0
+        self._started = False
+        self._usage: Usage | None = None
+        self._usage_chunk = b""  # held back: it belongs to `Finished`
+        self.done = False  # `Finished` was told; what follows is of no interest
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that these bytes complete.
+
+        Raises: EngineFailed, NoCapacity, Malformed, ... as the target's error event says; EngineFailed for garbage.
+        """
+        try:
+            for item in self._sse.feed(data):
+                if self.done:
+                    return
+                if isinstance(item, sse.Message):
+                    yield from self._message(item.data)
+                elif not self._started:
+                    waiting = self._comment(item)
+                    if waiting:
+                        yield waiting
+        except sse.EventTooLarge:
+            raise EngineFailed(failures.TOO_LONG) from None
+
+    def end(self) -> None:
+        """The stream is over. Raises EngineFailed if the answer is not."""
+        if not self.done:
+            raise EngineFailed(failures.BROKE_OFF)
+
+    def _message(self, data: bytes) -> Iterator[Event]:
+        if data == b"[DONE]":
+            if not self._started:
+                # An answer without a single chunk is no answer; another target may do better.
+                raise EngineFailed(failures.BROKE_OFF)
+            self.done = True
+            yield Finished(self._usage, self._usage_chunk)
+            return
+        try:
+            chunk = _chunk.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+        if chunk.object == "error" or bytes(chunk.error) != b"null":
+            raise failures.in_stream(data, self._target)
+        if b"\n" in data:
+            # JSON has line ends between its tokens only, and the caller's own framing must survive them.
+            data = data.replace(b"\n", b" ")
+        if not self._started:
+            self._started = True
+            yield Started(self._instance, self._queue_ms, self._buffered)
+        if self._usage_chunk:
+            yield Delta(self._usage_chunk)  # it was not the last one after all
+            self._usage_chunk = b""
+        if chunk.usage is not None:
+            self._usage = _usage(chunk.usage)  # some servers count in every chunk: the last one is right
+            if not chunk.choices:
+                self._usage_chunk = data
+                return
+        yield Delta(data, sum(map(_carries, chunk.choices)) if chunk.choices else 0)
+
+    def _comment(self, comment: sse.Comment) -> Waiting | None:
+        facts = _facts(comment.text)
+        if "queue_position" in facts:
+            if self._buffered:
+                return None  # that wait is over by the time it is read
+            return Waiting(facts["queue_position"], facts.get("predicted_start_ms", 0), self._instance)
+        self._queue_ms = facts.get("queue_ms", self._queue_ms)
+        return None
+
+
+def buffered(body: bytes, target: Target) -> tuple[Delta, Finished]:
+    """A whole answer. Raises EngineFailed if it is not a JSON object, or what its error object says."""
+    try:
+        answer = _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+    if answer.object == "error" or bytes(answer.error) != b"null":
+        raise failures.in_stream(body, target)
+    usage = None if answer.usage is None else _usage(answer.usage)
+    return Delta(body, usage.completion_tokens if usage else 0), Finished(usage)
+
+
+def _usage(counted: _Usage) -> Usage:
+    return Usage(counted.prompt_tokens, counted.completion_tokens or 0)
+
+
+def _carries(choice: _Choice) -> bool:
+    """Whether this choice gained something: one token, as servers send one per chunk."""
+    piece = choice.delta
+    if piece is None:
+        return bytes(choice.text) not in _EMPTY
+    return (
+        bytes(piece.content) not in _EMPTY
+        or bytes(piece.tool_calls) not in _EMPTY
+        or bytes(piece.reasoning_content) not in _EMPTY
+        or bytes(piece.reasoning) not in _EMPTY
+        or bytes(piece.refusal) not in _EMPTY
+    )
+
+
+def _facts(text: bytes) -> dict[str, int]:
+    """`queue_position=3 predicted_start_ms=1200` as numbers; anything else in a comment is chatter."""
+    facts = {}
+    for word in text.split():
+        name, _, value = word.partition(b"=")
+        if value.isdigit() and len(value) <= 12:
+            facts[name.decode("ascii", "replace")] = int(value)
+    return facts

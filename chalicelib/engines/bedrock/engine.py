@@ -1,0 +1,205 @@
+"""Amazon Bedrock: chats by Converse, Messages by InvokeModel (Anthropic's models), and models' own bodies as they are.
+
+botocore signs and sends; streams are read from its urllib3 response directly, because only a socket can be
+cut off by another thread while one is reading it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from chalicelib.call import Call, Delta, Finished, Operation, Started, Stream, Usage
+from chalicelib.dialects import failures, invoke
+from chalicelib.dialects.converse import answers, requests
+from chalicelib.dialects.invoke import Chunks
+from chalicelib.engines.bedrock import profiles
+from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
+from chalicelib.engines.bedrock.credentials import ReadSecret, Secrets, Source
+from chalicelib.engines.bedrock.failures import Failure, refusal
+from chalicelib.engines.bedrock.frames import Frames
+from chalicelib.engines.bedrock.profiles import Profiles, Recollection
+from chalicelib.engines.transport.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
+from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.pool import Bedrock, Capacity
+from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
+from chalicelib.settings import Settings
+
+OTHERS: tuple[Operation, ...] = ("chat.completions", "invoke")
+ANTHROPICS: tuple[Operation, ...] = (*OTHERS, "messages", "messages.count_tokens")
+
+TIMES = Times(monotonic=monotonic_ms, wall=lambda: time.time_ns() // 1_000_000)
+
+
+class _Errand(NamedTuple):
+    """One call's way: where to, to which model, until when."""
+
+    access: Access
+    target: Bedrock
+    model: str
+    profile: str  # to use always; empty: the one that is found, where one is needed
+    named: str  # the model as the caller named it; empty where the target did
+    until_ms: int
+
+
+class _Running(NamedTuple):
+    response: Mapping[str, Any]
+    started: Started
+
+
+class BedrockEngine:
+    """Engine for targets in a `region` of Bedrock. Thread-safe; its clients are made when they are first needed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        recollection: Recollection,
+        read_secret: ReadSecret | None = None,
+        times: Times = TIMES,
+    ) -> None:
+        self._settings = settings
+        self._profiles = Profiles(recollection)
+        self._read_secret = read_secret or Secrets(settings)
+        self._times = times
+        self._lock = threading.Lock()
+        self._accesses: dict[tuple[str, str], Access] = {}
+
+    def speaks(self, target: Bedrock) -> Collection[Operation]:
+        """See Engine.speaks. Anthropic's models speak Messages themselves."""
+        model, _ = profiles.split(target.model)
+        return ANTHROPICS if "anthropic." in model else OTHERS
+
+    def open(self, target: Bedrock, call: Call) -> Stream:
+        """See Engine.open."""
+        if call.sealed:
+            raise NoCapacity(failures.NO_ENCLAVE)
+        errand = self._errand(target, call)
+        if call.operation == "chat.completions":
+            return self._conversed(errand, call)
+        if call.operation == "invoke":
+            return self._invoked(errand, call, invoke.invocation(call, errand.model))
+        body = invoke.messages(call)
+        if call.operation == "messages":
+            return self._invoked(errand, call, {"body": body, "contentType": invoke.JSON})
+        return self._counted(errand, body)
+
+    def consult(self, target: Bedrock, question: bytes) -> bytes:  # noqa: ARG002
+        """See Engine.consult. There is no enclave before Bedrock."""
+        raise NoCapacity(failures.NO_ENCLAVE)
+
+    def probe(self, target: Bedrock) -> Capacity:
+        """See Engine.probe. Any answer will do: a real call would cost quota, and Bedrock does not tell of its load."""
+        self.access(target).reach(PROBE_DEADLINE_S)
+        return Capacity(target.capacity, 0, 0)
+
+    def access(self, target: Bedrock) -> Access:
+        """The way to the target's Bedrock; the same one each time."""
+        key = (target.region, target.secret)
+        found = self._accesses.get(key)
+        if found is None:
+            with self._lock:
+                found = self._accesses.get(key)
+                if found is None:
+                    source = self._source(*key) if target.secret else None
+                    found = self._accesses[key] = Access(target.region, source, self._settings, self._times)
+        return found
+
+    def _conversed(self, errand: _Errand, call: Call) -> Stream:
+        operation = "converse_stream" if call.stream else "converse"
+        running = self._sent(errand, operation, requests.request(call))
+        heading = answers.Heading(f"chatcmpl-{call.request_id}", call.pool, self._times.wall() // 1_000)
+        if call.stream:
+            reader = answers.Reader(running.started, heading)
+            return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
+        return BufferedAnswer((running.started, *answers.whole(running.response, heading)))
+
+    def _invoked(self, errand: _Errand, call: Call, request: Mapping[str, object]) -> Stream:
+        operation = "invoke_model_with_response_stream" if call.stream else "invoke_model"
+        running = self._sent(errand, operation, request)
+        body = self._body(errand, running, "body")
+        if call.stream:
+            return StreamedAnswer(body, Frames(Chunks(running.started, call.operation), errand.target))
+        try:
+            headers = running.response["ResponseMetadata"]["HTTPHeaders"]
+            answer = invoke.whole(body.read(ANSWER_LIMIT_BYTES), headers, call.operation)
+        finally:
+            body.close()
+        return BufferedAnswer((running.started, *answer))
+
+    def _counted(self, errand: _Errand, body: bytes) -> Stream:
+        # Of the model itself: a count runs nowhere else, and takes no inference profile.
+        running = self._sent(
+            errand._replace(profile=errand.model), "count_tokens", {"input": {"invokeModel": {"body": body}}}
+        )
+        counted = running.response.get("inputTokens")
+        if counted is None:
+            raise EngineFailed(failures.NOT_UNDERSTOOD)
+        return BufferedAnswer((running.started, Delta(b'{"input_tokens":%d}' % counted), Finished(Usage())))
+
+    def _sent(self, errand: _Errand, operation: str, request: Mapping[str, object]) -> _Running:
+        """The answer to a call of the runtime, through an inference profile where the model wants one.
+
+        Raises: as Engine.open.
+        """
+
+        def send(model_id: str) -> _Running:
+            response = errand.access.send(RUNTIME, operation, {**request, "modelId": model_id}, errand.until_ms)
+            return _Running(response, _started(errand, response, model_id))
+
+        try:
+            return send(errand.profile) if errand.profile else self._profiled(errand, send)
+        except Failure as failure:
+            raise refusal(failure, errand.target, errand.named) from None
+
+    def _profiled(self, errand: _Errand, send: Callable[[str], _Running]) -> _Running:
+        """What `send` gives, with the profile that is known or else found. Raises: Failure, EngineFailed."""
+        place = profiles.place_of(errand.target, errand.access.region)
+        known = self._profiles.known(place, errand.model)
+        try:
+            return send(known or errand.model)
+        except Failure as failure:
+            gone = known != "" and failure.unknown_model
+            found = None
+            if failure.wants_profile or gone:
+                found = profiles.find(errand.access, errand.target, errand.model, errand.until_ms)
+            if found is None:
+                raise
+        running = send(found)
+        self._profiles.learn(place, errand.model, found)
+        return running
+
+    def _body(self, errand: _Errand, running: _Running, member: str) -> HttpBody:
+        # Public access to a botocore stream cannot be interrupted, so take the urllib3 response from under it.
+        return HttpBody(running.response[member]._raw_stream, self._times.monotonic, errand.until_ms)
+
+    def _errand(self, target: Bedrock, call: Call) -> _Errand:
+        """Raises: Malformed, for a model or a profile that the caller may not name. EngineFailed."""
+        access = self.access(target)
+        until_ms = self._times.monotonic() + self._settings.answer_deadline_ms
+        own, own_profile = profiles.split(target.model)
+        own_profile = (target.profile or own_profile) if own else ""
+        if own and (not call.model_id or own.startswith("arn:")):  # which no caller could name
+            return _Errand(access, target, own, own_profile, "", until_ms)
+        try:
+            asked = msgspec.json.decode(call.fields.get("inferenceProfile", b"null"), type=str | None) or ""
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Malformed("`inferenceProfile` has to be a text.", field="inferenceProfile") from None
+        model, profile = profiles.named(call.model_id, asked, target, access.region)
+        if own in ("", model):
+            return _Errand(access, target, model, own_profile or profile, call.model_id, until_ms)
+        raise Malformed(f"{call.pool} has one model of its own, and it is not {model!r}.", field="modelId")
+
+    def _source(self, region: str, secret: str) -> Source:
+        where = region or self._settings.region
+        return Source(secret, where, self._settings, self._read_secret, self._times.wall)
+
+
+def _started(errand: _Errand, response: Mapping[str, Any], model_id: str) -> Started:
+    detail = {
+        "inference_profile": model_id if model_id != errand.model else "",
+        "region": errand.access.region,
+        "bedrock_request_id": response["ResponseMetadata"].get("RequestId", ""),
+    }
+    return Started(errand.target.name, detail={name: value for name, value in detail.items() if value})

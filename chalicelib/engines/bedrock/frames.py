@@ -1,0 +1,71 @@
+"""The event stream around an answer of Bedrock: frames in, what its reader makes of them out. Sans-IO.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
+
+from chalicelib.call import Event
+from chalicelib.dialects.failures import NOT_UNDERSTOOD
+from chalicelib.engines.bedrock import failures
+from chalicelib.pool import Target
+from chalicelib.refusal import EngineFailed
+
+
+class _Complaint(msgspec.Struct):
+    message: str = ""
+
+
+class Reader(Protocol):
+    """One streamed answer, from Bedrock's events to ours."""
+
+    done: bool  # `Finished` was told; what follows is of no interest
+
+    def read(self, kind: str, payload: bytes) -> Iterator[Event]:
+        """The events that one of Bedrock's makes; `kind` is its name. Raises EngineFailed for garbage."""
+
+    def end(self) -> Iterator[Event]:
+        """The stream is over. Raises EngineFailed if the answer is not."""
+
+
+class Frames:
+    """A Translator of one answer. Not thread-safe."""
+
+    def __init__(self, reader: Reader, target: Target) -> None:
+        self._reader = reader
+        self._target = target
+        self._buffer = EventStreamBuffer()
+        self._ended = False
+        self.done = False
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """See streams.Translator.feed."""
+        for event in self._reader.end() if self._ended else self._events(data):
+            self.done = self._reader.done
+            yield event
+
+    def end(self) -> None:
+        """See streams.Translator.end. Whether the answer is complete, its reader says in the `feed` that follows."""
+        self._ended = True
+
+    def _events(self, data: bytes) -> Iterator[Event]:
+        try:
+            self._buffer.add_data(data)
+            for frame in self._buffer:
+                if not self.done:
+                    yield from self._read(frame)
+        except ParserError:
+            raise EngineFailed(NOT_UNDERSTOOD) from None
+
+    def _read(self, frame: EventStreamMessage) -> Iterator[Event]:
+        if frame.headers.get(":message-type") == "event":
+            return self._reader.read(frame.headers.get(":event-type", ""), frame.payload)
+        try:
+            complaint = msgspec.json.decode(frame.payload, type=_Complaint).message
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            complaint = ""
+        raise failures.in_stream(frame.headers.get(":exception-type", ""), complaint, self._target)

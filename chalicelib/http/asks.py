@@ -1,0 +1,82 @@
+"""The one way from a door to an Ask: what every inference request brings along, whichever wire it speaks."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.call import Operation
+from chalicelib.http.incoming import Incoming
+from chalicelib.identity import Credential, KeyHolder
+from chalicelib.inference.plan import Ask, SealedRequest
+from chalicelib.ledger import Audited
+from chalicelib.partition import partition_of
+from chalicelib.refusal import Malformed
+from chalicelib.tenancy.tenant import SurfaceName
+
+CLASSIFICATIONS = ("public", "internal", "confidential", "restricted", "cui", "itar")
+
+
+def ask_of(
+    asked: Incoming,
+    surface: SurfaceName,
+    operation: Operation,
+    *,
+    tenant: str | None,
+    pool: str,
+    fields: Mapping[str, msgspec.Raw],
+    max_tokens: int | None,
+    choices: int = 1,
+    stream: bool = False,
+    sealed: SealedRequest | None = None,
+    model_id: str = "",
+    inference_profile: str = "",
+) -> Ask:
+    """See Ask. Raises Malformed."""
+    return Ask(
+        credential=_credential(asked, sealed),
+        tenant=tenant,
+        surface=surface,
+        operation=operation,
+        pool=pool,
+        fields=fields,
+        request_id=asked.request_id,
+        max_tokens=max_tokens,
+        choices=choices,
+        stream=stream,
+        idempotency_key=asked.headers.get("idempotency-key"),
+        sealed=sealed,
+        model_id=model_id,
+        audited=_audited(asked, model_id, inference_profile),
+    )
+
+
+def _credential(asked: Incoming, sealed: SealedRequest | None) -> Credential | None:
+    if asked.credential is None and sealed is not None and sealed.mode != "hpke":
+        return KeyHolder(sealed.key_arn)
+    return asked.credential
+
+
+def _audited(asked: Incoming, model_id: str, inference_profile: str) -> Audited:
+    """What an audit must know of the request, as far as its door knows."""
+    arn = asked.iam_arn or ""
+    # A caller without an ARN comes from the gateway's own partition.
+    origin = arn.split(":")[1] if arn else wiring.path().settings.region
+    return Audited(
+        user_arn=arn,
+        source_ip=asked.source_ip,
+        source_partition=partition_of(origin),
+        model_id=model_id,
+        inference_profile=inference_profile,
+        request_bytes=len(asked.body),
+        data_classification=_classification(asked),
+    )
+
+
+def _classification(asked: Incoming) -> str:
+    said = asked.headers.get("x-data-classification", "")
+    if said and said not in CLASSIFICATIONS:
+        raise Malformed(
+            f"X-Data-Classification is one of: {', '.join(CLASSIFICATIONS)}.", field="X-Data-Classification"
+        )
+    return said

@@ -1,0 +1,355 @@
+"""HTTP to the Chalice app and back, streaming: an ASGI application around it.
+
+It turns a request into the API Gateway event that Chalice expects, calls the app in a thread, and sends
+the body as it comes. uvicorn runs it locally, and on Lambda behind the AWS Lambda Web Adapter with API
+Gateway's response transfer mode STREAM. Python's managed runtime cannot stream by itself yet; when it
+can, this file goes.
+"""
+
+import asyncio
+import os
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import cache
+from threading import Condition
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from chalicelib.http.doors import Body, Doors, streaming_transport
+from chalicelib.http.incoming import request_id_of
+from chalicelib.http.routing import Matcher
+from chalicelib.http.surface import SHAPES, refused
+from chalicelib.refusal import MethodNotAllowed, NotFound
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+THREADS = 128
+"""Requests that run at once in one process; a streaming one holds its thread until it ends."""
+
+CLOSERS = 8
+
+PIPE_BYTES = 1_000_000
+"""How far an engine may run ahead of a slow reader."""
+
+SETTLING_S = 2.0
+"""How long a server that stops waits for requests that it has cut off: their settlement is two writes."""
+
+PATIENCE_S = 50.0
+"""How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A request as its client signed it: nothing decoded, nothing joined."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+Iam = Callable[[Signed], Mapping[str, str]]
+"""Who signed a request, as members of API Gateway's `identity`. Raises Forbidden."""
+
+
+class Bridge:
+    """The ASGI application. `iam` stands in for API Gateway's authoriser, where there is no API Gateway."""
+
+    def __init__(
+        self,
+        app: Doors,
+        body_limit: int,
+        environment: Mapping[str, str],
+        iam: Iam | None = None,
+        *,
+        threads: int = THREADS,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._app = app
+        self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
+        self._body_limit = body_limit
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
+        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
+        # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
+        # else it is a client's, who could claim to be an IAM principal with it.
+        self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
+        self._iam = iam
+        self._patience_s = patience_s
+        self._at_work: set[Future[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._lifespan(receive, send)
+        if scope["type"] == "http":
+            return await self._http(scope, receive, send)
+        raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                # uvicorn ends the process by the signal that it got, and with it every thread, wherever it is.
+                await asyncio.get_running_loop().run_in_executor(None, wait, tuple(self._at_work), SETTLING_S)
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    def _begin(self, threads: ThreadPoolExecutor, do: Callable[..., None], *arguments: Any) -> "Future[None]":
+        work = threads.submit(do, *arguments)
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
+        return work
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"].decode("latin-1")
+        try:
+            template, parameters = self._matcher.match(scope["method"], path)
+        except (NotFound, MethodNotAllowed) as missing:
+            return await _send_whole(_no_route(missing, path), send)
+        body = await self._read(receive)
+        if body is None:
+            return None
+        event = _event(scope, template, parameters, body, self._behind_adapter)
+        signed = self._signed(scope, template, body)
+        pipe = Pipe(asyncio.get_running_loop(), self._patience_s)
+        # One thread from the first line of the view to the last piece of the body: a stream that waited for a
+        # second one behind other requests would hold its lease, and the engine's answer, for nothing.
+        work = self._begin(self._threads, copy_context().run, self._work, event, signed, pipe)
+
+        def left(_: "asyncio.Future[None]") -> None:
+            pipe.abandon()
+            if work.cancel():  # it had not begun
+                pipe.tell(None)
+
+        gone = asyncio.ensure_future(_gone(receive))
+        gone.add_done_callback(left)
+        try:
+            reply = await pipe.head
+            if reply is not None:
+                await self._send(reply, pipe, send)
+        finally:
+            gone.cancel()
+            # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
+            pipe.abandon()
+            work.cancel()
+            if pipe.body is not None and not pipe.ended:  # its own thread may be waiting for a silent engine
+                await asyncio.shield(asyncio.wrap_future(self._begin(self._closers, pipe.body.close)))
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body, or one byte more of it than the app takes; None: the client left."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")[: self._body_limit + 1 - len(body)]
+            if not message.get("more_body"):
+                return bytes(body)
+
+    def _signed(self, scope: Scope, template: str, body: bytes) -> Signed | None:
+        """The request, if somebody claims to have signed it and its route asks for that."""
+        if self._iam is None or not self._app.asks_iam(template, scope["method"]) or len(body) > self._body_limit:
+            return None
+        if not any(name == b"authorization" and value.startswith(b"AWS4-") for name, value in scope["headers"]):
+            return None
+        return Signed(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
+
+    def _work(self, event: dict[str, Any], signed: Signed | None, pipe: "Pipe") -> None:
+        """In a thread: the reply, and its body through the pipe if it comes in pieces."""
+        try:
+            reply = self._call(event, signed)
+        except BaseException as error:
+            return pipe.tell_soon(error)
+        body = reply["body"]
+        if isinstance(body, str | bytes):
+            return pipe.tell_soon(reply)
+        try:
+            pipe.body = body
+            pipe.tell_soon(reply)
+            pipe.fill(body)
+        finally:
+            body.close()
+
+    def _call(self, event: dict[str, Any], signed: Signed | None) -> dict[str, Any]:
+        streaming_transport.set(True)
+        if self._iam is not None and signed is not None:
+            try:
+                event["requestContext"]["identity"] |= self._iam(signed)
+            except Exception as error:
+                request_id = request_id_of(event, secrets.token_hex(12))
+                reply = refused(error, SHAPES.of(event["path"]), request_id)
+                reply.headers["X-Request-ID"] = request_id
+                return reply.to_dict()
+        answer: dict[str, Any] = self._app(event, None)
+        return answer
+
+    async def _send(self, reply: dict[str, Any], pipe: "Pipe", send: Send) -> None:
+        if isinstance(reply["body"], str | bytes):
+            return await _send_whole(reply, send)
+        await send(_start(reply))
+        while pieces := await pipe.drained():
+            await send({"type": "http.response.body", "body": pieces, "more_body": True})
+        if not pipe.abandoned:
+            await send({"type": "http.response.body", "body": b""})
+        return None
+
+
+class Pipe:
+    """A reply from a thread that blocks to a loop that must not; what piles up of its body leaves in one piece."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
+        self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
+        self.body: Body | None = None  # what is to be closed, where the reply streams
+        self._loop = loop
+        self._patience_s = patience_s
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._state = Condition()
+        self.ended = False
+        self._arrived = asyncio.Event()
+        self.abandoned = False
+
+    def tell_soon(self, reply: dict[str, Any] | BaseException) -> None:
+        """In a thread: the reply is there, or will never be."""
+        self._loop.call_soon_threadsafe(self.tell, reply)
+
+    def tell(self, reply: dict[str, Any] | BaseException | None) -> None:
+        """In the loop: see tell_soon; None where nobody waits for one any more."""
+        if self.head.done():
+            return
+        if isinstance(reply, BaseException):
+            self.head.set_exception(reply)
+        else:
+            self.head.set_result(reply)
+
+    def fill(self, body: Body) -> None:
+        """In a thread: read the body to its end, waiting while the reader is far behind, but not for ever."""
+        try:
+            if self.abandoned:
+                return
+            for piece in body:
+                with self._state:
+                    if not self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned, self._patience_s):
+                        self.abandoned = True
+                    if self.abandoned:
+                        return
+                    self._pieces.append(piece)
+                    self._size += len(piece)
+                    first = len(self._pieces) == 1
+                if first:
+                    self._loop.call_soon_threadsafe(self._arrived.set)
+        finally:
+            self.ended = True
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    async def drained(self) -> bytes:
+        """In the loop: everything that has arrived, joined; empty when nothing will come any more."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            ended = self.ended  # before looking: what came before the end is still there
+            with self._state:
+                pieces = b"".join(self._pieces)
+                self._pieces.clear()
+                self._size = 0
+                self._state.notify()
+            if self.abandoned:
+                return b""
+            if ended:
+                self._arrived.set()
+            if pieces or ended:
+                return pieces
+
+    def abandon(self) -> None:
+        """The reader is gone."""
+        with self._state:
+            self.abandoned = True
+            self._state.notify()
+        self._arrived.set()
+
+
+async def _send_whole(reply: dict[str, Any], send: Send) -> None:
+    body = reply["body"]
+    if isinstance(body, str):  # Chalice's own answers
+        body = body.encode()
+    start = _start(reply)
+    start["headers"].append((b"content-length", str(len(body)).encode()))
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+def _start(reply: dict[str, Any]) -> dict[str, Any]:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()]
+    return {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
+
+
+def _no_route(missing: NotFound | MethodNotAllowed, path: str) -> dict[str, Any]:
+    """In the shape that whoever asks there understands."""
+    request_id = secrets.token_hex(12)
+    reply = refused(missing, SHAPES.of(path), request_id)
+    reply.headers["X-Request-ID"] = reply.headers["Request-Id"] = request_id  # Anthropic's name for it
+    return reply.to_dict()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(
+    scope: Scope, template: str, parameters: dict[str, str], body: bytes, behind_adapter: bool
+) -> dict[str, Any]:
+    """The API Gateway proxy event (REST, format 1.0) for an ASGI scope; `body` stays bytes."""
+    many: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        many.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    queries: dict[str, list[str]] = {}
+    for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        queries.setdefault(name, []).append(value)
+    client = scope.get("client")
+    context = {"identity": {"sourceIp": client[0] if client else ""}}
+    if behind_adapter:
+        # Taken out: a few kilobytes that the client did not send, and that must not count as its own.
+        many.pop("x-amzn-lambda-context", None)
+        if said := many.pop("x-amzn-request-context", None):
+            context = msgspec.json.decode(said[-1])
+    return {
+        "resource": template,
+        "path": scope["path"],
+        "httpMethod": scope["method"],
+        "headers": {name: values[-1] for name, values in many.items()},
+        "multiValueHeaders": many,
+        "queryStringParameters": {name: values[-1] for name, values in queries.items()} or None,
+        "multiValueQueryStringParameters": queries or None,
+        "pathParameters": parameters or None,
+        "stageVariables": None,
+        "requestContext": {**context, "resourcePath": template, "httpMethod": scope["method"]},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """What `uvicorn chalicelib.http.bridge:application` serves; built by the server's start, not by an import."""
+    await _bridge()(scope, receive, send)
+
+
+@cache
+def _bridge() -> Bridge:
+    return build()
+
+
+def build(iam: Iam | None = None) -> Bridge:
+    """The bridge in front of this program's app."""
+    from app import app
+    from chalicelib import wiring
+
+    return Bridge(app, wiring.path().settings.body_limit_bytes, os.environ, iam)

@@ -1,0 +1,131 @@
+"""An HTTP request as a door sees it, whichever transport brought it."""
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from chalicelib.identity.credential import ApiKey, Signed
+from chalicelib.refusal import Malformed, TooLarge
+
+T = TypeVar("T")
+
+HEADER_BYTES = 10_240
+"""What API Gateway takes for all headers together; the same bound holds wherever there is none."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """One request: names of headers in lower case, the body as bytes."""
+
+    method: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    arrived_ms: int
+    iam_arn: str | None  # who signed it, as API Gateway found: a user, or the session of a role
+    source_ip: str
+
+    @property
+    def credential(self) -> ApiKey | Signed | None:
+        """What the caller proves themselves with: a signature, `Authorization: Bearer`, or `X-API-Key`."""
+        if self.iam_arn:
+            return Signed(self.iam_arn)
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return ApiKey(token.strip())
+        key = self.headers.get("x-api-key")
+        return ApiKey(key) if key else None
+
+    def json(self, form: type[T]) -> T:
+        """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""
+        self.must_be_json()
+        try:
+            return msgspec.json.decode(self.body or b"{}", type=form)
+        except msgspec.ValidationError as error:
+            raise _invalid(error) from None
+        except msgspec.DecodeError as error:
+            raise Malformed(f"The body is not valid JSON: {error}.") from None
+        except UnicodeDecodeError:
+            raise Malformed("The body is not valid UTF-8.") from None
+        except RecursionError:
+            raise Malformed("The body is nested too deeply.") from None
+
+    def query_as(self, form: type[T]) -> T:
+        """The query decoded and checked. Raises Malformed naming the parameter that is wrong."""
+        try:
+            return msgspec.convert(dict(self.query), form, strict=False)
+        except msgspec.ValidationError as error:
+            raise _invalid(error) from None
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
+    def must_be_json(self) -> None:
+        kind = self.media_type
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise Malformed(f"The content encoding {coding[:64]!r} is not understood. Send the body as it is.")
+
+
+def _invalid(error: msgspec.ValidationError) -> Malformed:
+    """msgspec says "Expected `int`, got `str` - at `$.limit`"."""
+    text, _, place = str(error).partition(" - at `$")
+    field = place.strip("`.") or None
+    return Malformed(f"{field}: {text}." if field else f"{text}.", field=field)
+
+
+def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: int) -> Incoming:
+    """Read an API Gateway proxy event (REST, format 1.0).
+
+    Raises: Malformed, TooLarge; `request_id_of` still tells the id to answer with.
+    """
+    headers = {name.lower(): value or "" for name, value in (event.get("headers") or {}).items()}
+    # With what was repeated, of which `headers` holds the last.
+    several = event.get("multiValueHeaders") or {name: [value] for name, value in headers.items()}
+    if sum(len(name) + len(value or "") for name, values in several.items() for value in values) > HEADER_BYTES:
+        raise TooLarge(f"The headers are larger than {HEADER_BYTES} bytes together.")
+    caller = event["requestContext"].get("identity") or {}
+    return Incoming(
+        method=event["httpMethod"],
+        path=event.get("pathParameters") or {},
+        query=event.get("queryStringParameters") or {},
+        headers=headers,
+        body=_body(event, body_limit),
+        request_id=request_id_of(event, fresh_id),
+        arrived_ms=now_ms,
+        iam_arn=caller.get("userArn"),
+        source_ip=caller.get("sourceIp") or "",
+    )
+
+
+def request_id_of(event: Mapping[str, Any], fresh_id: str) -> str:
+    """The caller's `X-Request-ID` where it is a plain one, else a fresh id."""
+    for name, value in (event.get("headers") or {}).items():
+        if name.lower() == "x-request-id" and _REQUEST_ID.fullmatch(value or ""):
+            return str(value)
+    return fresh_id
+
+
+def _body(event: Mapping[str, Any], limit: int) -> bytes:
+    text = event.get("body") or ""
+    if isinstance(text, bytes):  # the bridge has no reason to encode what it would decode again
+        body = text
+    elif event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(text, validate=True)
+        except ValueError:  # binascii.Error is one; so is a letter that is no ASCII
+            raise Malformed("The body is not valid base64.") from None
+    else:
+        body = text.encode()
+    if len(body) > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes.")
+    return body

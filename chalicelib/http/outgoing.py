@@ -1,0 +1,104 @@
+"""An answer on its way out: the headers every inference answer carries, whole or as it comes."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.admission import Standing
+from chalicelib.call import Delta, Waiting
+from chalicelib.http import problems
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import error_to_show
+from chalicelib.inference.answer import Answer
+from chalicelib.refusal import EngineFailed
+
+INFERENCE_HEADERS = {
+    "X-Region": "the region that admitted the request",
+    "X-Instance-ID": "the instance that ran the model",
+    "X-Request-Duration-Ms": "from the request's arrival to its answer, or to a stream's first byte",
+    "X-Queue-Time-Ms": "how long the request waited at the instance, or is predicted to",
+    "RateLimit-Policy": "the tenant's limits (draft-ietf-httpapi-ratelimit-headers)",
+    "RateLimit": "what remains of each after this request",
+}
+
+
+def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes]) -> Reply:
+    """The whole answer, read to its end."""
+    whole = b""
+    with answer:
+        for event in answer:
+            if isinstance(event, Delta):
+                # Before the end is read, which settles: an answer that cannot be used is not charged.
+                whole = translate(event.data)
+    if not whole:
+        raise EngineFailed("The model gave an empty answer. Try again.")
+    return Reply(whole, {"Content-Type": "application/json", **inference_headers(answer, asked)})
+
+
+def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: problems.Shape) -> Reply:
+    """The answer as server-sent events, as they come."""
+    headers = {
+        "Content-Type": "text/event-stream; charset=utf-8",
+        "Cache-Control": "no-store",
+        **inference_headers(answer, asked),
+    }
+    if answer.buffered:
+        headers["X-Stream"] = "buffered"
+    return Reply(Outflow(answer, events, shape, asked.request_id), headers)
+
+
+def waiting(event: Waiting) -> bytes:
+    """Where a queued request stands, as a comment: every client tolerates it, and the connection is not idle."""
+    return b": queue_position=%d predicted_start_ms=%d\n\n" % (event.queue_position, event.predicted_start_ms)
+
+
+class Outflow:
+    """The body of a streamed answer. Closing it closes, and so settles, the answer."""
+
+    def __init__(self, answer: Answer, events: Iterable[bytes], shape: problems.Shape | None, request_id: str) -> None:
+        """`shape`: of the refusal that may be its last event. A sealed answer has none, and breaks off instead."""
+        self._answer = answer
+        self._events = events
+        self._shape = shape
+        self._request_id = request_id
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._events
+        except Exception as error:
+            self._answer.fail(error)
+            # The status is long gone: the refusal is the last event, in the shape the status would have had.
+            error = error_to_show(error, self._request_id)
+            if self._shape is None:
+                return
+            body = problems.body_of(error, self._shape, self._request_id)
+            name = b"" if self._shape == "openai" else b"event: error\n"
+            yield name + b"data: " + msgspec.json.encode(body) + b"\n\n"
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def inference_headers(answer: Answer, asked: Incoming) -> dict[str, str]:
+    path = wiring.path()
+    return {
+        "X-Region": path.settings.region,
+        "X-Instance-ID": answer.instance,
+        "X-Request-Duration-Ms": str(path.clock() - asked.arrived_ms),
+        "X-Queue-Time-Ms": str(answer.queue_ms),
+        **rate_limit_fields(answer.lease.standing),
+    }
+
+
+def rate_limit_fields(standing: tuple[Standing, ...]) -> dict[str, str]:
+    """RateLimit-Policy and RateLimit, one item for each limit (draft-ietf-httpapi-ratelimit-headers-10)."""
+    if not standing:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join(f'"{limit.name}";q={limit.quota};w={limit.window_s}' for limit in standing),
+        "RateLimit": ", ".join(
+            f'"{limit.name}";r={limit.remaining};t={-(-limit.reset_ms // 1000)}' for limit in standing
+        ),
+    }

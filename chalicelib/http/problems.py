@@ -1,0 +1,231 @@
+"""Refusals as the caller sees them: one table joins them to HTTP, three functions draw them.
+
+Native routes answer RFC 9457 `application/problem+json`; OpenAI routes answer OpenAI's error object, in
+which an exhausted budget is 429 `insufficient_quota`, as their SDK expects; Anthropic routes answer Anthropic's,
+in which a missing capacity is 529 `overloaded_error` (https://docs.claude.com/en/api/errors).
+"""
+
+from typing import Literal
+
+import msgspec
+
+from chalicelib.inference.answer import CLIENT_LEFT
+from chalicelib.ledger import Entry
+from chalicelib.refusal import (
+    Conflict,
+    Crowded,
+    EngineFailed,
+    EngineTimedOut,
+    Forbidden,
+    Malformed,
+    MethodNotAllowed,
+    NoCapacity,
+    NotFound,
+    NotOpened,
+    OverBudget,
+    QuotaExhausted,
+    RateLimited,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+)
+
+Shape = Literal["problem", "openai", "anthropic"]
+
+PAGES = "/problems"
+"""Where the gateway itself explains the `type` of every problem."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """How one class of refusal looks over HTTP."""
+
+    status: int
+    title: str
+    openai_type: str
+    openai_code: str
+    anthropic_type: str
+    openai_status: int | None = None  # where it is not `status`
+    anthropic_status: int | None = None
+
+    @property
+    def slug(self) -> str:
+        return self.openai_code.replace("_", "-")
+
+
+KINDS: dict[type[Refusal], Kind] = {
+    Malformed: Kind(400, "Malformed request", "invalid_request_error", "invalid_request", "invalid_request_error"),
+    Unauthenticated: Kind(401, "Not authenticated", "invalid_request_error", "invalid_api_key", "authentication_error"),
+    NotOpened: Kind(
+        401, "Key validation failed", "invalid_request_error", "key_validation_failed", "authentication_error"
+    ),
+    OverBudget: Kind(
+        402, "Over budget", "insufficient_quota", "insufficient_quota", "billing_error", openai_status=429
+    ),
+    Forbidden: Kind(403, "Not permitted", "invalid_request_error", "permission_denied", "permission_error"),
+    NotFound: Kind(404, "Not found", "invalid_request_error", "not_found", "not_found_error"),
+    MethodNotAllowed: Kind(
+        405, "Method not allowed", "invalid_request_error", "method_not_allowed", "invalid_request_error"
+    ),
+    Conflict: Kind(409, "Conflict", "invalid_request_error", "conflict", "conflict_error"),
+    TooLarge: Kind(413, "Too large", "invalid_request_error", "too_large", "request_too_large"),
+    RateLimited: Kind(429, "Rate limited", "rate_limit_exceeded", "rate_limit_exceeded", "rate_limit_error"),
+    QuotaExhausted: Kind(429, "Quota exhausted", "insufficient_quota", "insufficient_quota", "rate_limit_error"),
+    Crowded: Kind(429, "Too many requests in flight", "rate_limit_exceeded", "too_many_in_flight", "rate_limit_error"),
+    EngineFailed: Kind(502, "The model failed", "server_error", "engine_failed", "api_error"),
+    NoCapacity: Kind(503, "No capacity", "server_error", "no_capacity", "overloaded_error", anthropic_status=529),
+    EngineTimedOut: Kind(504, "The model timed out", "server_error", "engine_timed_out", "timeout_error"),
+}
+
+CLIENT_LEFT_STATUS = 499
+"""nginx's, for an answer that nobody waited for."""
+
+FAULT = Kind(500, "Internal error", "server_error", "internal_error", "api_error")
+FAULT_TEXT = "Something broke on our side. Try again; if it persists, report the request id."
+
+SDK_PATIENCE_MS = 60_000
+"""OpenAI's SDKs wait no longer: told of a longer wait, they try again after seconds, which is in vain. Anthropic's
+wait as long as they are told, which nobody who called them expects."""
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457, with the request's id and, for limits, which one and when to come back."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    limit: str | None = None
+    remaining: int | None = None
+    retry_in_ms: int | None = None
+    field: str | None = None
+
+
+class OpenAIErrorBody(msgspec.Struct, frozen=True):
+    """The members of OpenAI's error object, and ours that its SDK ignores."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None
+    request_id: str
+    limit: str | None = None
+    remaining: int | None = None
+    retry_in_ms: int | None = None
+
+
+class OpenAIError(msgspec.Struct, frozen=True):
+    error: OpenAIErrorBody
+
+
+class AnthropicErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The members of Anthropic's error object, and ours that its SDK ignores."""
+
+    type: str
+    message: str
+    limit: str | None = None
+    remaining: int | None = None
+    retry_in_ms: int | None = None
+    field: str | None = None
+
+
+class AnthropicError(msgspec.Struct, frozen=True):
+    error: AnthropicErrorBody
+    request_id: str
+    type: Literal["error"] = "error"
+
+
+ErrorBody = Problem | OpenAIError | AnthropicError
+
+SCHEMAS: dict[Shape, type[ErrorBody]] = {"problem": Problem, "openai": OpenAIError, "anthropic": AnthropicError}
+
+
+def kind_of(error: Exception) -> Kind:
+    return KINDS.get(type(error), FAULT) if isinstance(error, Refusal) else FAULT
+
+
+def status_of(error: Exception, shape: Shape) -> int:
+    kind = kind_of(error)
+    own = {"problem": None, "openai": kind.openai_status, "anthropic": kind.anthropic_status}
+    return own[shape] or kind.status
+
+
+def status_of_entry(entry: Entry) -> int | None:
+    """What the caller of a request in the ledger was answered; None where nobody lived to answer."""
+    if entry.outcome != "failed":
+        return 200 if entry.outcome == "completed" else None
+    if entry.reason == CLIENT_LEFT:
+        return CLIENT_LEFT_STATUS
+    kind = next((kind for refusal, kind in KINDS.items() if refusal.__name__ == entry.reason), None)
+    if kind is None:
+        return None
+    return (entry.operation.startswith("messages") and kind.anthropic_status) or kind.status
+
+
+def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
+    """The error's body. An exception that is no Refusal is drawn without its text."""
+    kind = kind_of(error)
+    refusal = error if isinstance(error, Refusal) and kind is not FAULT else Refusal(FAULT_TEXT)
+    if shape == "openai":
+        return OpenAIError(
+            OpenAIErrorBody(
+                message=refusal.text,
+                type=kind.openai_type,
+                code=kind.openai_code,
+                param=refusal.field,
+                request_id=request_id,
+                limit=refusal.limit,
+                remaining=refusal.remaining,
+                retry_in_ms=refusal.retry_in_ms,
+            )
+        )
+    if shape == "anthropic":
+        return AnthropicError(
+            AnthropicErrorBody(
+                type=kind.anthropic_type,
+                message=refusal.text,
+                limit=refusal.limit,
+                remaining=refusal.remaining,
+                retry_in_ms=refusal.retry_in_ms,
+                field=refusal.field,
+            ),
+            request_id,
+        )
+    return Problem(
+        type=f"{PAGES}/{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=refusal.text,
+        request_id=request_id,
+        limit=refusal.limit,
+        remaining=refusal.remaining,
+        retry_in_ms=refusal.retry_in_ms,
+        field=refusal.field,
+    )
+
+
+def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
+    """The headers that go with the error's body: content type, and when to come back."""
+    headers = {"Content-Type": "application/problem+json" if shape == "problem" else "application/json"}
+    if isinstance(error, Unauthenticated | NotOpened):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.allowed))
+    if shape != "problem" and _in_vain(error):
+        headers["X-Should-Retry"] = "false"
+    if not isinstance(error, Refusal) or error.retry_in_ms is None:
+        return headers
+    # Whole seconds, rounded up: a client that waits so long is not early (RFC 9110, section 10.2.3).
+    headers["Retry-After"] = str(-(-error.retry_in_ms // 1000))
+    # Both SDKs read this one first and wait to the millisecond.
+    headers["Retry-After-Ms"] = str(error.retry_in_ms)
+    if error.limit is not None:
+        headers["RateLimit"] = f'"{error.limit}";r={error.remaining or 0};t={-(-error.retry_in_ms // 1000)}'
+    return headers
+
+
+def _in_vain(error: Exception) -> bool:
+    """Whether the SDKs, which would, had better not repeat the request by themselves."""
+    if isinstance(error, Conflict):
+        return True
+    return isinstance(error, Refusal) and error.retry_in_ms is not None and error.retry_in_ms > SDK_PATIENCE_MS

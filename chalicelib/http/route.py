@@ -1,0 +1,49 @@
+"""A door as data: one row of the route table, from which it is served, guarded and described."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from chalicelib.http.problems import Shape
+from chalicelib.identity.roles import Permission
+from chalicelib.tenancy.tenant import SurfaceName
+
+Auth = Literal["none", "key", "iam", "signed"]
+"""How callers prove themselves: not at all; by an API key; by a signature of IAM, or by a key where there is no API
+Gateway; by a signature only."""
+
+Needed = Permission | Literal["public", "operate"]
+"""What a caller must hold: a permission; nothing; or to be the operator of the service."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What serves a method of a path, and what OpenAPI says of it."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    surface: SurfaceName  # that a key must reach
+    auth: Auth
+    shape: Shape
+    permission: Needed
+    accepts: Any  # the body's type; None: no body
+    returns: Any  # the answer's type; None: no body
+    query: Any  # the query's type; None: none is read
+    headers: tuple[str, ...]  # request headers that mean something here, besides the credential's
+    status: int
+    streams: bool  # may answer text/event-stream
+    infers: bool  # runs a model: admitted, answers with the inference headers, and may be refused as one
+    for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
+    own_statuses: Mapping[int, str]  # other statuses that come with `returns`
+
+    @property
+    def seals(self) -> bool:
+        """Takes sealed requests as well."""
+        return self.infers and self.auth == "key" and self.shape != "anthropic"
+
+    @property
+    def exports(self) -> bool:
+        """Answers in CSV as well, where its query says so."""
+        return self.query is not None and "format" in self.query.__struct_fields__

@@ -1,0 +1,64 @@
+"""Which route serves a path, as API Gateway decides it: whole segments, literal ones before parameters."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+from urllib.parse import unquote
+
+from chalicelib.refusal import MethodNotAllowed, NotFound
+
+T = TypeVar("T")
+
+LISTED = "GET /openapi.json lists what is served."
+
+
+class Matcher:
+    """The templates of an app (`/tenants/{tenant}/v1/models`), ready to be matched."""
+
+    def __init__(self, routes: Mapping[str, frozenset[str]]) -> None:
+        self._routes = routes
+        self._templates: dict[int, list[tuple[tuple[str, ...], str]]] = {}
+        for template in routes:
+            segments = _segments(template)
+            self._templates.setdefault(len(segments), []).append((segments, template))
+        for templates in self._templates.values():
+            templates.sort(key=lambda pair: [segment.startswith("{") for segment in pair[0]])
+
+    def match(self, method: str, path: str) -> tuple[str, dict[str, str]]:
+        """The template, and the values of its parameters, decoded. Raises NotFound, MethodNotAllowed."""
+        asked = _segments(path)
+        for segments, template in self._templates.get(len(asked), ()):
+            if _fits(segments, asked):
+                if method not in self._routes[template]:
+                    raise MethodNotAllowed(LISTED, self._routes[template])
+                return template, {
+                    want[1:-1]: unquote(got) for want, got in zip(segments, asked, strict=True) if want.startswith("{")
+                }
+        raise NotFound(LISTED)
+
+
+class Prefixes(Generic[T]):
+    """What holds below which path: the longest prefix decides."""
+
+    def __init__(self, otherwise: T) -> None:
+        self._otherwise = otherwise
+        self._known: dict[tuple[str, ...], T] = {}
+
+    def add(self, prefix: str, value: T) -> None:
+        """`prefix` may have parameters, as templates have."""
+        self._known[_segments(prefix)] = value
+
+    def of(self, path: str) -> T:
+        """The value of the longest prefix of the path."""
+        asked = _segments(path)
+        fitting = [prefix for prefix in self._known if _fits(prefix, asked[: len(prefix)])]
+        return self._known[max(fitting, key=len)] if fitting else self._otherwise
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    return tuple(path.strip("/").split("/"))
+
+
+def _fits(template: tuple[str, ...], asked: tuple[str, ...]) -> bool:
+    return len(template) == len(asked) and all(
+        want == got or (got != "" and want.startswith("{")) for want, got in zip(template, asked, strict=True)
+    )

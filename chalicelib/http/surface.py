@@ -1,0 +1,123 @@
+"""A surface is a blueprint whose doors are data: served, guarded and described from one table."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from chalice.app import Blueprint, IAMAuthorizer
+
+from chalicelib import wiring
+from chalicelib.http import problems
+from chalicelib.http.callers import let_in
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import incoming, request_id_of
+from chalicelib.http.route import Auth, Needed, Route
+from chalicelib.http.routing import Prefixes
+from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
+from chalicelib.tenancy.tenant import SurfaceName
+
+View = Callable[..., Any]
+"""`view(asked)`, or `view(asked, caller)` where its route has a caller identified (see `callers.let_in`)."""
+
+ROUTES: list[Route] = []
+SHAPES: Prefixes[problems.Shape] = Prefixes("problem")
+"""Below which path errors have which shape, also where nothing is served."""
+
+
+class Surface(Blueprint):
+    """A blueprint whose views take an `Incoming` and give a value, or a `Reply`."""
+
+    def __init__(self, import_name: str, name: SurfaceName, *, prefix: str, shape: problems.Shape, auth: Auth) -> None:
+        """`prefix`: of all its paths; `shape`: of all its errors."""
+        super().__init__(import_name)
+        self._name = name
+        self._prefix = prefix
+        self._shape = shape
+        self._auth = auth
+        SHAPES.add(prefix, shape)
+
+    def door(
+        self,
+        method: str,
+        path: str,
+        *,
+        permission: Needed,
+        summary: str,
+        accepts: Any = None,
+        returns: Any = None,
+        query: Any = None,
+        headers: tuple[str, ...] = (),
+        status: int = 200,
+        streams: bool = False,
+        infers: bool = False,
+        for_sealers: bool = False,
+        own_statuses: Mapping[int, str] = MappingProxyType({}),
+    ) -> Callable[[View], View]:
+        """Serve `method path` with the view, and list it in ROUTES.
+
+        Whatever the view raises becomes an error body here, under Chalice's `@route`: Chalice would turn
+        it into a 500 of its own before any middleware saw it.
+        """
+        assert path.startswith(self._prefix), path
+
+        def register(view: View) -> View:
+            route = Route(
+                method, path, view.__name__, summary, self._name, self._auth, self._shape, permission,
+                accepts, returns, query, headers, status, streams, infers, for_sealers, own_statuses,
+            )  # fmt: skip
+            ROUTES.append(route)
+
+            def served(**_path: str) -> Reply:
+                return self._serve(route, view)
+
+            served.__name__ = view.__name__
+            options = {"authorizer": IAMAuthorizer()} if self._auth in ("iam", "signed") else {}
+            # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
+            self.route(path, methods=[method], name=view.__name__, content_types=[], **options)(served)
+            return view
+
+        return register
+
+    def _serve(self, route: Route, view: View) -> Reply:
+        event = self.current_request.to_original_event()
+        path = wiring.path()
+        request_id = request_id_of(event, fresh := path.randomness(12).hex())
+        try:
+            asked = incoming(event, path.clock(), fresh, path.settings.body_limit_bytes)
+            caller = let_in(route, asked)
+            answer = view(asked) if caller is None else view(asked, caller)
+            reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
+        except Exception as error:
+            reply = refused(error, self._shape, request_id)
+        reply.headers.setdefault("X-Request-ID", request_id)
+        if self._shape == "anthropic":
+            reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
+        return reply
+
+
+def drawn(value: Any, status: int) -> Reply:
+    """A value as a JSON reply; None as one without a body."""
+    if value is None:
+        return Reply(b"", {}, status)
+    return Reply(msgspec.json.encode(value), {"Content-Type": "application/json"}, status)
+
+
+def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:
+    """An error as a reply in the route's own shape. What is not a Refusal is counted, and shown without its text."""
+    error = error_to_show(error, request_id)
+    return Reply(
+        msgspec.json.encode(problems.body_of(error, shape, request_id)),
+        problems.headers_of(error, shape),
+        problems.status_of(error, shape),
+    )
+
+
+def error_to_show(error: Exception, request_id: str) -> Exception:
+    """The error as callers see it; faults of ours are counted where they pass."""
+    if isinstance(error, StoreUnavailable):
+        return NoCapacity("The service's store does not answer. Try again shortly.", retry_in_ms=1_000)
+    if not isinstance(error, Refusal):
+        path = wiring.path()
+        path.telemetry.fault(error, path.clock(), request_id=request_id)
+    return error

@@ -1,0 +1,24 @@
+"""The adapter between the gateway's bridge and the authoriser that stands in for API Gateway's."""
+
+from collections.abc import Mapping
+
+from chalicelib.http.bridge import Iam, Signed
+from chalicelib.refusal import Forbidden, NoCapacity
+from emulators.iam.authoriser import Authoriser
+from emulators.iam.refusal import AccessDenied, NoJudge
+from emulators.iam.signature import SignedRequest
+
+
+def iam_for_bridge(authoriser: Authoriser) -> Iam:
+    """What the bridge asks who signed a request. Raises Forbidden; NoCapacity where nobody can judge."""
+
+    def who_signed(request: Signed) -> Mapping[str, str]:
+        asked = SignedRequest(request.method, request.path, request.query, request.headers, request.body)
+        try:
+            return authoriser(asked)
+        except AccessDenied as denied:
+            raise Forbidden(denied.text) from None
+        except NoJudge:
+            raise NoCapacity("The local cloud's IAM does not answer. Try again shortly.", retry_in_ms=1_000) from None
+
+    return who_signed

@@ -1,0 +1,255 @@
+"""Deployments small enough for a test: one store, and as many gateways over it as the test asks for.
+
+    deployment = Deployment()                      # in memory; or Deployment(dynamodb(tables))
+    deployment.pool("model-a", "a", "b")
+    deployment.tenant("acme")
+    key = deployment.key("acme")
+    with served() as gateway, wiring.opening_into(deployment.rooms()):
+        gateway.call("POST", "/inference", key=key, json={...})
+
+Models answer with the name of the target that ran them.
+"""
+
+import asyncio
+import hashlib
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+import uvicorn
+
+from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission.limits import DEFAULT_LIMITS
+from chalicelib.admission.memory import MemoryMeters
+from chalicelib.call import Call
+from chalicelib.documents import Documents
+from chalicelib.documents.memory import MemoryDocuments
+from chalicelib.documents.store import DynamoDocuments
+from chalicelib.engines.bedrock.model import FoundationModel
+from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
+from chalicelib.http.bridge import Bridge, Iam
+from chalicelib.identity import ApiKey
+from chalicelib.inference import Ask, Path, run
+from chalicelib.ledger import DynamoHeads, DynamoLedger
+from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
+from chalicelib.placement import Placement
+from chalicelib.placement.health import Health
+from chalicelib.pool import Pool, Scripted, Target
+from chalicelib.settings import Settings
+from chalicelib.tables import Tables
+from chalicelib.telemetry import LogTelemetry
+from chalicelib.tenancy import Tenancy
+from chalicelib.tenancy.snapshot import Offering, Snapshots
+from chalicelib.tenancy.tenant import Role, Scopes, Tenant
+from chalicelib.tickets import Tickets
+from chalicelib.wiring import Rooms
+from tests.patience import PATIENCE_S
+
+TICKET_KEY = bytes(range(32))
+T0 = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
+
+Script = Callable[[Target, Call], Iterable[Step]]
+
+
+class Hands:
+    """A clock that moves when it is moved."""
+
+    def __init__(self, now_ms: int = T0) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Chance:
+    """Randomness: the same bytes in every run, never twice in one. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._count = count()
+
+    def __call__(self, size: int) -> bytes:
+        return hashlib.shake_256(str(next(self._count)).encode()).digest(size)
+
+
+class Store(msgspec.Struct, frozen=True):
+    """What all gateways of a deployment share."""
+
+    documents: Documents
+    meters: MemoryMeters | DynamoMeters
+    ledger: MemoryLedger | DynamoLedger
+    heads: MemoryHeads | DynamoHeads
+
+
+def memory() -> Store:
+    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger(), MemoryHeads())
+
+
+def dynamodb(tables: Tables) -> Store:
+    meters = DynamoMeters(tables, Settings().region)
+    return Store(DynamoDocuments(tables), meters, DynamoLedger(tables), DynamoHeads(tables))
+
+
+class Deployment:
+    """One store, one scripted engine, one clock."""
+
+    def __init__(
+        self, store: Store | None = None, script: Script | None = None, engine: ScriptedEngine | None = None
+    ) -> None:
+        self.store = store or memory()
+        self.models: tuple[FoundationModel, ...] = ()
+        self.kinds: tuple[str, ...] = ("scripted",)  # of targets, that the engine stands for
+        self.clock = Hands()
+        self.chance = Chance()
+        self.engine = engine or ScriptedEngine(script or _names_its_target)
+        self.tenancy = self._tenancy()
+
+    def path(self) -> Path:
+        """One more gateway process, as far as caches are concerned."""
+        settings = Settings()
+        engines = dict.fromkeys(self.kinds, self.engine)
+        return Path(
+            settings=settings,
+            clock=self.clock,
+            randomness=self.chance,
+            snapshots=Snapshots(self.store.documents, self.store.meters),
+            meters=self.store.meters,
+            admission=Admission(
+                self.store.meters, self.store.ledger, lease_ms=settings.lease_ms, region=settings.region
+            ),
+            ledger=self.store.ledger,
+            first_uses=self.store.ledger,
+            placement=Placement(engines, Health(engines, settings), self.clock, patience_ms=30_000),
+            tickets=Tickets(lambda: TICKET_KEY, self.clock),
+            telemetry=LogTelemetry(),
+        )
+
+    def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:
+        path = path or self.path()
+        tenancy = tenancy or self._tenancy(path.admission.forget)
+        offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
+        return Rooms(path, tenancy, self.store.heads, offering, models=lambda _target: self.models)
+
+    def _tenancy(self, on_change: Callable[[str], None] = lambda _tenant: None) -> Tenancy:
+        return Tenancy(self.store.documents, self.store.meters, self.clock, self.chance, on_change)
+
+    def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
+        """A pool whose first target gets every call, unless it is pinned elsewhere."""
+        known = [Scripted(target, url=target, weight=int(not place)) for place, target in enumerate(targets or "a")]
+        return self.tenancy.put_pool(Pool(name, tuple(known), sealed=sealed))
+
+    def tenant(self, name: str = "acme", **members: Any) -> Tenant:
+        with_limits = {"limits": DEFAULT_LIMITS, "pools": ("model-a",), **members}
+        return self.tenancy.create_tenant(Tenant(id=name, name=name.title(), **with_limits))
+
+    def key(self, tenant: str = "acme", role: Role = "owner", *, expires_ms: int | None = None, **scopes: Any) -> str:
+        """The text of a new API key."""
+        _, token = self.tenancy.create_key(tenant, role, scopes=Scopes(**scopes), expires_ms=expires_ms)
+        return token.text
+
+    def ask(self, path: Path, key: str | None, *, tenant: str | None = None, pool: str = "model-a") -> str:
+        """One small inference, to its end: the target that ran it. Raises what `run` raises."""
+        messages = msgspec.Raw(b'[{"role":"user","content":"hi"}]')
+        ask = Ask(
+            credential=ApiKey(key) if key else None,
+            tenant=tenant,
+            surface="native",
+            operation="chat.completions",
+            pool=pool,
+            fields={"messages": messages},
+            request_id="test",
+            max_tokens=8,
+        )
+        with run(ask, path) as answer:
+            list(answer)
+            return answer.instance
+
+
+def _names_its_target(target: Target, call: Call) -> Iterable[Step]:
+    said = f"from {target.name}"
+    return words(said, instance=target.name) if call.stream else whole(said, instance=target.name)
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; names of headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Gateway:
+    """An HTTP server somewhere on this machine. Every call is a connection of its own."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        json: Any = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request, sent as it is given: nothing is encoded or normalised on the way."""
+        sent = dict(headers or {})
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        if json is not None:
+            body = msgspec.json.encode(json)
+            sent.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def served(bridge: Bridge) -> Iterator[Gateway]:
+    """The bridge under uvicorn, in a thread."""
+    ready = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            ready.set()
+
+    config = uvicorn.Config(
+        bridge, host="127.0.0.1", port=0, http="httptools", ws="none", log_level="warning", access_log=False
+    )
+    server = Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S), "the server did not start"
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        yield Gateway(host, port)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+
+
+def front(iam: Iam | None = None) -> Bridge:
+    """The bridge in front of the real app; which rooms it opens into is `wiring.opening_into`'s to say."""
+    from app import app
+
+    return Bridge(app, Settings().body_limit_bytes, {}, iam)

@@ -1,0 +1,166 @@
+"""What InvokeModel takes and gives, without a server."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.call import Delta, Event, Finished, Started, Usage
+from chalicelib.dialects import invoke as wire
+from chalicelib.dialects.invoke import Chunks
+from chalicelib.engines.bedrock.frames import Frames
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
+from tests.engines.bedrocks import HAIKU, NOVA, ON_HAIKU, ask, invoke, message
+from tests.engines.frames import exception, frame, string
+
+STARTED = Started("us")
+METRICS = {
+    "amazon-bedrock-invocationMetrics": {
+        "inputTokenCount": 4,
+        "outputTokenCount": 2,
+        "cacheReadInputTokenCount": 2,
+        "cacheWriteInputTokenCount": 1,
+    }
+}
+STARTS = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "cache_read_input_tokens": 3}}}
+PIECE = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}
+ENDS = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 2}}
+
+
+def chunk(said: dict[str, Any]) -> bytes:
+    payload = {"bytes": base64.b64encode(json.dumps(said).encode()).decode(), "p": "abcd"}
+    headers = string(":event-type", "chunk") + string(":content-type", "application/json")
+    return frame(json.dumps(payload).encode(), headers + string(":message-type", "event"))
+
+
+def read(wire: bytes, operation: str = "messages", size: int = 0) -> list[Event]:
+    frames = Frames(Chunks(STARTED, operation), ON_HAIKU)
+    pieces = [wire[at : at + size] for at in range(0, len(wire), size)] if size else [wire]
+    return [event for piece in pieces for event in frames.feed(piece)]
+
+
+STOPS = {"type": "message_stop"}
+SAID: list[dict[str, Any]] = [STARTS, PIECE, ENDS]
+WHOLE = b"".join(chunk(said) for said in [*SAID, STOPS | METRICS])
+
+
+@given(st.integers(1, len(WHOLE)))
+def test_a_stream_is_the_same_for_every_chunking(size: int) -> None:
+    assert read(WHOLE, size=size) == read(WHOLE)
+
+
+def test_usage_is_anthropics_own_where_bedrock_told_none() -> None:
+    for last in (STOPS, STOPS | METRICS):
+        assert read(b"".join(chunk(said) for said in [*SAID, last]))[-1] == Finished(Usage(7, 2))
+
+
+def test_a_message_without_its_stop_is_not_complete() -> None:
+    frames = Frames(Chunks(STARTED, "messages"), ON_HAIKU)
+    list(frames.feed(chunk(STARTS) + chunk(PIECE)))
+    frames.end()
+    with pytest.raises(EngineFailed):
+        list(frames.feed(b""))
+
+
+def test_a_models_own_stream_ends_with_its_metrics_or_else_with_its_body() -> None:
+    assert read(chunk({"generation": "Hi"} | METRICS), "invoke")[-1] == Finished(Usage(7, 2))
+    frames = Frames(Chunks(STARTED, "invoke"), ON_HAIKU)
+    [_, said] = frames.feed(chunk({"generation": "Hi"}))
+    assert said == Delta(b'{"generation": "Hi"}', 1)
+    frames.end()
+    assert list(frames.feed(b"")) == [Finished(None)]
+    assert frames.done
+
+
+def test_an_answer_of_nothing_is_a_failed_engine() -> None:
+    frames = Frames(Chunks(STARTED, "invoke"), ON_HAIKU)
+    frames.end()
+    with pytest.raises(EngineFailed):
+        list(frames.feed(b""))
+
+
+def test_what_follows_the_end_is_of_no_interest() -> None:
+    assert read(WHOLE + chunk(PIECE)) == read(WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusal"),
+    [
+        ("throttlingException", NoCapacity),
+        ("serviceUnavailableException", NoCapacity),
+        ("modelTimeoutException", EngineTimedOut),
+        ("validationException", Malformed),
+        ("internalServerException", EngineFailed),
+        ("modelStreamErrorException", EngineFailed),
+        ("", EngineFailed),
+    ],
+)
+def test_an_exception_is_what_it_says(kind: str, refusal: type[Refusal]) -> None:
+    with pytest.raises(refusal):
+        read(exception(kind, message="Something."))
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "bounded"),
+    [
+        (HAIKU, {"max_tokens": 9}, {"max_tokens": 9}),
+        (HAIKU, {"max_tokens": 900}, {"max_tokens": 64}),
+        (HAIKU, {"max_tokens": None}, {"max_tokens": 64}),
+        (NOVA, {"messages": []}, {"messages": [], "inferenceConfig": {"maxTokens": 64}}),
+        (NOVA, {"inferenceConfig": {"topK": 2, "maxTokens": 900}}, {"inferenceConfig": {"topK": 2, "maxTokens": 64}}),
+        ("meta.llama3-8b-instruct-v1:0", {"prompt": "Hi"}, {"prompt": "Hi", "max_gen_len": 64}),
+        ("amazon.titan-embed-text-v2:0", {"inputText": "Hi"}, {"inputText": "Hi"}),
+    ],
+)
+def test_the_ceiling_is_written_where_the_model_reads_it(model: str, body: object, bounded: object) -> None:
+    assert json.loads(wire.invocation(invoke(model, body), model)["body"]) == bounded
+
+
+def test_a_body_of_another_kind_is_left_as_it_is() -> None:
+    asked = wire.invocation(invoke("a.model", "plain", contentType="text/plain", accept="audio/mpeg"), "a.model")
+    assert asked == {"body": b"plain", "contentType": "text/plain", "accept": "audio/mpeg"}
+
+
+@pytest.mark.parametrize("body", [[], 7, None, "[]", {"max_tokens": "many"}, {"max_tokens": 1.5}])
+def test_a_body_that_is_no_models_is_refused(body: object) -> None:
+    with pytest.raises(Malformed):
+        wire.invocation(invoke(HAIKU, body), HAIKU)
+
+
+@pytest.mark.parametrize("media_type", ["a\r\nX-Other: b", "é", ""])
+def test_a_media_type_is_nothing_but_a_header(media_type: str) -> None:
+    with pytest.raises(Malformed, match="contentType"):
+        wire.invocation(invoke(HAIKU, {}, contentType=media_type), HAIKU)
+
+
+def test_a_body_has_to_be_there() -> None:
+    with pytest.raises(Malformed, match="body"):
+        wire.invocation(ask("invoke", {"modelId": HAIKU}), HAIKU)
+
+
+def test_a_message_is_sent_as_it_came_but_for_what_is_ours() -> None:
+    sent = json.loads(wire.messages(message("Hi", stream=True, top_k=3, max_tokens=9_999)))
+    assert sent == {
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "top_k": 3,
+    }
+
+
+def test_a_whole_message_is_counted_by_bedrock_or_by_itself() -> None:
+    body = b'{"type":"message","usage":{"input_tokens":5,"output_tokens":2,"cache_creation_input_tokens":1}}'
+    headers = {
+        "x-amzn-bedrock-input-token-count": "4",
+        "x-amzn-bedrock-output-token-count": "3",
+        "x-amzn-bedrock-cache-read-input-token-count": "2",
+        "x-amzn-bedrock-cache-write-input-token-count": "1",
+    }
+    assert wire.whole(body, {}, "messages") == (Delta(body, 2), Finished(Usage(6, 2)))
+    assert wire.whole(body, headers, "messages") == (Delta(body, 3), Finished(Usage(7, 3)))
+    assert wire.whole(b"raw", {}, "invoke") == (Delta(b"raw"), Finished(None))
+    with pytest.raises(EngineFailed):
+        wire.whole(b"raw", {}, "messages")

@@ -1,0 +1,155 @@
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.call import Delta, Event, Finished, Started, Usage, Waiting
+from chalicelib.dialects.openai import Translator, buffered
+from chalicelib.pool import OpenAICompatible
+from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
+from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, ending, event, said
+
+TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
+
+
+def translated(*pieces: bytes) -> Iterator[Event]:
+    translator = Translator(TARGET, "i-1")
+    for piece in pieces:
+        yield from translator.feed(piece)
+    translator.end()
+
+
+def test_a_stream_becomes_events_with_its_bytes_untouched() -> None:
+    assert list(translated(STREAM)) == [
+        Started("i-1"),
+        Delta(said("Hello"), 1),
+        Delta(said(" there"), 1),
+        Finished(Usage(7, 2), USAGE_CHUNK),
+    ]
+
+
+@given(st.lists(st.integers(0, 700)))
+def test_the_events_do_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> None:
+    data = b": queue_position=2 predicted_start_ms=900\n\n: started queue_ms=5\n\n" + STREAM
+    edges = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    assert list(translated(*(data[a:b] for a, b in pairwise(edges)))) == list(translated(data))
+
+
+def test_news_of_the_queue_come_before_the_start_and_chatter_is_ignored() -> None:
+    news = b": queue_position=2 predicted_start_ms=900\n\n: ping\n\n: queue_position=1\n\n: started queue_ms=950\n\n"
+    assert list(translated(news + STREAM))[:3] == [
+        Waiting(2, 900, "i-1"),
+        Waiting(1, 0, "i-1"),
+        Started("i-1", 950),
+    ]
+
+
+def test_nothing_has_started_before_the_first_chunk() -> None:
+    """So that a target that dies in between can be replaced."""
+    seen, refusal = ending(translated(b": started queue_ms=0\n\n"))
+    assert seen == []
+    assert isinstance(refusal, EngineFailed)
+
+
+def test_usage_in_every_chunk_counts_once_and_the_last_is_right() -> None:
+    def counted(text: str, tokens: int) -> bytes:
+        return said(text)[:-1] + b',"usage":{"prompt_tokens":7,"completion_tokens":%d}}' % tokens
+
+    *_, last_delta, finished = translated(event(counted("a", 1)) + event(counted("b", 2)) + DONE)
+    assert last_delta == Delta(counted("b", 2), 1)
+    assert finished == Finished(Usage(7, 2), b"")
+
+
+def test_a_chunk_without_choices_that_is_not_the_last_is_passed_on() -> None:
+    filtered = b'{"choices":[],"prompt_filter_results":[]}'
+    events = list(translated(event(filtered) + event(USAGE_CHUNK) + event(said("x")) + event(USAGE_CHUNK) + DONE))
+    assert events[1:] == [
+        Delta(filtered),
+        Delta(USAGE_CHUNK),
+        Delta(said("x"), 1),
+        Finished(Usage(7, 2), USAGE_CHUNK),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choices", "tokens"),
+    [
+        (b'[{"delta":{"role":"assistant","content":""}}]', 0),
+        (b'[{"delta":{"content":null},"finish_reason":"stop"}]', 0),
+        (b'[{"delta":{"content":"a"}},{"delta":{"content":"b"}}]', 2),
+        (b'[{"delta":{"reasoning_content":"hm"}}]', 1),
+        (b'[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]', 1),
+        (b'[{"text":" there"}]', 1),
+        (b'[{"text":"","finish_reason":"length"}]', 0),
+    ],
+)
+def test_tokens_are_counted_for_each_choice_that_gained_something(choices: bytes, tokens: int) -> None:
+    _, delta, _ = translated(event(b'{"choices":' + choices + b"}") + DONE)
+    assert isinstance(delta, Delta)
+    assert delta.tokens == tokens
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"nonsense", b"[1]", b'{"choices":7}', b'{"usage":{"prompt_tokens":-1}}', b"\xff\xfe"]
+)
+def test_garbage_in_a_stream_is_a_failed_engine(garbage: bytes) -> None:
+    seen, refusal = ending(translated(event(said("Hello")) + event(garbage) + DONE))
+    assert seen == [Started("i-1"), Delta(said("Hello"), 1)]
+    assert isinstance(refusal, EngineFailed)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12, len(STREAM) // 2, len(STREAM) - 1])
+def test_an_end_without_done_is_a_failed_engine(cut: int) -> None:
+    _, refusal = ending(translated(STREAM[:cut]))
+    assert isinstance(refusal, EngineFailed)
+
+
+def test_done_without_any_chunk_is_a_failed_engine() -> None:
+    assert isinstance(ending(translated(DONE))[1], EngineFailed)
+
+
+def test_what_follows_done_is_of_no_interest() -> None:
+    assert list(translated(STREAM + event(b"nonsense"))) == list(translated(STREAM))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (b'{"error":{"message":"full","type":"server_error","code":"queue_full"}}', NoCapacity),
+        (b'{"error":{"message":"slow","type":"server_error","code":"engine_timeout"}}', EngineTimedOut),
+        (b'{"error":{"message":"died","type":"server_error","code":"engine_failed"}}', EngineFailed),
+        (b'{"error":{"message":"bad seed","type":"invalid_request_error","code":"invalid_request"}}', Malformed),
+        (b'{"error":{"message":"bad seed","type":"BadRequestError","code":400}}', Malformed),
+        (b'{"object":"error","message":"bad seed","type":"BadRequestError","code":400}', Malformed),
+        (b'{"error":"Model is overloaded","error_type":"overloaded"}', NoCapacity),
+        (b'{"error":{"code":{"odd":true}}}', EngineFailed),
+        (b'{"error":[]}', EngineFailed),
+    ],
+)
+def test_an_error_in_place_of_an_answer_is_what_it_says(error: bytes, kind: type[Refusal]) -> None:
+    seen, refusal = ending(translated(event(error)))
+    assert (seen, type(refusal)) == ([], kind)
+    with pytest.raises(kind):
+        buffered(error, TARGET)
+
+
+def test_a_buffered_answer_is_one_delta_and_its_usage() -> None:
+    assert buffered(WHOLE, TARGET) == (Delta(WHOLE, 2), Finished(Usage(7, 2)))
+
+
+def test_an_answer_without_usage_finishes_without() -> None:
+    body = b'{"object":"list","data":[]}'
+    assert buffered(body, TARGET) == (Delta(body), Finished(None))
+
+
+@pytest.mark.parametrize("garbage", [b"", b"<html>", b"[]", b'"text"', b'{"usage":3}', WHOLE[:-1]])
+def test_a_buffered_answer_that_is_no_json_object_is_a_failed_engine(garbage: bytes) -> None:
+    with pytest.raises(EngineFailed):
+        buffered(garbage, TARGET)
+
+
+def test_json_over_several_lines_is_passed_on_as_one() -> None:
+    _, delta, _ = translated(b'data: {"choices":\ndata: [{"text":"x"}]}\n\n' + DONE)
+    assert delta == Delta(b'{"choices": [{"text":"x"}]}', 1)
