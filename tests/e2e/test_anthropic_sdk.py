@@ -130,7 +130,7 @@ def test_a_rate_denies_with_the_exact_wait(running_system: RunningSystem) -> Non
     key = new_tenant(running_system, "anthropic-slow", limits=limits)
     messages = client(running_system, key, "anthropic-slow").messages
     with pytest.raises(anthropic.RateLimitError) as refused:
-        for _ in range(3):
+        for _ in range(4):  # the third may pass, see the same test of the other SDK
             messages.create(model="demo-direct", messages=QUESTION, max_tokens=1)
     assert 0 < int(refused.value.response.headers["Retry-After"]) <= 3_600
     assert refused.value.response.json()["error"]["limit"] == "slow"
