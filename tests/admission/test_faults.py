@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission import Admission
 from chalicelib.admission.limits import Rate, Units
 from chalicelib.admission.meter import Lease, Meter
-from chalicelib.ledger import DynamoLedger
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, StoreUnavailable
 from tests.admission.arrange import MONTH, REGION, T0, entry, limits
 from tests.admission.backing import LEASE_MS
