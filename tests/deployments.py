@@ -194,6 +194,10 @@ class Gateway:
         self.host = host
         self.port = port
 
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
     def call(
         self,
         method: str,
