@@ -10,7 +10,7 @@ from chalicelib.refusal import Malformed, StoreUnavailable
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.tenant import Tenant
 from tests.admission.arrange import T0, limits
-from tests.deployments import Chance, Hands, memory
+from tests.small_deployments import Chance, Hands, memory
 
 
 class Down:

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.tenancy import PLATFORM_TENANT
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 
 
 class Operator:

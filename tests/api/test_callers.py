@@ -11,7 +11,7 @@ from chalicelib.http.surface import ROUTES
 from chalicelib.identity import ApiKey, Sealer, Signed
 from chalicelib.refusal import Forbidden, Unauthenticated
 from chalicelib.tenancy import Change
-from tests.deployments import Deployment
+from tests.small_deployments import Deployment
 
 ROLE = "arn:aws-us-gov:iam::111122223333:role/app"
 SESSION = "arn:aws-us-gov:sts::111122223333:assumed-role/app/one"

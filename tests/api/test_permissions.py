@@ -17,7 +17,7 @@ from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Member, Role, SurfaceName
 from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
 
 ALL = frozenset(get_args(Role))
