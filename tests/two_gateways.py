@@ -23,10 +23,10 @@ from chalicelib.tables import open_tables
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import SingleModel
 from tests.api.signing import signed
-from tests.deployments import Answer, Gateway
 from tests.engines.servers import Request, Wire, serving, whole
 from tests.images.houses import Gated
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Answer, Gateway
 from tests.stores import REGION, ROOT, with_credentials
 
 ENDPOINT = "gated"

@@ -7,8 +7,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from chalicelib.admission import Admission, DynamoMeters
-from chalicelib.ledger import DynamoLedger, Entry
+from chalicelib.admission import Admission
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger import Entry
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.tables import Tables
 from tests.admission.arrange import REGION
 from tests.admission.model import assert_curve

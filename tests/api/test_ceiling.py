@@ -8,7 +8,7 @@ from chalicelib import wiring
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole
 from chalicelib.pool import Target
-from tests.deployments import Deployment, Gateway
+from tests.small_deployments import Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7}
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
-from tests.deployments import Deployment
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Deployment
 
 Act = Callable[[Tenancy], object]
 

@@ -12,8 +12,8 @@ from chalicelib.refusal import Conflict, NotFound, NotOpened, StoreUnavailable
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS, MOST_KEYS
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
-from tests.deployments import T0, Deployment, Store
 from tests.patience import PATIENCE_S
+from tests.small_deployments import T0, Deployment, Store
 from tests.tenancy.interleaving import Act, Interrupted, in_every_order, suppressed
 
 

@@ -6,7 +6,7 @@ from chalicelib.documents import PLATFORM, Document
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.principals import principal_of
-from tests.deployments import Deployment, Store
+from tests.small_deployments import Deployment, Store
 from tests.tenancy.interleaving import Act, Interrupted, in_every_order
 
 ROLE = "arn:aws-us-gov:iam::111122223333:role/app"
