@@ -59,7 +59,7 @@ class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
 class SageMaker(_Target, frozen=True, kw_only=True, tag="sagemaker"):
     """An endpoint: of inference components (`component`), of several models (`target_model`), or of one model."""
 
-    endpoint: str
+    endpoint: str = ""
     component: str = ""
     target_model: str = ""
 
@@ -83,7 +83,7 @@ class SageMaker(_Target, frozen=True, kw_only=True, tag="sagemaker"):
 class OpenAICompatible(_Target, frozen=True, kw_only=True, tag="openai_compatible"):
     """A server at `url`, up to and including the version (`http://10.0.0.7:8000/v1`)."""
 
-    url: str
+    url: str = ""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib import settings as environment
-from chalicelib.admission import Admission, DynamoMeters, Epochs
+from chalicelib.admission import Admission, Epochs
+from chalicelib.admission.store import DynamoMeters
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.inference.path import Path
-from chalicelib.ledger import DynamoHeads, DynamoLedger, Heads
-from chalicelib.ledger.store import RETENTION_DAYS
+from chalicelib.ledger import Heads
+from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
 from chalicelib.pool import Bedrock

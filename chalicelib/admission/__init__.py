@@ -17,7 +17,6 @@ from chalicelib.admission.gate import Admission, LeaseLost, StaleEpoch
 from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Unit, Units, WindowKind
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standing
 from chalicelib.admission.meters import Epochs, Meters
-from chalicelib.admission.store import DynamoMeters
 from chalicelib.admission.validity import check
 from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
 
@@ -26,7 +25,6 @@ __all__ = [
     "Admission",
     "Budget",
     "Denial",
-    "DynamoMeters",
     "Epochs",
     "Held",
     "Lease",

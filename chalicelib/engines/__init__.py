@@ -10,14 +10,11 @@ How to add one stands in CONTRIBUTING. Dialects that it does not speak it gets f
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
-from chalicelib.call import Call, Operation, Stream
+from chalicelib.call import MESSAGES, Call, Operation, Stream
 from chalicelib.pool import Capacity
 from chalicelib.refusal import Malformed
 
 T = TypeVar("T", contravariant=True)
-
-MESSAGES = ("messages", "messages.count_tokens")
-"""What is asked and answered as a chat where an engine does not speak Anthropic's dialect."""
 
 
 class Engine(Protocol[T]):

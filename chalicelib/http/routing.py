@@ -45,7 +45,8 @@ class Prefixes(Generic[T]):
 
     def add(self, prefix: str, value: T) -> None:
         """`prefix` may have parameters, as templates have."""
-        self._known[_segments(prefix)] = value
+        if self._known.setdefault(_segments(prefix), value) != value:
+            raise ValueError(f"below {prefix} something else holds already")
 
     def of(self, path: str) -> T:
         """The value of the longest prefix of the path."""

@@ -11,13 +11,10 @@ from chalicelib.ledger.entry import Audited, Entry, Outcome
 from chalicelib.ledger.heads import Heads
 from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
 from chalicelib.ledger.records import FirstUse, FirstUses, Ledger, Page
-from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.ledger.units import Unit, Units
 
 __all__ = [
     "Audited",
-    "DynamoHeads",
-    "DynamoLedger",
     "Entry",
     "FirstUse",
     "FirstUses",

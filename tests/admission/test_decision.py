@@ -21,6 +21,7 @@ from chalicelib.admission.limits import Budget, Units
 from chalicelib.admission.meter import Held, Meter
 from chalicelib.refusal import Crowded, OverBudget, QuotaExhausted, RateLimited
 from tests.admission.arrange import MONTH, ROOMY, T0, asks_and_meters, limits
+from tests.examples import examples
 
 denials = st.builds(
     Denial,
@@ -34,7 +35,7 @@ denials = st.builds(
 some_denials = st.lists(denials, min_size=1, max_size=6)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(asks_and_meters())
 def test_a_prediction_from_the_truth_is_admitted_unless_the_truth_denies(
     case: tuple[Reservation, Meter, Meter],
@@ -45,7 +46,7 @@ def test_a_prediction_from_the_truth_is_admitted_unless_the_truth_denies(
     assert admitted == isinstance(judge(ask, truth), Again)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(asks_and_meters())
 def test_no_prediction_gets_past_a_denial_an_old_epoch_or_its_own_lease(case: tuple[Reservation, Meter, Meter]) -> None:
     ask, truth, seen = case
@@ -55,7 +56,7 @@ def test_no_prediction_gets_past_a_denial_an_old_epoch_or_its_own_lease(case: tu
             assert isinstance(judge(ask, truth), Again)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(asks_and_meters())
 def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[Reservation, Meter, Meter]) -> None:
     ask, truth, seen = case
@@ -70,7 +71,7 @@ def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[R
         assert after.windows[key] == (window, units + (before[1] if before[0] == window else 0))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(asks_and_meters())
 def test_a_denial_ends_exactly_when_it_says(case: tuple[Reservation, Meter, Meter]) -> None:
     ask, truth, _ = case

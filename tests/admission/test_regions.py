@@ -56,6 +56,9 @@ def test_a_region_that_is_down_keeps_a_revocation_from_no_other() -> None:
     with pytest.raises(StoreUnavailable):
         EveryRegion(east, {"eu-west-1": Down(), "us-west-2": west}).bump("acme")
     assert east.read("acme") == west.read("acme") == T0 + 1
+    with pytest.raises(StoreUnavailable):
+        EveryRegion(Down(), {"us-west-2": west}).bump("acme")
+    assert west.read("acme") == T0 + 2
 
 
 def test_limits_that_cannot_be_kept_are_refused_whoever_sets_them() -> None:

@@ -10,6 +10,7 @@ from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
+from emulators.sockets import reserve, url
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT, engine_for
 from tests.engines.servers import (
@@ -21,7 +22,6 @@ from tests.engines.servers import (
     answer_then_hang_up,
     chunk,
     head,
-    serving,
     stream_head,
     whole,
 )
@@ -243,11 +243,11 @@ def test_a_target_that_only_ever_chatters_times_out() -> None:
 
 
 def test_a_target_that_is_not_there_failed() -> None:
-    with serving(always()) as server:
-        url = server.root
-    with pytest.raises(EngineFailed, match="could not be reached") as refused:
-        OpenAICompatibleEngine(IMPATIENT).open(OpenAICompatible("gone", url=url), chat())
-    assert url not in refused.value.text
+    with reserve() as nobody:
+        gone = OpenAICompatible("gone", url=url(nobody))
+        with pytest.raises(EngineFailed, match="could not be reached") as refused:
+            OpenAICompatibleEngine(IMPATIENT).open(gone, chat())
+    assert gone.url not in refused.value.text
     with pytest.raises(EngineFailed):
         OpenAICompatibleEngine(IMPATIENT).open(OpenAICompatible("odd", url="http://"), chat())
 

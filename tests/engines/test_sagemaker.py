@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import botocore.session
 import msgspec
@@ -48,14 +49,20 @@ def framed(*pieces: bytes) -> bytes:
     return head(**headers) + b"".join(map(chunk, pieces))
 
 
+@cache
+def session() -> botocore.session.Session:
+    """One for all: it remembers the descriptions of services that it has read."""
+    session = botocore.session.Session()
+    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
+    return session
+
+
 @contextmanager
 def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMakerEngine, Server]]:
     with serving(handler) as server:
-        session = botocore.session.Session()
-        session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
 
         def new_client(settings: Settings, config: Config) -> object:
-            return session.create_client(
+            return session().create_client(
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 
@@ -312,13 +319,11 @@ def test_a_probe_of_an_unwell_container_fails() -> None:
 
 def test_threads_share_one_client_made_on_first_use() -> None:
     made: list[Config] = []
-    session = botocore.session.Session()
-    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
     with serving(always(whole(WHOLE))) as server:
 
         def new_client(settings: Settings, config: Config) -> object:
             made.append(config)
-            return session.create_client(
+            return session().create_client(
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.ledger import DynamoLedger, Entry, FirstUse, Units, lease_id_of
+from chalicelib.ledger import Entry, FirstUse, Units, lease_id_of
 from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Malformed
 from tests.stores import Served, fresh_tables
 
