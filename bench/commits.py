@@ -24,7 +24,7 @@ from bench.rounds import CROWD, STREAMS, measure_in_turns
 from bench.table import Row, print_lines
 from bench.upstream import CHUNKS, PACE_S
 
-ROUNDS = 25
+ROUNDS = 33
 FEWEST_ROUNDS = 9
 PLACE = environments.PLACE / "before"
 
