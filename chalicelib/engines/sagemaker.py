@@ -147,7 +147,12 @@ class SageMakerEngine:
             "ContentType": "application/json",
             "CustomAttributes": "op=probe",
         }
-        response = _invoked(self._probe_client().invoke_endpoint, request, target)
+        try:
+            response = _invoked(self._probe_client().invoke_endpoint, request, target)
+        except EngineTimedOut:
+            raise
+        except Refusal as refusal:  # full, or whatever it finds wrong with a probe: it is not well
+            raise EngineFailed(failures.FAILED) from refusal
         body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + round(PROBE_DEADLINE_S * 1_000))
         try:
             return capacity(body.read(PROBE_LIMIT_BYTES), target)

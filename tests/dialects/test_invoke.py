@@ -1,6 +1,5 @@
 """What InvokeModel takes and gives, without a server."""
 
-import base64
 import json
 from typing import Any
 
@@ -14,7 +13,8 @@ from chalicelib.dialects.invoke import Chunks
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 from tests.engines.bedrocks import HAIKU, NOVA, ON_HAIKU, ask, invoke, message
-from tests.engines.frames import exception, frame, string
+from tests.engines.frames import exception
+from tests.engines.frames import model_chunk as chunk
 
 STARTED = Started("us")
 METRICS = {
@@ -28,12 +28,6 @@ METRICS = {
 STARTS = {"type": "message_start", "message": {"usage": {"input_tokens": 4, "cache_read_input_tokens": 3}}}
 PIECE = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}
 ENDS = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 2}}
-
-
-def chunk(said: dict[str, Any]) -> bytes:
-    payload = {"bytes": base64.b64encode(json.dumps(said).encode()).decode(), "p": "abcd"}
-    headers = string(":event-type", "chunk") + string(":content-type", "application/json")
-    return frame(json.dumps(payload).encode(), headers + string(":message-type", "event"))
 
 
 def read(wire: bytes, operation: str = "messages", size: int = 0) -> list[Event]:

@@ -1,5 +1,6 @@
 """AWS event-stream frames, written from the format's description and not from our reader."""
 
+import base64
 import json
 import struct
 from zlib import crc32
@@ -24,3 +25,14 @@ def part(payload: bytes) -> bytes:
 def exception(kind: str, **members: str) -> bytes:
     headers = string(":exception-type", kind) + string(":content-type", "application/json")
     return frame(json.dumps(members).encode(), headers + string(":message-type", "exception"))
+
+
+def told(kind: str, **members: object) -> bytes:
+    """An event of Bedrock's."""
+    headers = string(":event-type", kind) + string(":content-type", "application/json")
+    return frame(json.dumps({**members, "p": "abcd"}).encode(), headers + string(":message-type", "event"))
+
+
+def model_chunk(said: object) -> bytes:
+    """A piece of a model's own stream, as InvokeModel tells it."""
+    return told("chunk", bytes=base64.b64encode(json.dumps(said).encode()).decode())

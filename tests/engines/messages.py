@@ -23,3 +23,31 @@ def asked(operation: Operation = "messages", *, stream: bool = False, **fields: 
         choices=1,
         tenant_tag="tag-1",
     )
+
+
+_ANSWER = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
+WHOLE = {
+    **_ANSWER,
+    "content": [{"type": "text", "text": "Hello there"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 7, "output_tokens": 2},
+}
+
+
+def _gained(text: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
+
+STREAM: list[dict[str, Any]] = [
+    {
+        "type": "message_start",
+        "message": {**_ANSWER, "content": [], "stop_reason": None, "usage": {"input_tokens": 7, "output_tokens": 1}},
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    _gained("Hello"),
+    _gained(" there"),
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+"""The same, event by event."""

@@ -132,22 +132,6 @@ def test_closing_from_another_thread_wakes_the_reader_and_tells_the_server(answe
         assert server.connections == 2
 
 
-def test_closing_an_unread_stream_tells_the_server() -> None:
-    server_saw_it = threading.Event()
-
-    def hangs(_: Request, wire: Wire) -> None:
-        wire.send(stream_head(), chunk(event(said("Hello"))))
-        if wire.await_departure():
-            server_saw_it.set()
-
-    with engine_for(hangs, NEVER_IDLE) as (engine, target, _):
-        stream = engine.open(target, chat(stream=True))
-        stream.close()
-        assert server_saw_it.wait(PATIENCE_S)
-        with pytest.raises(EngineFailed):
-            next(iter(stream))
-
-
 def test_a_server_that_keeps_the_body_open_behind_done_does_not_hold_the_answer() -> None:
     with engine_for(always(stream_head(), chunk(STREAM)), NEVER_IDLE) as (engine, target, server):
         for _ in range(2):

@@ -1,12 +1,7 @@
 """Against a real server that speaks the SageMaker runtime API, through botocore."""
 
-import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 
-import botocore.session
 import msgspec
 import pytest
 from botocore.config import Config
@@ -18,55 +13,28 @@ from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapaci
 from chalicelib.settings import Settings
 from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.frames import exception, part
-from tests.engines.openai_server import HALTING, IMPATIENT, NEVER_IDLE, PATIENT
+from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT
+from tests.engines.sagemaker_server import (
+    ATTRIBUTES,
+    COMPONENT,
+    MULTI_MODEL,
+    engine_for,
+    error,
+    framed,
+    model_error,
+)
 from tests.engines.servers import (
     LAST_CHUNK,
     Handler,
     Request,
-    Server,
     Wire,
     always,
     answer_then_hang_up,
     chunk,
-    head,
     serving,
     whole,
 )
 from tests.patience import PATIENCE_S
-
-COMPONENT = SageMaker("gpu-1", endpoint="shared", component="model-a-component", capacity=3)
-MULTI_MODEL = SageMaker("gpu-2", endpoint="many", target_model="model-a.tar.gz")
-ATTRIBUTES = "x_amzn_sagemaker_custom_attributes"
-
-
-def framed(*pieces: bytes) -> bytes:
-    headers = {
-        "content_type": "application/vnd.amazon.eventstream",
-        "x_amzn_sagemaker_content_type": "text/event-stream; charset=utf-8",
-        ATTRIBUTES: "instance=i-9",
-        "transfer_encoding": "chunked",
-    }
-    return head(**headers) + b"".join(map(chunk, pieces))
-
-
-@cache
-def session() -> botocore.session.Session:
-    """One for all: it remembers the descriptions of services that it has read."""
-    session = botocore.session.Session()
-    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
-    return session
-
-
-@contextmanager
-def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMakerEngine, Server]]:
-    with serving(handler) as server:
-
-        def new_client(settings: Settings, config: Config) -> object:
-            return session().create_client(
-                "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
-            )
-
-        yield SageMakerEngine(settings, new_client), server
 
 
 def outcome(handler: Handler, call: Call, settings: Settings = PATIENT) -> tuple[list[object], Refusal | None]:
@@ -161,15 +129,6 @@ def test_a_connection_serves_one_call_after_the_other(
                     break
             answered.close()
         assert (len(server.requests), server.connections) == (4, 1)
-
-
-def error(status: int, code: str, **members: object) -> bytes:
-    body = json.dumps({"Message": "Endpoint shared of account 123456789012 failed", **members}).encode()
-    return whole(body, status, x_amzn_errortype=code)
-
-
-def model_error(status: int, message: str = "") -> bytes:
-    return error(424, "ModelError", OriginalStatusCode=status, OriginalMessage=message)
 
 
 @pytest.mark.parametrize(
@@ -272,37 +231,6 @@ def test_an_endpoint_that_hangs_times_out(answer: bytes, seen: int) -> None:
     assert (len(events), type(refusal)) == (seen, EngineTimedOut)
 
 
-@pytest.mark.parametrize(
-    ("target", "answer"),
-    [(COMPONENT, framed(HELLO)), (MULTI_MODEL, head(content_type="text/event-stream") + event(said("Hello")))],
-)
-def test_closing_from_another_thread_wakes_the_reader_and_tells_sagemaker(target: SageMaker, answer: bytes) -> None:
-    server_saw_it = threading.Event()
-
-    def hangs(_: Request, wire: Wire) -> None:
-        wire.send(answer)
-        if wire.await_departure():
-            server_saw_it.set()
-
-    with engine_for(hangs, NEVER_IDLE) as (engine, _):
-        stream = engine.open(target, chat(stream=True))
-        halfway = threading.Event()
-        woken = threading.Event()
-
-        def read() -> None:
-            with pytest.raises(EngineFailed):
-                for each in stream:
-                    if isinstance(each, Delta):
-                        halfway.set()
-            woken.set()
-
-        threading.Thread(target=read, daemon=True).start()
-        assert halfway.wait(PATIENCE_S)
-        stream.close()
-        assert woken.wait(PATIENCE_S)
-        assert server_saw_it.wait(PATIENCE_S)
-
-
 def test_a_probe_reaches_the_container_behind_the_endpoint() -> None:
     with engine_for(always(whole(b'{"status":"ok","capacity":4,"in_flight":1,"queue_depth":2}'))) as (engine, server):
         assert engine.probe(COMPONENT) == Capacity(4, 1, 2)
@@ -310,11 +238,6 @@ def test_a_probe_reaches_the_container_behind_the_endpoint() -> None:
     assert server.requests[0].headers["x-amzn-sagemaker-custom-attributes"] == "op=probe"
     assert server.requests[0].headers["x-amzn-sagemaker-inference-component"] == "model-a-component"
     assert server.requests[1].headers["x-amzn-sagemaker-target-model"] == "model-a.tar.gz"
-
-
-def test_a_probe_of_an_unwell_container_fails() -> None:
-    with engine_for(always(model_error(503, '{"status":"engine died"}'))) as (engine, _), pytest.raises(Refusal):
-        engine.probe(COMPONENT)
 
 
 def test_threads_share_one_client_made_on_first_use() -> None:

@@ -41,12 +41,6 @@ def test_a_refusal_at_the_start_refuses_the_call() -> None:
     assert (engine.opened, engine.running) == (1, 0)
 
 
-def test_a_script_that_just_ends_is_a_failed_engine() -> None:
-    engine = ScriptedEngine(lambda target, call: words("hello")[:2])
-    seen, refusal = ending(iter(engine.open(TARGET, chat())))
-    assert (len(seen), type(refusal)) == (2, EngineFailed)
-
-
 def test_a_gate_holds_until_it_is_set_or_the_stream_is_closed() -> None:
     gate = threading.Event()
     engine = ScriptedEngine(lambda target, call: (Started("i"), gate, *words("hello")[1:]))
@@ -65,7 +59,5 @@ def test_a_gate_holds_until_it_is_set_or_the_stream_is_closed() -> None:
     assert engine.running == 0
 
 
-def test_its_health_is_what_the_pool_says_unless_told_otherwise() -> None:
+def test_its_health_is_what_the_pool_says() -> None:
     assert ScriptedEngine(lambda target, call: ()).probe(TARGET) == Capacity(2, 0, 0)
-    with pytest.raises(EngineFailed):
-        ScriptedEngine(lambda target, call: (), lambda target: EngineFailed("down")).probe(TARGET)

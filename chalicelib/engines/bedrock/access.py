@@ -113,7 +113,8 @@ class Access:
         authorities = clients.session.get_config_variable("ca_bundle") or True
         http = URLLib3Session(authorities, get_environ_proxies(url), deadline_s)
         try:
-            http.send(AWSRequest("GET", url).prepare())
+            # The body is left unread: it need not end, and the deadline is for each read only.
+            http.send(AWSRequest("GET", url, stream_output=True).prepare()).raw.close()
         except BotoCoreError as error:
             raise EngineFailed(failures.UNREACHABLE) from error
         finally:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.call import Call, Delta, Finished, Operation, Started, Usage
+from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines import begin
 from chalicelib.engines.bedrock.engine import BedrockEngine
-from chalicelib.pool import Bedrock, Capacity
-from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
+from chalicelib.pool import Bedrock
+from chalicelib.refusal import EngineFailed, Malformed
 from tests.engines.bedrocks import (
     ANY_MODEL,
     HAIKU,
@@ -242,12 +242,6 @@ def test_an_api_key_of_a_secret_opens_the_door(bedrock: LocalBedrock) -> None:
     assert [call["key"] for call in bedrock.calls()] == ["bearer", "bearer"]
 
 
-@pytest.mark.parametrize("operation", ["completions", "embeddings"])
-def test_other_operations_are_refused(bedrock: LocalBedrock, operation: Operation) -> None:
-    with pytest.raises(Malformed, match="send a chat"):
-        begin(sandbox(), ON_HAIKU, ask(operation, {"prompt": "Hello", "input": "Hello"}))
-
-
 def test_a_target_without_a_model_answers_only_those_who_name_one(bedrock: LocalBedrock) -> None:
     with pytest.raises(Malformed, match="modelId"):
         sandbox().open(ANY_MODEL, chat())
@@ -270,15 +264,3 @@ assert [path for path in opened if "botocore/data/bedrock-runtime" in path]
 assert not [path for path in opened if "botocore/data/bedrock/" in path], "the control plane is for finding profiles"
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
-
-
-def test_no_enclave_stands_before_bedrock(bedrock: LocalBedrock) -> None:
-    with pytest.raises(NoCapacity):
-        sandbox().consult(ON_HAIKU, b"question")
-
-
-def test_a_probe_is_answered_by_whoever_is_there(bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sandbox().probe(ON_HAIKU) == Capacity(1, 0, 0)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9")
-    with pytest.raises(EngineFailed):
-        sandbox().probe(ON_HAIKU)

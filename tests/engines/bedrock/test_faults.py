@@ -33,8 +33,6 @@ from tests.engines.bedrocks import (
 from tests.engines.openai_server import HALTING, IMPATIENT, NEVER_IDLE
 from tests.engines.servers import (
     LAST_CHUNK,
-    Request,
-    Wire,
     always,
     answer_then_hang_up,
     chunk,
@@ -193,12 +191,6 @@ def test_half_of_a_whole_answer_is_a_failed_engine(bedrock: LocalBedrock) -> Non
             sandbox().open(ON_HAIKU, call)
 
 
-def test_nobody_there_is_a_failed_engine(bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9")
-    with pytest.raises(EngineFailed):
-        sandbox().open(ON_NOVA, chat())
-
-
 def test_a_connection_that_was_closed_meanwhile_costs_one_more_try(
     bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,20 +225,6 @@ def test_closing_from_another_thread_wakes_the_reader_and_cuts_the_connection(
     stream.close()
     reader.join(PATIENCE_S)
     assert isinstance(ended[0], EngineFailed)
-
-
-def test_the_server_sees_that_a_stream_was_closed(bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = threading.Event()
-
-    def hangs(_: Request, wire: Wire) -> None:
-        wire.send(head(content_type="application/vnd.amazon.eventstream", transfer_encoding="chunked"))
-        if wire.await_departure():
-            left.set()
-
-    with serving(hangs) as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.root)
-        sandbox(settings=NEVER_IDLE).open(ON_HAIKU, chat(stream=True)).close()
-        assert left.wait(PATIENCE_S)
 
 
 def test_a_stream_that_was_read_to_its_end_keeps_its_connection(bedrock: LocalBedrock) -> None:

@@ -1,0 +1,63 @@
+"""The SageMaker engine, with a runtime API whose every byte a test decides."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import botocore.session
+from botocore.config import Config
+
+from chalicelib.engines.sagemaker import SageMakerEngine
+from chalicelib.pool import SageMaker
+from chalicelib.settings import Settings
+from tests.engines.openai_server import PATIENT
+from tests.engines.servers import Handler, Server, chunk, head, serving, whole
+
+COMPONENT = SageMaker("gpu-1", endpoint="shared", component="model-a-component", capacity=3)
+MULTI_MODEL = SageMaker("gpu-2", endpoint="many", target_model="model-a.tar.gz")
+ATTRIBUTES = "x_amzn_sagemaker_custom_attributes"
+FRAMED_HEAD = head(
+    content_type="application/vnd.amazon.eventstream",
+    x_amzn_sagemaker_content_type="text/event-stream; charset=utf-8",
+    transfer_encoding="chunked",
+    **{ATTRIBUTES: "instance=i-9"},
+)
+
+
+def framed(*pieces: bytes) -> bytes:
+    return FRAMED_HEAD + b"".join(map(chunk, pieces))
+
+
+@cache
+def session() -> botocore.session.Session:
+    """One for all: it remembers the descriptions of services that it has read."""
+    session = botocore.session.Session()
+    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
+    return session
+
+
+def engine_at(root: str, settings: Settings = PATIENT) -> SageMakerEngine:
+    def new_client(settings: Settings, config: Config) -> object:
+        return session().create_client(
+            "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=root
+        )
+
+    return SageMakerEngine(settings, new_client)
+
+
+@contextmanager
+def engine_for(handler: Handler, settings: Settings = PATIENT) -> Iterator[tuple[SageMakerEngine, Server]]:
+    with serving(handler) as server:
+        yield engine_at(server.root, settings), server
+
+
+def error(status: int, code: str, **members: object) -> bytes:
+    """As the runtime itself refuses."""
+    body = json.dumps({"Message": "Endpoint shared of account 123456789012 failed", **members}).encode()
+    return whole(body, status, x_amzn_errortype=code)
+
+
+def model_error(status: int, message: str = "") -> bytes:
+    """As it quotes a container that refused."""
+    return error(424, "ModelError", OriginalStatusCode=status, OriginalMessage=message)
