@@ -22,6 +22,7 @@ from tests.engines.sagemaker_server import (
     error,
     framed,
     model_error,
+    session,
 )
 from tests.engines.servers import (
     LAST_CHUNK,
