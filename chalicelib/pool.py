@@ -3,7 +3,7 @@
     Target = SageMaker | OpenAICompatible | Bedrock | Scripted
 
 What a kind of target needs, what counts as one place of it, and whether its calls cross into another partition, is said
-here and nowhere else. A kind more: a class here, one in `engines/`, and its line in the dict `ENGINES` of `wiring`.
+here and nowhere else.
 """
 
 from typing import Annotated
@@ -59,7 +59,7 @@ class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
 class SageMaker(_Target, frozen=True, kw_only=True, tag="sagemaker"):
     """An endpoint: of inference components (`component`), of several models (`target_model`), or of one model."""
 
-    endpoint: str
+    endpoint: str = ""
     component: str = ""
     target_model: str = ""
 
@@ -83,7 +83,7 @@ class SageMaker(_Target, frozen=True, kw_only=True, tag="sagemaker"):
 class OpenAICompatible(_Target, frozen=True, kw_only=True, tag="openai_compatible"):
     """A server at `url`, up to and including the version (`http://10.0.0.7:8000/v1`)."""
 
-    url: str
+    url: str = ""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):

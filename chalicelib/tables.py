@@ -13,7 +13,7 @@
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
-| ledger  | tenant        | `idem#<digest>`      | Claim: the lease that an Idempotency-Key stands for |
+| ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
 | heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
@@ -30,7 +30,7 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttrib
 from pynamodb.connection.table import TableConnection
 from pynamodb.models import Model
 
-from chalicelib.dynamodb import DynamoDB, Refused
+from chalicelib.dynamodb import DynamoDB, StoreError
 from chalicelib.refusal import StoreUnavailable
 
 Item = dict[str, dict[str, Any]]
@@ -110,7 +110,7 @@ class Tables(msgspec.Struct, frozen=True):
         """
         try:
             return self.connection.dispatch(operation, arguments)
-        except Refused as refused:
+        except StoreError as refused:
             code = refused.response["Error"]["Code"]
             if code != "ConditionalCheckFailedException":
                 raise StoreUnavailable(code) from refused

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib import settings as environment
-from chalicelib.admission import Admission, DynamoMeters, Epochs, EveryRegion
+from chalicelib.admission import Admission, Epochs
+from chalicelib.admission.store import DynamoMeters
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.inference.path import Path
-from chalicelib.ledger import DynamoHeads, DynamoLedger, Heads
-from chalicelib.ledger.store import RETENTION_DAYS
+from chalicelib.ledger import Heads
+from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
 from chalicelib.pool import Bedrock
@@ -103,6 +104,8 @@ def epochs() -> Epochs:
     here, other_regions = meters(), settings().other_regions
     if not other_regions:
         return here
+    from chalicelib.admission.regions import EveryRegion
+
     prefix, deadline_ms = settings().table_prefix, settings().store_deadline_ms
     elsewhere = {region: DynamoMeters(open_tables(region, prefix, deadline_ms), region) for region in other_regions}
     return EveryRegion(here, elsewhere)
@@ -154,7 +157,7 @@ def _path() -> Path:
         meters=meters(),
         admission=Admission(meters(), ledger, lease_ms=settings().lease_ms, region=settings().region),
         ledger=ledger,
-        claims=ledger,
+        first_uses=ledger,
         placement=placement,
         tickets=Tickets(TicketKey(settings()), clock),
         telemetry=LogTelemetry(),

@@ -23,9 +23,5 @@ Nothing of `chalicelib` or `local` is imported: what is said here of AWS never f
 Of ours only `sealed` is, since the local KMS verifies attestation documents as everybody does, and the protocol
 `enclave.security_module`, which the simulated module implements: its exception is part of it.
 
-An emulator more:
-1. a room with `asgi.py`, an application: errors in the shape that the service's SDK parses, time and ids passed in;
-2. a `__main__.py` as in `kms/`: it serves on a socket, and writes one line of JSON when it can be called;
-3. its process in `local/system.py`, or its path in `local/cloud.py`;
-4. tests in `tests/emulators/` through the service's own client, and a page in `docs/` for others who want it.
+How to add one stands in CONTRIBUTING.
 """

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from chalicelib.http.bridge import Iam, Signed
+from chalicelib.http import bridge
+from chalicelib.http.bridge import Iam
 from chalicelib.refusal import Forbidden, NoCapacity
 from emulators.iam.authoriser import Authoriser
 from emulators.iam.refusal import AccessDenied, NoJudge
@@ -12,7 +13,7 @@ from emulators.iam.signature import SignedRequest
 def iam_for_bridge(authoriser: Authoriser) -> Iam:
     """What the bridge asks who signed a request. Raises Forbidden; NoCapacity where nobody can judge."""
 
-    def who_signed(request: Signed) -> Mapping[str, str]:
+    def who_signed(request: bridge.SignedRequest) -> Mapping[str, str]:
         asked = SignedRequest(request.method, request.path, request.query, request.headers, request.body)
         try:
             return authoriser(asked)

@@ -8,7 +8,13 @@ from hypothesis import HealthCheck, settings
 
 from tests.stores import Served
 
-pytest_plugins = ["tests.certificates", "tests.local_system", "tests.two_gateways"]
+pytest_plugins = [
+    "tests.certificates",
+    "tests.local_system",
+    "tests.two_gateways",
+    "tests.without_processes",
+    "tests.workers",
+]
 
 # The same examples every time: a red run can be repeated, and a green one is not luck. A busy machine and a
 # store behind HTTP make no example "too slow". CLOISTER_EXPLORE=1 looks for new ones.
@@ -20,6 +26,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("cloister")
+# For the time between two commits: `pytest --hypothesis-profile quick`.
+settings.register_profile("quick", max_examples=20)
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def fault_proxy(url: str) -> Iterator[tuple[FaultProxy, str]]:
                 if fault is Fault.NONE:
                     return self._answer(status, answered, answer)
             if fault is not Fault.LOST:
-                proxy.closing.wait()
+                proxy.closing.wait(PATIENCE_S)
             self.close_connection = True
             return None
 

@@ -1,6 +1,7 @@
-"""The whole local system, started once as a person starts it: `python -m local`, on free ports.
+"""The whole local system as a person starts it: `python -m local`, on free ports.
 
-`pytest_plugins = ["tests.local_system"]` in the root conftest gives every test the fixture `running_system`.
+`pytest_plugins` of the root conftest gives every test the fixtures `running_system`, which is left as it is, and
+`spare_system`, whose parts may be stopped.
 """
 
 import json
@@ -20,15 +21,18 @@ import pytest
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
+# The local cloud answers in milliseconds, but on a busy machine not always within the second that DynamoDB gets.
+ENVIRONMENT = {"CLOISTER_STORE_DEADLINE_MS": "10000"}
 
 
 class RunningSystem:
     """A system that is ready."""
 
-    def __init__(self, process: "subprocess.Popen[str]", state_dir: Path, banner: str) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", state_dir: Path) -> None:
         self.process = process
         self.state_dir = state_dir
-        self.banner = banner
+        self._unread = ""
+        self.banner = self.await_line("Ctrl-C")
         self.env = _variables((state_dir / "env").read_text())
         self.base_url = self.env["CLOISTER_BASE_URL"]
         self.tenant = self.env["CLOISTER_TENANT"]
@@ -40,9 +44,17 @@ class RunningSystem:
         found: dict[str, int] = json.loads((self.state_dir / "processes.json").read_text())
         return found
 
-    def await_line(self, words: str) -> None:
-        """Until the system says so."""
-        _read_until(self.process, words)
+    def await_line(self, words: str) -> str:
+        """Until the system says so, after what was awaited last; all that it said until then."""
+        assert self.process.stdout is not None
+        descriptor, until = self.process.stdout.fileno(), monotonic() + PATIENCE_S
+        while words not in self._unread:
+            readable, _, _ = select([descriptor], [], [], max(0.0, until - monotonic()))
+            piece = os.read(descriptor, 65_536).decode() if readable else ""
+            assert piece, f"the system has not said {words!r}; it said:\n{self._unread}"
+            self._unread += piece
+        said, _, self._unread = self._unread.partition(words)
+        return said + words
 
     def stop(self) -> int:
         """As Ctrl-C does. The exit status."""
@@ -54,8 +66,7 @@ class RunningSystem:
 def local_system(state_dir: Path, *arguments: str) -> Iterator[RunningSystem]:
     process = start(state_dir, *arguments)
     try:
-        banner = _read_until(process, "Ctrl-C")
-        yield RunningSystem(process, state_dir, banner)
+        yield RunningSystem(process, state_dir)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -70,7 +81,13 @@ def start(state_dir: Path, *arguments: str) -> "subprocess.Popen[str]":
     """`python -m local`, as a process group of its own."""
     command = [sys.executable, "-m", "local", "--state-dir", str(state_dir), "--port", "0", *arguments]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -81,16 +98,11 @@ def running_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
         yield system
 
 
-def _read_until(process: "subprocess.Popen[str]", end: str) -> str:
-    assert process.stdout is not None
-    said, until = "", monotonic() + PATIENCE_S
-    descriptor = process.stdout.fileno()
-    while end not in said:
-        readable, _, _ = select([descriptor], [], [], max(0.0, until - monotonic()))
-        piece = os.read(descriptor, 65_536).decode() if readable else ""
-        assert piece, f"the system did not become ready; it said:\n{said}"
-        said += piece
-    return said
+@pytest.fixture(scope="session")
+def spare_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    """For tests that stop its parts. They take it in the order of their files; the last one may end it."""
+    with local_system(tmp_path_factory.mktemp("spare")) as system:
+        yield system
 
 
 def _variables(env: str) -> dict[str, str]:

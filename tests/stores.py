@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from chalicelib.tables import Tables, open_tables
+from emulators.sockets import reserve
 from tests.patience import until
 
 StoreName = Literal["local", "ministack"]
@@ -61,9 +62,11 @@ def _serve_local(home: Path) -> Iterator[str]:
 
 @contextmanager
 def _serve_ministack(home: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with reserve() as held:
+        yield from _on_port(held.getsockname()[1], home)
+
+
+def _on_port(port: int, home: Path) -> Iterator[str]:
     environment = {
         **os.environ,
         "GATEWAY_PORT": str(port),

@@ -1,4 +1,4 @@
-"""Two gateway processes over one local cloud, and a container that generates no token before a test lets it.
+"""Gateway processes over one local cloud, and a container that generates no token before a test lets it.
 
 The processes are those of the local system, so the admin surface takes the access key that the local cloud made for
 its operator. The container runs in this process; SageMaker's runtime and the gateways reach it over HTTP like any.
@@ -23,10 +23,10 @@ from chalicelib.tables import open_tables
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import SingleModel
 from tests.api.signing import signed
-from tests.deployments import Answer, Gateway
 from tests.engines.servers import Request, Wire, serving, whole
 from tests.images.houses import Gated
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Answer, Gateway
 from tests.stores import REGION, ROOT, with_credentials
 
 ENDPOINT = "gated"
@@ -69,10 +69,11 @@ def process(
 
 
 class World(NamedTuple):
-    """Two gateways, the operator's key pair, where they log, and the container."""
+    """The gateways, the operator's key pair, where they log, and the container."""
 
     left: Gateway
     right: Gateway
+    impatient: Gateway  # waits 4 s for an engine: longer than a busy machine needs for what comes at once
     access_key_id: str
     secret: str
     model_url: str
@@ -83,13 +84,26 @@ class World(NamedTuple):
         """A request that the operator signs."""
         content = b"" if body is None else msgspec.json.encode(body)
         credentials = {"key_id": self.access_key_id, "secret": self.secret, **how}
-        url = f"http://{gateway.host}:{gateway.port}/admin{path}"
+        url = f"{gateway.base_url}/admin{path}"
         headers = signed(method, url, content, {"Content-Type": "application/json"}, **credentials)
         return gateway.call(method, f"/admin{path}", body=content or None, headers=headers)
 
     @property
     def base_url(self) -> str:
-        return f"http://{self.left.host}:{self.left.port}"
+        return self.left.base_url
+
+    def offer(self, name: str, target: dict[str, Any], in_flight: int = 4) -> str:
+        """A new tenant with one pool, of the same name, on this target; an owner's key."""
+        limits = {"rates": [], "budgets": [], "in_flight": in_flight}
+        for method, path, body in (
+            ("PUT", f"/pools/{name}", {"name": name, "targets": [target]}),
+            ("POST", "/tenants", {"id": name, "name": name, "pools": [name], "limits": limits}),
+            ("POST", f"/tenants/{name}/keys", {"role": "owner"}),
+        ):
+            made = self.admin(self.left, method, path, body)
+            assert made.status < 300, made.body
+        key: str = made.json["api_key"]
+        return key
 
     def target(self, name: str) -> dict[str, Any]:
         url = f"{self.model_url}/{name}/v1"
@@ -123,9 +137,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "CLOISTER_STORE_DEADLINE_MS": "10000",
         }
 
-        def gateway() -> Gateway:
-            where = urlsplit(stack.enter_context(process("local.gateway", environment, log))["url"])
+        def gateway(**more: str) -> Gateway:
+            told = stack.enter_context(process("local.gateway", environment | more, log))
+            where = urlsplit(told["url"])
             return Gateway(where.hostname or "", where.port or 0)
 
+        gateways = (gateway(), gateway(), gateway(CLOISTER_IDLE_DEADLINE_MS="4000"))
         operator = (cloud["access_key_id"], cloud["secret_access_key"])
-        yield World(gateway(), gateway(), *operator, server.root, log, container)
+        yield World(*gateways, *operator, server.root, log, container)

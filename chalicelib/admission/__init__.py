@@ -17,8 +17,6 @@ from chalicelib.admission.gate import Admission, LeaseLost, StaleEpoch
 from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Unit, Units, WindowKind
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter, Standing
 from chalicelib.admission.meters import Epochs, Meters
-from chalicelib.admission.regions import EveryRegion
-from chalicelib.admission.store import DynamoMeters
 from chalicelib.admission.validity import check
 from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
 
@@ -27,9 +25,7 @@ __all__ = [
     "Admission",
     "Budget",
     "Denial",
-    "DynamoMeters",
     "Epochs",
-    "EveryRegion",
     "Held",
     "Lease",
     "LeaseLost",

@@ -1,6 +1,6 @@
 """What to write, and what a failed write means. Pure: values in, values out.
 
-    ask -> predict() -> Write -> (the store) -> the meter after it, or the meter as it truly was
+    Reservation -> predict() -> Write -> (the store) -> the meter after it, or the meter as it truly was
                           ^                                              |
                           '------ Again <------- judge() <---------------'
                                                    |--> Already, Stale, Denied
@@ -20,8 +20,8 @@ from chalicelib.admission.meter import Held, Meter, Standing
 from chalicelib.admission.rates import SLACK_US, US_PER_MS
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """May this run now?"""
+class Reservation(msgspec.Struct, frozen=True):
+    """May this run now? What would be reserved for it, and under which limits."""
 
     tenant: str
     epoch: int  # that the limits were read under
@@ -164,16 +164,16 @@ def impossible(limits: Limits, units: Units) -> Denial | None:
     return None
 
 
-def predict(ask: Ask, seen: Meter | None) -> Write:
+def predict(reservation: Reservation, seen: Meter | None) -> Write:
     """The write that admits, if the meter is still much as it was last seen."""
-    now_us = ask.now_ms * US_PER_MS
+    now_us = reservation.now_ms * US_PER_MS
     floor_us = now_us - SLACK_US
     tats = seen.tats if seen else {}
     windows = seen.windows if seen else {}
     steps: list[Step] = []
     reserved: dict[str, tuple[str, int]] = {}
-    for rate in ask.limits.rates:
-        units = ask.units.of(rate.unit)
+    for rate in reservation.limits.rates:
+        units = reservation.units.of(rate.unit)
         if not units:
             continue
         name = rates.key(rate)
@@ -184,12 +184,12 @@ def predict(ask: Ask, seen: Meter | None) -> Write:
         else:
             ceiling_us = now_us + rates.tolerance_us(rate) - SLACK_US - cost_us
             steps.append(Busy(name, floor_us, ceiling_us, cost_us))
-    for budget in ask.limits.budgets:
-        units = ask.units.of(budget.unit)
+    for budget in reservation.limits.budgets:
+        units = reservation.units.of(budget.unit)
         if not units:
             continue
         name = budgets.key(budget)
-        ours = budgets.window_id(budget.window, ask.now_ms)
+        ours = budgets.window_id(budget.window, reservation.now_ms)
         theirs = windows.get(name, ("", 0))[0]
         if theirs < ours:
             steps.append(New(name, ours, units))
@@ -198,30 +198,37 @@ def predict(ask: Ask, seen: Meter | None) -> Write:
             # A later window than our clock's: another sandbox's clock runs ahead, and the meter follows it.
             steps.append(Same(name, theirs, budget.limit - units if budget.hard else None, units))
             reserved[name] = (theirs, units)
-    spent_tats, spent_windows = _spent(ask, seen)
-    held = Held(ask.expires_ms, ask.now_ms, reserved)
+    spent_tats, spent_windows = _spent(reservation, seen)
+    held = Held(reservation.expires_ms, reservation.now_ms, reserved)
     return Write(
-        ask.tenant, ask.epoch, ask.lease_id, held, ask.limits.in_flight, tuple(steps), spent_tats, spent_windows
+        reservation.tenant,
+        reservation.epoch,
+        reservation.lease_id,
+        held,
+        reservation.limits.in_flight,
+        tuple(steps),
+        spent_tats,
+        spent_windows,
     )
 
 
-def _spent(ask: Ask, seen: Meter | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _spent(reservation: Reservation, seen: Meter | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     # Under one epoch everybody has the same limits, so what ours do not name nobody is adding to.
-    if seen is None or seen.epoch != ask.epoch:
+    if seen is None or seen.epoch != reservation.epoch:
         return (), ()
-    floor_us = ask.now_ms * US_PER_MS - SLACK_US
-    named = {rates.key(rate) for rate in ask.limits.rates}
+    floor_us = reservation.now_ms * US_PER_MS - SLACK_US
+    named = {rates.key(rate) for rate in reservation.limits.rates}
     spent_tats = tuple(name for name, tat in seen.tats.items() if name not in named and tat < floor_us)
-    named = {budgets.key(budget) for budget in ask.limits.budgets}
+    named = {budgets.key(budget) for budget in reservation.limits.budgets}
     spent_windows = tuple(
         name
         for name, (window, _) in seen.windows.items()
-        if name not in named and window < budgets.window_id(budgets.kind_of(name), ask.now_ms)
+        if name not in named and window < budgets.window_id(budgets.kind_of(name), reservation.now_ms)
     )
     return spent_tats, spent_windows
 
 
-def judge(ask: Ask, truth: Meter | None) -> Verdict:
+def judge(reservation: Reservation, truth: Meter | None) -> Verdict:
     """Why the write was not made, at the instant that it carried.
 
     Not at a later one: if a limit was passed then, this is a denial, and trying again because it might
@@ -229,23 +236,23 @@ def judge(ask: Ask, truth: Meter | None) -> Verdict:
     """
     if truth is None:
         return Stale()
-    held = truth.leases.get(ask.lease_id)
+    held = truth.leases.get(reservation.lease_id)
     if held is not None:
         return Already(held)
-    if truth.epoch != ask.epoch:
+    if truth.epoch != reservation.epoch:
         return Stale()
     denials = [
-        *(denial for rate in ask.limits.rates if (denial := _over_rate(rate, ask, truth))),
-        *(denial for budget in ask.limits.budgets if (denial := _over_budget(budget, ask, truth))),
+        *(denial for rate in reservation.limits.rates if (denial := _over_rate(rate, reservation, truth))),
+        *(denial for budget in reservation.limits.budgets if (denial := _over_budget(budget, reservation, truth))),
     ]
-    if len(truth.leases) >= ask.limits.in_flight:
-        denials.append(Denial("crowd", "in_flight", "requests", remaining=0, quota=ask.limits.in_flight))
+    if len(truth.leases) >= reservation.limits.in_flight:
+        denials.append(Denial("crowd", "in_flight", "requests", remaining=0, quota=reservation.limits.in_flight))
     return Denied(tuple(denials)) if denials else Again()
 
 
-def _over_rate(rate: Rate, ask: Ask, truth: Meter) -> Denial | None:
-    units = ask.units.of(rate.unit)
-    return over_rate(rate, truth.tats.get(rates.key(rate)), units, ask.now_ms) if units else None
+def _over_rate(rate: Rate, reservation: Reservation, truth: Meter) -> Denial | None:
+    units = reservation.units.of(rate.unit)
+    return over_rate(rate, truth.tats.get(rates.key(rate)), units, reservation.now_ms) if units else None
 
 
 def over_rate(rate: Rate, tat_us: int | None, units: int, now_ms: int) -> Denial | None:
@@ -265,19 +272,19 @@ def over_rate(rate: Rate, tat_us: int | None, units: int, now_ms: int) -> Denial
     )
 
 
-def _over_budget(budget: Budget, ask: Ask, truth: Meter) -> Denial | None:
-    units = ask.units.of(budget.unit)
+def _over_budget(budget: Budget, reservation: Reservation, truth: Meter) -> Denial | None:
+    units = reservation.units.of(budget.unit)
     if not units or not budget.hard:
         return None
     window, used = truth.windows.get(budgets.key(budget), ("", 0))
-    if window < budgets.window_id(budget.window, ask.now_ms) or used + units <= budget.limit:
+    if window < budgets.window_id(budget.window, reservation.now_ms) or used + units <= budget.limit:
         return None
     return Denial(
         budget.source,
         budget.name,
         budget.unit,
         remaining=max(0, budget.limit - used),
-        wait_ms=budgets.end_ms(budget.window, window) - ask.now_ms,
+        wait_ms=budgets.end_ms(budget.window, window) - reservation.now_ms,
         quota=budget.limit,
         window=window,
     )

@@ -9,8 +9,8 @@ import msgspec
 from chalicelib.admission.decision import (
     Again,
     Already,
-    Ask,
     Denied,
+    Reservation,
     Stale,
     impossible,
     judge,
@@ -74,49 +74,49 @@ class Admission:
         Raises: StaleEpoch; RateLimited, QuotaExhausted, OverBudget, Crowded (a limit, with the exact wait);
         TooLarge (more than a limit ever allows); NoCapacity (the store).
         """
-        ask = Ask(tenant, epoch, limits, units, lease_id, now_ms, now_ms + self._lease_ms)
+        reservation = Reservation(tenant, epoch, limits, units, lease_id, now_ms, now_ms + self._lease_ms)
         try:
-            return self._admit(ask)
+            return self._admit(reservation)
         except StoreUnavailable:
             # Money fails closed. If the write landed all the same, its lease expires and is finished as abandoned.
             raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
 
-    def _admit(self, ask: Ask) -> Lease:
-        too_large = impossible(ask.limits, ask.units)
+    def _admit(self, reservation: Reservation) -> Lease:
+        too_large = impossible(reservation.limits, reservation.units)
         if too_large:
             # No write would tell whether these limits still hold, so ask.
-            now = self._meters.reading(ask.tenant)
-            if now is None or now.epoch != ask.epoch:
+            now = self._meters.reading(reservation.tenant)
+            if now is None or now.epoch != reservation.epoch:
                 raise StaleEpoch
             raise refusal(too_large)
-        remembered = self._denials.recall(ask)
+        remembered = self._denials.recall(reservation)
         if remembered:
             raise _refused(remembered)
-        seen = self._seen.get(ask.tenant)
+        seen = self._seen.get(reservation.tenant)
         finished_some = False
         for _ in range(1 + MORE_TRIES):
-            write = predict(ask, seen)
+            write = predict(reservation, seen)
             try:
                 after = self._meters.admit(write)
             except Lost as lost:
                 truth = seen = lost.truth
             else:
-                self._remember(ask.tenant, after)
-                return _lease(ask, write.held, after)
+                self._remember(reservation.tenant, after)
+                return _lease(reservation, write.held, after)
             if truth is None:
-                self._seen.pop(ask.tenant, None)
+                self._seen.pop(reservation.tenant, None)
                 raise StaleEpoch
-            self._remember(ask.tenant, truth)
-            match judge(ask, truth):
+            self._remember(reservation.tenant, truth)
+            match judge(reservation, truth):
                 case Already(held):
-                    return _lease(ask, held, truth)
+                    return _lease(reservation, held, truth)
                 case Stale():
                     raise StaleEpoch
                 case Denied(denials):
                     crowded = all(denial.kind == "crowd" for denial in denials)
                     # Once: a crowd that is still there after the dead were removed is one of the living.
-                    if not crowded or finished_some or not self._finish_expired(ask, truth):
-                        self._denials.remember(ask, denials, truth)
+                    if not crowded or finished_some or not self._finish_expired(reservation, truth):
+                        self._denials.remember(reservation, denials, truth)
                         raise _refused(denials)
                     finished_some = True
                 case Again():
@@ -170,12 +170,12 @@ class Admission:
         """Drop what this sandbox remembers of denials, after a change of limits made here."""
         self._denials.forget(tenant)
 
-    def _finish_expired(self, ask: Ask, truth: Meter) -> bool:
+    def _finish_expired(self, reservation: Reservation, truth: Meter) -> bool:
         """Whether any lease had expired; those that had are finished, as many as it takes to make room."""
-        expired = [(name, held) for name, held in truth.leases.items() if held.expires_ms < ask.now_ms]
-        needed = len(truth.leases) - ask.limits.in_flight + 1
+        expired = [(name, held) for name, held in truth.leases.items() if held.expires_ms < reservation.now_ms]
+        needed = len(truth.leases) - reservation.limits.in_flight + 1
         for lease_id, held in expired[: max(needed, FINISHED_AT_ONCE)]:
-            self._finish(ask.tenant, lease_id, held, ask.now_ms)
+            self._finish(reservation.tenant, lease_id, held, reservation.now_ms)
         return bool(expired)
 
     def _finish(self, tenant: str, lease_id: str, held: Held, now_ms: int) -> None:
@@ -225,15 +225,15 @@ class Admission:
         self._seen[tenant] = meter
 
 
-def _lease(ask: Ask, held: Held, meter: Meter) -> Lease:
+def _lease(reservation: Reservation, held: Held, meter: Meter) -> Lease:
     return Lease(
-        tenant=ask.tenant,
-        lease_id=ask.lease_id,
-        reserved=ask.units,
+        tenant=reservation.tenant,
+        lease_id=reservation.lease_id,
+        reserved=reservation.units,
         windows=held.windows,
         admitted_ms=held.admitted_ms,
         expires_ms=held.expires_ms,
-        standing=standing(ask.limits, meter, ask.now_ms),
+        standing=standing(reservation.limits, meter, reservation.now_ms),
     )
 
 

@@ -25,15 +25,17 @@ class EveryRegion:
 
     def bump(self, tenant: str) -> int:
         """Raises StoreUnavailable after having tried every region; repeating the change moves them all again."""
-        epoch = self._here.bump(tenant)
+        moved: list[int] = []
         failed: StoreUnavailable | None = None
-        for epochs in self._elsewhere.values():
+        for epochs in (self._here, *self._elsewhere.values()):
             try:
-                epochs.bump(tenant)
+                moved.append(epochs.bump(tenant))
             except NoMeter:
                 continue  # the tenant is not served there
             except StoreUnavailable as error:
                 failed = error
         if failed:
             raise failed
-        return epoch
+        if not moved:
+            raise NoMeter(tenant)
+        return moved[0]

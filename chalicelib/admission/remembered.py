@@ -9,7 +9,7 @@ from collections import OrderedDict
 import msgspec
 
 from chalicelib.admission import rates
-from chalicelib.admission.decision import Ask, over_rate
+from chalicelib.admission.decision import Reservation, over_rate
 from chalicelib.admission.denial import Denial
 from chalicelib.admission.meter import Meter
 
@@ -31,26 +31,30 @@ class Denials:
     def __init__(self) -> None:
         self._of: OrderedDict[str, _Remembered] = OrderedDict()
 
-    def remember(self, ask: Ask, denials: tuple[Denial, ...], truth: Meter) -> None:
+    def remember(self, reservation: Reservation, denials: tuple[Denial, ...], truth: Meter) -> None:
         """Keep a denial by nothing but rates: only their end is known for certain."""
         if any(denial.kind != "rate" for denial in denials):
             return
         wait_ms = max(denial.wait_ms for denial in denials)
-        until_ms = ask.now_ms + min(wait_ms, LONGEST_MS)
-        self._of[ask.tenant] = _Remembered(ask.epoch, ask.now_ms, until_ms, dict(truth.tats))
+        until_ms = reservation.now_ms + min(wait_ms, LONGEST_MS)
+        self._of[reservation.tenant] = _Remembered(reservation.epoch, reservation.now_ms, until_ms, dict(truth.tats))
         while len(self._of) > MOST_TENANTS:
             self._of.popitem(last=False)
 
-    def recall(self, ask: Ask) -> list[Denial]:
+    def recall(self, reservation: Reservation) -> list[Denial]:
         """The denials that are certain without asking the store; [] where it must be asked."""
-        found = self._of.get(ask.tenant)
-        if found is None or found.epoch != ask.epoch or not found.since_ms <= ask.now_ms < found.until_ms:
+        found = self._of.get(reservation.tenant)
+        if (
+            found is None
+            or found.epoch != reservation.epoch
+            or not found.since_ms <= reservation.now_ms < found.until_ms
+        ):
             return []
         return [
             denial
-            for rate in ask.limits.rates
-            if (units := ask.units.of(rate.unit))
-            and (denial := over_rate(rate, found.tats.get(rates.key(rate)), units, ask.now_ms))
+            for rate in reservation.limits.rates
+            if (units := reservation.units.of(rate.unit))
+            and (denial := over_rate(rate, found.tats.get(rates.key(rate)), units, reservation.now_ms))
         ]
 
     def forget(self, tenant: str) -> None:

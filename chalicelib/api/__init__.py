@@ -7,6 +7,5 @@
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's
 
-A route more: a view under `@surface.door(method, path, permission=..., summary=..., ...)` here; its row in docs/api.md
-and in tests/api/test_permissions.py, which fail until they have it. OpenAPI, policies and error shapes follow.
+How to add a route stands in CONTRIBUTING.
 """

@@ -17,7 +17,7 @@ from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
 from chalicelib.tickets import Claims
 
-surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="iam")
+surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
 
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
@@ -86,7 +86,7 @@ def create_tenant(asked: Incoming) -> Tenant:
 
 @surface.door("GET", "/admin/tenants/{tenant}", permission="operate", summary="Look at a tenant", returns=Tenant)
 def show_any_tenant(asked: Incoming) -> Tenant:
-    return wiring.tenancy().tenant(asked.path["tenant"])
+    return wiring.tenancy().tenant(asked.parameters["tenant"])
 
 
 @surface.door(
@@ -95,7 +95,7 @@ def show_any_tenant(asked: Incoming) -> Tenant:
     returns=Tenant,
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
-    return wiring.tenancy().change_tenant(asked.path["tenant"], asked.json(Change))
+    return wiring.tenancy().change_tenant(asked.parameters["tenant"], asked.json(Change))
 
 
 @surface.door(
@@ -103,7 +103,7 @@ def change_tenant(asked: Incoming) -> Tenant:
     summary="List a tenant's API keys", returns=Keys,
 )  # fmt: skip
 def list_any_keys(asked: Incoming) -> Keys:
-    tenant = wiring.tenancy().tenant(asked.path["tenant"])
+    tenant = wiring.tenancy().tenant(asked.parameters["tenant"])
     now_ms = wiring.path().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(tenant.id)])
 
@@ -114,7 +114,7 @@ def list_any_keys(asked: Incoming) -> Keys:
 )  # fmt: skip
 def create_any_key(asked: Incoming) -> NewKey:
     request = asked.json(KeyRequest)
-    return new_key(asked.path["tenant"], request, expiry(request))
+    return new_key(asked.parameters["tenant"], request, expiry(request))
 
 
 @surface.door(
@@ -122,7 +122,7 @@ def create_any_key(asked: Incoming) -> NewKey:
     summary="Revoke a tenant's API key", returns=KeyView,
 )  # fmt: skip
 def revoke_any_key(asked: Incoming) -> KeyView:
-    return view(wiring.tenancy().revoke_key(asked.path["tenant"], asked.path["key"]), wiring.path().clock())
+    return view(wiring.tenancy().revoke_key(asked.parameters["tenant"], asked.parameters["key"]), wiring.path().clock())
 
 
 @surface.door(
@@ -130,7 +130,7 @@ def revoke_any_key(asked: Incoming) -> KeyView:
     summary="List the IAM principals that sign for a tenant", returns=Principals,
 )  # fmt: skip
 def list_principals(asked: Incoming) -> Principals:
-    return Principals(wiring.tenancy().tenant(asked.path["tenant"]).principals)
+    return Principals(wiring.tenancy().tenant(asked.parameters["tenant"]).principals)
 
 
 @surface.door(
@@ -139,7 +139,7 @@ def list_principals(asked: Incoming) -> Principals:
 )  # fmt: skip
 def put_principals(asked: Incoming) -> Principals:
     wanted = asked.json(Principals).principals
-    return Principals(wiring.tenancy().principals.put(asked.path["tenant"], wanted).principals)
+    return Principals(wiring.tenancy().principals.put(asked.parameters["tenant"], wanted).principals)
 
 
 @surface.door(
@@ -147,7 +147,7 @@ def put_principals(asked: Incoming) -> Principals:
     summary="Let no IAM principal sign for a tenant any more", status=204,
 )  # fmt: skip
 def delete_principals(asked: Incoming) -> Any:
-    wiring.tenancy().principals.put(asked.path["tenant"], ())
+    wiring.tenancy().principals.put(asked.parameters["tenant"], ())
 
 
 @surface.door("GET", "/admin/pools", permission="operate", summary="List the pools", returns=Pools)
@@ -161,7 +161,7 @@ def list_pools(_: Incoming) -> Pools:
 )  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
     pool = asked.json(Pool)
-    if pool.name != asked.path["pool"]:
+    if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
     try:
         msgspec.convert(pool.name, PoolName)
@@ -175,7 +175,7 @@ def put_pool(asked: Incoming) -> Pool:
 
 @surface.door("DELETE", "/admin/pools/{pool}", permission="operate", summary="Remove a pool", status=204)
 def delete_pool(asked: Incoming) -> Any:
-    wiring.tenancy().delete_pool(asked.path["pool"])
+    wiring.tenancy().delete_pool(asked.parameters["pool"])
 
 
 @surface.door(

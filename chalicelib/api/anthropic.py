@@ -118,7 +118,7 @@ def _infer(
         asked,
         "anthropic",
         operation,
-        tenant=asked.path["tenant"],
+        tenant=asked.parameters["tenant"],
         pool=request.model,
         fields=asked.json(dict[str, msgspec.Raw]),
         max_tokens=max_tokens,

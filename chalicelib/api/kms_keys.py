@@ -157,7 +157,7 @@ def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
     request = asked.json(KmsKeyProof)
     if caller.snapshot.tenant.sealing.auth == "kms":
         _must_cover_everything(caller.principal)
-    kms_keys, key_id = wiring.tenancy().kms_keys, asked.path["key"]
+    kms_keys, key_id = wiring.tenancy().kms_keys, asked.parameters["key"]
     arn = kms_keys.pending(caller.principal.tenant, key_id).arn
     claims = Claims("prove", tenant=caller.principal.tenant, key_arn=arn, request_id=asked.request_id)
     with _registering():
@@ -170,7 +170,7 @@ def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
     summary="Remove a KMS key, at once and everywhere", status=204,
 )  # fmt: skip
 def remove_kms_key(asked: Incoming, caller: Caller) -> None:
-    wiring.tenancy().kms_keys.remove(caller.principal.tenant, asked.path["key"])
+    wiring.tenancy().kms_keys.remove(caller.principal.tenant, asked.parameters["key"])
 
 
 @surface.door(
@@ -179,7 +179,7 @@ def remove_kms_key(asked: Incoming, caller: Caller) -> None:
 )  # fmt: skip
 def probe_kms_key(asked: Incoming, caller: Caller) -> Probed:
     request = asked.json(KmsKeyProbe)
-    key = caller.snapshot.tenant.sealing.named(asked.path["key"])
+    key = caller.snapshot.tenant.sealing.named(asked.parameters["key"])
     if key is None:
         raise NotFound("There is no such KMS key of this tenant. Register it first.")
     claims = Claims("probe", tenant=caller.principal.tenant, key_arn=key.arn, request_id=asked.request_id)

@@ -178,7 +178,7 @@ def create_key(asked: Incoming, caller: Caller) -> NewKey:
     summary="Revoke an API key, at once and everywhere", returns=KeyView,
 )  # fmt: skip
 def revoke_key(asked: Incoming, caller: Caller) -> KeyView:
-    revoked = wiring.tenancy().revoke_key(caller.principal.tenant, asked.path["key"])
+    revoked = wiring.tenancy().revoke_key(caller.principal.tenant, asked.parameters["key"])
     return view(revoked, wiring.path().clock())
 
 
@@ -188,9 +188,11 @@ def revoke_key(asked: Incoming, caller: Caller) -> KeyView:
 )  # fmt: skip
 def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     request = asked.json(Rotation)
-    old = wiring.tenancy().key(caller.principal.tenant, asked.path["key"])
+    old = wiring.tenancy().key(caller.principal.tenant, asked.parameters["key"])
     caller.principal.must_cover(old.scopes, old.expires_ms)
-    return _shown(*wiring.tenancy().rotate_key(caller.principal.tenant, asked.path["key"], request.grace_s * 1000))
+    return _shown(
+        *wiring.tenancy().rotate_key(caller.principal.tenant, asked.parameters["key"], request.grace_s * 1000)
+    )
 
 
 @surface.door(
@@ -208,7 +210,7 @@ def list_members(_: Incoming, caller: Caller) -> Members:
 def put_member(asked: Incoming, caller: Caller) -> Member:
     request = asked.json(MemberRequest)
     try:
-        subject = msgspec.convert(asked.path["subject"], Subject)
+        subject = msgspec.convert(asked.parameters["subject"], Subject)
     except msgspec.ValidationError:
         raise Malformed("A subject has 1 to 128 letters, digits or any of . _ @ + -", field="subject") from None
     return wiring.tenancy().put_member(caller.principal.tenant, Member(subject=subject, role=request.role))
@@ -219,7 +221,7 @@ def put_member(asked: Incoming, caller: Caller) -> Member:
     summary="Remove a member", status=204,
 )  # fmt: skip
 def remove_member(asked: Incoming, caller: Caller) -> None:
-    wiring.tenancy().remove_member(caller.principal.tenant, asked.path["subject"])
+    wiring.tenancy().remove_member(caller.principal.tenant, asked.parameters["subject"])
 
 
 def expiry(request: KeyRequest) -> int | None:

@@ -10,7 +10,7 @@ from chalicelib import wiring
 from chalicelib.api.openai import Count, Message
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.dialects import ceilings
-from chalicelib.http import openapi, problems
+from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
@@ -133,6 +133,7 @@ def infer(asked: Incoming) -> Reply:
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
     path = wiring.path()
+    now_ms = path.clock()
     said_by = path.placement.look(wiring.offering().pools())
     # Two targets may be one instance, reached in two ways; its capacity is there once.
     alive = {said.instance or place: said for place, said in said_by.items() if said is not None}.values()
@@ -143,7 +144,7 @@ def health(_: Incoming) -> Reply:
         available_capacity=sum(max(0, capacity.total - capacity.in_flight) for capacity in alive),
         total_capacity=sum(capacity.total for capacity in alive),
         avg_queue_depth=round(sum(capacity.queue_depth for capacity in alive) / len(alive), 2) if alive else 0.0,
-        timestamp=datetime.fromtimestamp(path.clock() / 1000, UTC).isoformat(timespec="milliseconds"),
+        timestamp=datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds"),
     )
     reply = drawn(body, 200 if alive else 503)
     if not alive:
@@ -153,6 +154,8 @@ def health(_: Incoming) -> Reply:
 
 @public.door("GET", "/openapi.json", permission="public", summary="This API, as OpenAPI 3.1", returns=dict[str, Any])
 def describe(_: Incoming) -> dict[str, Any]:
+    from chalicelib.http import openapi  # nobody else pays for loading it
+
     return openapi.document()
 
 
@@ -162,9 +165,9 @@ def describe(_: Incoming) -> dict[str, Any]:
 )  # fmt: skip
 def explain(asked: Incoming) -> ProblemPage:
     for refusal, kind in problems.KINDS.items():
-        if kind.slug == asked.path["name"]:
+        if kind.slug == asked.parameters["name"]:
             return ProblemPage(kind.title, kind.status, " ".join((refusal.__doc__ or "").split()))
-    if asked.path["name"] == problems.FAULT.slug:
+    if asked.parameters["name"] == problems.FAULT.slug:
         return ProblemPage(problems.FAULT.title, problems.FAULT.status, problems.FAULT_TEXT)
     raise NotFound("There is no such problem.")
 

@@ -94,7 +94,7 @@ class Completion(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.path["tenant"], "openai", "chat.completions")
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
     request = asked.json(ChatCompletionRequest)
     return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
 
@@ -105,7 +105,7 @@ def create_chat_completion(asked: Incoming) -> Any:
 )  # fmt: skip
 def create_completion(asked: Incoming) -> Any:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.path["tenant"], "openai", "completions")
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "completions")
     request = asked.json(CompletionRequest)
     prompts = len(request.prompt) if _several(request.prompt) else 1
     choices = prompts * max(request.n or 1, request.best_of or 1)
@@ -118,7 +118,7 @@ def create_completion(asked: Incoming) -> Any:
 )  # fmt: skip
 def create_embedding(asked: Incoming) -> Any:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.path["tenant"], "openai", "embeddings")
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "embeddings")
     return _infer(asked, asked.json(EmbeddingRequest), "embeddings")
 
 
@@ -136,7 +136,7 @@ def list_models(_: Incoming, caller: Caller) -> Models:
     summary="Look at one model", returns=Model,
 )  # fmt: skip
 def retrieve_model(asked: Incoming, caller: Caller) -> Model:
-    name = asked.path["model"]
+    name = asked.parameters["model"]
     pool = caller.snapshot.pools.get(name)
     if pool is None or not caller.principal.may_use(name) or not _answers_here(pool):
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
@@ -155,7 +155,7 @@ def _infer(
         asked,
         "openai",
         operation,
-        tenant=asked.path["tenant"],
+        tenant=asked.parameters["tenant"],
         pool=request.model,
         fields=fields,
         max_tokens=None if operation == "embeddings" else ceilings.of_chat(fields),

@@ -14,12 +14,12 @@ import msgspec
 
 from chalicelib.refusal import Malformed
 
-Place = tuple[str, ...]
+Location = tuple[str, ...]
 """The names of a body's members, from the outside in."""
 
 Fields = Mapping[str, msgspec.Raw]
 
-CHAT: tuple[Place, ...] = (("max_completion_tokens",), ("max_tokens",))
+CHAT: tuple[Location, ...] = (("max_completion_tokens",), ("max_tokens",))
 """Of an OpenAI-shaped body. The first that is there counts, as OpenAI has it."""
 
 UNREAD = ("max_new_tokens", "n_predict", "n_cmpl")
@@ -27,7 +27,7 @@ UNREAD = ("max_new_tokens", "n_predict", "n_cmpl")
 
 OF_CHAT = frozenset((*(name for (name,) in CHAT), *UNREAD))
 
-BODIES: dict[str, tuple[Place, ...]] = {
+BODIES: dict[str, tuple[Location, ...]] = {
     "ai21.jamba": (("max_tokens",),),
     "amazon.nova": (("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens")),
     "amazon.titan-text": (("textGenerationConfig", "maxTokenCount"),),
@@ -42,7 +42,7 @@ BODIES: dict[str, tuple[Place, ...]] = {
 }
 """Of a Bedrock model's own body, by how the model's id begins. Where none is there, the first is written."""
 
-ANY: tuple[Place, ...] = tuple(dict.fromkeys(place for row in BODIES.values() for place in row))
+ANY: tuple[Location, ...] = tuple(dict.fromkeys(location for row in BODIES.values() for location in row))
 """Of the body of a model that nobody here knows: whatever is there. Where none is, none can be written."""
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
@@ -50,7 +50,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 def of_chat(fields: Fields) -> int | None:
     """The ceiling that an OpenAI-shaped body names. Raises Malformed."""
-    return next((count for place in CHAT if (count := _read(fields, place)) is not None), None)
+    return next((count for location in CHAT if (count := _read(fields, location)) is not None), None)
 
 
 def bound_chat(body: dict[str, object], ceiling_tokens: int) -> None:
@@ -63,50 +63,50 @@ def bound_chat(body: dict[str, object], ceiling_tokens: int) -> None:
 def of_body(body: bytes, model: str) -> int | None:
     """The ceiling that a Bedrock model's own body names: the largest, where it does so twice. Raises Malformed."""
     fields = _object(body)
-    return max((count for place in _places(model) if (count := _read(fields, place)) is not None), default=None)
+    counts = (_read(fields, location) for location in _locations(model))
+    return max((count for count in counts if count is not None), default=None)
 
 
 def bounded_body(body: bytes, model: str, ceiling_tokens: int) -> bytes:
     """The body with the reserved ceiling in force, where it is known how the model is told. Raises Malformed."""
     fields = _object(body)
-    places = _places(model)
-    there = [place for place in places if _read(fields, place) is not None]
-    written = there or ([] if places is ANY else [places[0]])
+    locations = _locations(model)
+    there = [location for location in locations if _read(fields, location) is not None]
+    written = there or ([] if locations is ANY else [locations[0]])
     if not written:
         return body
-    bounded: dict[str, Any] = dict(fields)
-    for place in written:
-        count = min(_read(fields, place) or ceiling_tokens, ceiling_tokens)
-        *outer, name = place
+    bounded: dict[str, Any] = {**fields}
+    for location in written:
+        *outer, name = location
         holder = bounded
         for each in outer:
-            holder[each] = holder = dict(_inner(holder, each))
-        holder[name] = count
+            held = holder.get(each, b"{}")
+            holder[each] = held if isinstance(held, dict) else _object(held, each)
+            holder = holder[each]
+        holder[name] = min(_read(fields, location) or ceiling_tokens, ceiling_tokens)
     return msgspec.json.encode(bounded)
 
 
-def _places(model: str) -> tuple[Place, ...]:
+def _locations(model: str) -> tuple[Location, ...]:
     # An inference profile, or an ARN, holds the model's id behind a dot or a slash.
-    found = (places for start, places in BODIES.items() if re.search(rf"(^|[./]){re.escape(start)}", model))
+    found = (locations for start, locations in BODIES.items() if re.search(rf"(^|[./]){re.escape(start)}", model))
     return next(found, ANY)
 
 
-def _read(fields: Fields, place: Place) -> int | None:
-    *outer, name = place
+def _read(fields: Fields, location: Location) -> int | None:
+    *outer, name = location
     for each in outer:
-        fields = _inner(fields, each)
+        held = bytes(fields.get(each, b"{}"))
+        if not held.startswith(b"{"):
+            return None  # not this model's; what it is instead, the model may say
+        fields = _object(held, each)
     if name not in fields:
         return None
     try:
         return msgspec.json.decode(fields[name], type=_Count | None)
     except msgspec.ValidationError as error:
-        where = ".".join(place)
+        where = ".".join(location)
         raise Malformed(f"{where}: {error}.", field=where) from None
-
-
-def _inner(fields: Mapping[str, Any], name: str) -> Fields:
-    held = fields.get(name, b"{}")
-    return held if isinstance(held, dict) else _object(held, name)
 
 
 def _object(body: bytes | msgspec.Raw, name: str = "body") -> dict[str, msgspec.Raw]:

@@ -137,7 +137,7 @@ class Chunks:
         self.done = False
 
     def read(self, kind: str, payload: bytes) -> Iterator[Event]:
-        """See Reader.read in engines/bedrock/frames.py."""
+        """See Reader.read."""
         if kind != "chunk":
             return
         try:
@@ -156,7 +156,7 @@ class Chunks:
             yield Finished(self._usage)
 
     def end(self) -> Iterator[Event]:
-        """See Reader.end in engines/bedrock/frames.py.
+        """See Reader.end.
 
         Not every model's last chunk has the metrics; a stream that was cut has another end.
         """

@@ -38,7 +38,7 @@ class _Finished(msgspec.Struct):
     completion_tokens: _Count
 
 
-class _Refused(msgspec.Struct):
+class _Refusal(msgspec.Struct):
     status: int
     code: str = ""
     message: str = ""
@@ -96,6 +96,6 @@ class Translator:
             counted = msgspec.json.decode(payload, type=_Finished)
             return Finished(Usage(counted.prompt_tokens, counted.completion_tokens))
         if kind == _REFUSED:
-            refused = msgspec.json.decode(payload, type=_Refused)
+            refused = msgspec.json.decode(payload, type=_Refusal)
             raise failures.of_sealed(refused.status, refused.code, refused.message, self._target)
         raise EngineFailed(failures.NOT_UNDERSTOOD)

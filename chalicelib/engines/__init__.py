@@ -4,22 +4,17 @@
     bedrock/            Amazon Bedrock                                  scripted    answers from a script
     transport/          bodies and streams over HTTP
 
-An engine more: its kind of target in `pool.py`, a file here with the protocol's four methods, its line in the dict
-`ENGINES` of `wiring`, and its class in `tests/engines/harnesses.py` for the suite that every engine must pass. Dialects
-that it does not speak it gets for nothing, by `begin`.
+How to add one stands in CONTRIBUTING. Dialects that it does not speak it gets for nothing, by `begin`.
 """
 
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
-from chalicelib.call import Call, Operation, Stream
+from chalicelib.call import MESSAGES, Call, Operation, Stream
 from chalicelib.pool import Capacity
 from chalicelib.refusal import Malformed
 
 T = TypeVar("T", contravariant=True)
-
-MESSAGES = ("messages", "messages.count_tokens")
-"""What is asked and answered as a chat where an engine does not speak Anthropic's dialect."""
 
 
 class Engine(Protocol[T]):

@@ -4,7 +4,8 @@
     routing      which template serves a path, and what holds below it
     doors        the app, safe for many requests at once, and replies that stream
     route        a door as data                         surface      a blueprint of doors
-    incoming     a request as a door sees it            callers      who may come in
+    incoming     a request as a door sees it            credentials  what its caller proves themselves with
+    callers      who may come in
     asks         from a door to an Ask, the one way     sealed_calls sealed requests, likewise
     outgoing     an answer on its way out               problems     refusals as callers see them
     openapi      the document of all routes

@@ -7,7 +7,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.call import Operation
 from chalicelib.http.incoming import Incoming
-from chalicelib.identity import Credential, KeyHolder
+from chalicelib.identity import Signed
 from chalicelib.inference.plan import Ask, SealedRequest
 from chalicelib.ledger import Audited
 from chalicelib.partition import partition_of
@@ -34,7 +34,7 @@ def ask_of(
 ) -> Ask:
     """See Ask. Raises Malformed."""
     return Ask(
-        credential=_credential(asked, sealed),
+        credential=asked.credential,
         tenant=tenant,
         surface=surface,
         operation=operation,
@@ -47,19 +47,13 @@ def ask_of(
         idempotency_key=asked.headers.get("idempotency-key"),
         sealed=sealed,
         model_id=model_id,
-        audited=_audited(asked, model_id, inference_profile),
+        audited=_audit_facts(asked, model_id, inference_profile),
     )
 
 
-def _credential(asked: Incoming, sealed: SealedRequest | None) -> Credential | None:
-    if asked.credential is None and sealed is not None and sealed.mode != "hpke":
-        return KeyHolder(sealed.key_arn)
-    return asked.credential
-
-
-def _audited(asked: Incoming, model_id: str, inference_profile: str) -> Audited:
+def _audit_facts(asked: Incoming, model_id: str, inference_profile: str) -> Audited:
     """What an audit must know of the request, as far as its door knows."""
-    arn = asked.iam_arn or ""
+    arn = asked.credential.arn if isinstance(asked.credential, Signed) else ""
     # A caller without an ARN comes from the gateway's own partition.
     origin = arn.split(":")[1] if arn else wiring.path().settings.region
     return Audited(

@@ -22,6 +22,7 @@ import msgspec
 
 from chalicelib.http.doors import Body, Doors, streaming_transport
 from chalicelib.http.incoming import request_id_of
+from chalicelib.http.problems import kind_of
 from chalicelib.http.routing import Matcher
 from chalicelib.http.surface import SHAPES, refused
 from chalicelib.refusal import MethodNotAllowed, NotFound
@@ -45,7 +46,7 @@ PATIENCE_S = 50.0
 """How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
 
 
-class Signed(msgspec.Struct, frozen=True):
+class SignedRequest(msgspec.Struct, frozen=True):
     """A request as its client signed it: nothing decoded, nothing joined."""
 
     method: str
@@ -55,7 +56,7 @@ class Signed(msgspec.Struct, frozen=True):
     body: bytes
 
 
-Iam = Callable[[Signed], Mapping[str, str]]
+Iam = Callable[[SignedRequest], Mapping[str, str]]
 """Who signed a request, as members of API Gateway's `identity`. Raises Forbidden."""
 
 
@@ -154,15 +155,15 @@ class Bridge:
             if not message.get("more_body"):
                 return bytes(body)
 
-    def _signed(self, scope: Scope, template: str, body: bytes) -> Signed | None:
+    def _signed(self, scope: Scope, template: str, body: bytes) -> SignedRequest | None:
         """The request, if somebody claims to have signed it and its route asks for that."""
         if self._iam is None or not self._app.asks_iam(template, scope["method"]) or len(body) > self._body_limit:
             return None
         if not any(name == b"authorization" and value.startswith(b"AWS4-") for name, value in scope["headers"]):
             return None
-        return Signed(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
+        return SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
 
-    def _work(self, event: dict[str, Any], signed: Signed | None, pipe: "Pipe") -> None:
+    def _work(self, event: dict[str, Any], signed: SignedRequest | None, pipe: "Pipe") -> None:
         """In a thread: the reply, and its body through the pipe if it comes in pieces."""
         try:
             reply = self._call(event, signed)
@@ -178,7 +179,7 @@ class Bridge:
         finally:
             body.close()
 
-    def _call(self, event: dict[str, Any], signed: Signed | None) -> dict[str, Any]:
+    def _call(self, event: dict[str, Any], signed: SignedRequest | None) -> dict[str, Any]:
         streaming_transport.set(True)
         if self._iam is not None and signed is not None:
             try:
@@ -294,7 +295,10 @@ def _start(reply: dict[str, Any]) -> dict[str, Any]:
 def _no_route(missing: NotFound | MethodNotAllowed, path: str) -> dict[str, Any]:
     """In the shape that whoever asks there understands."""
     request_id = secrets.token_hex(12)
-    reply = refused(missing, SHAPES.of(path), request_id)
+    shape = SHAPES.of(path)
+    if shape != "problem":  # which has a title, and says it there
+        missing.text = f"{kind_of(missing).title}. {missing.text}"
+    reply = refused(missing, shape, request_id)
     reply.headers["X-Request-ID"] = reply.headers["Request-Id"] = request_id  # Anthropic's name for it
     return reply.to_dict()
 

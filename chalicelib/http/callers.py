@@ -5,7 +5,7 @@ from typing import NamedTuple
 from chalicelib import wiring
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.route import Route
-from chalicelib.identity import Credential, Sealer, Signed, identify, operator
+from chalicelib.identity import Signed, identify, operator
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy.snapshot import Snapshot
@@ -23,20 +23,18 @@ def let_in(route: Route, asked: Incoming) -> Caller | None:
 
     Raises: Unauthenticated, NotFound, Forbidden; StoreUnavailable.
     """
-    credential: Credential | None = asked.credential
+    credential = asked.credential
     if route.auth == "signed" and not isinstance(credential, Signed):
         raise Forbidden("Sign this request with AWS Signature Version 4, for the service execute-api.")
-    if route.infers or route.permission == "public":
-        return None
     path = wiring.path()
     reading = path.snapshots.fresh
     if route.permission == "operate":
         operator(credential, reading, path.clock())
+    held = route.held
+    if held is None:
         return None
-    if route.for_sealers and credential is None:
-        credential = Sealer()
-    caller = Caller(*identify(credential, asked.path.get("tenant"), reading, path.clock()))
-    caller.principal.must(route.permission)
+    caller = Caller(*identify(credential, asked.parameters.get("tenant"), reading, path.clock()))
+    caller.principal.must(held)
     if not route.for_sealers:  # whichever surface a key is narrowed to, it may seal there, and must know to whom
         caller.principal.must_reach(route.surface)
     return caller

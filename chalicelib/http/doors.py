@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
+from chalicelib.http.route import SEALED_TYPE
+
 _request: ContextVar[Request | None] = ContextVar("current_request", default=None)
 _context: ContextVar[Any] = ContextVar("lambda_context", default=None)
 
@@ -74,7 +76,7 @@ class Reply(Response):
                 body = b"".join(body)
             finally:
                 self.body.close()
-        if self.headers.get("Content-Type") == "application/octet-stream":
+        if self.headers.get("Content-Type") == SEALED_TYPE:
             return {**drawn, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
         # Engines' answers are not read through: a byte that is no UTF-8 must not cost the caller all the others.
         return {**drawn, "body": body.decode(errors="replace")}

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from chalicelib.identity.credential import ApiKey, Signed
+from chalicelib.http.credentials import credential_of
+from chalicelib.http.route import Route
+from chalicelib.identity.credential import Credential
 from chalicelib.refusal import Malformed, TooLarge
 
 T = TypeVar("T")
@@ -22,25 +24,14 @@ class Incoming(msgspec.Struct, frozen=True):
     """One request: names of headers in lower case, the body as bytes."""
 
     method: str
-    path: Mapping[str, str]
+    parameters: Mapping[str, str]  # of the path
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
     request_id: str
     arrived_ms: int
-    iam_arn: str | None  # who signed it, as API Gateway found: a user, or the session of a role
+    credential: Credential | None  # as the route takes it
     source_ip: str
-
-    @property
-    def credential(self) -> ApiKey | Signed | None:
-        """What the caller proves themselves with: a signature, `Authorization: Bearer`, or `X-API-Key`."""
-        if self.iam_arn:
-            return Signed(self.iam_arn)
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token:
-            return ApiKey(token.strip())
-        key = self.headers.get("x-api-key")
-        return ApiKey(key) if key else None
 
     def json(self, form: type[T]) -> T:
         """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""
@@ -65,7 +56,7 @@ class Incoming(msgspec.Struct, frozen=True):
 
     @property
     def media_type(self) -> str:
-        return self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        return _media_type(self.headers)
 
     def must_be_json(self) -> None:
         kind = self.media_type
@@ -80,11 +71,12 @@ def _invalid(error: msgspec.ValidationError) -> Malformed:
     """msgspec says "Expected `int`, got `str` - at `$.limit`"."""
     text, _, place = str(error).partition(" - at `$")
     field = place.strip("`.") or None
+    text = text.removesuffix(".")  # a type's own words may be whole sentences
     return Malformed(f"{field}: {text}." if field else f"{text}.", field=field)
 
 
-def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: int) -> Incoming:
-    """Read an API Gateway proxy event (REST, format 1.0).
+def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str, body_limit: int) -> Incoming:
+    """Read an API Gateway proxy event (REST, format 1.0) that came in by this route.
 
     Raises: Malformed, TooLarge; `request_id_of` still tells the id to answer with.
     """
@@ -96,15 +88,19 @@ def incoming(event: Mapping[str, Any], now_ms: int, fresh_id: str, body_limit: i
     caller = event["requestContext"].get("identity") or {}
     return Incoming(
         method=event["httpMethod"],
-        path=event.get("pathParameters") or {},
+        parameters=event.get("pathParameters") or {},
         query=event.get("queryStringParameters") or {},
         headers=headers,
         body=_body(event, body_limit),
         request_id=request_id_of(event, fresh_id),
         arrived_ms=now_ms,
-        iam_arn=caller.get("userArn"),
+        credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
         source_ip=caller.get("sourceIp") or "",
     )
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "application/json").partition(";")[0].strip().lower()
 
 
 def request_id_of(event: Mapping[str, Any], fresh_id: str) -> str:

@@ -8,10 +8,10 @@ import msgspec
 
 from chalicelib.http import problems
 from chalicelib.http.outgoing import INFERENCE_HEADERS
-from chalicelib.http.route import Route
+from chalicelib.http.route import SEALED_TYPE, Route
 from chalicelib.http.surface import ROUTES
 
-SEALED = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
+SEALED = {SEALED_TYPE: {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
 SEAL_HEADERS = ("X-Seal-Mode", "X-Seal-Stream", "X-KMS-Key-ID", "X-Model-Pool", "X-Max-Tokens", "X-Request-ID")
 
 REFERENCES = "#/components/schemas/{name}"
@@ -19,7 +19,7 @@ REFERENCES = "#/components/schemas/{name}"
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "none": [],
     "key": [{"ApiKey": []}, {"ApiKeyHeader": []}],
-    "iam": [{"SigV4": []}, {"ApiKey": []}],
+    "signed_or_key": [{"SigV4": []}, {"ApiKey": []}],
     "signed": [{"SigV4": []}],
 }
 

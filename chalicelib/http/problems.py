@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from chalicelib.call import MESSAGES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.refusal import (
@@ -159,7 +160,7 @@ def status_of_entry(entry: Entry) -> int | None:
     kind = next((kind for refusal, kind in KINDS.items() if refusal.__name__ == entry.reason), None)
     if kind is None:
         return None
-    return (entry.operation.startswith("messages") and kind.anthropic_status) or kind.status
+    return (entry.operation in MESSAGES and kind.anthropic_status) or kind.status
 
 
 def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:

@@ -9,9 +9,12 @@ from chalicelib.http.problems import Shape
 from chalicelib.identity.roles import Permission
 from chalicelib.tenancy.tenant import SurfaceName
 
-Auth = Literal["none", "key", "iam", "signed"]
-"""How callers prove themselves: not at all; by an API key; by a signature of IAM, or by a key where there is no API
-Gateway; by a signature only."""
+Auth = Literal["none", "key", "signed", "signed_or_key"]
+"""How callers prove themselves: not at all; by an API key; by a signature of IAM; by that, or by a key where there is
+no API Gateway."""
+
+SEALED_TYPE = "application/octet-stream"
+"""Of sealed requests and answers."""
 
 Needed = Permission | Literal["public", "operate"]
 """What a caller must hold: a permission; nothing; or to be the operator of the service."""
@@ -37,6 +40,14 @@ class Route(msgspec.Struct, frozen=True):
     infers: bool  # runs a model: admitted, answers with the inference headers, and may be refused as one
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
+
+    @property
+    def held(self) -> Permission | None:
+        """What the caller must hold of whom its view is told. None: of nobody, for everybody may come in, or only the
+        operator, or whoever the admission lets in."""
+        if self.infers or self.permission == "public" or self.permission == "operate":
+            return None
+        return self.permission
 
     @property
     def seals(self) -> bool:

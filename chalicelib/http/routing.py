@@ -45,7 +45,9 @@ class Prefixes(Generic[T]):
 
     def add(self, prefix: str, value: T) -> None:
         """`prefix` may have parameters, as templates have; every path is below `/`."""
-        self._known[_segments(prefix) if prefix.strip("/") else ()] = value
+        segments = _segments(prefix) if prefix.strip("/") else ()
+        if self._known.setdefault(segments, value) != value:
+            raise ValueError(f"below {prefix} something else holds already")
 
     def of(self, path: str) -> T:
         """The value of the longest prefix of the path."""

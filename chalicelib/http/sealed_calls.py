@@ -11,13 +11,12 @@ from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import Outflow, inference_headers
+from chalicelib.http.route import SEALED_TYPE
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.inference.plan import SealedRequest
 from chalicelib.refusal import EngineFailed, Malformed
 from chalicelib.tenancy.tenant import SurfaceName
-
-MEDIA_TYPE = "application/octet-stream"
 
 
 class SealHeaders(msgspec.Struct, frozen=True, rename=lambda name: f"x-{name.replace('_', '-')}"):
@@ -32,7 +31,7 @@ class SealHeaders(msgspec.Struct, frozen=True, rename=lambda name: f"x-{name.rep
 
 
 def is_sealed(asked: Incoming) -> bool:
-    return asked.media_type == MEDIA_TYPE
+    return asked.media_type == SEALED_TYPE
 
 
 def infer_sealed(asked: Incoming, tenant: str | None, surface: SurfaceName, operation: Operation) -> Reply:
@@ -63,7 +62,7 @@ def infer_sealed(asked: Incoming, tenant: str | None, surface: SurfaceName, oper
         sealed=SealedRequest(headers.seal_mode, headers.kms_key_id, asked.body),
     )
     answer = run(ask, wiring.path())
-    out = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Seal-Mode": headers.seal_mode}
+    out = {"Content-Type": SEALED_TYPE, "Cache-Control": "no-store", "X-Seal-Mode": headers.seal_mode}
     if headers.seal_stream:
         if answer.buffered:
             out["X-Stream"] = "buffered"

@@ -1,6 +1,7 @@
 """A surface is a blueprint whose doors are data: served, guarded and described from one table."""
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
 from chalicelib.tenancy.tenant import SurfaceName
 
 View = Callable[..., Any]
-"""`view(asked)`, or `view(asked, caller)` where its route has a caller identified (see `callers.let_in`)."""
+"""`view(asked)`, or `view(asked, caller)` where its route has `held`."""
 
 ROUTES: list[Route] = []
 SHAPES: Prefixes[problems.Shape] = Prefixes("problem")
@@ -63,16 +64,36 @@ class Surface(Blueprint):
 
         def register(view: View) -> View:
             route = Route(
-                method, path, view.__name__, summary, self._name, self._auth, self._shape, permission,
-                accepts, returns, query, headers, status, streams, infers, for_sealers, own_statuses,
-            )  # fmt: skip
+                method=method,
+                path=path,
+                name=view.__name__,
+                summary=summary,
+                surface=self._name,
+                auth=self._auth,
+                shape=self._shape,
+                permission=permission,
+                accepts=accepts,
+                returns=returns,
+                query=query,
+                headers=headers,
+                status=status,
+                streams=streams,
+                infers=infers,
+                for_sealers=for_sealers,
+                own_statuses=own_statuses,
+            )
+            assert infers == (permission == "infer"), "who runs a model is admitted, and who is admitted must hold it"
+            takes_caller = len(signature(view).parameters) == 2
+            assert takes_caller == (route.held is not None), (
+                "a view takes the caller where its route has one identified"
+            )
             ROUTES.append(route)
 
             def served(**_path: str) -> Reply:
                 return self._serve(route, view)
 
             served.__name__ = view.__name__
-            options = {"authorizer": IAMAuthorizer()} if self._auth in ("iam", "signed") else {}
+            options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
             self.route(path, methods=[method], name=view.__name__, content_types=[], **options)(served)
             return view
@@ -84,7 +105,7 @@ class Surface(Blueprint):
         path = wiring.path()
         request_id = request_id_of(event, fresh := path.randomness(12).hex())
         try:
-            asked = incoming(event, path.clock(), fresh, path.settings.body_limit_bytes)
+            asked = incoming(event, route, path.clock(), fresh, path.settings.body_limit_bytes)
             caller = let_in(route, asked)
             answer = view(asked) if caller is None else view(asked, caller)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)

@@ -2,8 +2,7 @@
 
     credential   what they prove it with        principal   who they are then      roles   what each may do
 
-Here is the only judge. A credential more: a class in `credential`, a case in `identify`, the line of `http/incoming`
-that reads it.
+Here is the only judge. A credential more: a class in `credential`, a case in `identify`, a line in `http/credentials`.
 """
 
 from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed
@@ -33,11 +32,11 @@ def identify(
     """
     match credential:
         case ApiKey(text):
-            return _keyed(text, tenant, reading, now_ms)
+            return _by_key(text, tenant, reading, now_ms)
         case Signed(arn):
-            return _signed(arn, tenant, reading)
+            return _by_signature(arn, tenant, reading)
         case KeyHolder(arn):
-            return _holding(arn, tenant, reading)
+            return _by_possession(arn, tenant, reading)
         case Sealer():
             snapshot = _open_to_holders(tenant, reading)
             return Principal(tenant=snapshot.tenant.id, subject="", role="viewer", proof="kms"), snapshot
@@ -63,7 +62,7 @@ def operator(credential: Credential | None, reading: Reading, now_ms: int) -> Pr
     return principal
 
 
-def _keyed(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tuple[Principal, Snapshot]:
+def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tuple[Principal, Snapshot]:
     token = parse(text)
     if token is None:
         raise Unauthenticated
@@ -88,7 +87,7 @@ def _keyed(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tupl
     return principal, snapshot
 
 
-def _signed(arn: str, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:
+def _by_signature(arn: str, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:
     """The tenant whose IAM principal `arn` is, or whose role it is a session of.
 
     The principal's own policies say what it may do, so that here it is an owner.
@@ -108,7 +107,7 @@ def _signed(arn: str, tenant: str | None, reading: Reading) -> tuple[Principal, 
     )
 
 
-def _holding(arn: str | None, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:
+def _by_possession(arn: str | None, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:
     snapshot = _open_to_holders(tenant, reading)
     registered = snapshot.tenant.sealing.key_for(arn)
     if registered is None:

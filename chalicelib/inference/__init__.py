@@ -11,7 +11,7 @@ hears of it; what it allows is proved current by the admission write itself.
 
 from chalicelib.admission import Lease, StaleEpoch, new_lease_id
 from chalicelib.identity import identify
-from chalicelib.inference.answer import Answer, Ending, answer, reason_of
+from chalicelib.inference.answer import Answer, Ending, answer_of, reason_of
 from chalicelib.inference.idempotency import claim
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
@@ -28,14 +28,14 @@ def run(ask: Ask, path: Path) -> Answer:
 
     Raises: Refusal, StoreUnavailable. Nothing is held then, and what had been admitted has its entry.
     """
-    planned, lease = _admitted(ask, path)
+    planned, lease = _admit(ask, path)
     target = None
     try:
         if ask.idempotency_key is not None:
             claim(ask.idempotency_key, lease, path)
         call = planned.call if planned.sealed is None else sealed_call(planned, lease, path)
         target, stream, first = path.placement.place(planned.pool, planned.pin, call)
-        return answer(
+        return answer_of(
             stream, first, call, lease, path, settle=lambda held, ending: settle(planned, held, target, ending, path)
         )
     except BaseException as error:
@@ -43,28 +43,27 @@ def run(ask: Ask, path: Path) -> Answer:
         raise
 
 
-def _admitted(ask: Ask, path: Path) -> tuple[Plan, Lease]:
+def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
     """The plan and its lease, both true at one epoch."""
     try:
-        return _try_admitting(ask, path.snapshots.cached, path)
+        return _try_to_admit(ask, path.snapshots.cached, path)
     except (StaleEpoch, Unauthenticated, Forbidden, NotFound, NotOpened, Malformed):
         pass  # said on the word of a cached snapshot; a limit's denial was the meter's own word, and stands
     for _ in range(3):
         try:
-            return _try_admitting(ask, path.snapshots.fresh, path)
+            return _try_to_admit(ask, path.snapshots.fresh, path)
         except StaleEpoch:
             continue
     raise NoCapacity("The tenant is being changed too quickly. Try again.", retry_in_ms=100)
 
 
-def _try_admitting(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
+def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
-    now_ms = path.clock()
-    principal, snapshot = identify(ask.credential, ask.tenant, reading, now_ms)
+    principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock())
     planned = plan(ask, principal, snapshot)
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
-        now_ms = path.clock()
+    now_ms = path.clock()
     lease = path.admission.admit(
         tenant=principal.tenant,
         epoch=snapshot.epoch,

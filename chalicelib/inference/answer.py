@@ -34,7 +34,7 @@ def reason_of(error: BaseException) -> str:
     return type(error).__name__ if isinstance(error, Refusal) else "EngineFailed"
 
 
-def answer(
+def answer_of(
     stream: Stream, first: Event, call: Call, lease: Lease, path: Path, settle: Callable[[Lease, Ending], None]
 ) -> "Answer":
     """The running call, which keeps its lease and ends in `settle`, called exactly once."""

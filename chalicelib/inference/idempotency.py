@@ -21,7 +21,7 @@ def claim(key: str, lease: Lease, path: Path, keep_ms: int = KEY_MS) -> None:
     A key whose request failed without a charge may be used again. Raises Conflict; StoreUnavailable.
     """
     digest = hashlib.sha256(key.encode()).hexdigest()
-    found = path.claims.claim(lease.tenant, digest, lease.lease_id, lease.admitted_ms, keep_ms)
+    found = path.first_uses.claim(lease.tenant, digest, lease.lease_id, lease.admitted_ms, keep_ms)
     if found is None:
         return
     meter = path.meters.reading(lease.tenant)
@@ -33,5 +33,5 @@ def claim(key: str, lease: Lease, path: Path, keep_ms: int = KEY_MS) -> None:
             f"This Idempotency-Key was used by request {entry.request_id}, which {entry.outcome} and was charged "
             f"{entry.charged.tokens} tokens. Its answer is not kept; use a new key to run it again."
         )
-    if not path.claims.replace(lease.tenant, found, lease.lease_id, lease.admitted_ms, keep_ms):
+    if not path.first_uses.replace(lease.tenant, found, lease.lease_id, lease.admitted_ms, keep_ms):
         raise Conflict("A request with this Idempotency-Key is still running. Wait for it.", retry_in_ms=1_000)

@@ -4,7 +4,7 @@ import msgspec
 
 from chalicelib.admission import Admission, Meters
 from chalicelib.clock import Clock
-from chalicelib.ledger import Claims, Ledger
+from chalicelib.ledger import FirstUses, Ledger
 from chalicelib.placement import Placement
 from chalicelib.randomness import Randomness
 from chalicelib.settings import Settings
@@ -23,7 +23,7 @@ class Path(msgspec.Struct, frozen=True):
     meters: Meters
     admission: Admission
     ledger: Ledger
-    claims: Claims
+    first_uses: FirstUses
     placement: Placement
     tickets: Tickets
     telemetry: Telemetry

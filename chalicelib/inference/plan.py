@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import Call, Operation, SealMode, Usage
+from chalicelib.call import MESSAGES, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings
 from chalicelib.identity.credential import Credential
 from chalicelib.identity.principal import Principal
@@ -134,7 +134,7 @@ def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
 
 def _offered_as(operation: Operation) -> Operation:
     """Which of a pool's operations has to be there: Anthropic's Messages are a chat, and so is counting its tokens."""
-    return "chat.completions" if operation in ("messages", "messages.count_tokens") else operation
+    return "chat.completions" if operation in MESSAGES else operation
 
 
 def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedRequest:

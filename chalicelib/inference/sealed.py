@@ -23,7 +23,7 @@ def must_be_possessed(planned: Plan, path: Path) -> None:
 
     Raises: NotOpened; NoCapacity, EngineFailed, EngineTimedOut where no enclave answers.
     """
-    path.placement.consult(planned.pool, planned.pin, _permitted(planned, "check", path))
+    path.placement.consult(planned.pool, planned.pin, _with_ticket(planned, "check", path))
 
 
 def sealed_call(planned: Plan, lease: Lease, path: Path) -> Call:
@@ -36,10 +36,10 @@ def sealed_call(planned: Plan, lease: Lease, path: Path) -> Call:
         claim(_name(planned.sealed, planned.call.request_id), lease, path, KEEP_MS[planned.sealed.mode])
     except Conflict:
         raise NotOpened from None
-    return msgspec.structs.replace(planned.call, sealed=_permitted(planned, "run", path))
+    return msgspec.structs.replace(planned.call, sealed=_with_ticket(planned, "run", path))
 
 
-def _permitted(planned: Plan, use: Use, path: Path) -> bytes:
+def _with_ticket(planned: Plan, use: Use, path: Path) -> bytes:
     assert planned.sealed is not None
     claims = Claims(
         use=use,

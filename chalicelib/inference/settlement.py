@@ -71,11 +71,11 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         operation=call.operation,
         streamed=call.stream,
         sealed=planned.sealed.mode if planned.sealed else "",
-        audited=_audited(planned.audited, planned, target, ending, region) if planned.audited else None,
+        audited=_audit_facts(planned.audited, planned, target, ending, region) if planned.audited else None,
     )
 
 
-def _audited(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited | None:
+def _audit_facts(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited | None:
     """For calls to Bedrock; None for those that stay with our own models."""
     usage = ending.usage or Usage(0, ending.counted)
     meant = target or planned.pool.targets[0]

@@ -10,17 +10,14 @@ lease_id   ids that sort by time              units       amounts of all that is
 from chalicelib.ledger.entry import Audited, Entry, Outcome
 from chalicelib.ledger.heads import Heads
 from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
-from chalicelib.ledger.records import Claim, Claims, Ledger, Page
-from chalicelib.ledger.store import DynamoHeads, DynamoLedger
+from chalicelib.ledger.records import FirstUse, FirstUses, Ledger, Page
 from chalicelib.ledger.units import Unit, Units
 
 __all__ = [
     "Audited",
-    "Claim",
-    "Claims",
-    "DynamoHeads",
-    "DynamoLedger",
     "Entry",
+    "FirstUse",
+    "FirstUses",
     "Heads",
     "Ledger",
     "Outcome",

@@ -1,4 +1,4 @@
-"""Entries, claims and heads in memory, one lock. For tests, and to try things out."""
+"""Entries, first uses and heads in memory, one lock. For tests, and to try things out."""
 
 import secrets
 import threading
@@ -11,7 +11,7 @@ from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
 from chalicelib.ledger.lease_id import since
-from chalicelib.ledger.records import Claim, Kept, KeptPage, Page
+from chalicelib.ledger.records import FirstUse, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 
@@ -19,11 +19,11 @@ RETENTION_S = 30 * 86_400
 
 
 class MemoryLedger:
-    """Implements Ledger and Claims."""
+    """Implements Ledger and FirstUses."""
 
     def __init__(self, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._entries: dict[tuple[str, str], Kept] = {}
-        self._claims: dict[tuple[str, str], Claim] = {}
+        self._first_uses: dict[tuple[str, str], FirstUse] = {}
         self._chains = Chains(chance)
         self._lock = threading.Lock()
 
@@ -71,20 +71,20 @@ class MemoryLedger:
             )
         return KeptPage(tuple(found[:limit]), found[limit - 1].lease_id if len(found) > limit else None)
 
-    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> FirstUse | None:
         with self._lock:
-            found = self._claims.get((tenant, digest))
+            found = self._first_uses.get((tenant, digest))
             if found is None or found.claimed_ms <= now_ms - keep_ms:
-                self._claims[tenant, digest] = Claim(digest, lease_id, now_ms)
+                self._first_uses[tenant, digest] = FirstUse(digest, lease_id, now_ms)
                 return None
             return None if found.lease_id == lease_id else found
 
-    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int, keep_ms: int) -> bool:  # noqa: ARG002  # here nothing is deleted by its age
+    def replace(self, tenant: str, found: FirstUse, lease_id: str, now_ms: int, keep_ms: int) -> bool:  # noqa: ARG002  # here nothing is deleted by its age
         with self._lock:
-            there = self._claims.get((tenant, found.digest))
+            there = self._first_uses.get((tenant, found.digest))
             if there is None or there.lease_id not in (found.lease_id, lease_id):
                 return False
-            self._claims[tenant, found.digest] = Claim(found.digest, lease_id, now_ms)
+            self._first_uses[tenant, found.digest] = FirstUse(found.digest, lease_id, now_ms)
             return True
 
 

@@ -1,4 +1,4 @@
-"""The seams behind which entries and claims are kept."""
+"""The seams behind which entries and first uses are kept."""
 
 from typing import NamedTuple, Protocol
 
@@ -9,7 +9,7 @@ from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.units import Units
 
 
-class Claim(msgspec.Struct, frozen=True):
+class FirstUse(msgspec.Struct, frozen=True):
     """The request that an Idempotency-Key, or a sealed request, stands for."""
 
     digest: str  # of what must not come twice; never the thing itself
@@ -65,11 +65,11 @@ class Ledger(Protocol):
         """The same entries, as they are kept."""
 
 
-class Claims(Protocol):
+class FirstUses(Protocol):
     """What must not come twice. Every method may raise StoreUnavailable."""
 
-    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
-        """Let the digest stand for this request; or return the claim that is there already, if not too old."""
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> FirstUse | None:
+        """Let the digest stand for this request; or return the first use that is there already, if not too old."""
 
-    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int, keep_ms: int) -> bool:
+    def replace(self, tenant: str, found: FirstUse, lease_id: str, now_ms: int, keep_ms: int) -> bool:
         """Let the digest stand for this request instead, if it still stands for the one found."""

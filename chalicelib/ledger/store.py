@@ -1,11 +1,11 @@
-"""Entries, claims and heads in DynamoDB.
+"""Entries, first uses and heads in DynamoDB.
 
     entry   pk tenant, sk lease id       doc: the entry as JSON; late: units as JSON, once noted; ttl
                                          chain, seq, prev, hash: its place in a chain; none in old entries
-    claim   pk tenant, sk idem#<digest>  lease: lease id; claimed: N milliseconds; ttl
+    use     pk tenant, sk idem#<digest>  lease: lease id of the first use; claimed: N milliseconds; ttl
     head    pk tenant, sk <day>#<part>   doc: the head as JSON; signature: base64; in a table of their own, for good
 
-Lease ids begin with a digit, so claims never come between entries in a query by time.
+Lease ids begin with a digit, so first uses never come between entries in a query by time.
 """
 
 import re
@@ -20,7 +20,7 @@ from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
 from chalicelib.ledger.lease_id import since
-from chalicelib.ledger.records import Claim, Kept, KeptPage, Page
+from chalicelib.ledger.records import FirstUse, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 from chalicelib.tables import ConditionFailed, Item, Tables
@@ -34,7 +34,7 @@ Retention = Callable[[str], int]
 
 
 class DynamoLedger:
-    """Implements Ledger and Claims."""
+    """Implements Ledger and FirstUses."""
 
     def __init__(
         self,
@@ -104,25 +104,25 @@ class DynamoLedger:
         after = answer.get("LastEvaluatedKey")
         return KeptPage(tuple(_kept(item) for item in answer["Items"]), after["sk"]["S"] if after else None)
 
-    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Claim | None:
+    def claim(self, tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> FirstUse | None:
         try:
             self._put(
-                _claim_item(tenant, digest, lease_id, now_ms, keep_ms),
+                _first_use_item(tenant, digest, lease_id, now_ms, keep_ms),
                 # DynamoDB deletes by ttl when it finds the time; until then the item must not count.
                 "attribute_not_exists(pk) OR claimed <= :old",
                 {},
                 {":old": {"N": str(now_ms - keep_ms)}},
             )
         except ConditionFailed as failed:
-            found = Claim(digest, failed.old["lease"]["S"], int(failed.old["claimed"]["N"]))
+            found = FirstUse(digest, failed.old["lease"]["S"], int(failed.old["claimed"]["N"]))
             # Ours: the transport repeated the write.
             return None if found.lease_id == lease_id else found
         return None
 
-    def replace(self, tenant: str, found: Claim, lease_id: str, now_ms: int, keep_ms: int) -> bool:
+    def replace(self, tenant: str, found: FirstUse, lease_id: str, now_ms: int, keep_ms: int) -> bool:
         try:
             self._put(
-                _claim_item(tenant, found.digest, lease_id, now_ms, keep_ms),
+                _first_use_item(tenant, found.digest, lease_id, now_ms, keep_ms),
                 "#lease = :found",
                 {"#lease": "lease"},
                 {":found": {"S": found.lease_id}},
@@ -197,7 +197,7 @@ def _key(tenant: str, sort: str) -> Item:
     return {"pk": {"S": tenant}, "sk": {"S": sort}}
 
 
-def _claim_item(tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Item:
+def _first_use_item(tenant: str, digest: str, lease_id: str, now_ms: int, keep_ms: int) -> Item:
     return {
         **_key(tenant, f"idem#{digest}"),
         "lease": {"S": lease_id},

@@ -5,6 +5,6 @@ choose   which targets, in which order: pure      breaker   when one is left alo
 health   what this sandbox knows of its targets   probes    asking them how they are
 """
 
-from chalicelib.placement.place import Placed, Placement
+from chalicelib.placement.place import PlacedCall, Placement
 
-__all__ = ["Placed", "Placement"]
+__all__ = ["PlacedCall", "Placement"]

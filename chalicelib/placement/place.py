@@ -16,7 +16,7 @@ NO_TARGET = "no healthy target"
 RETRY_IN_MS = 1_000  # where no target said better
 
 
-class Placed(NamedTuple):
+class PlacedCall(NamedTuple):
     """A call that runs. The holder closes `stream`, always."""
 
     target: Target
@@ -52,7 +52,7 @@ class Placement:
         """The kinds of target that there are engines for."""
         return self._engines.keys()
 
-    def place(self, pool: Pool, pin: str | None, call: Call) -> Placed:
+    def place(self, pool: Pool, pin: str | None, call: Call) -> PlacedCall:
         """Try the pool's targets until one gives its first event.
 
         What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
@@ -71,7 +71,7 @@ class Placement:
             if visit is None:
                 continue
             try:
-                return self._begun(target, visit, call)
+                return self._begin(target, visit, call)
             except NoCapacity as refusal:
                 last = refusal
                 if refusal.retry_in_ms is not None:
@@ -121,7 +121,7 @@ class Placement:
             pool.targets, pin=pin, admits=lambda each: self._health.admits(each.place(model_id), now_ms), draw=draw
         )
 
-    def _begun(self, target: Target, visit: Visit, call: Call) -> Placed:
+    def _begin(self, target: Target, visit: Visit, call: Call) -> PlacedCall:
         stream: Stream | None = None
         try:
             stream = begin(self._engines[target.engine], target, call)
@@ -130,7 +130,7 @@ class Placement:
             if first is None:
                 raise EngineFailed("The model did not answer.")
             visit = self._health.answered(visit)
-            return Placed(target, _Visiting(stream, events, visit, self._health, self._clock), first)
+            return PlacedCall(target, _VisitStream(stream, events, visit, self._health, self._clock), first)
         except BaseException as error:
             if isinstance(error, EngineFailed | EngineTimedOut):
                 self._health.failed(visit, self._clock())
@@ -142,7 +142,7 @@ class Placement:
             raise
 
 
-class _Visiting:
+class _VisitStream:
     """A stream that tells `health` how it ends."""
 
     def __init__(self, stream: Stream, events: Iterator[Event], visit: Visit, health: Health, clock: Clock) -> None:

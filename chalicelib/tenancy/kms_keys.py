@@ -64,9 +64,9 @@ class KmsKeys:
         """Make the key the tenant's: for a caller who knows that the tenant controls it. Raises Conflict."""
         document, tenant = self._tenant(tenant_id)
         self._must_have_room(tenant.sealing, arn)
-        # After the tenant was read, and always a write: a removal at the same time, which reads the claim first and
+        # After the tenant was read, and always a write: a removal at the same time, which reads the owner first and
         # deletes it last, then meets a newer version of one of the two documents, or we do.
-        self._claim(tenant_id, arn)
+        self._take(tenant_id, arn)
         held = tenant.sealing.named(id_of(arn))
         key = held or RegisteredKey(arn, self._clock())
         keys = tenant.sealing.keys if held else (*tenant.sealing.keys, key)
@@ -78,14 +78,14 @@ class KmsKeys:
 
         A registration that waits for its proof is withdrawn. Raises NotFound, Conflict.
         """
-        claims = [
+        owners = [
             document
             for document in self._records.under(PLATFORM, f"kms-key#{key_id}#")
             if value(document, Owner).tenant == tenant_id
         ]
         document, tenant = self._tenant(tenant_id)
         challenge = self._records.held(tenant_id, _challenge_name(key_id))
-        left = [*([challenge] if challenge else []), *claims]
+        left = [*([challenge] if challenge else []), *owners]
         if not left and tenant.sealing.named(key_id) is None:
             self._records.bump(tenant_id)
             raise NotFound(f"There is no KMS key {key_id} of this tenant.")
@@ -101,13 +101,13 @@ class KmsKeys:
             raise Conflict("There is no KMS key yet whose possession could be asked for. Register one first.")
         self._keep(document, tenant, msgspec.structs.replace(tenant.sealing, auth=auth))
 
-    def _claim(self, tenant_id: str, arn: str) -> None:
+    def _take(self, tenant_id: str, arn: str) -> None:
         name = f"kms-key#{id_of(arn)}#{arn}"
         # Under all its ARNs: a multi-region key opens in each of its regions what was sealed in another.
-        claims = {document.name: document for document in self._records.under(PLATFORM, f"kms-key#{id_of(arn)}#")}
-        if any(value(document, Owner).tenant != tenant_id for document in claims.values()):
+        owners = {document.name: document for document in self._records.under(PLATFORM, f"kms-key#{id_of(arn)}#")}
+        if any(value(document, Owner).tenant != tenant_id for document in owners.values()):
             raise Conflict("This key is registered to another tenant, which would have to remove it first.")
-        held = claims.get(name)
+        held = owners.get(name)
         self._records.write(Document(PLATFORM, name, text(Owner(tenant_id)), held.version if held else 0))
 
     def _pending(self, tenant_id: str, key_id: str) -> tuple[Document, Challenge]:

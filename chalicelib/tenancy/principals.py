@@ -33,23 +33,23 @@ class Principals:
 
         Raises Conflict, also where one of them is another tenant's.
         """
-        # Claims are read before the tenant, and always written: of two changes at the same time, one then meets a
-        # newer version of the tenant's document, or of a claim that it would delete.
-        claims = {document.name: document for document in self._records.under(PLATFORM, _PREFIX)}
+        # Owners are read before the tenant, and always written: of two changes at the same time, one then meets a
+        # newer version of the tenant's document, or of an owner that it would delete.
+        owners = {document.name: document for document in self._records.under(PLATFORM, _PREFIX)}
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
         wanted = {principal_of(arn): None for arn in arns}
-        own = {name for name, claim in claims.items() if value(claim, Owner).tenant == tenant_id}
+        own = {name for name, owner in owners.items() if value(owner, Owner).tenant == tenant_id}
         for arn in wanted:
-            if owner_document(arn) in claims.keys() - own:
+            if owner_document(arn) in owners.keys() - own:
                 raise Conflict(f"{arn} is another tenant's principal. Take it from that tenant first.")
         for arn in wanted:
-            held = claims.get(owner_document(arn))
-            claim = Document(PLATFORM, owner_document(arn), text(Owner(tenant_id)), held.version if held else 0)
-            self._records.write(claim)
+            held = owners.get(owner_document(arn))
+            owner = Document(PLATFORM, owner_document(arn), text(Owner(tenant_id)), held.version if held else 0)
+            self._records.write(owner)
         changed = msgspec.structs.replace(value(document, Tenant), principals=tuple(wanted))
         self._records.replace(document, changed)
         for name in own - {owner_document(arn) for arn in wanted}:
-            self._records.delete(claims[name])
+            self._records.delete(owners[name])
         return changed
 
 

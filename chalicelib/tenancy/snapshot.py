@@ -4,9 +4,9 @@ Nothing here expires. A cached snapshot is proved current by the admission write
 its epoch; whoever does not admit asks for a fresh one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -34,36 +34,43 @@ class Snapshot(msgspec.Struct, frozen=True):
     pools: Mapping[str, Pool]  # those the tenant may use
 
 
-class Snapshots:
-    """This sandbox's memory of tenants and keys, and two ways to read them. Safe to use from many threads."""
-
-    def __init__(self, documents: Documents, epochs: Epochs) -> None:
-        memory = _Memory(documents, epochs)
-        self.cached: Reading = _Cached(memory)
-        """What is remembered, where there is something: for whoever admits."""
-        self.fresh: Reading = _Fresh(memory)
-        """What was current when it was asked for."""
-
-
-class Reading(Protocol):
+class Reading:
     """Tenants, as one request reads them. Every method may raise StoreUnavailable."""
+
+    def __init__(self, memory: "_Memory", snapshot: Callable[[str], Snapshot]) -> None:
+        self._memory = memory
+        self._snapshot = snapshot
 
     def __call__(self, tenant: str) -> Snapshot:
         """Raises NotFound."""
+        return self._snapshot(tenant)
 
     def key(self, snapshot: Snapshot, key_id: str) -> Key | None:
         """The key as of the snapshot's epoch or later."""
+        return self._memory.key(snapshot, key_id)
 
     def owners(self, principal: str) -> Iterator[str]:
         """The tenants whose IAM principal it may be: a hint, which that tenant's snapshot bears out or not.
 
         First the one that this sandbox remembers, then the one that the store knows.
         """
+        return self._memory.owners(principal)
+
+
+class Snapshots:
+    """This sandbox's memory of tenants and keys, and two ways to read them. Safe to use from many threads."""
+
+    def __init__(self, documents: Documents, epochs: Epochs) -> None:
+        memory = _Memory(documents, epochs)
+        self.cached = Reading(memory, memory.cached)
+        """What is remembered, where there is something: for whoever admits."""
+        self.fresh = Reading(memory, memory.fresh)
+        """What was current when it was asked for."""
 
 
 class _Memory:
     def __init__(self, documents: Documents, epochs: Epochs) -> None:
-        self.snapshots: dict[str, Snapshot] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self._documents = documents
         self._epochs = epochs
         self._keys: dict[str, tuple[int, Key]] = {}
@@ -91,13 +98,21 @@ class _Memory:
             self._remember(self._owners, principal, tenant, MOST_PRINCIPALS)
             yield tenant
 
-    def epoch(self, tenant: str) -> int:
+    def cached(self, tenant: str) -> Snapshot:
+        return self._snapshots.get(tenant) or self._read(tenant, self._epoch(tenant))
+
+    def fresh(self, tenant: str) -> Snapshot:
+        epoch = self._epoch(tenant)
+        held = self._snapshots.get(tenant)
+        return held if held and held.epoch == epoch else self._read(tenant, epoch)
+
+    def _epoch(self, tenant: str) -> int:
         try:
             return self._epochs.read(tenant)
         except NoMeter:
             raise NotFound(f"There is no tenant {tenant}.") from None
 
-    def read(self, tenant: str, epoch: int) -> Snapshot:
+    def _read(self, tenant: str, epoch: int) -> Snapshot:
         # The epoch was read first: what is read after it is at least as new (see the package's text).
         document = self._documents.get(tenant, "tenant")
         if document is None:
@@ -105,7 +120,7 @@ class _Memory:
         record = msgspec.json.decode(document.text, type=Tenant)
         pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
         snapshot = Snapshot(epoch, record, {pool.name: pool for pool in pools if pool.name in record.pools})
-        self._remember(self.snapshots, tenant, snapshot, MOST_TENANTS)
+        self._remember(self._snapshots, tenant, snapshot, MOST_TENANTS)
         return snapshot
 
     def _remember(self, memory: dict[str, T], name: str, value: T, most: int) -> None:
@@ -114,25 +129,6 @@ class _Memory:
             if name not in memory and len(memory) >= most:
                 del memory[next(iter(memory))]
             memory[name] = value
-
-
-class _Cached:
-    def __init__(self, memory: _Memory) -> None:
-        self._memory = memory
-        self.key = memory.key
-        self.owners = memory.owners
-
-    def __call__(self, tenant: str) -> Snapshot:
-        memory = self._memory
-        return memory.snapshots.get(tenant) or memory.read(tenant, memory.epoch(tenant))
-
-
-class _Fresh(_Cached):
-    def __call__(self, tenant: str) -> Snapshot:
-        memory = self._memory
-        epoch = memory.epoch(tenant)
-        held = memory.snapshots.get(tenant)
-        return held if held and held.epoch == epoch else memory.read(tenant, epoch)
 
 
 class Offering:

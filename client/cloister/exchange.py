@@ -29,7 +29,7 @@ _NOBODYS = ("authorization", f"Bearer {NO_API_KEY}")
 _OF_THE_BODY = {"accept", "accept-encoding", "content-encoding", "content-length", "content-type", "transfer-encoding"}
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True):
     """Send this. Where `whole`, or when the answer is an error, read the body before the response is sent back."""
 
     request: httpx.Request
@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True):
         return [*_kept(self.response), ("content-type", "text/event-stream" if self.stream else "application/json")]
 
 
-Exchange = Generator[Ask | Answer, httpx.Response, None]
+Exchange = Generator[Send | Answer, httpx.Response, None]
 """`send(None)` begins it, as with every generator."""
 
 
@@ -71,7 +71,7 @@ class Exchanges:
         Raises: SealError.
         """
         if not request.content:
-            yield Answer((yield Ask(request)))
+            yield Answer((yield Send(request)))
             return
         call = read(request)
         source = document_url(request.url, call.pool)
@@ -92,12 +92,12 @@ class Exchanges:
 
     def _attest(
         self, request: httpx.Request, source: httpx.URL
-    ) -> Generator[Ask | Answer, httpx.Response, Believed | httpx.Response]:
+    ) -> Generator[Send | Answer, httpx.Response, Believed | httpx.Response]:
         """The enclave, verified; or the gateway's refusal to let us ask for it."""
         nonce = self._random_bytes(NONCE_BYTES)
         url = source.copy_with(params=attestation_query(nonce, source.params["pool"]))
         asked = httpx.Request("GET", url, headers=_kept(request), extensions=request.extensions)
-        response = yield Ask(asked, whole=True)
+        response = yield Send(asked, whole=True)
         if response.is_error:
             return _as_openai(response)
         believed = self._trust.believe(response.content, nonce=nonce, now_ms=self._now_ms())
@@ -106,12 +106,12 @@ class Exchanges:
 
     def _ask_sealed(
         self, request: httpx.Request, call: Call, believed: Believed
-    ) -> Generator[Ask | Answer, httpx.Response, Answer]:
+    ) -> Generator[Send | Answer, httpx.Response, Answer]:
         request_id = str(uuid.UUID(bytes=self._random_bytes(16), version=4))
         sealed = self._mode.seal(call, request_id, believed)
         headers = httpx.Headers(_kept(request))
         headers.update(_headers(self._mode, call, request_id))
-        response = yield Ask(
+        response = yield Send(
             httpx.Request(
                 request.method, request.url, headers=headers, content=sealed.body, extensions=request.extensions
             )

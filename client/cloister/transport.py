@@ -17,7 +17,7 @@ from anyio import CapacityLimiter
 
 from cloister import clock, modes, trust
 from cloister.ending import proved_to_its_end
-from cloister.exchange import Answer, Ask, Exchanges
+from cloister.exchange import Answer, Exchanges, Send
 from cloister.modes import KmsClient, ModeName
 
 R = TypeVar("R")
@@ -100,7 +100,7 @@ class _Sealing(httpx.BaseTransport):
         request.read()
         exchange = self._exchanges.exchange(request)
         step = next(exchange)
-        while isinstance(step, Ask):
+        while isinstance(step, Send):
             response = self._carrier.handle_request(step.request)
             try:
                 if step.whole or response.is_error:
@@ -132,8 +132,8 @@ class _AsyncSealing(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         exchange = self._exchanges.exchange(request)
-        step: Ask | Answer = await _in_thread(next, exchange)
-        while isinstance(step, Ask):
+        step: Send | Answer = await _in_thread(next, exchange)
+        while isinstance(step, Send):
             response = await self._carrier.handle_async_request(step.request)
             try:
                 if step.whole or response.is_error:

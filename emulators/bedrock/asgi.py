@@ -17,7 +17,7 @@ from emulators.bedrock.control import Call, Control, Cut, Fail, Fault, Seen, Sta
 from emulators.bedrock.conversation import ModelBroke
 from emulators.bedrock.exchange import Reply, Request, Streamed, Whole
 from emulators.bedrock.management import Management
-from emulators.bedrock.refusal import Refused
+from emulators.bedrock.refusal import BedrockError
 from emulators.bedrock.runtime import BODY_BYTES, Runtime
 from emulators.iam.signature import SignedRequest
 
@@ -104,15 +104,17 @@ class LocalBedrock:
             operation, parameters = _operation(signed)
             seen = Seen(operation, "")
             if len(body) > LARGEST_BYTES:
-                raise Refused("RequestEntityTooLargeException", f"HTTP content length exceeded {LARGEST_BYTES} bytes.")
+                raise BedrockError(
+                    "RequestEntityTooLargeException", f"HTTP content length exceeded {LARGEST_BYTES} bytes."
+                )
             caller = identify(signed, self._control.keys, self._region, self._clock())
             request = Request(operation, caller.region, parameters, _query(signed), _headers(signed), body)
             seen = self._seen(request)
             await self._reply(request, seen, outgoing)
-        except Refused as refused:
+        except BedrockError as refused:
             await outgoing.refuse(refused)
         except ModelBroke:
-            await outgoing.refuse(Refused("ModelErrorException"))
+            await outgoing.refuse(BedrockError("ModelErrorException"))
         finally:
             told = (outgoing.request_id, seen.operation, caller.region, caller.key, seen.called_by)
             self._control.calls.append(Call(*told, len(body), outgoing.status))
@@ -124,7 +126,7 @@ class LocalBedrock:
             if method == "POST":
                 self._control.obey(body)
             await outgoing.whole(Whole({"calls": msgspec.to_builtins(list(self._control.calls))}))
-        except Refused as refused:
+        except BedrockError as refused:
             await outgoing.refuse(refused)
 
     def _seen(self, request: Request) -> Seen:
@@ -161,7 +163,7 @@ class LocalBedrock:
                     await self._control.stalled(fault)
                 await outgoing.piece(frame)
         except ModelBroke:
-            return await outgoing.end(_exception(Refused("ModelStreamErrorException")))
+            return await outgoing.end(_exception(BedrockError("ModelStreamErrorException")))
         return await outgoing.end(b"")
 
 
@@ -176,7 +178,7 @@ class _Outgoing:
     async def whole(self, reply: Whole) -> None:
         await self._whole(reply.status, dict(reply.headers), reply.body)
 
-    async def refuse(self, refused: Refused) -> None:
+    async def refuse(self, refused: BedrockError) -> None:
         headers = {"x-amzn-errortype": f"{refused.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
         if refused.retry_after_s is not None:
             headers["retry-after"] = str(refused.retry_after_s)
@@ -241,7 +243,9 @@ def _operation(signed: SignedRequest) -> tuple[str, tuple[str, ...]]:
         found = re.fullmatch(pattern, path)
         if found and method == signed.method:
             return operation, tuple(unquote(each) for each in found.groups())
-    raise Refused("UnknownOperationException", "There is no such operation here. docs/local-bedrock.md has them all.")
+    raise BedrockError(
+        "UnknownOperationException", "There is no such operation here. docs/local-bedrock.md has them all."
+    )
 
 
 def _query(signed: SignedRequest) -> dict[str, str]:
@@ -252,9 +256,9 @@ def _headers(signed: SignedRequest) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in signed.headers}
 
 
-def _refusal(fault: Fail) -> Refused:
-    return Refused(fault.error, fault.message, retry_after_s=fault.retry_after_s)
+def _refusal(fault: Fail) -> BedrockError:
+    return BedrockError(fault.error, fault.message, retry_after_s=fault.retry_after_s)
 
 
-def _exception(refused: Refused) -> bytes:
+def _exception(refused: BedrockError) -> bytes:
     return event_stream.exception(refused.code[0].lower() + refused.code[1:], {"message": refused.text})

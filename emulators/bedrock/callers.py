@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from emulators.bedrock.refusal import Refused
+from emulators.bedrock.refusal import BedrockError
 from emulators.iam.refusal import AccessDenied
 from emulators.iam.signature import (
     EXPIRED,
@@ -70,7 +70,7 @@ def identify(request: SignedRequest, keys: Keys, region: str, now_ms: int) -> Ca
     headers = by_name(request)
     proof = ",".join(headers.get("authorization", ()))
     if not proof:
-        raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise BedrockError("MissingAuthenticationTokenException", "Missing Authentication Token")
     if proof.startswith(_BEARER):
         return _bearer(proof.removeprefix(_BEARER), keys, region)
     return _signed(request, headers, keys, now_ms)
@@ -78,10 +78,10 @@ def identify(request: SignedRequest, keys: Keys, region: str, now_ms: int) -> Ca
 
 def _bearer(key: str, keys: Keys, region: str) -> Caller:
     if key in keys.expired:
-        raise Refused("AccessDeniedException", _EXPIRED_KEY)
+        raise BedrockError("AccessDeniedException", _EXPIRED_KEY)
     known = keys.bearers.get(key)
     if known is None:
-        raise Refused("AccessDeniedException", _INVALID_KEY)
+        raise BedrockError("AccessDeniedException", _INVALID_KEY)
     return Caller("bearer", known.region or region)
 
 
@@ -89,17 +89,17 @@ def _signed(request: SignedRequest, headers: Headers, keys: Keys, now_ms: int) -
     try:
         claimed = authorization(headers)
     except AccessDenied as denied:
-        raise Refused("IncompleteSignatureException", denied.text) from None
+        raise BedrockError("IncompleteSignatureException", denied.text) from None
     known = keys.access_keys.get(claimed.access_key_id)
     if known is None or not hmac.compare_digest(claimed.token.encode(), known.session_token.encode()):
-        raise Refused("UnrecognizedClientException", UNKNOWN)
+        raise BedrockError("UnrecognizedClientException", UNKNOWN)
     if known.access_key_id in keys.expired:
-        raise Refused("ExpiredTokenException", EXPIRED)
+        raise BedrockError("ExpiredTokenException", EXPIRED)
     _check_date(claimed.dated, now_ms)
     region = _region(claimed.scope, claimed.dated)
     to_sign = string_to_sign(claimed.scope, claimed.dated, canonical_request(request, headers, claimed.signed))
     if not hmac.compare_digest(signature(known.secret_access_key, claimed.scope, to_sign), claimed.signature):
-        raise Refused("InvalidSignatureException", MISMATCH)
+        raise BedrockError("InvalidSignatureException", MISMATCH)
     return Caller(known.access_key_id, region)
 
 
@@ -107,16 +107,18 @@ def _check_date(dated: str, now_ms: int) -> None:
     try:
         signed_at = datetime.strptime(dated, _DATE).replace(tzinfo=UTC)
     except ValueError:
-        raise Refused("InvalidSignatureException", f"Date must be in ISO-8601 'basic format'. Got '{dated}'.") from None
+        raise BedrockError(
+            "InvalidSignatureException", f"Date must be in ISO-8601 'basic format'. Got '{dated}'."
+        ) from None
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     earliest, latest = now - MOST_SKEW, now + MOST_SKEW
     if signed_at < earliest:
-        raise Refused(
+        raise BedrockError(
             "InvalidSignatureException",
             f"Signature expired: {dated} is now earlier than {earliest:{_DATE}} ({now:{_DATE}} - 5 min.)",
         )
     if signed_at > latest:
-        raise Refused(
+        raise BedrockError(
             "InvalidSignatureException",
             f"Signature not yet current: {dated} is still later than {latest:{_DATE}} ({now:{_DATE}} + 5 min.)",
         )
@@ -128,5 +130,7 @@ def _region(scope: str, dated: str) -> str:
         case [date, region, service, "aws4_request"] if date == dated[:8]:
             if service == SERVICE:
                 return region
-            raise Refused("InvalidSignatureException", f"Credential should be scoped to correct service: '{SERVICE}'.")
-    raise Refused("InvalidSignatureException", "Credential should be scoped to a valid date, region and service.")
+            raise BedrockError(
+                "InvalidSignatureException", f"Credential should be scoped to correct service: '{SERVICE}'."
+            )
+    raise BedrockError("InvalidSignatureException", "Credential should be scoped to a valid date, region and service.")

@@ -9,7 +9,7 @@ import msgspec
 
 from emulators.bedrock import sse
 from emulators.bedrock.conversation import Conversation, Ended, ModelBroke, Text
-from emulators.bedrock.refusal import Refused, invalid
+from emulators.bedrock.refusal import BedrockError, invalid
 from emulators.http_exchange import ExchangeFailed, Reply, exchange
 
 _TOO_LONG = "exceed_context_size_error"
@@ -52,9 +52,9 @@ class DemoModel:
                 await _check(reply)
                 usage = msgspec.json.decode(await reply.read(), type=_Chunk).usage
         except (ExchangeFailed, msgspec.DecodeError):
-            raise Refused("ServiceUnavailableException") from None
+            raise BedrockError("ServiceUnavailableException") from None
         if usage is None:
-            raise Refused("ServiceUnavailableException")
+            raise BedrockError("ServiceUnavailableException")
         return usage.prompt_tokens
 
     async def say(self, asked: Conversation) -> AsyncIterator[Text | Ended]:
@@ -70,7 +70,7 @@ class DemoModel:
         except (ExchangeFailed, msgspec.DecodeError):
             if begun:
                 raise ModelBroke from None
-            raise Refused("ServiceUnavailableException") from None
+            raise BedrockError("ServiceUnavailableException") from None
 
     def _ask(self, asked: Conversation, **members: Any) -> AbstractAsyncContextManager[Reply]:
         messages = [{"role": turn.role, "content": turn.text} for turn in asked.turns]
@@ -88,7 +88,7 @@ async def _check(reply: Reply) -> None:
         return
     if _TOO_LONG in (await reply.read()).decode(errors="replace"):
         raise invalid("Input is too long for requested model.")
-    raise Refused("ThrottlingException" if reply.status == 429 else "ServiceUnavailableException")
+    raise BedrockError("ThrottlingException" if reply.status == 429 else "ServiceUnavailableException")
 
 
 async def _events(reply: Reply) -> AsyncIterator[Text | Ended]:

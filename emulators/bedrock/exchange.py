@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from emulators.bedrock.refusal import UNREADABLE, Refused, invalid_member
+from emulators.bedrock.refusal import UNREADABLE, BedrockError, invalid_member
 
 Parameters = TypeVar("Parameters", bound=msgspec.Struct)
 
@@ -46,4 +46,4 @@ def parameters(body: bytes, kind: type[Parameters]) -> Parameters:
     except msgspec.ValidationError as error:
         raise invalid_member(error) from None
     except UNREADABLE:
-        raise Refused("SerializationException", "The request body is not valid JSON.") from None
+        raise BedrockError("SerializationException", "The request body is not valid JSON.") from None

@@ -11,7 +11,7 @@ import msgspec
 from emulators.bedrock.catalogue import MODELS, Model, Profile, copied, find_model, find_profile, system_profiles
 from emulators.bedrock.control import Control
 from emulators.bedrock.exchange import Request, Whole, parameters
-from emulators.bedrock.refusal import Refused, invalid
+from emulators.bedrock.refusal import BedrockError, invalid
 
 MOST_RESULTS = 1_000
 
@@ -75,7 +75,7 @@ class Management:
     def create_profile(self, request: Request) -> Whole:
         wanted = parameters(request.body, _Create)
         if any(each.name == wanted.inference_profile_name for each in self._applications(request.region)):
-            raise Refused("ConflictException", "An inference profile with the same name already exists.")
+            raise BedrockError("ConflictException", "An inference profile with the same name already exists.")
         source = copied(wanted.model_source.copy_from, request.region, self._account, self._control.profiles)
         made = Profile(
             id=self._new_id().hex[:12],
@@ -101,7 +101,7 @@ class Management:
     def _profile(self, request: Request) -> Profile:
         found = find_profile(request.parameters[0], request.region, self._account, self._control.profiles)
         if found is None:
-            raise Refused("ResourceNotFoundException", "The requested inference profile was not found.")
+            raise BedrockError("ResourceNotFoundException", "The requested inference profile was not found.")
         return found
 
     def _applications(self, region: str) -> Iterable[Profile]:

@@ -48,7 +48,7 @@ TEXT = {
 """What Bedrock says where it says nothing about the request."""
 
 
-class Refused(Exception):
+class BedrockError(Exception):
     """An answer that is an error. `code` is what an SDK calls it; `text` is public and quotes no secret."""
 
     def __init__(self, code: str, text: str = "", *, retry_after_s: int | None = None) -> None:
@@ -60,33 +60,33 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-def invalid(text: str) -> Refused:
-    return Refused("ValidationException", text)
+def invalid(text: str) -> BedrockError:
+    return BedrockError("ValidationException", text)
 
 
-def invalid_member(error: msgspec.ValidationError) -> Refused:
+def invalid_member(error: msgspec.ValidationError) -> BedrockError:
     """A member of an operation's parameters is wrong; list members are counted from 1, as AWS does."""
     what, steps = _placed(error)
     where = ".".join(name or f"{int(index) + 1}.member" for name, index in steps)
     return invalid(f"1 validation error detected: Value at '{where}' failed to satisfy constraint: {what}")
 
 
-def malformed_member(error: msgspec.ValidationError) -> Refused:
+def malformed_member(error: msgspec.ValidationError) -> BedrockError:
     """A member of a model's own body is wrong."""
     what, steps = _placed(error)
     return malformed(f"#{''.join(f'/{name or index}' for name, index in steps)}: {what}")
 
 
-def malformed(found: str) -> Refused:
+def malformed(found: str) -> BedrockError:
     """A body that is not the model's: `found` names the places, each beginning with `#`."""
     return invalid(f"Malformed input request: {found}, please reformat your input and try again.")
 
 
-def unknown_model() -> Refused:
+def unknown_model() -> BedrockError:
     return invalid("The provided model identifier is invalid.")
 
 
-def needs_profile(model_id: str) -> Refused:
+def needs_profile(model_id: str) -> BedrockError:
     return invalid(
         f"Invocation of model ID {model_id} with on-demand throughput isn’t supported. Retry your request with the ID "
         "or ARN of an inference profile that contains this model."

@@ -20,7 +20,7 @@ from emulators.bedrock.exchange import Reply, Request, Streamed, Whole, paramete
 from emulators.bedrock.guardrail import Guardrail, applied
 from emulators.bedrock.llama import Llama
 from emulators.bedrock.nova import Nova
-from emulators.bedrock.refusal import Refused, invalid
+from emulators.bedrock.refusal import BedrockError, invalid
 from emulators.bedrock.shape import Metrics, Said, Shape, Stream, decoded, gathered
 
 BODY_BYTES = 25_000_000
@@ -117,7 +117,7 @@ class Runtime:
     async def apply_guardrail(self, request: Request) -> Reply:
         found = self._control.guardrail(*request.parameters)
         if found is None:
-            raise Refused(
+            raise BedrockError(
                 "ResourceNotFoundException",
                 "The guardrail identifier or version provided in the request does not exist.",
             )

@@ -11,7 +11,7 @@ from typing import Any
 from emulators.asgi import Application, Message, Receive, Scope, Send, whole_body
 from emulators.kms.recipient import AttestationRoot
 from emulators.kms.records import Records
-from emulators.kms.refusal import Refused
+from emulators.kms.refusal import KmsError
 from emulators.kms.service import Asked, Service, passed_on
 
 _TARGET = "TrentService."
@@ -60,7 +60,7 @@ class LocalKms:
         )
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._service.answer, asked)
-        except Refused as refused:
+        except KmsError as refused:
             await _send(send, 400, {"__type": refused.code, "message": refused.text}, asked.request_id)
             return
         if answer is None:

@@ -10,7 +10,7 @@ from moto.utilities.utils import get_partition
 
 from emulators.iam import principals
 from emulators.iam.policy import Caller, Identity
-from emulators.kms.refusal import Refused
+from emulators.kms.refusal import KmsError
 
 _CREDENTIAL = re.compile(r"Credential=(?P<key>\w+)/\d{8}/(?P<region>[a-z0-9-]+)/kms/aws4_request")
 
@@ -27,7 +27,7 @@ def signed(authorization: str, token: str) -> Signed:
     """Raises Refused where the request is not signed for KMS."""
     found = _CREDENTIAL.search(authorization)
     if found is None:
-        raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise KmsError("MissingAuthenticationTokenException", "Missing Authentication Token")
     return Signed(found["key"], found["region"], token)
 
 
@@ -36,7 +36,9 @@ def identify(by: Signed, now_ms: int) -> tuple[Caller, Identity]:
     try:
         found = principals.find(by.access_key_id, by.token, get_partition(by.region), now_ms)
     except principals.Unknown:
-        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.") from None
+        raise KmsError(
+            "UnrecognizedClientException", "The security token included in the request is invalid."
+        ) from None
     except principals.Expired:
-        raise Refused("ExpiredTokenException", "The security token included in the request is expired") from None
+        raise KmsError("ExpiredTokenException", "The security token included in the request is expired") from None
     return found.caller, found.identity

@@ -8,7 +8,7 @@ from emulators.iam.policy import Call, Caller, Identity
 from emulators.kms import decision, facts, keys
 from emulators.kms.keys import Key
 from emulators.kms.recipient import Recipient, RecipientInfo
-from emulators.kms.refusal import Refused, wrong_usage
+from emulators.kms.refusal import KmsError, wrong_usage
 
 Answer = dict[str, Any]
 Verify = Callable[[RecipientInfo], Recipient]
@@ -54,13 +54,13 @@ class Exchange:
         known = facts.of_key(spec=key.spec, usage=key.usage, origin=key.origin, alias=key.alias)
         self._judge(operation, key, known, context or {})
         if key.state == "Disabled":
-            raise Refused("DisabledException", f"{key.arn} is disabled.")
+            raise KmsError("DisabledException", f"{key.arn} is disabled.")
         if key.state != "Enabled":
-            raise Refused("KMSInvalidStateException", f"{key.arn} is not enabled; its state is {key.state}.")
+            raise KmsError("KMSInvalidStateException", f"{key.arn} is not enabled; its state is {key.state}.")
         if key.usage != usage:
             raise wrong_usage(f"{key.arn} key usage is {key.usage} which is not valid for {operation}.")
         if dry_run:
-            raise Refused("DryRunOperationException", "The request would have succeeded, but DryRun is set.")
+            raise KmsError("DryRunOperationException", "The request would have succeeded, but DryRun is set.")
 
     def permit_without_key(self, operation: str) -> None:
         """The same for an operation that uses no key. Raises: Refused."""
@@ -86,7 +86,7 @@ class Exchange:
         why_not = decision.refusal(call, key.rules if key else None, self._identity)
         if why_not is not None:
             text = f"User: {self.caller.arn} is not authorized to perform: {call.action}"
-            raise Refused("AccessDeniedException", f"{text} on resource: {call.resource} {why_not}")
+            raise KmsError("AccessDeniedException", f"{text} on resource: {call.resource} {why_not}")
 
 
 def encoded(data: bytes) -> str:

@@ -18,7 +18,7 @@ from moto.utilities.utils import get_partition
 
 from emulators.iam.policy import BadPolicy, resource_policy
 from emulators.kms.decision import Grant, KeyRules
-from emulators.kms.refusal import Refused, not_found, not_openable
+from emulators.kms.refusal import KmsError, not_found, not_openable
 
 _ARN = re.compile(r"arn:(?P<partition>[a-z-]+):kms:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):(?P<rest>(key|alias)/.+)")
 _ID = re.compile(r"(mrk-)?[0-9a-fA-F-]{32,36}")
@@ -67,8 +67,8 @@ def sealed_by(blob: bytes, region: str) -> Key:
     account, key_id = _owner(blob)
     try:
         return _key(account, region, key_id)
-    except Refused:
-        raise Refused(
+    except KmsError:
+        raise KmsError(
             "AccessDeniedException",
             "The ciphertext refers to a customer master key that does not exist, does not exist in this region, "
             "or you are not allowed to access.",
@@ -87,7 +87,7 @@ def open_blob(key: Key, blob: bytes, context: Mapping[str, str]) -> bytes:
     header = _header(key)
     if not blob.startswith(header):
         _owner(blob)
-        raise Refused(
+        raise KmsError(
             "IncorrectKeyException",
             "The key ID in the request does not identify a CMK that can perform this operation.",
         )
@@ -112,7 +112,7 @@ def _key(account: str, region: str, key_id: str, alias: str = "") -> Key:
         policy = resource_policy(found.policy)
     except BadPolicy as bad:
         # CloudFormation reaches moto without passing by us.
-        raise Refused("KMSInternalException", f"The policy of {found.arn} cannot be read. {bad}") from None
+        raise KmsError("KMSInternalException", f"The policy of {found.arn} cannot be read. {bad}") from None
     return Key(
         arn=found.arn,
         account=account,

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from emulators.kms import keys, requests
 from emulators.kms.exchange import Answer, Exchange, encoded
 from emulators.kms.keys import Key
-from emulators.kms.refusal import Refused, invalid, wrong_usage
+from emulators.kms.refusal import KmsError, invalid, wrong_usage
 
 _CIPHERS = "ENCRYPT_DECRYPT"
 _SYMMETRIC = "SYMMETRIC_DEFAULT"
@@ -149,7 +149,7 @@ def _only_symmetric(key: Key, algorithm: str = _SYMMETRIC) -> None:
     if key.spec != algorithm:
         raise wrong_usage(f"{algorithm} is not an algorithm of {key.arn}, whose spec is {key.spec}.")
     if algorithm != _SYMMETRIC:
-        raise Refused("UnsupportedOperationException", "The local KMS encrypts under symmetric keys only.")
+        raise KmsError("UnsupportedOperationException", "The local KMS encrypts under symmetric keys only.")
 
 
 def _data_key(
@@ -171,7 +171,7 @@ def _data_key_pair(
     _only_symmetric(key)
     generate = _KEY_PAIRS.get(asked.key_pair_spec)
     if generate is None:
-        raise Refused("UnsupportedOperationException", f"The local KMS generates no {asked.key_pair_spec} key pairs.")
+        raise KmsError("UnsupportedOperationException", f"The local KMS generates no {asked.key_pair_spec} key pairs.")
     pair = generate()
     private_key = pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     public_key = pair.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

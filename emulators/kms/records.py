@@ -12,7 +12,7 @@ from typing import Any
 from emulators.iam.policy import Caller
 from emulators.kms.exchange import Exchange
 from emulators.kms.recipient import Recipient
-from emulators.kms.refusal import Refused
+from emulators.kms.refusal import KmsError
 
 # Of the request, what CloudTrail tells; everything else is a secret, or long.
 _TOLD = {
@@ -61,7 +61,7 @@ def record(
     operation: str,
     parameters: dict[str, Any],
     exchange: Exchange,
-    refused: Refused | None,
+    refused: KmsError | None,
 ) -> Record:
     recipient = exchange.recipient
     attested = {"additionalEventData": {"recipient": _recipient(recipient)}} if recipient else {}

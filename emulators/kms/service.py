@@ -12,7 +12,7 @@ from emulators.kms.exchange import Answer, Exchange
 from emulators.kms.operations import OPERATIONS, Operation
 from emulators.kms.recipient import AttestationRoot, Recipients
 from emulators.kms.records import Records, record
-from emulators.kms.refusal import Refused, invalid
+from emulators.kms.refusal import KmsError, invalid
 
 # Operations of moto that take a key policy; moto would take any text for one.
 _TAKE_POLICIES = {"CreateKey", "PutKeyPolicy", "ReplicateKey"}
@@ -47,7 +47,7 @@ class Service:
         signed = callers.signed(asked.authorization, asked.token)
         caller, identity = callers.identify(signed, now_ms)
         if signed.region not in kms_backends[caller.account]:
-            raise Refused("InvalidSignatureException", "Credential should be scoped to a valid region.")
+            raise KmsError("InvalidSignatureException", "Credential should be scoped to a valid region.")
         parameters = _parameters(asked.body)
         operation = OPERATIONS.get(asked.operation)
         if operation is None:
@@ -57,14 +57,14 @@ class Service:
         exchange = Exchange(caller, identity, signed.region, lambda info: self._recipients.verified(info, now_ms))
         try:
             answer = _run(asked.operation, operation, parameters, exchange)
-        except Refused as refused:
+        except KmsError as refused:
             self._record(asked, now_ms, parameters, exchange, refused)
             raise
         self._record(asked, now_ms, parameters, exchange, None)
         return answer
 
     def _record(
-        self, asked: Asked, now_ms: int, parameters: dict[str, Any], exchange: Exchange, refused: Refused | None
+        self, asked: Asked, now_ms: int, parameters: dict[str, Any], exchange: Exchange, refused: KmsError | None
     ) -> None:
         self._records.append(
             record(
@@ -104,7 +104,7 @@ def _parameters(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except msgspec.DecodeError:
-        raise Refused("SerializationException", "The body is not a JSON object.") from None
+        raise KmsError("SerializationException", "The body is not a JSON object.") from None
 
 
 def _check_what_passes(name: str, parameters: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def _check_what_passes(name: str, parameters: dict[str, Any]) -> None:
     try:
         resource_policy(str(policy))
     except BadPolicy as bad:
-        raise Refused("MalformedPolicyDocumentException", str(bad)) from None
+        raise KmsError("MalformedPolicyDocumentException", str(bad)) from None
 
 
 def _refuse_recipient(name: str, parameters: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ _COMPONENT = "x-amzn-sagemaker-inference-component"
 _TARGET_MODEL = "x-amzn-sagemaker-target-model"
 
 
-class Refused(Exception):
+class InvocationError(Exception):
     """An answer that is an error, in the shape that botocore parses (rest-json)."""
 
     def __init__(self, status: int, code: str, message: str, **members: str | int) -> None:
@@ -79,7 +79,7 @@ class SageMakerRuntime:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             if "authorization" not in headers:
-                raise Refused(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
+                raise InvocationError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
             attributes = headers.get(_ATTRIBUTES, "")
             if len(attributes) > CUSTOM_ATTRIBUTES_CHARACTERS:
                 raise _invalid(
@@ -90,7 +90,7 @@ class SageMakerRuntime:
             invocation = Invocation(endpoint=matched[1], headers=headers, body=body)
             answer = self._stream if matched[2] == "invocations-response-stream" else self._unary
             await _unless_left(receive, answer(invocation, send))
-        except Refused as refused:
+        except InvocationError as refused:
             await _refuse(send, refused)
 
     async def _unary(self, invocation: Invocation, send: Send) -> None:
@@ -160,7 +160,7 @@ class SageMakerRuntime:
             if not begun:
                 raise self._model_error(invocation, 0, str(failed)) from failed
             await _send_event(send, _stream_error("StreamBroken", f"The model's stream broke: {failed}"))
-        except Refused:
+        except InvocationError:
             raise
         except Exception:
             if not begun:
@@ -190,10 +190,10 @@ class SageMakerRuntime:
             raise _invalid(f"Inference Component {component} of account {self._account} not found.")
         return endpoint.urls[component]
 
-    def _model_error(self, invocation: Invocation, status: int, original: str) -> Refused:
+    def _model_error(self, invocation: Invocation, status: int, original: str) -> InvocationError:
         side = "client" if 400 <= status < 500 else "server"
         partition = "aws-us-gov" if self._region.startswith("us-gov-") else "aws"
-        return Refused(
+        return InvocationError(
             424,
             "ModelError",
             f'Received {side} error ({status}) from primary with message "{original}".',
@@ -217,7 +217,7 @@ async def _read(receive: Receive) -> bytes:
         piece = message.get("body", b"")
         size += len(piece)
         if size > BODY_BYTES:
-            raise Refused(413, "413", f"HTTP content length exceeded {BODY_BYTES} bytes.")
+            raise InvocationError(413, "413", f"HTTP content length exceeded {BODY_BYTES} bytes.")
         pieces.append(piece)
         if not message.get("more_body"):
             return b"".join(pieces)
@@ -244,7 +244,7 @@ async def _send_event(send: Send, event: bytes) -> None:
     await send({"type": "http.response.body", "body": event, "more_body": True})
 
 
-async def _refuse(send: Send, refused: Refused) -> None:
+async def _refuse(send: Send, refused: InvocationError) -> None:
     headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", refused.code.encode())]
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(refused.members).encode()})
@@ -257,8 +257,8 @@ def _variant(reply: Reply) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _invalid(message: str) -> Refused:
-    return Refused(400, "ValidationError", message)
+def _invalid(message: str) -> InvocationError:
+    return InvocationError(400, "ValidationError", message)
 
 
 def _stream_error(code: str, message: str) -> bytes:

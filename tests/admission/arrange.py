@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from chalicelib.admission import budgets, rates
-from chalicelib.admission.decision import Ask
+from chalicelib.admission.decision import Reservation
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Held, Lease, Meter
 from chalicelib.ledger import Entry, Outcome
@@ -84,10 +84,10 @@ def some_meters(draw: st.DrawFn, of: Limits, now_ms: int) -> Meter:
 
 
 @st.composite
-def asks_and_meters(draw: st.DrawFn) -> tuple[Ask, Meter, Meter]:
+def asks_and_meters(draw: st.DrawFn) -> tuple[Reservation, Meter, Meter]:
     """A call, the meter as it is, and the meter as this sandbox last saw it."""
     of = draw(some_limits())
     now_ms = T0 + draw(st.integers(0, 10_000))
     lease_id = draw(st.sampled_from(["00", "0x"]))
-    ask = Ask("acme", draw(st.integers(1, 2)), of, draw(units), lease_id, now_ms, now_ms + 90_000)
+    ask = Reservation("acme", draw(st.integers(1, 2)), of, draw(units), lease_id, now_ms, now_ms + 90_000)
     return ask, draw(some_meters(of, now_ms)), draw(some_meters(of, now_ms))

@@ -4,10 +4,11 @@ from typing import Literal
 
 import msgspec
 
-from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission import Admission
 from chalicelib.admission.memory import MemoryMeters
-from chalicelib.ledger import DynamoLedger
+from chalicelib.admission.store import DynamoMeters
 from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.store import DynamoLedger
 from tests.admission.arrange import REGION
 from tests.stores import Served, fresh_tables
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Meter, Meters
+from chalicelib.admission import DEFAULT_LIMITS, Admission, Meter, Meters
 from chalicelib.admission.decision import Write
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.memory import MemoryMeters
-from chalicelib.ledger import DynamoLedger, Ledger, lease_id_of
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger import Ledger, lease_id_of
 from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, Refusal
 from chalicelib.tables import Item, Tables
 from tests.admission.arrange import REGION, T0, entry

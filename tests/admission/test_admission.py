@@ -2,10 +2,11 @@
 
 import pytest
 
-from chalicelib.admission import Admission, DynamoMeters, LeaseLost, NoMeter, StaleEpoch
+from chalicelib.admission import Admission, LeaseLost, NoMeter, StaleEpoch
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
-from chalicelib.ledger import DynamoLedger
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded, OverBudget, QuotaExhausted, RateLimited, TooLarge
 from tests.admission.arrange import MONTH, REGION, ROOMY, T0, entry, limits
 from tests.admission.backing import LEASE_MS, Backing

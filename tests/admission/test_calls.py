@@ -2,10 +2,11 @@
 
 import pytest
 
-from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, StaleEpoch
+from chalicelib.admission import DEFAULT_LIMITS, Admission, StaleEpoch
 from chalicelib.admission.limits import Limits, Rate, Units
 from chalicelib.admission.meter import Lease
-from chalicelib.ledger import DynamoLedger
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded, RateLimited, TooLarge
 from chalicelib.tables import Tables
 from tests.admission.arrange import MONTH, REGION, T0, entry, limits

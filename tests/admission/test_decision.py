@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from chalicelib.admission.decision import (
     Again,
     Already,
-    Ask,
     Denied,
+    Reservation,
     Stale,
     impossible,
     judge,
@@ -21,6 +21,7 @@ from chalicelib.admission.limits import Budget, Units
 from chalicelib.admission.meter import Held, Meter
 from chalicelib.refusal import Crowded, OverBudget, QuotaExhausted, RateLimited
 from tests.admission.arrange import MONTH, ROOMY, T0, asks_and_meters, limits
+from tests.examples import examples
 
 denials = st.builds(
     Denial,
@@ -34,18 +35,20 @@ denials = st.builds(
 some_denials = st.lists(denials, min_size=1, max_size=6)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(asks_and_meters())
-def test_a_prediction_from_the_truth_is_admitted_unless_the_truth_denies(case: tuple[Ask, Meter, Meter]) -> None:
+def test_a_prediction_from_the_truth_is_admitted_unless_the_truth_denies(
+    case: tuple[Reservation, Meter, Meter],
+) -> None:
     ask, truth, _ = case
     assume(impossible(ask.limits, ask.units) is None)
     admitted = predict(ask, truth).holds(truth)
     assert admitted == isinstance(judge(ask, truth), Again)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(asks_and_meters())
-def test_no_prediction_gets_past_a_denial_an_old_epoch_or_its_own_lease(case: tuple[Ask, Meter, Meter]) -> None:
+def test_no_prediction_gets_past_a_denial_an_old_epoch_or_its_own_lease(case: tuple[Reservation, Meter, Meter]) -> None:
     ask, truth, seen = case
     assume(impossible(ask.limits, ask.units) is None)
     for write in (predict(ask, seen), predict(ask, None)):
@@ -53,9 +56,9 @@ def test_no_prediction_gets_past_a_denial_an_old_epoch_or_its_own_lease(case: tu
             assert isinstance(judge(ask, truth), Again)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(asks_and_meters())
-def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[Ask, Meter, Meter]) -> None:
+def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[Reservation, Meter, Meter]) -> None:
     ask, truth, seen = case
     write = predict(ask, seen)
     assume(write.holds(truth))
@@ -68,9 +71,9 @@ def test_an_admission_adds_what_was_asked_and_changes_nothing_else(case: tuple[A
         assert after.windows[key] == (window, units + (before[1] if before[0] == window else 0))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(asks_and_meters())
-def test_a_denial_ends_exactly_when_it_says(case: tuple[Ask, Meter, Meter]) -> None:
+def test_a_denial_ends_exactly_when_it_says(case: tuple[Reservation, Meter, Meter]) -> None:
     ask, truth, _ = case
     assume(impossible(ask.limits, ask.units) is None)
     truth = Meter(ask.epoch, truth.tats, truth.windows, {})
@@ -80,7 +83,7 @@ def test_a_denial_ends_exactly_when_it_says(case: tuple[Ask, Meter, Meter]) -> N
     wait_ms = strictest(verdict.denials).wait_ms
 
     def then(later_ms: int) -> object:
-        return judge(Ask(ask.tenant, ask.epoch, ask.limits, ask.units, "0x", ask.now_ms + later_ms, 0), truth)
+        return judge(Reservation(ask.tenant, ask.epoch, ask.limits, ask.units, "0x", ask.now_ms + later_ms, 0), truth)
 
     assert isinstance(then(wait_ms), Again)
     assert isinstance(then(wait_ms - 1), Denied)
@@ -103,19 +106,19 @@ def test_each_limit_denies_in_its_own_words() -> None:
 
 
 def test_a_meter_that_is_gone_is_a_stale_copy() -> None:
-    ask = Ask("acme", 1, limits(), Units(requests=1), "0x", T0, T0 + 1)
+    ask = Reservation("acme", 1, limits(), Units(requests=1), "0x", T0, T0 + 1)
     assert judge(ask, None) == Stale()
 
 
 def test_its_own_lease_is_success_even_under_a_newer_epoch() -> None:
     held = Held(T0 + 1, T0, {})
-    ask = Ask("acme", 1, limits(), Units(requests=1), "0x", T0, T0 + 1)
+    ask = Reservation("acme", 1, limits(), Units(requests=1), "0x", T0, T0 + 1)
     assert judge(ask, Meter(2, {}, {}, {"0x": held})) == Already(held)
 
 
 def test_a_window_ahead_of_our_clock_is_the_current_one() -> None:
     budget = Budget("month", "tokens", 100, "month")
-    ask = Ask("acme", 1, limits(budget), Units(requests=1, tokens=60), "0x", T0, T0 + 1)
+    ask = Reservation("acme", 1, limits(budget), Units(requests=1, tokens=60), "0x", T0, T0 + 1)
     ahead = Meter(1, {}, {"month.tm": ("2026-12", 50)}, {})
     verdict = judge(ask, ahead)
     assert isinstance(verdict, Denied)
@@ -124,14 +127,14 @@ def test_a_window_ahead_of_our_clock_is_the_current_one() -> None:
 
 
 def test_limits_of_units_that_a_call_does_not_use_are_left_alone() -> None:
-    ask = Ask("acme", 1, limits(ROOMY, MONTH), Units(requests=1), "0x", T0, T0 + 1)
+    ask = Reservation("acme", 1, limits(ROOMY, MONTH), Units(requests=1), "0x", T0, T0 + 1)
     write = predict(ask, None)
     assert [step.key for step in write.steps] == ["roomy.r1000/1000"]
     assert write.held.windows == {}
 
 
 def test_what_no_limit_names_any_more_is_dropped_once_it_means_nothing() -> None:
-    ask = Ask("acme", 1, limits(ROOMY), Units(requests=1), "0x", T0, T0 + 1)
+    ask = Reservation("acme", 1, limits(ROOMY), Units(requests=1), "0x", T0, T0 + 1)
     seen = Meter(
         1,
         {"old.r1/1000": (T0 - 1_000) * 1_000, "owing.r1/1000": (T0 + 1_000) * 1_000},

@@ -20,6 +20,7 @@ from chalicelib.refusal import Refusal, TooLarge
 from tests.admission.arrange import REGION, T0, some_limits, units
 from tests.admission.backing import BackingName, open_backing
 from tests.admission.model import Model, Request, WindowOf, assert_curve
+from tests.examples import examples
 from tests.stores import Served
 
 LEASE_MS = 3_000
@@ -303,12 +304,12 @@ def _window(key: str, window: str) -> WindowOf:
 
 
 @pytest.mark.parametrize(
-    ("backing_name", "examples", "steps"), [("memory", 300, 50), ("local", 12, 50), ("ministack", 25, 50)]
+    ("backing_name", "number", "steps"), [("memory", 300, 50), ("local", 12, 50), ("ministack", 25, 50)]
 )
-def test_the_invariants_hold(stores: Served, backing_name: BackingName, examples: int, steps: int) -> None:
+def test_the_invariants_hold(stores: Served, backing_name: BackingName, number: int, steps: int) -> None:
     class Here(Machine):
         def __init__(self) -> None:
             super().__init__(backing_name, stores)
 
-    chosen = settings(max_examples=examples, stateful_step_count=steps, phases=[Phase.generate, Phase.shrink])
+    chosen = settings(max_examples=examples(number), stateful_step_count=steps, phases=[Phase.generate, Phase.shrink])
     run_state_machine_as_test(Here, settings=chosen)

@@ -7,8 +7,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from chalicelib.admission import Admission, DynamoMeters
-from chalicelib.ledger import DynamoLedger, Entry
+from chalicelib.admission import Admission
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger import Entry
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.tables import Tables
 from tests.admission.arrange import REGION
 from tests.admission.model import assert_curve
@@ -27,8 +29,8 @@ def test_killed_processes_leave_nothing_held_and_nothing_charged_twice(stores: S
     survivors = [_start(stores.url(store), tables, seed, REQUESTS, "settle") for seed in (1, 2)]
     # This one is killed once four of its requests are admitted and will never be settled ...
     holding = _start(stores.url(store), tables, 3, 1, "hold")
-    # ... and this one wherever its threads happen to be.
-    busy = _start(stores.url(store), tables, 4, 1_000, "settle")
+    # ... and this one wherever its threads happen to be, but not before: it holds what it ends with.
+    busy = _start(stores.url(store), tables, 4, 10 * REQUESTS, "hold")
     said = _read(busy, until="settled", times=4)
     _kill(busy)
     said += _read(holding, until="holding", times=4)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.admission import DEFAULT_LIMITS, rates
-from chalicelib.admission.decision import Ask, predict
+from chalicelib.admission.decision import Reservation, predict
 from chalicelib.admission.limits import SLACK_MS, Rate, Units
 from chalicelib.admission.meter import Meter
 from chalicelib.admission.rates import US_PER_MS
@@ -26,7 +26,7 @@ def sound_rates(draw: st.DrawFn) -> Rate:
 
 def admit(rate: Rate, tat: int | None, units: int, now_ms: int) -> int | None:
     """One admission by this rate alone; the new arrival time, or None where it is denied."""
-    ask = Ask("acme", 1, limits(rate), Units(tokens=units, requests=units), "0x", now_ms, now_ms)
+    ask = Reservation("acme", 1, limits(rate), Units(tokens=units, requests=units), "0x", now_ms, now_ms)
     key = rates.key(rate)
     meter = Meter(1, {} if tat is None else {key: tat}, {}, {})
     write = predict(ask, meter)

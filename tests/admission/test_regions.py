@@ -2,14 +2,15 @@
 
 import pytest
 
-from chalicelib.admission import EveryRegion, NoMeter
+from chalicelib.admission import NoMeter
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.admission.meters import Epochs
+from chalicelib.admission.regions import EveryRegion
 from chalicelib.refusal import Malformed, StoreUnavailable
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.tenant import Tenant
 from tests.admission.arrange import T0, limits
-from tests.deployments import Chance, Hands, memory
+from tests.small_deployments import Chance, Hands, memory
 
 
 class Down:
@@ -55,6 +56,9 @@ def test_a_region_that_is_down_keeps_a_revocation_from_no_other() -> None:
     with pytest.raises(StoreUnavailable):
         EveryRegion(east, {"eu-west-1": Down(), "us-west-2": west}).bump("acme")
     assert east.read("acme") == west.read("acme") == T0 + 1
+    with pytest.raises(StoreUnavailable):
+        EveryRegion(Down(), {"us-west-2": west}).bump("acme")
+    assert west.read("acme") == T0 + 2
 
 
 def test_limits_that_cannot_be_kept_are_refused_whoever_sets_them() -> None:

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.admission import DynamoMeters
+from chalicelib.admission.store import DynamoMeters
 from tests.admission.arrange import REGION, T0
 from tests.stores import Served, StoreName, fresh_tables
 

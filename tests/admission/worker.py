@@ -14,11 +14,13 @@ import threading
 import time
 from typing import Literal
 
-from chalicelib.admission import Admission, DynamoMeters, Meter, Meters
+from chalicelib.admission import Admission, Meter, Meters
 from chalicelib.admission.decision import Write
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
-from chalicelib.ledger import DynamoLedger, Entry, lease_id_of
+from chalicelib.admission.store import DynamoMeters
+from chalicelib.ledger import Entry, lease_id_of
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded, QuotaExhausted, RateLimited
 from tests.patience import PATIENCE_S
 from tests.stores import REGION, reach_tables, with_credentials

@@ -7,7 +7,7 @@ from chalicelib.pool import Pool, Scripted
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
 from tests.api.signing import IAM
-from tests.deployments import Deployment, Gateway, front, served
+from tests.small_deployments import Deployment, Gateway, front, served
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 from app import app
 from chalicelib.http.bridge import Bridge
 from chalicelib.settings import Settings
-from tests.deployments import Deployment, served
+from tests.small_deployments import Deployment, served
 
 CONTEXT = {"stage": "api", "identity": {"sourceIp": "198.51.100.7", "userArn": "arn:aws:iam::123456789012:user/ops"}}
 

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.tenancy import PLATFORM_TENANT
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 
 
 class Operator:
@@ -143,7 +143,7 @@ def test_a_change_that_makes_no_sense_leaves_the_tenant_as_it_was(
         {"input_micro_usd_per_mtok": -1},
         {"operations": ["images"]},
         {"targets": [{"name": "a", "engine": "magic"}]},
-        {"targets": [{"name": "a", "engine": "sagemaker", "endpoint": "e"}]},  # known, but not wired in this path
+        {"targets": [{"name": "a", "engine": "sagemaker", "endpoint": "e"}]},  # known, but not wired here
         {"targets": [{"name": "a", "engine": "scripted", "weight": -1}]},
         {"targets": [{"name": "a", "engine": "scripted", "capacity": 0}]},
     ],

@@ -34,10 +34,10 @@ from chalicelib.refusal import (
     TooLarge,
     Unauthenticated,
 )
-from tests.deployments import T0, Deployment, Gateway
 from tests.engines.servers import always, serving
 from tests.engines.servers import whole as answer_of
 from tests.patience import PATIENCE_S
+from tests.small_deployments import T0, Deployment, Gateway
 
 MESSAGES = "/tenants/acme/v1/messages"
 HELLO: dict[str, Any] = {

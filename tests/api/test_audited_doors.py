@@ -17,8 +17,8 @@ from chalicelib.ledger import Audited, Entry
 from chalicelib.pool import Bedrock, Pool, Scripted, Target
 from tests.api import signing
 from tests.api.test_permissions import TABLE
-from tests.deployments import T0, Answer, Deployment, Gateway
 from tests.engines import answers, messages
+from tests.small_deployments import T0, Answer, Deployment, Gateway
 
 MODEL = "anthropic.claude-x"
 OPERATIONS: tuple[Operation, ...] = ("chat.completions", "completions", "embeddings", "invoke")

@@ -13,7 +13,7 @@ from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Audited, Entry
 from chalicelib.pool import Bedrock, Pool, Target
 from chalicelib.refusal import EngineFailed
-from tests.deployments import T0, Answer, Deployment, Gateway, front, served
+from tests.small_deployments import T0, Answer, Deployment, Gateway, front, served
 
 USER = "arn:aws-us-gov:iam::111122223333:user/analyst"
 SESSION = "arn:aws-us-gov:sts::111122223333:assumed-role/Analysts/someone"

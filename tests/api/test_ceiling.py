@@ -14,8 +14,8 @@ from chalicelib.engines.scripted import Step, whole
 from chalicelib.pool import Bedrock, OpenAICompatible, Pool, Target
 from chalicelib.settings import Settings
 from tests.api import signing
-from tests.deployments import T0, Deployment, Gateway
 from tests.engines import bedrocks, servers
+from tests.small_deployments import T0, Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7}
 

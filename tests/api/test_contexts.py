@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.doors import Doors, Reply
-from tests.deployments import Deployment, Gateway, served
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Deployment, Gateway, served
 
 TOGETHER = 16
 

@@ -15,8 +15,8 @@ from chalicelib.ledger.entry import Audited
 from chalicelib.ledger.log import MOST_EXAMINED, Record, percentile, totalled
 from chalicelib.tenancy import PLATFORM_TENANT
 from tests.api.signing import OWNER, signed
-from tests.deployments import T0, Answer, Deployment, Gateway
 from tests.ledger.arrange import entry as plain
+from tests.small_deployments import T0, Answer, Deployment, Gateway
 
 MINUTE = 60_000
 AUDITED = Audited(

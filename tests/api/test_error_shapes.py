@@ -12,7 +12,7 @@ from chalicelib.http.routing import Prefixes
 from chalicelib.http.surface import ROUTES, SHAPES
 from tests.api import signing
 from tests.api.test_permissions import TABLE
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 every_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -128,3 +128,10 @@ def test_a_parameter_is_never_empty() -> None:
 def test_every_path_is_below_the_root() -> None:
     made = prefixes("/", "/a")
     assert [made.of(path) for path in ("/", "", "/b", "/b/c", "/a", "/a/b")] == ["/", "/", "/", "/", "/a", "/a"]
+
+
+def test_a_prefix_holds_one_thing() -> None:
+    made = prefixes("/a")
+    made.add("/a/", "/a")
+    with pytest.raises(ValueError, match="/a"):
+        made.add("/a", "another")

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.tenancy import PLATFORM_TENANT
 from emulators.iam.signature import MISMATCH
 from tests.api.signing import CLOCK, OWNER, signed
-from tests.deployments import Answer, Deployment, Gateway, front, served
+from tests.small_deployments import Answer, Deployment, Gateway, front, served
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from chalicelib.api.management import MOST_GRACE_S
 from chalicelib.tenancy import PLATFORM_TENANT, Change, Tenancy
 from chalicelib.tenancy.tenant import Scopes
 from chalicelib.tenancy.token import parse
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tenancy.interleaving import Interrupted
 
 

@@ -12,7 +12,7 @@ from chalicelib import wiring
 from chalicelib.refusal import NotOpened
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tenancy.interleaving import Interrupted
 from tests.tickets.sealers import Sealer, base64_of, id_of
 

@@ -13,7 +13,7 @@ from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.wiring import opening_into
-from tests.deployments import T0, Deployment
+from tests.small_deployments import T0, Deployment
 
 CHAT = "/tenants/{tenant}/v1/chat/completions"
 BODY = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}

@@ -16,8 +16,8 @@ from chalicelib.http.bridge import PIPE_BYTES, Bridge
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
-from tests.deployments import T0, Deployment
 from tests.patience import PATIENCE_S
+from tests.small_deployments import T0, Deployment
 
 CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
 

@@ -3,8 +3,8 @@
 from urllib.parse import urlsplit
 
 from tests.api.signing import signed
-from tests.deployments import Answer, Gateway
 from tests.local_system import RunningSystem
+from tests.small_deployments import Answer, Gateway
 
 
 def test_the_access_key_of_the_env_file_opens_the_admin_surface(running_system: RunningSystem) -> None:

@@ -17,7 +17,7 @@ from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Member, Role, SurfaceName
 from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
-from tests.deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
 
 ALL = frozenset(get_args(Role))
@@ -160,10 +160,10 @@ def test_every_route_declares_what_its_table_row_says(route: Route) -> None:
     """A route that declares no permission does not come into being: `door` takes none without."""
     row = TABLE[f"{route.method} {route.path}"]
     if row.surface in ("admin", "public"):
-        declared = {"admin": ("iam", "operate"), "public": ("none", "public")}[row.surface]
+        declared = {"admin": ("signed_or_key", "operate"), "public": ("none", "public")}[row.surface]
         assert (route.auth, route.permission) == declared
         return
-    assert route.auth in (("iam", "signed") if row.surface == "signed" else ("key",))
+    assert route.auth in (("signed", "signed_or_key") if row.surface == "signed" else ("key",))
     holders = {role for role, held in PERMISSIONS.items() if route.permission in held}
     assert row.roles == (NOBODY if route.auth == "signed" else holders)  # no key will do there, whatever its role
 

@@ -4,7 +4,7 @@ import gzip
 import json
 
 from chalicelib.admission.limits import Budget, Limits
-from tests.deployments import Deployment, Gateway
+from tests.small_deployments import Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
 

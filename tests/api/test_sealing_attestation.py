@@ -14,7 +14,7 @@ from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tickets import Tickets
 from chalicelib.tickets.issuer import Unreadable
-from tests.deployments import Deployment, Gateway
+from tests.small_deployments import Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
 
 NONCE = b"\xfb\xff nonce"

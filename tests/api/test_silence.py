@@ -10,7 +10,7 @@ from chalicelib.engines.scripted import Step, whole
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.tenancy.token import parse
-from tests.deployments import Deployment, Gateway
+from tests.small_deployments import Deployment, Gateway
 
 PROMPT, ANSWER, FAULT = "the prompt about apples", "the answer about pears", "a fault that quotes the prompt"
 

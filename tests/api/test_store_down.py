@@ -6,7 +6,7 @@ from chalicelib import wiring
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.token import mint, parse
-from tests.deployments import Deployment, Gateway, dynamodb
+from tests.small_deployments import Deployment, Gateway, dynamodb
 from tests.stores import reach_tables, with_credentials
 
 KEY = mint("acme", bytes(37)).text

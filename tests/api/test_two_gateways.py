@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.tenancy.token import parse
-from tests.deployments import Gateway
+from tests.small_deployments import Gateway
 from tests.two_gateways import World
 
 

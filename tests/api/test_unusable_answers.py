@@ -9,7 +9,7 @@ from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Units
 from chalicelib.pool import Target
-from tests.deployments import T0, Deployment, Gateway
+from tests.small_deployments import T0, Deployment, Gateway
 
 STRANGE = b'{"choices":[{"message":{"content":7},"delta":{"content":7}}]}'
 

@@ -14,9 +14,9 @@ from chalicelib.ledger.notary import SETTLED_MS, CannotSign, Notary
 from chalicelib.ledger.signature import KmsSignature
 from chalicelib.settings import Settings
 from cloister.cli.__main__ import main
-from tests.deployments import T0, Deployment, dynamodb, front, served
 from tests.emulators.kms.served import Served as Kms
 from tests.engines.servers import serving, whole
+from tests.small_deployments import T0, Deployment, dynamodb, front, served
 from tests.stores import Served, fresh_tables
 
 DAY, NEXT = "2026-11-18", "2026-11-19"

@@ -34,15 +34,17 @@ class Tenant:
     """A new virtual environment with the client in it, and what builds its distributions beside it."""
 
     def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         self.programs = folder / "venv" / "bin"
         self._builder = folder / "builder"
-        self.pip("install", "./client")
+        self.pip("install", "--no-compile", "./client")
         self.pip("install", "--target", str(self._builder), "hatchling")
 
     def pip(self, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        """By the pip that is here: it takes long to make another one."""
         environ = {**os.environ, **(environ or {})}
-        subprocess.run([self.programs / "pip", "--quiet", *arguments], cwd=ROOT, env=environ, check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(self.programs / "python"), "--quiet"]
+        subprocess.run([*pip, *arguments], cwd=ROOT, env=environ, check=True)
 
     def wheel(self, source: str, into: Path) -> Path:
         """What `pip wheel` makes of a folder or of an sdist."""

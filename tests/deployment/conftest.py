@@ -23,9 +23,8 @@ def gov_prod(project: Path, dev: Package) -> Package:
 
 
 @pytest.fixture(params=["dev", "gov_prod"])
-def packaged(request: pytest.FixtureRequest) -> Package:
-    found: Package = request.getfixturevalue(request.param)
-    return found
+def packaged(request: pytest.FixtureRequest, dev: Package, gov_prod: Package) -> Package:
+    return dev if request.param == "dev" else gov_prod
 
 
 @pytest.fixture(scope="session")

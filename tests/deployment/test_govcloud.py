@@ -21,12 +21,12 @@ from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET
 from tests.deployment.packages import ROOT
-from tests.deployments import Gateway
 from tests.e2e.admin import admin
 from tests.emulators.iam.people import People
 from tests.emulators.iam.signers import Asked, Keys, by_botocore
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Gateway
 
 PAGE = (ROOT / "docs" / "govcloud.md").read_text()
 STAGE = "gov-dev"

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from emulators.sockets import reserve, url
 from infra import cold_start
 from infra.finish_package import LIMIT_BYTES, SERVICES, size
 from tests.deployment.packages import ROOT, Package
@@ -104,11 +104,8 @@ def _readiness_path(package: Package) -> str:
 def _sandbox(package: Package, root: Path) -> Iterator[int]:
     """The streaming function, started as the adapter's exec wrapper does it; its port."""
     function = package.function("Streaming")
-    with socket.socket() as probe, socket.socket() as nobody:
-        probe.bind(("127.0.0.1", 0))
-        nobody.bind(("127.0.0.1", 0))  # not listening: a store that refuses
-        port = probe.getsockname()[1]
-        probe.close()
+    with reserve() as held, reserve() as nobody:  # which does not listen: a store that refuses
+        port = held.getsockname()[1]
         environment = {
             **{name: str(value) for name, value in function["Environment"]["Variables"].items()},
             # The interpreter itself, without this virtual environment's packages.
@@ -120,7 +117,7 @@ def _sandbox(package: Package, root: Path) -> Iterator[int]:
             "AWS_ACCESS_KEY_ID": "AKIAEXAMPLEEXAMPLE00",
             "AWS_SECRET_ACCESS_KEY": "example",
             "AWS_LWA_PORT": str(port),
-            "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{nobody.getsockname()[1]}",
+            "AWS_ENDPOINT_URL_DYNAMODB": url(nobody),
         }
         process = subprocess.Popen(
             [root / function["Handler"]], cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admission import DEFAULT_LIMITS, Admission, DynamoMeters, Lease, Units, lease_id_of
+from chalicelib.admission import DEFAULT_LIMITS, Admission, Lease, Units, lease_id_of
+from chalicelib.admission.store import DynamoMeters
 from chalicelib.documents.store import DynamoDocuments
-from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
+from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.pool import Pool, SageMaker
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots

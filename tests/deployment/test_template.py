@@ -99,7 +99,10 @@ def test_binary_answers_pass_api_gateway_whatever_the_client_accepts(packaged: P
 def test_admin_routes_want_a_signature_and_no_others_do(packaged: Package) -> None:
     for route in ROUTES:
         method = packaged.definition["paths"][route.path][route.method.lower()]
-        assert method.get("security") == ([{"sigv4": []}] if route.auth == "iam" else None), route.path
+        wanted: list[dict[str, list[str]]] | None = (
+            [{"sigv4": []}] if route.auth in ("signed", "signed_or_key") else None
+        )
+        assert method.get("security") == wanted, route.path
     assert packaged.definition["securityDefinitions"]["sigv4"]["x-amazon-apigateway-authtype"] == "awsSigv4"
 
 

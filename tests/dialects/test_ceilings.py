@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.dialects import ceilings
-from chalicelib.dialects.ceilings import ANY, BODIES, CHAT, OF_CHAT, Place
+from chalicelib.dialects.ceilings import ANY, BODIES, CHAT, OF_CHAT, Location
 from chalicelib.refusal import Malformed
 
 UNHEARD = "unheard.of"
-ROWS: dict[str, tuple[Place, ...]] = {**{f"{start}x-v1:0": places for start, places in BODIES.items()}, UNHEARD: ANY}
+ROWS: dict[str, tuple[Location, ...]] = {**{f"{start}x-v1:0": places for start, places in BODIES.items()}, UNHEARD: ANY}
 PLACES = [(model, place) for model, places in ROWS.items() for place in places]
 OUTER = [(model, place[:-1]) for model, place in PLACES if place[1:]]
 WRONG = ["many", "5", 0, -1, 1.5, 5.0, True, [], {}, 10_000_001, 10**30]
@@ -39,7 +39,7 @@ Members = dict[str, Any]
 
 
 @st.composite
-def bodies(draw: st.DrawFn, places: tuple[Place, ...]) -> tuple[Members, dict[Place, int | None]]:
+def bodies(draw: st.DrawFn, places: tuple[Location, ...]) -> tuple[Members, dict[Location, int | None]]:
     """Members of a body, and what stands at those of the places that are there."""
     there = draw(st.dictionaries(st.sampled_from(places), st.none() | COUNTS))
     body = draw(_strangers(places, ()))
@@ -51,7 +51,7 @@ def bodies(draw: st.DrawFn, places: tuple[Place, ...]) -> tuple[Members, dict[Pl
     return body, there
 
 
-def _strangers(places: tuple[Place, ...], outer: Place) -> st.SearchStrategy[Members]:
+def _strangers(places: tuple[Location, ...], outer: Location) -> st.SearchStrategy[Members]:
     """Members that are on the way to no place."""
     ours = {place[len(outer)] for place in places if place[: len(outer)] == outer}
     return st.dictionaries(NAMES.filter(lambda name: name not in ours), st.sampled_from(VALUES), max_size=3)
@@ -74,7 +74,7 @@ def members_of(body: bytes, like: Members) -> Members:
     }
 
 
-def nested(place: Place, value: object) -> bytes:
+def nested(place: Location, value: object) -> bytes:
     for name in reversed(place):
         value = {name: value}
     return msgspec.json.encode(value)
@@ -106,7 +106,7 @@ def test_what_is_read_is_what_is_bounded_and_nothing_else_changes(
 
 
 @pytest.mark.parametrize(("model", "place"), PLACES)
-def test_every_place_is_read_and_bounded(model: str, place: Place) -> None:
+def test_every_place_is_read_and_bounded(model: str, place: Location) -> None:
     assert ceilings.of_body(nested(place, 2_000), model) == 2_000
     assert ceilings.bounded_body(nested(place, 2_000), model, 2_000) == nested(place, 2_000)
     assert ceilings.bounded_body(nested(place, 2_001), model, 2_000) == nested(place, 2_000)
@@ -114,7 +114,7 @@ def test_every_place_is_read_and_bounded(model: str, place: Place) -> None:
 
 @pytest.mark.parametrize(("model", "place"), PLACES)
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_what_is_no_number_of_tokens_is_refused_where_it_stands(model: str, place: Place, wrong: object) -> None:
+def test_what_is_no_number_of_tokens_is_refused_where_it_stands(model: str, place: Location, wrong: object) -> None:
     body = nested(place, wrong)
     for read in (lambda: ceilings.of_body(body, model), lambda: ceilings.bounded_body(body, model, 9)):
         with pytest.raises(Malformed) as refused:
@@ -123,14 +123,22 @@ def test_what_is_no_number_of_tokens_is_refused_where_it_stands(model: str, plac
         assert ".".join(place) in refused.value.text
 
 
-@pytest.mark.parametrize(("model", "outer"), OUTER)
+@pytest.mark.parametrize(("model", "outer"), [(model, outer) for model, outer in OUTER if model != UNHEARD])
 @pytest.mark.parametrize("wrong", [None, 7, "{}", []], ids=repr)
-def test_what_holds_a_ceiling_has_to_be_an_object(model: str, outer: Place, wrong: object) -> None:
+def test_what_is_to_hold_the_ceiling_has_to_be_an_object(model: str, outer: Location, wrong: object) -> None:
     body = nested(outer, wrong)
-    for read in (lambda: ceilings.of_body(body, model), lambda: ceilings.bounded_body(body, model, 9)):
-        with pytest.raises(Malformed) as refused:
-            read()
-        assert refused.value.field == outer[-1]
+    assert ceilings.of_body(body, model) is None
+    with pytest.raises(Malformed) as refused:
+        ceilings.bounded_body(body, model, 9)
+    assert refused.value.field == outer[-1]
+
+
+@pytest.mark.parametrize("outer", [outer for model, outer in OUTER if model == UNHEARD])
+def test_a_model_that_nobody_knows_may_mean_something_else_by_what_holds_a_ceiling(outer: Location) -> None:
+    others: list[object] = [None, 7, "{}", []]
+    for other in others:
+        assert ceilings.of_body(nested(outer, other), UNHEARD) is None
+        assert ceilings.bounded_body(nested(outer, other), UNHEARD, 9) == nested(outer, other)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"7", b"null", b"", b"{", b'{"a":}', b"\xff", b"[" * 100_000])
@@ -142,7 +150,7 @@ def test_a_body_has_to_be_an_object(model: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("model", "place"), PLACES)
-def test_no_ceiling_is_smuggled_in_by_saying_it_twice_or_in_other_letters(model: str, place: Place) -> None:
+def test_no_ceiling_is_smuggled_in_by_saying_it_twice_or_in_other_letters(model: str, place: Location) -> None:
     *outer, name = place
     twice = f'{{"{name}": 5, "\\u{ord(name[0]):04x}{name[1:]}": 900}}'
     for each in reversed(outer):

@@ -2,18 +2,20 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from openai import OpenAI
 
 from tests.e2e.admin import admin, bearer, entries, http, in_flight, new_tenant, settled
 from tests.e2e.test_openai_sdk import QUESTION, client
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head, whole
-from tests.local_system import RunningSystem, local_system
+from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
+from tests.two_gateways import World
 
 CHAT = {"model": "demo", "messages": QUESTION}
 HEADERS_TOO_LONG = {"X-Long": "a" * 11_000}
@@ -83,7 +85,7 @@ def test_a_request_that_is_no_http_does_no_harm(running_system: RunningSystem) -
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
                 pass
-    assert http("GET", f"{running_system.base_url}/health")[0] == 200
+    assert client(running_system).models.retrieve("demo").id == "demo"
 
 
 Engine = Callable[[Request, Wire], None]
@@ -175,37 +177,32 @@ def test_an_engine_that_breaks_mid_stream(running_system: RunningSystem, engine:
     assert (entry["outcome"], entry["reason"], entry["charged"]["tokens"]) == ("failed", "EngineFailed", 0)
 
 
-@pytest.fixture(scope="module")
-def impatient_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
-    """A system of its own whose gateway waits a second and a half for an engine."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CLOISTER_IDLE_DEADLINE_MS", "1500")
-        with local_system(tmp_path_factory.mktemp("impatient")) as system:
-            yield system
+def impatient(world: World, name: str, engine: str) -> tuple[Any, str]:
+    """The chats of a tenant of this name, whose engine is at this URL, and its key."""
+    key = world.offer(name, {"name": "bad", "engine": "openai_compatible", "url": f"{engine}/v1"})
+    base = f"{world.impatient.base_url}/tenants/{name}/v1"
+    return OpenAI(base_url=base, api_key=key, max_retries=0, timeout=PATIENCE_S).chat.completions, key
 
 
-def test_an_engine_that_hangs(impatient_system: RunningSystem) -> None:
+def test_an_engine_that_hangs(world: World) -> None:
     with serving(hangs) as server:
-        key = offered(impatient_system, "hangs", server.root)
-        chat = client(impatient_system, key, "hangs").chat.completions
+        chat, key = impatient(world, "hangs", server.root)
         for stream in (False, True):
             with pytest.raises(openai.InternalServerError) as refused:
                 chat.create(model="hangs", messages=QUESTION, stream=stream)
             assert refused.value.status_code == 504
-    assert {entry["reason"] for entry in entries(impatient_system, "hangs", key)} == {"EngineTimedOut"}
-    assert in_flight(impatient_system, "hangs", key) == 0
+    assert {entry["reason"] for entry in entries(world, "hangs", key)} == {"EngineTimedOut"}
+    assert in_flight(world, "hangs", key) == 0
 
 
-def test_an_engine_that_hangs_mid_stream(impatient_system: RunningSystem) -> None:
+def test_an_engine_that_hangs_mid_stream(world: World) -> None:
     with serving(hangs_mid_stream) as server:
-        key = offered(impatient_system, "stalls", server.root)
-        stream = client(impatient_system, key, "stalls").chat.completions.create(
-            model="stalls", messages=QUESTION, stream=True
-        )
+        chat, key = impatient(world, "stalls", server.root)
+        stream = chat.create(model="stalls", messages=QUESTION, stream=True)
         with pytest.raises(openai.APIError) as broke:
             list(stream)
         assert broke.value.code == "engine_timed_out"
-    assert settled(impatient_system, "stalls", key, 1)[0]["reason"] == "EngineTimedOut"
+    assert settled(world, "stalls", key, 1)[0]["reason"] == "EngineTimedOut"
 
 
 def test_logs_hold_no_prompt_no_answer_and_no_secret(running_system: RunningSystem) -> None:

@@ -8,7 +8,6 @@ import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
-from tests.deployments import Answer
 from tests.e2e.admin import settled
 from tests.patience import PATIENCE_S
 from tests.two_gateways import World
@@ -25,10 +24,7 @@ class Held:
     def __init__(self, world: World, name: str, way: str, in_flight: int = 4) -> None:
         self.world = world
         self.name = name
-        limits = {"rates": [], "budgets": [], "in_flight": in_flight}
-        self._admin("PUT", f"/pools/{name}", {"name": name, "targets": [world.gated(way)]})
-        self._admin("POST", "/tenants", {"id": name, "name": name, "pools": [name], "limits": limits})
-        self.key: str = self._admin("POST", f"/tenants/{name}/keys", {"role": "owner"}).json["api_key"]
+        self.key = world.offer(name, world.gated(way), in_flight)
 
     def openai(self) -> OpenAI:
         base = f"{self.world.base_url}/tenants/{self.name}/v1"
@@ -48,11 +44,6 @@ class Held:
     def settled(self, count: int) -> list[dict[str, Any]]:
         """Its ledger, newest first, once it has so many entries and nothing is in flight."""
         return settled(self.world, self.name, self.key, count)
-
-    def _admin(self, method: str, path: str, body: object) -> Answer:
-        answer = self.world.admin(self.world.left, method, path, body)
-        assert answer.status < 300, answer.body
-        return answer
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from openai import InternalServerError
 
 from tests.e2e.admin import admin, http, new_tenant
 from tests.e2e.test_openai_sdk import QUESTION, client
-from tests.local_system import RunningSystem, local_system
+from tests.local_system import RunningSystem
 from tests.patience import until
 
 
@@ -28,23 +27,22 @@ def test_a_running_system_is_healthy(running_system: RunningSystem) -> None:
     }
 
 
-def test_stopped_containers_are_noticed_and_so_is_their_return(tmp_path: Path) -> None:
-    with local_system(tmp_path) as system:
-        containers = {
-            name: pid for name, pid in system.pids().items() if name.startswith("container-") or name == "bedrock"
-        }
-        # Stopped, not ended: the supervisor would start another one, and nothing would be the matter.
-        for pid in containers.values():
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            body = _await_health(system, 503)
-            assert body["status"] == "unhealthy"
-            assert body["total_capacity"] == body["available_capacity"] == 0
-        finally:
-            for pid in containers.values():
-                os.kill(pid, signal.SIGCONT)
-        assert _await_health(system, 200)["status"] in ("healthy", "degraded")
-        client(system).chat.completions.create(model="demo", messages=QUESTION, max_tokens=2)
+def test_stopped_containers_are_noticed_and_so_is_their_return(spare_system: RunningSystem) -> None:
+    containers = [
+        pid for name, pid in spare_system.pids().items() if name.startswith("container-") or name == "bedrock"
+    ]
+    # Stopped, not ended: the supervisor would start another one, and nothing would be the matter.
+    for pid in containers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        body = _await_health(spare_system, 503)
+        assert body["status"] == "unhealthy"
+        assert body["total_capacity"] == body["available_capacity"] == 0
+    finally:
+        for pid in containers:
+            os.kill(pid, signal.SIGCONT)
+    assert _await_health(spare_system, 200)["status"] in ("healthy", "degraded")
+    client(spare_system).chat.completions.create(model="demo", messages=QUESTION, max_tokens=2)
 
 
 def test_a_pool_without_a_healthy_target_says_so_and_when_to_come_back(running_system: RunningSystem) -> None:

@@ -132,25 +132,29 @@ def test_a_viewer_may_not_chat(running_system: RunningSystem) -> None:
 
 def test_a_rate_denies_with_the_exact_wait(running_system: RunningSystem) -> None:
     limits = {
-        "rates": [{"name": "slow", "unit": "requests", "count": 1, "period_ms": 60000, "burst": 3}],
+        "rates": [{"name": "slow", "unit": "requests", "count": 1, "period_ms": 3_600_000, "burst": 3}],
         "budgets": [],
         "in_flight": 4,
     }
     key = new_tenant(running_system, "sdk-slow", limits=limits)
     chat = client(running_system, key, "sdk-slow").chat.completions
+    answered = 0
     with pytest.raises(openai.RateLimitError) as refused:
-        for _ in range(3):
+        for _ in range(4):
             chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)
+            answered += 1
     headers = refused.value.response.headers
-    assert 0 < int(headers["Retry-After"]) <= 60
+    assert 0 < int(headers["Retry-After"]) <= 3_600
     assert refused.value.response.json()["error"]["limit"] == "slow"
     assert '"slow"' in headers["RateLimit"]
-    # A burst of 3 is short of it by the slack, so 2 pass. The denied call was not admitted: it has no entry.
-    assert len(entries(running_system, "sdk-slow", key)) == 2
+    # A burst of 3 is short of it by the slack: the third passes once a quarter of a second is over, and no fourth does.
+    assert answered in (2, 3)
+    # The denied call was not admitted: it has no entry.
+    assert len(entries(running_system, "sdk-slow", key)) == answered
 
 
 def test_an_exhausted_budget_is_insufficient_quota(running_system: RunningSystem) -> None:
-    budget = {"name": "own", "unit": "requests", "limit": 1, "window": "day", "source": "tenant"}
+    budget = {"name": "own", "unit": "requests", "limit": 1, "window": "month", "source": "tenant"}
     key = new_tenant(running_system, "sdk-broke", limits={"rates": [], "budgets": [budget], "in_flight": 4})
     chat = client(running_system, key, "sdk-broke").chat.completions
     chat.create(model="demo-direct", messages=QUESTION, max_tokens=1)

@@ -309,7 +309,7 @@ def test_a_changed_request_is_opened_by_nobody(sealed: Sealed, mode: str) -> Non
     for at in (0.0, 0.02, 0.1, 0.5, 0.9, 1.0):
         with pytest.raises(openai.AuthenticationError) as refused:
             chat(sealed.client(mode, transport=Meddler(request=flip(at))))
-        assert refused.value.body["code"] == "key_validation_failed"  # type: ignore[index]
+        assert refused.value.body["code"] == "key_validation_failed"
 
 
 @pytest.mark.parametrize("mode", MODES)

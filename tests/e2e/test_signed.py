@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.deployments import Gateway
 from tests.e2e.admin import admin
 from tests.emulators.iam.people import People, allow
 from tests.emulators.iam.signers import SIGNERS, Asked, Keys, by_botocore, send
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Gateway
 
 ROOT = Path(__file__).parents[2]
 TENANTS = Asked("GET", "/admin/tenants")

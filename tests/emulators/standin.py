@@ -57,8 +57,8 @@ def _handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            stand_in.requests.put(("POST", self.path, headers, body))
             stand_in.calls.append(f"POST {self.path}")
+            stand_in.requests.put(("POST", self.path, headers, body))  # last: whoever waits for it reads the calls
             if self.path == "/models":
                 self._load(json.loads(body))
             elif self.path.startswith("/models/") and self.path.split("/")[2] not in stand_in.loaded:

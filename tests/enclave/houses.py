@@ -193,7 +193,7 @@ class TestedEnclave:
         container: Path | None = None,
         most_connections: int = 32,
         most_remembered: int = 1_000,
-        greeting_s: float = 5.0,
+        greeting_s: float = PATIENCE_S,
     ) -> None:
         self.kms = kms
         self.path = socket_path

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from enclave.refusal import NotOpened
 from sealed import esdk, hpke, ticket
 from tests.enclave.houses import TICKET_KEY, Kms, Line, Refusal, TestedEnclave, enclave, now_ms
+from tests.examples import examples
 
 ASKED = b'{"prompt":"hello"}'
 MODES = ["kms", "esdk", "hpke"]
@@ -164,7 +165,7 @@ def test_a_ticket_of_another_gateway_is_refused(house: TestedEnclave, line: Line
     assert is_not_opened(line, forged, request_in.blob)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_in_ticket_or_request_is_refused(
     house: TestedEnclave, line: Line, request_in: Request, data: st.DataObject

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import botocore.session
 from botocore.config import Config
@@ -28,12 +29,19 @@ def framed(*pieces: bytes) -> bytes:
     return FRAMED_HEAD + b"".join(map(chunk, pieces))
 
 
-def engine_at(root: str, settings: Settings = PATIENT) -> SageMakerEngine:
+@cache
+def session() -> botocore.session.Session:
+    """One for all: it remembers the descriptions of services that it has read."""
     session = botocore.session.Session()
     session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
+    return session
 
+
+def engine_at(root: str, settings: Settings = PATIENT) -> SageMakerEngine:
     def new_client(settings: Settings, config: Config) -> object:
-        return session.create_client("sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=root)
+        return session().create_client(
+            "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=root
+        )
 
     return SageMakerEngine(settings, new_client)
 

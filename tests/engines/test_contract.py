@@ -7,9 +7,9 @@ from typing import get_args
 import msgspec
 import pytest
 
-from chalicelib.call import Call, Delta, Event, Finished, Operation, Started, Stream, Usage, Waiting
+from chalicelib.call import MESSAGES, Call, Delta, Event, Finished, Operation, Started, Stream, Usage, Waiting
 from chalicelib.dialects.failures import UNREACHABLE
-from chalicelib.engines import MESSAGES, Engine, begin
+from chalicelib.engines import Engine, begin
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.wiring import ENGINES

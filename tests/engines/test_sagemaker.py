@@ -2,7 +2,6 @@
 
 import threading
 
-import botocore.session
 import msgspec
 import pytest
 from botocore.config import Config
@@ -23,6 +22,7 @@ from tests.engines.sagemaker_server import (
     error,
     framed,
     model_error,
+    session,
 )
 from tests.engines.servers import (
     LAST_CHUNK,
@@ -243,13 +243,11 @@ def test_a_probe_reaches_the_container_behind_the_endpoint() -> None:
 
 def test_threads_share_one_client_made_on_first_use() -> None:
     made: list[Config] = []
-    session = botocore.session.Session()
-    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
     with serving(always(whole(WHOLE))) as server:
 
         def new_client(settings: Settings, config: Config) -> object:
             made.append(config)
-            return session.create_client(
+            return session().create_client(
                 "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
             )
 

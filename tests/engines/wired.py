@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
-from chalicelib.call import Call, Operation, Usage
+from chalicelib.call import MESSAGES, Call, Operation, Usage
 from chalicelib.dialects.sealed import MEDIA_TYPE
-from chalicelib.engines import MESSAGES, Engine
+from chalicelib.engines import Engine
 from chalicelib.pool import Capacity, Target
 from chalicelib.settings import Settings
 from tests.engines import messages

@@ -8,7 +8,7 @@ from chalicelib.inference import Path
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.snapshot import Snapshots
-from tests.deployments import Deployment
+from tests.small_deployments import Deployment
 from tests.tenancy.interleaving import Stepped
 
 ROLE = "arn:aws-us-gov:iam::111122223333:role/app"

@@ -13,7 +13,7 @@ from chalicelib.refusal import Forbidden, NotFound, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName, Tenant
 from chalicelib.tenancy.token import Token, mint, parse
-from tests.deployments import Deployment
+from tests.small_deployments import Deployment
 
 
 @pytest.fixture

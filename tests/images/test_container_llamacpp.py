@@ -5,8 +5,8 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,8 @@ def test_the_first_token_is_here_while_later_ones_are_generated(served: Process)
     got = events(served.open("POST", "/models/demo/invoke", {**LONG, "stream": True}))
     while not next(got).startswith("data: "):
         pass
-    assert served.ping()["in_flight"] == 1, "the container still works on the rest"
+    with stopped(engine_of(served)):
+        assert served.ping()["in_flight"] == 1, "the engine has not said all, and says nothing now"
     assert list(got)[-1] == "data: [DONE]"
 
 
@@ -174,27 +175,63 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """An engine in the middle of its work, which stands still: the work takes it seconds, and a signal reaches it at
+    once, so that it is well before its end."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def engine_of(served: Process) -> int:
+    """The process of the model `demo`."""
+    (pid,) = [
+        pid for pid in children(served.process.pid) if '"name":"demo"' in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
+    return pid
+
+
+def at_rest(pid: int) -> bool:
+    """Whether none of its threads runs, or would if there were a free core."""
+    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    return set(states) <= {"S", "I"}
+
+
 def children(pid: int) -> list[int]:
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_stops_llama_cpp_itself(served: Process, stream: bool) -> None:
-    pids = children(served.process.pid)
-    connection = http.client.HTTPConnection("127.0.0.1", served.port)
-    # Eight answers of 1,500 tokens are seconds of work: if the engine went on, it would be busy far longer.
-    connection.request("POST", "/models/demo/invoke", json.dumps({**LONG, "stream": stream}))
-    until(lambda: served.ping()["in_flight"] == 1)
-    connection.close()
-    until(lambda: served.ping()["in_flight"] == 0)
-    used, quiet = sum(map(cpu_s, pids)), 0
-    while quiet < 2:  # llama.cpp looks once a second whether anyone still waits for a whole answer
-        time.sleep(0.1)
-        now = sum(map(cpu_s, pids))
-        quiet = quiet + 1 if now == used else 0
-        used = now
+def test_a_client_that_leaves_a_stream_stops_llama_cpp_itself(served: Process) -> None:
+    engine = engine_of(served)
+    before = cpu_s(engine)
+    assert ask(served, LONG)["usage"]["completion_tokens"] == LONG["max_tokens"]
+    whole_s = cpu_s(engine) - before
+    response = served.open("POST", "/models/demo/invoke", {**LONG, "stream": True})
+    got = events(response)
+    while not next(got).startswith("data: "):
+        pass
+    with stopped(engine):
+        response.close()
+        until(lambda: served.ping()["in_flight"] == 0)
+        before = cpu_s(engine)
+    until(lambda: at_rest(engine))
+    assert cpu_s(engine) - before < whole_s / 4, "in CPU, of which a busy machine takes no more"
+
+
+def test_a_client_that_leaves_before_a_whole_answer_frees_its_slot_and_the_engine(served: Process) -> None:
+    engine = engine_of(served)
+    with stopped(engine):
+        connection = http.client.HTTPConnection("127.0.0.1", served.port)
+        connection.request("POST", "/models/demo/invoke", json.dumps(LONG))
+        until(lambda: served.ping()["in_flight"] == 1)
+        connection.close()
+        until(lambda: served.ping()["in_flight"] == 0)
+    until(lambda: at_rest(engine))  # llama.cpp looks once a second whether anyone still waits for a whole answer
 
 
 def test_unloading_gives_the_memory_back_and_an_engine_that_dies_comes_back(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from serving.queue import FairQueue, Limits, QueuedRequest
 from serving.refusal import NoRoom
+from tests.examples import examples
 
 TENANTS = ("a", "b", "c", "d")
 
@@ -89,7 +90,7 @@ class Line(RuleBasedStateMachine):
 
 
 TestLine = Line.TestCase
-TestLine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLine.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 
 
 @dataclass

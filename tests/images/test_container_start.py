@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from emulators.sockets import reserve
 from serving import settings
 from serving.refusal import Refusal
 from serving.sealing.peer import peer_of
@@ -167,17 +168,17 @@ def test_sigterm_while_a_model_loads_ends_both(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    flags = ["--engine", "vllm", "--model", f"slow={tmp_path}", "--port", str(port)]
-    each = Process(*flags, environ={"PATH": path})
-    assert each.process.stderr
-    engine = int(each.process.stderr.readline().removeprefix("loading as "))
-    each.port = port
-    answer = each.call("GET", "/ping")
-    assert (answer.status, answer.json["status"]) == (503, "loading")
-    assert each.call("POST", "/invocations", {"prompt": "x"}).status == 404
-    assert each.finish()[0] == 0
+    with reserve() as held:
+        port = held.getsockname()[1]
+        flags = ["--engine", "vllm", "--model", f"slow={tmp_path}", "--port", str(port)]
+        each = Process(*flags, environ={"PATH": path})
+        assert each.process.stderr
+        engine = int(each.process.stderr.readline().removeprefix("loading as "))
+        each.port = port
+        answer = each.call("GET", "/ping")
+        assert (answer.status, answer.json["status"]) == (503, "loading")
+        assert each.call("POST", "/invocations", {"prompt": "x"}).status == 404
+        assert each.finish()[0] == 0
     until(lambda: not alive(engine))
 
 

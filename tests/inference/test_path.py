@@ -28,9 +28,9 @@ from chalicelib.refusal import (
     TooLarge,
 )
 from chalicelib.settings import Settings
-from tests.deployments import T0, Deployment, dynamodb
 from tests.fault_proxy import Fault, fault_proxy
 from tests.patience import PATIENCE_S
+from tests.small_deployments import T0, Deployment, dynamodb
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables, sent
 
 MESSAGES = b'[{"role":"user","content":"hello there"}]'

@@ -23,7 +23,7 @@ from chalicelib.tickets import Tickets
 from chalicelib.tickets.secret import TicketKey
 from sealed import ticket as tickets
 from sealed.ticket import Claims
-from tests.deployments import T0, TICKET_KEY, Deployment
+from tests.small_deployments import T0, TICKET_KEY, Deployment
 
 KEY = "arn:aws:kms:us-east-1:111122223333:key/11111111-1111-4111-8111-111111111111"
 OTHER = "arn:aws:kms:us-east-1:111122223333:key/22222222-2222-4222-8222-222222222222"

@@ -1,7 +1,7 @@
 import pytest
 
-from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.store import DynamoLedger
 from tests.stores import Served, StoreName, fresh_tables
 
 

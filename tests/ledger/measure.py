@@ -13,9 +13,9 @@ from typing import Protocol
 
 import msgspec
 
-from chalicelib.ledger import DynamoLedger, Entry
+from chalicelib.ledger import Entry
 from chalicelib.ledger.chain import START, End
-from chalicelib.ledger.store import DAY_S, RETENTION_DAYS
+from chalicelib.ledger.store import DAY_S, RETENTION_DAYS, DynamoLedger
 from chalicelib.tables import Tables
 from tests.ledger.arrange import DAY, T0, assert_unbroken, entry, kept
 from tests.stores import STORES, fresh_tables, served

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.ledger import DynamoLedger
 from chalicelib.ledger.chain import DAY_MS, LONGEST, MOST_FREE, START, Chains, End, Link, day_of
 from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import StoreUnavailable
 from tests.fault_proxy import Fault, fault_proxy
 from tests.ledger.arrange import DAY, T0, assert_unbroken, entry, kept

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.ledger import Claim, DynamoLedger, Entry, Units, lease_id_of
+from chalicelib.ledger import Entry, FirstUse, Units, lease_id_of
 from chalicelib.ledger.memory import MemoryLedger
+from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Malformed
 from tests.stores import Served, fresh_tables
 
@@ -91,7 +92,7 @@ def test_a_cursor_of_another_query_is_refused(ledger: AnyLedger) -> None:
 def test_a_key_stands_for_the_first_request_that_claims_it(ledger: AnyLedger) -> None:
     assert ledger.claim("acme", "digest", "0a", T0, KEEP_MS) is None
     assert ledger.claim("acme", "digest", "0a", T0 + 1, KEEP_MS) is None  # the transport repeats itself
-    assert ledger.claim("acme", "digest", "0b", T0 + 2, KEEP_MS) == Claim("digest", "0a", T0)
+    assert ledger.claim("acme", "digest", "0b", T0 + 2, KEEP_MS) == FirstUse("digest", "0a", T0)
     assert ledger.claim("other", "digest", "0c", T0, KEEP_MS) is None
     assert ledger.claim("acme", "digest", "0b", T0 + KEEP_MS, KEEP_MS) is None
 
@@ -104,7 +105,7 @@ def test_a_claim_is_replaced_by_one_of_its_finders(ledger: AnyLedger) -> None:
     assert ledger.replace("acme", found, "0b", T0 + 1, KEEP_MS)
     assert not ledger.replace("acme", found, "0c", T0 + 1, KEEP_MS)
     assert not ledger.replace("nobody", found, "0c", T0 + 1, KEEP_MS)
-    assert ledger.claim("acme", "digest", "0d", T0 + 2, KEEP_MS) == Claim("digest", "0b", T0 + 1)
+    assert ledger.claim("acme", "digest", "0d", T0 + 2, KEEP_MS) == FirstUse("digest", "0b", T0 + 1)
 
 
 def test_ids_sort_by_time_and_begin_with_a_digit() -> None:

@@ -9,12 +9,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from chalicelib.ledger import DynamoHeads, DynamoLedger, Heads
+from chalicelib.ledger import Heads
 from chalicelib.ledger.chain import DAY_MS, START, Link, day_of, start_ms
 from chalicelib.ledger.head import MOST_BYTES, UNMARKED, ChainEnd, Head, SignedHead, parted, place, summary
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.ledger.notary import CATCH_UP_DAYS, SETTLED_MS, CannotSign, Notary, due
 from chalicelib.ledger.records import Kept
+from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from tests.ledger.arrange import DAY, T0, entry, kept
 from tests.stores import Served, StoreName, fresh_tables
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.http.bridge import Signed
+from chalicelib.http.bridge import SignedRequest
 from chalicelib.refusal import Forbidden, NoCapacity
 from emulators.iam.authoriser import Authoriser, LocalCloud
 from emulators.iam.signature import INCOMPLETE
@@ -12,9 +12,9 @@ from tests.api.signing import CLOCK, IAM, OWNER, REGION, signed
 HOST = "gateway.test:8000"
 
 
-def _request(headers: dict[str, str]) -> Signed:
+def _request(headers: dict[str, str]) -> SignedRequest:
     arrived = [(name.lower().encode(), value.encode()) for name, value in {"Host": HOST, **headers}.items()]
-    return Signed("POST", b"/admin/tenants", b"", arrived, b"body")
+    return SignedRequest("POST", b"/admin/tenants", b"", arrived, b"body")
 
 
 def test_who_signed_is_told() -> None:

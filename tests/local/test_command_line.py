@@ -58,7 +58,9 @@ def test_what_is_not_a_port(port: str) -> None:
 
 @pytest.mark.parametrize("name", ["local.bedrock", "local.kms", "emulators.bedrock", "emulators.kms"])
 def test_a_program_of_the_emulators_goes_by_the_name_that_it_is_called_by(name: str) -> None:
-    ran = subprocess.run([sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(
+        [sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
     assert ran.returncode == 0
     assert ran.stdout.startswith(f"usage: python -m {name} ")

@@ -70,31 +70,31 @@ def test_two_run_side_by_side_and_ctrl_c_leaves_no_process(running_system: Runni
     _await_health(running_system, "healthy")
 
 
-def test_when_the_gateway_dies_that_is_said_and_the_rest_is_stopped(tmp_path: Path) -> None:
-    with local_system(tmp_path) as system:
-        everyone = family(system.process.pid)
-        os.kill(system.pids()["gateway"], signal.SIGKILL)
-        said, _ = system.process.communicate(timeout=PATIENCE_S)
+def test_a_crashed_container_is_started_again_and_a_stopped_one_stays_so_and_health_knows(
+    spare_system: RunningSystem,
+) -> None:
+    before = spare_system.pids()
+    os.kill(before["container-demo"], signal.SIGKILL)
+    spare_system.await_line("it is started again")
+    spare_system.await_line("The container-demo runs again")
+    assert spare_system.pids()["container-demo"] != before["container-demo"]
 
-        assert system.process.returncode == 1
-        assert "The gateway was killed by SIGKILL" in said
-        await_gone(everyone)
+    for name, pid in spare_system.pids().items():
+        if name.startswith("container-"):
+            os.kill(pid, signal.SIGTERM)
+            spare_system.await_line(f"The {name} was told to stop")
+    # What is left are the models of Bedrock.
+    _await_health(spare_system, "degraded")
 
 
-def test_a_crashed_container_is_started_again_and_a_stopped_one_stays_so_and_health_knows(tmp_path: Path) -> None:
-    with local_system(tmp_path) as system:
-        before = system.pids()
-        os.kill(before["container-demo"], signal.SIGKILL)
-        system.await_line("it is started again")
-        system.await_line("The container-demo runs again")
-        assert system.pids()["container-demo"] != before["container-demo"]
+def test_when_the_gateway_dies_that_is_said_and_the_rest_is_stopped(spare_system: RunningSystem) -> None:
+    everyone = family(spare_system.process.pid)
+    os.kill(spare_system.pids()["gateway"], signal.SIGKILL)
+    said, _ = spare_system.process.communicate(timeout=PATIENCE_S)
 
-        for name, pid in system.pids().items():
-            if name.startswith("container-"):
-                os.kill(pid, signal.SIGTERM)
-                system.await_line(f"The {name} was told to stop")
-        # What is left are the models of Bedrock.
-        _await_health(system, "degraded")
+    assert spare_system.process.returncode == 1
+    assert "The gateway was killed by SIGKILL" in said
+    await_gone(everyone)
 
 
 def test_a_supervisor_that_is_killed_leaves_no_process(tmp_path: Path) -> None:

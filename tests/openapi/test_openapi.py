@@ -12,6 +12,7 @@ from openapi_spec_validator import validate
 from chalicelib.http import openapi
 from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem, local_system
+from tests.patience import PATIENCE_S
 
 OPERATIONS = ("chat/completions", "completions", "embeddings", "messages", "messages/count_tokens")
 CONFIG = Path(__file__).parent / "schemathesis.toml"
@@ -60,10 +61,10 @@ def test_nothing_that_fits_or_breaks_the_schema_breaks_the_system(fuzzed_system:
             *(str(schemathesis), "--config-file", str(CONFIG), "run", f"{fuzzed_system.base_url}/openapi.json"),
             *("--header", f"Authorization: Bearer {key}", "--include-path-regex", surface),
             *("--phases", "coverage,fuzzing", "--max-examples", "8", "--generation-deterministic"),
-            *("--request-timeout", "30", "--no-color"),
+            *("--request-timeout", str(PATIENCE_S), "--no-color"),
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=10 * PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]

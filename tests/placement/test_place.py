@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.call import Call, Finished, Started
 from chalicelib.engines.scripted import ScriptedEngine, Step, words
-from chalicelib.placement import Placed, Placement
+from chalicelib.placement import PlacedCall, Placement
 from chalicelib.placement.health import Health
 from chalicelib.pool import Bedrock, Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
@@ -37,7 +37,7 @@ class Sandbox:
         self.tried.append(target.name)
         return self.scripts[target.name]
 
-    def place(self, pin: str | None = None) -> Placed:
+    def place(self, pin: str | None = None) -> PlacedCall:
         placement = Placement(self.engines, self.health, lambda: self.now_ms, patience_ms=30_000, draw=lambda: 0.0)
         return placement.place(self.pool, pin, CALL)
 

@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from sealed import esdk
 from sealed.padding import padded
 from sealed.refusal import BrokenOff, NotOpened
-from tests.sealed.served_kms import Client
+from tests.examples import every
+from tests.sealed.served_kms import Client, Remembering
 
 REQUEST = esdk.request_context(tenant="acme", request_id="r-1")
 RESPONSE = esdk.response_context(tenant="acme", request_id="r-1")
@@ -151,7 +152,8 @@ def test_an_oversize_message_is_refused_unread(kms: Client, arn: str) -> None:
 @pytest.mark.parametrize("algorithm", [UNSIGNED, SIGNED])
 def test_a_flipped_bit_anywhere_is_refused(kms: Client, arn: str, algorithm: Algorithm) -> None:
     message = made_by_the_sdk(arn, endpoint=kms, algorithm=algorithm)
-    for at in range(len(message)):
+    kms = Remembering(kms)
+    for at in every(range(len(message))):
         changed = bytearray(message)
         changed[at] ^= 1 << at % 8
         try:
@@ -168,7 +170,8 @@ def test_a_flipped_bit_anywhere_is_refused(kms: Client, arn: str, algorithm: Alg
 def test_a_flipped_bit_anywhere_in_a_stream_yields_nothing_that_was_not_sealed(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a" * 1024, b"b" * 10)
     sealed = [b"a" * 1024, b"b" * 10]
-    for at in range(0, len(message), 3):
+    kms = Remembering(kms)
+    for at in every(range(0, len(message), 3)):
         changed = bytearray(message)
         changed[at] ^= 1 << at % 8
         got = []
@@ -182,7 +185,8 @@ def test_a_flipped_bit_anywhere_in_a_stream_yields_nothing_that_was_not_sealed(k
 def test_a_stream_cut_anywhere_is_broken_off(kms: Client, arn: str) -> None:
     message = streamed(kms, arn, b"a" * 1024, b"b" * 10)
     header = len(esdk.Sealer(kms, arn, RESPONSE).seal(b"", final=False))
-    for end in [*range(header + 40), *range(header + 40, len(message), 13), len(message) - 1]:
+    kms = Remembering(kms)
+    for end in every([*range(header + 40), *range(header + 40, len(message), 13), len(message) - 1]):
         with pytest.raises(BrokenOff):
             pieces_of(kms, arn, message[:end])
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.deployments import Deployment, Store, dynamodb, memory
 from tests.documents.conftest import documents
+from tests.small_deployments import Deployment, Store, dynamodb, memory
 from tests.stores import Served, fresh_tables
 
 __all__ = ["documents"]

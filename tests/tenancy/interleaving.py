@@ -1,14 +1,16 @@
 """Document stores in which a test decides what happens between two calls."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from chalicelib.documents import Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Tenancy
-from tests.deployments import Deployment
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Deployment
+
+Act = Callable[[Tenancy], object]
 
 
 class Interrupted:
@@ -69,8 +71,8 @@ def suppressed(act: Callable[[], object]) -> None:
         act()
 
 
-def stepping(there: Deployment, act: Callable[[Tenancy], object]) -> Callable[[], None]:
-    """Every call of the result lets the act do one more call to the store, till it is done."""
+def stepping(there: Deployment, act: Act) -> Callable[[], bool]:
+    """Every call of the result lets the act do one more call to the store, and says whether it is not done yet."""
     go, gone, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
 
     def turn() -> None:
@@ -88,9 +90,38 @@ def stepping(there: Deployment, act: Callable[[Tenancy], object]) -> Callable[[]
     threading.Thread(target=run, daemon=True).start()
     assert gone.acquire(timeout=PATIENCE_S)
 
-    def step() -> None:
-        if not over.is_set():
-            go.release()
-            assert gone.acquire(timeout=PATIENCE_S)
+    def step() -> bool:
+        if over.is_set():
+            return False
+        go.release()
+        assert gone.acquire(timeout=PATIENCE_S)
+        return not over.is_set()
 
     return step
+
+
+def in_every_order(there: Callable[[], Deployment], acts: Sequence[Act], hold: Callable[[Deployment], None]) -> int:
+    """Lets the acts go on side by side, each time on a new deployment, once for every order of their calls to the
+    store; `hold` sees what each has come to. How many orders there are."""
+    orders, untried = 0, [list[int]()]
+    while untried:
+        order, deployment = untried.pop(), there()
+        begun = len(order)
+        alive = {number: stepping(deployment, act) for number, act in enumerate(acts)}
+        step = 0
+        while alive:
+            if step == begun:  # from here on nothing is chosen yet: the first goes on, the others will another time
+                first, *others = alive
+                untried += [[*order, other] for other in others]
+                order.append(first)
+                begun += 1
+            if not alive[order[step]]():
+                del alive[order[step]]
+            step += 1
+        try:
+            hold(deployment)
+        except AssertionError as broken:
+            broken.add_note(f"in the order {order}")
+            raise
+        orders += 1
+    return orders

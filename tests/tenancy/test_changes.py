@@ -27,8 +27,8 @@ from chalicelib.refusal import (
 )
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.token import parse
-from tests.deployments import Deployment, Store, dynamodb
 from tests.fault_proxy import Fault, fault_proxy
+from tests.small_deployments import Deployment, Store, dynamodb
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables
 
 

@@ -6,7 +6,7 @@ from chalicelib.documents import PLATFORM
 from chalicelib.refusal import Conflict
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.key_epochs import NAME, KeyEpoch
-from tests.deployments import T0, Deployment, Store
+from tests.small_deployments import T0, Deployment, Store
 from tests.tenancy.interleaving import Interrupted
 
 FIRST = KeyEpoch("e-1", T0 + 1_000, b"\x00first")

@@ -17,8 +17,8 @@ from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import MOST_TENANTS, Snapshots
 from chalicelib.tenancy.tenant import Member, Role, Scopes, Tenant
-from tests.deployments import T0, Deployment, Store
 from tests.patience import PATIENCE_S
+from tests.small_deployments import T0, Deployment, Store
 from tests.tenancy.interleaving import Interrupted, Stepped
 
 

@@ -8,7 +8,7 @@ from chalicelib.pool import Pool, Scripted
 from chalicelib.refusal import Refusal
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role
-from tests.deployments import TICKET_KEY, Answer, Deployment, Gateway
+from tests.small_deployments import TICKET_KEY, Answer, Deployment, Gateway
 from tests.tickets.enclaves import Enclave, Kms
 
 

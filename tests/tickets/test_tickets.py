@@ -16,7 +16,7 @@ from chalicelib.tickets import Claims, Tickets, Use
 from chalicelib.tickets.issuer import ASK_MS, REREAD_MS, RUN_MS, Unreadable
 from sealed import ticket
 from sealed.refusal import TicketRefused
-from tests.deployments import T0, Hands
+from tests.small_deployments import T0, Hands
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "ticket" / "tickets.json").read_text())
 KEYS = [bytes([number]) * 32 for number in range(3)]

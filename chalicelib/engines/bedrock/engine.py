@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Finished, Operation, Started, Stream, Usage
+from chalicelib.call import MESSAGES, Call, Delta, Finished, Operation, Started, Stream, Usage
 from chalicelib.dialects import failures, invoke
 from chalicelib.dialects.converse import answers, requests
 from chalicelib.dialects.invoke import Chunks
@@ -28,7 +28,7 @@ from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from chalicelib.settings import Settings
 
 OTHERS: tuple[Operation, ...] = ("chat.completions", "invoke")
-ANTHROPICS: tuple[Operation, ...] = (*OTHERS, "messages", "messages.count_tokens")
+ANTHROPICS: tuple[Operation, ...] = (*OTHERS, *MESSAGES)
 
 TIMES = Times(monotonic=monotonic_ms, wall=lambda: time.time_ns() // 1_000_000)
 

@@ -4,13 +4,13 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelW
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import msgspec
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 
 from chalicelib.call import Event
 from chalicelib.dialects.failures import NOT_UNDERSTOOD
+from chalicelib.dialects.reader import Reader
 from chalicelib.engines.bedrock import failures
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
@@ -18,18 +18,6 @@ from chalicelib.refusal import EngineFailed
 
 class _Complaint(msgspec.Struct):
     message: str = ""
-
-
-class Reader(Protocol):
-    """One streamed answer, from Bedrock's events to ours."""
-
-    done: bool  # `Finished` was told; what follows is of no interest
-
-    def read(self, kind: str, payload: bytes) -> Iterator[Event]:
-        """The events that one of Bedrock's makes; `kind` is its name. Raises EngineFailed for garbage."""
-
-    def end(self) -> Iterator[Event]:
-        """The stream is over. Raises EngineFailed if the answer is not."""
 
 
 class Frames:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import EventStreamError
 
+from emulators.sockets import reserve, url
 from tests.emulators.bedrock.openai_server import OpenAIServer, openai_server
 from tests.emulators.bedrock.served import HAIKU, LLAMA, NOVA, ROOT, Served, anthropic, refused, said, served, user
 from tests.patience import PATIENCE_S
@@ -112,26 +112,27 @@ def test_a_model_that_breaks_off_is_a_model_error(model: OpenAIServer, behind: S
 
 
 def test_a_model_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    with served("--model-url", f"http://127.0.0.1:{port}/v1") as bedrock, refused("ServiceUnavailableException"):
+    with (
+        reserve() as nobody,
+        served("--model-url", f"{url(nobody)}/v1") as bedrock,
+        refused("ServiceUnavailableException"),
+    ):
         bedrock.converse()
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Served]:
     """The container of production with the model that ships with it, behind Bedrock's face."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
     command = [sys.executable, "-m", "serving", "--model", f"demo={ROOT / 'sagemaker/models/demo'}", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "sagemaker")}
     process = subprocess.Popen(
-        [*command, "--port", str(port)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--port", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         assert process.stdout is not None
-        assert any('"ready"' in line for line in process.stdout), "the container did not start"
-        with served("--model-url", f"http://127.0.0.1:{port}/v1") as bedrock:
+        ready = next((line for line in process.stdout if '"ready"' in line), None)
+        assert ready, "the container did not start"
+        with served("--model-url", f"http://127.0.0.1:{json.loads(ready)['port']}/v1") as bedrock:
             yield bedrock
     finally:
         process.terminate()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulators.bedrock import images
-from emulators.bedrock.refusal import Refused
+from emulators.bedrock.refusal import BedrockError
 from tests.emulators.bedrock import pictures
 
 Picture = Callable[[int, int], bytes]
@@ -32,7 +32,7 @@ def test_an_image_of_another_format_than_declared_is_refused(picture: Picture) -
     wrong = "gif" if FORMATS[picture] == "png" else "png"
 
     with pytest.raises(
-        Refused, match=f"specified using the image/{wrong} media type.*a image/{FORMATS[picture]} image"
+        BedrockError, match=f"specified using the image/{wrong} media type.*a image/{FORMATS[picture]} image"
     ):
         images.tokens(picture(10, 10), wrong, "here")
 
@@ -42,5 +42,5 @@ def test_an_image_that_was_cut_off_anywhere_is_refused_or_counted(picture: Pictu
     whole = picture(30, 50)
     try:
         assert images.tokens(whole[:kept], FORMATS[picture], "here") >= 0
-    except Refused as refused:
+    except BedrockError as refused:
         assert "Could not process image" in refused.text

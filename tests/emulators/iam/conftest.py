@@ -12,9 +12,9 @@ from chalicelib.http.doors import Doors, Reply
 from emulators.iam.authoriser import Authoriser, LocalCloud
 from local.authoriser import iam_for_bridge
 from local.layout import GOVCLOUD_REGION
-from tests.deployments import Gateway, served
 from tests.emulators.clouds import REGION, Cloud, cloud
 from tests.emulators.iam.people import People
+from tests.small_deployments import Gateway, served
 
 BODY_LIMIT = 6_000_000
 

@@ -13,8 +13,8 @@ from requests_aws4auth import AWS4Auth  # type: ignore[import-untyped]
 
 from tests import npm
 from tests.api.signing import signed
-from tests.deployments import Answer, Gateway
 from tests.patience import PATIENCE_S
+from tests.small_deployments import Answer, Gateway
 
 NODE = Path(__file__).parent / "node"
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from emulators.iam.signature import MISMATCH, UNKNOWN
-from tests.deployments import Gateway
 from tests.emulators.iam.people import People, allow, deny, document
 from tests.emulators.iam.signers import SIGNERS, Asked, Keys, by_botocore, headers_of_botocore, send
+from tests.small_deployments import Gateway
 
 ANY = allow("*")
 API = "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:local/api/*"

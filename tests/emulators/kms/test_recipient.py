@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from emulators.kms.recipient import RecipientInfo, Recipients
-from emulators.kms.refusal import Refused
+from emulators.kms.refusal import KmsError
 from emulators.security_module import Authority, SimulatedSecurityModule
 from sealed import attestation
 
@@ -23,9 +23,9 @@ def test_a_document_that_was_good_is_refused_once_it_is_stale_or_its_root_is_no_
 
     assert recipients.verified(info, MADE_MS).public_key == public_key
     assert recipients.verified(info, MADE_MS + 300_000).public_key == public_key
-    with pytest.raises(Refused, match="older"):
+    with pytest.raises(KmsError, match="older"):
         recipients.verified(info, MADE_MS + 300_001)
 
     trusted.append(another)
-    with pytest.raises(Refused, match="Recipient"):
+    with pytest.raises(KmsError, match="Recipient"):
         recipients.verified(info, MADE_MS)

@@ -11,7 +11,7 @@ from moto.kms.models import kms_backends
 from emulators.aws_services import ACCOUNT, create_operator
 from emulators.kms.operations import OPERATIONS
 from emulators.kms.records import Records
-from emulators.kms.refusal import Refused
+from emulators.kms.refusal import KmsError
 from emulators.kms.service import Asked, Service
 from tests.emulators.kms.served import REGION
 
@@ -61,5 +61,5 @@ def test_whatever_is_asked_is_answered_or_refused(operation: str, body: dict[str
     authorization = f"Credential={_ACCESS_KEY}/20260101/{REGION}/kms/aws4_request"
     try:
         service.answer(Asked("id", operation, authorization, "", json.dumps(body).encode()))
-    except Refused as refused:
+    except KmsError as refused:
         assert refused.code.endswith("Exception")

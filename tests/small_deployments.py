@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 import msgspec
 import uvicorn
 
-from chalicelib.admission import Admission, DynamoMeters
+from chalicelib.admission import Admission
 from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.admission.memory import MemoryMeters
+from chalicelib.admission.store import DynamoMeters
 from chalicelib.call import Call
 from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
@@ -36,8 +37,8 @@ from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.http.bridge import Bridge, Iam
 from chalicelib.identity import ApiKey
 from chalicelib.inference import Ask, Path, run
-from chalicelib.ledger import DynamoHeads, DynamoLedger
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
+from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
 from chalicelib.pool import Pool, Scripted, Target
@@ -124,7 +125,7 @@ class Deployment:
                 self.store.meters, self.store.ledger, lease_ms=settings.lease_ms, region=settings.region
             ),
             ledger=self.store.ledger,
-            claims=self.store.ledger,
+            first_uses=self.store.ledger,
             placement=Placement(engines, Health(engines, settings), self.clock, patience_ms=30_000),
             tickets=Tickets(lambda: TICKET_KEY, self.clock),
             telemetry=LogTelemetry(),
@@ -194,6 +195,10 @@ class Gateway:
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
 
     def call(
         self,
