@@ -3,7 +3,7 @@
 The processes are those of the local system, so the admin surface takes the access key that the local cloud made for
 its operator. The container runs in this process; SageMaker's runtime and the gateways reach it over HTTP like any.
 
-`pytest_plugins` of the root conftest gives every test the fixture `world`.
+`pytest_plugins` of the root conftest gives every test the fixture `two_gateways`.
 """
 
 import json
@@ -68,7 +68,7 @@ def process(
         child.wait(PATIENCE_S)
 
 
-class World(NamedTuple):
+class TwoGateways(NamedTuple):
     """The gateways, the operator's key pair, where they log, and the container."""
 
     left: Gateway
@@ -116,9 +116,9 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoGateways]:
     with_credentials()
-    folder = tmp_path_factory.mktemp("world")
+    folder = tmp_path_factory.mktemp("two_gateways")
     log = folder / "log"
     with ExitStack() as stack:
         server = stack.enter_context(serving(model))
@@ -144,4 +144,4 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
         gateways = (gateway(), gateway(), gateway(CLOISTER_IDLE_DEADLINE_MS="4000"))
         operator = (cloud["access_key_id"], cloud["secret_access_key"])
-        yield World(*gateways, *operator, server.root, log, container)
+        yield TwoGateways(*gateways, *operator, server.root, log, container)

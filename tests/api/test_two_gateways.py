@@ -11,38 +11,38 @@ import pytest
 
 from chalicelib.tenancy.token import parse
 from tests.small_deployments import Gateway
-from tests.two_gateways import World
+from tests.two_gateways import TwoGateways
 
 
 class Tenant:
     """A tenant of a test's own, with a pool of its own."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
+    def __init__(self, two_gateways: TwoGateways, name: str) -> None:
+        self.two_gateways = two_gateways
         self.name = name
-        self.pool([world.target("a"), world.target("b")])
+        self.pool([two_gateways.target("a"), two_gateways.target("b")])
         limits = limited(calls=1_000)
-        made = world.admin(
-            world.left, "POST", "/tenants", {"id": name, "name": name, "pools": [name], "limits": limits}
+        made = two_gateways.admin(
+            two_gateways.left, "POST", "/tenants", {"id": name, "name": name, "pools": [name], "limits": limits}
         )
         assert made.status == 201, made.body
         self.owner = self.key("owner")
         self.user = self.key("developer")
 
     def key(self, role: str) -> str:
-        made = self.world.admin(self.world.left, "POST", f"/tenants/{self.name}/keys", {"role": role})
+        made = self.two_gateways.admin(self.two_gateways.left, "POST", f"/tenants/{self.name}/keys", {"role": role})
         text: str = made.json["api_key"]
         return text
 
     def pool(self, targets: list[dict[str, Any]]) -> None:
         body = {"name": self.name, "targets": targets}
-        assert self.world.admin(self.world.left, "PUT", f"/pools/{self.name}", body).status == 200
+        assert self.two_gateways.admin(self.two_gateways.left, "PUT", f"/pools/{self.name}", body).status == 200
 
     def change(self, **members: Any) -> None:
-        assert self.world.admin(self.world.left, "PATCH", f"/tenants/{self.name}", members).status == 200
+        assert self.two_gateways.admin(self.two_gateways.left, "PATCH", f"/tenants/{self.name}", members).status == 200
 
     def manage(self, method: str, path: str, body: object = None) -> None:
-        answer = self.world.left.call(method, f"/tenants/{self.name}{path}", key=self.owner, json=body)
+        answer = self.two_gateways.left.call(method, f"/tenants/{self.name}{path}", key=self.owner, json=body)
         assert answer.status < 300, answer.body
 
     def ask(self, gateway: Gateway, key: str | None = None) -> str | int:
@@ -70,43 +70,43 @@ CHANGES: dict[str, tuple[Callable[[Tenant], None], str | int]] = {
     "limit": (lambda tenant: tenant.change(limits=limited(calls=3)), 429),
     "suspend": (lambda tenant: tenant.change(status="suspended"), 403),
     "pin": (lambda tenant: tenant.change(pins={tenant.name: "b"}), "b"),
-    "pool": (lambda tenant: tenant.pool([tenant.world.target("c")]), "c"),
+    "pool": (lambda tenant: tenant.pool([tenant.two_gateways.target("c")]), "c"),
     "pool-gone": (lambda tenant: tenant.change(pools=[]), 404),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_the_other_gateways_very_next_request_meets_the_change(world: World, name: str) -> None:
+def test_the_other_gateways_very_next_request_meets_the_change(two_gateways: TwoGateways, name: str) -> None:
     change, then = CHANGES[name]
-    tenant = Tenant(world, name)
-    assert [tenant.ask(world.right), tenant.ask(world.left), tenant.ask(world.right)] == ["a"] * 3
+    tenant = Tenant(two_gateways, name)
+    assert [tenant.ask(two_gateways.right), tenant.ask(two_gateways.left), tenant.ask(two_gateways.right)] == ["a"] * 3
     change(tenant)
-    assert tenant.ask(world.right) == then
-    assert tenant.ask(world.left) == then
+    assert tenant.ask(two_gateways.right) == then
+    assert tenant.ask(two_gateways.left) == then
 
 
-def test_a_key_made_here_works_there_at_once(world: World) -> None:
-    tenant = Tenant(world, "made")
-    assert tenant.ask(world.right) == "a"
-    assert tenant.ask(world.right, tenant.key("developer")) == "a"
+def test_a_key_made_here_works_there_at_once(two_gateways: TwoGateways) -> None:
+    tenant = Tenant(two_gateways, "made")
+    assert tenant.ask(two_gateways.right) == "a"
+    assert tenant.ask(two_gateways.right, tenant.key("developer")) == "a"
 
 
-def test_a_grace_period_holds_on_both_sides(world: World) -> None:
-    tenant = Tenant(world, "grace")
-    assert tenant.ask(world.right) == "a"
+def test_a_grace_period_holds_on_both_sides(two_gateways: TwoGateways) -> None:
+    tenant = Tenant(two_gateways, "grace")
+    assert tenant.ask(two_gateways.right) == "a"
     tenant.manage("POST", f"/keys/{id_of(tenant.user)}/rotate", {"grace_s": 600})
-    assert [tenant.ask(world.right), tenant.ask(world.left)] == ["a", "a"]
+    assert [tenant.ask(two_gateways.right), tenant.ask(two_gateways.left)] == ["a", "a"]
 
 
-def test_a_budget_is_one_for_both(world: World) -> None:
-    tenant = Tenant(world, "budget")
+def test_a_budget_is_one_for_both(two_gateways: TwoGateways) -> None:
+    tenant = Tenant(two_gateways, "budget")
     tenant.change(limits=limited(calls=5))
-    said = [tenant.ask(gateway) for gateway in (world.left, world.right) * 4]
+    said = [tenant.ask(gateway) for gateway in (two_gateways.left, two_gateways.right) * 4]
     assert said == ["a"] * 5 + [429] * 3
 
 
-def test_only_the_operators_own_key_pair_signs(world: World) -> None:
-    assert world.admin(world.right, "GET", "/tenants").status == 200
+def test_only_the_operators_own_key_pair_signs(two_gateways: TwoGateways) -> None:
+    assert two_gateways.admin(two_gateways.right, "GET", "/tenants").status == 200
     wrong: list[dict[str, Any]] = [
         {"secret": "guessed"},
         {"key_id": "AKIAEXAMPLESOMEBODY0"},
@@ -114,21 +114,21 @@ def test_only_the_operators_own_key_pair_signs(world: World) -> None:
         {"service": "iam"},
     ]
     for how in wrong:
-        assert world.admin(world.right, "GET", "/tenants", **how).status == 403, how
+        assert two_gateways.admin(two_gateways.right, "GET", "/tenants", **how).status == 403, how
 
 
-def test_a_client_does_not_become_an_operator_by_a_header(world: World) -> None:
+def test_a_client_does_not_become_an_operator_by_a_header(two_gateways: TwoGateways) -> None:
     context = json.dumps({"identity": {"userArn": "arn:aws:iam::123456789012:user/cloister-operator"}})
-    answer = world.left.call("GET", "/admin/tenants", headers={"x-amzn-request-context": context})
+    answer = two_gateways.left.call("GET", "/admin/tenants", headers={"x-amzn-request-context": context})
     assert answer.status == 401
 
 
-def test_the_gateways_logs_tell_no_secret(world: World) -> None:
-    tenant = Tenant(world, "silent")
-    assert tenant.ask(world.left) == "a"
-    tenant.ask(world.right, tenant.user + "x")
-    world.admin(world.left, "GET", "/tenants", secret="guessed")
-    logged = world.log.read_text()
-    for secret in (world.secret, tenant.owner.split("_", 2)[2], tenant.user.split("_", 2)[2]):
+def test_the_gateways_logs_tell_no_secret(two_gateways: TwoGateways) -> None:
+    tenant = Tenant(two_gateways, "silent")
+    assert tenant.ask(two_gateways.left) == "a"
+    tenant.ask(two_gateways.right, tenant.user + "x")
+    two_gateways.admin(two_gateways.left, "GET", "/tenants", secret="guessed")
+    logged = two_gateways.log.read_text()
+    for secret in (two_gateways.secret, tenant.owner.split("_", 2)[2], tenant.user.split("_", 2)[2]):
         assert secret not in logged
     assert "Traceback" not in logged

@@ -49,7 +49,7 @@ def test_what_is_joined_by_way_of_others_is_one_group() -> None:
     assert joined.of("c") == "c" != joined.of("a")
 
 
-@pytest.mark.parametrize("shared", ["running_system", "spare_system", "stores", "world"])
+@pytest.mark.parametrize("shared", ["running_system", "spare_system", "stores", "two_gateways"])
 def test_everybody_who_asks_for_a_shared_thing_is_in_one_group(request: pytest.FixtureRequest, shared: str) -> None:
     items = request.session.items
     asking = [name for name, item in zip(groups(items), items, strict=True) if shared in fixtures(item)]

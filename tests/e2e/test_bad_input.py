@@ -15,7 +15,7 @@ from tests.e2e.test_openai_sdk import QUESTION, client
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head, whole
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
-from tests.two_gateways import World
+from tests.two_gateways import TwoGateways
 
 CHAT = {"model": "demo", "messages": QUESTION}
 HEADERS_TOO_LONG = {"X-Long": "a" * 11_000}
@@ -177,32 +177,32 @@ def test_an_engine_that_breaks_mid_stream(running_system: RunningSystem, engine:
     assert (entry["outcome"], entry["reason"], entry["charged"]["tokens"]) == ("failed", "EngineFailed", 0)
 
 
-def impatient(world: World, name: str, engine: str) -> tuple[Any, str]:
+def impatient(two_gateways: TwoGateways, name: str, engine: str) -> tuple[Any, str]:
     """The chats of a tenant of this name, whose engine is at this URL, and its key."""
-    key = world.offer(name, {"name": "bad", "engine": "openai_compatible", "url": f"{engine}/v1"})
-    base = f"{world.impatient.base_url}/tenants/{name}/v1"
+    key = two_gateways.offer(name, {"name": "bad", "engine": "openai_compatible", "url": f"{engine}/v1"})
+    base = f"{two_gateways.impatient.base_url}/tenants/{name}/v1"
     return OpenAI(base_url=base, api_key=key, max_retries=0, timeout=PATIENCE_S).chat.completions, key
 
 
-def test_an_engine_that_hangs(world: World) -> None:
+def test_an_engine_that_hangs(two_gateways: TwoGateways) -> None:
     with serving(hangs) as server:
-        chat, key = impatient(world, "hangs", server.root)
+        chat, key = impatient(two_gateways, "hangs", server.root)
         for stream in (False, True):
             with pytest.raises(openai.InternalServerError) as refused:
                 chat.create(model="hangs", messages=QUESTION, stream=stream)
             assert refused.value.status_code == 504
-    assert {entry["reason"] for entry in entries(world, "hangs", key)} == {"EngineTimedOut"}
-    assert in_flight(world, "hangs", key) == 0
+    assert {entry["reason"] for entry in entries(two_gateways, "hangs", key)} == {"EngineTimedOut"}
+    assert in_flight(two_gateways, "hangs", key) == 0
 
 
-def test_an_engine_that_hangs_mid_stream(world: World) -> None:
+def test_an_engine_that_hangs_mid_stream(two_gateways: TwoGateways) -> None:
     with serving(hangs_mid_stream) as server:
-        chat, key = impatient(world, "stalls", server.root)
+        chat, key = impatient(two_gateways, "stalls", server.root)
         stream = chat.create(model="stalls", messages=QUESTION, stream=True)
         with pytest.raises(openai.APIError) as broke:
             list(stream)
         assert broke.value.code == "engine_timed_out"
-    assert settled(world, "stalls", key, 1)[0]["reason"] == "EngineTimedOut"
+    assert settled(two_gateways, "stalls", key, 1)[0]["reason"] == "EngineTimedOut"
 
 
 def test_logs_hold_no_prompt_no_answer_and_no_secret(running_system: RunningSystem) -> None:

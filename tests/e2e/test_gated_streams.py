@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from tests.e2e.admin import settled
 from tests.patience import PATIENCE_S
-from tests.two_gateways import World
+from tests.two_gateways import TwoGateways
 
 QUESTION: Any = [{"role": "user", "content": "What is Cloister?"}]
 WORDS = 5  # that the scripted model says
@@ -21,13 +21,13 @@ EITHER_SDK = pytest.mark.parametrize("sdk", ["openai", "anthropic"])
 class Held:
     """A tenant whose one pool, of its own name, runs on the gated container."""
 
-    def __init__(self, world: World, name: str, way: str, in_flight: int = 4) -> None:
-        self.world = world
+    def __init__(self, two_gateways: TwoGateways, name: str, way: str, in_flight: int = 4) -> None:
+        self.two_gateways = two_gateways
         self.name = name
-        self.key = world.offer(name, world.gated(way), in_flight)
+        self.key = two_gateways.offer(name, two_gateways.gated(way), in_flight)
 
     def openai(self) -> OpenAI:
-        base = f"{self.world.base_url}/tenants/{self.name}/v1"
+        base = f"{self.two_gateways.base_url}/tenants/{self.name}/v1"
         return OpenAI(base_url=base, api_key=self.key, max_retries=0, timeout=PATIENCE_S)
 
     def streamed(self, sdk: str) -> tuple[Iterator[str], Any]:
@@ -36,26 +36,26 @@ class Held:
         if sdk == "openai":
             chunks: Any = self.openai().chat.completions.create(**asked)
             return (word for chunk in chunks if (word := chunk.choices[0].delta.content)), chunks
-        base = f"{self.world.base_url}/tenants/{self.name}"
+        base = f"{self.two_gateways.base_url}/tenants/{self.name}"
         client = Anthropic(base_url=base, api_key=self.key, max_retries=0, timeout=PATIENCE_S)
         events: Any = client.messages.create(**asked)
         return (event.delta.text for event in events if event.type == "content_block_delta"), events
 
     def settled(self, count: int) -> list[dict[str, Any]]:
         """Its ledger, newest first, once it has so many entries and nothing is in flight."""
-        return settled(self.world, self.name, self.key, count)
+        return settled(self.two_gateways, self.name, self.key, count)
 
 
 @pytest.fixture
-def gated(world: World) -> Iterator[World]:
-    """The world, with its gate shut."""
-    yield world
-    world.container.gate.shut()
+def gated(two_gateways: TwoGateways) -> Iterator[TwoGateways]:
+    """The two gateways, with the gate of their container shut."""
+    yield two_gateways
+    two_gateways.container.gate.shut()
 
 
 @EITHER_WAY
 @EITHER_SDK
-def test_each_token_arrives_while_later_ones_are_still_to_be_generated(gated: World, sdk: str, way: str) -> None:
+def test_each_token_arrives_while_later_ones_are_still_to_be_generated(gated: TwoGateways, sdk: str, way: str) -> None:
     held = Held(gated, f"first-{sdk}-{way}", way)
     gated.container.gate.let(1)
     words, _ = held.streamed(sdk)
@@ -68,7 +68,9 @@ def test_each_token_arrives_while_later_ones_are_still_to_be_generated(gated: Wo
 
 @EITHER_WAY
 @EITHER_SDK
-def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(gated: World, sdk: str, way: str) -> None:
+def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(
+    gated: TwoGateways, sdk: str, way: str
+) -> None:
     held = Held(gated, f"drop-{sdk}-{way}", way)
     charged = {}
     for number, generated in enumerate((1, 4), 1):
@@ -85,7 +87,7 @@ def test_a_stream_that_its_client_drops_is_settled_with_what_was_generated(gated
     assert charged[1] > 1, "the prompt is charged, too"
 
 
-def test_the_cap_on_requests_in_flight_holds(gated: World) -> None:
+def test_the_cap_on_requests_in_flight_holds(gated: TwoGateways) -> None:
     held = Held(gated, "crowd", "direct", in_flight=1)
     gated.container.gate.let(1)
     words, stream = held.streamed("openai")
