@@ -153,11 +153,6 @@ def test_a_pool_that_makes_no_sense_is_not_made(operator: Operator, change: Mapp
     assert [pool["name"] for pool in operator("GET", "/pools").json["pools"]] == ["model-a"]
 
 
-def test_a_target_of_bedrock_says_its_region(operator: Operator) -> None:
-    answer = operator("PUT", "/pools/new", {"name": "new", "targets": [{"name": "a", "engine": "bedrock"}]})
-    assert "`region`" in answer.json["detail"]
-
-
 @pytest.mark.parametrize("name", ["bad%20name", "-x", "x" * 65])
 def test_a_pool_has_a_name_that_fits_into_a_path(operator: Operator, name: str) -> None:
     body = {"name": name.replace("%20", " "), "targets": []}
@@ -200,17 +195,29 @@ def _limits(budget: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("target", "lacking"),
+    ("target", "said"),
     [
-        ({"engine": "sagemaker"}, "endpoint"),
-        ({"engine": "openai_compatible"}, "url"),
-        ({"engine": "openai_compatible", "url": "ftp://10.0.0.7/v1"}, "url"),
+        ({"engine": "sagemaker"}, "`endpoint`, a SageMaker endpoint's name."),
+        ({"engine": "sagemaker", "endpoint": "", "component": "c"}, "`endpoint`, a SageMaker endpoint's name."),
+        ({"engine": "openai_compatible"}, "`url`, as http://10.0.0.7:8000/v1."),
+        ({"engine": "openai_compatible", "url": "ftp://10.0.0.7/v1"}, "`url`, as http://10.0.0.7:8000/v1."),
+        ({"engine": "bedrock"}, "`region`, as us-east-1, or a `secret` that says it."),
+        ({"engine": "bedrock", "region": "", "model": "m"}, "`region`, as us-east-1, or a `secret` that says it."),
     ],
 )
-def test_a_target_without_an_address_is_refused(operator: Operator, target: dict[str, str], lacking: str) -> None:
-    answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [{"name": "a", **target}]})
-    assert answer.status == 400
-    assert f"`{lacking}`" in answer.json["detail"]
+def test_a_target_that_lacks_what_its_kind_needs_is_refused_and_told(
+    operator: Operator, target: dict[str, str], said: str
+) -> None:
+    well = {"name": "a", "engine": "scripted"}
+    answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [well, {"name": "b", **target}]})
+    assert (answer.status, answer.json["field"]) == (400, "targets[1]")
+    assert answer.json["detail"] == f"targets[1]: The target 'b' needs {said}"
+
+
+def test_a_target_says_of_which_kind_it_is(operator: Operator) -> None:
+    for target, field in (({}, "targets[0]"), ({"engine": "magic"}, "targets[0].engine")):
+        answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [{"name": "a", **target}]})
+        assert (answer.status, answer.json["field"], "engine" in answer.json["detail"]) == (400, field, True)
 
 
 def test_the_principals_of_a_tenant_are_what_was_put_last(operator: Operator) -> None:
