@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 # What takes longest is begun first: otherwise one worker ends long after the others.
-LONGEST = ("running_system", "tests/openapi/test_openapi.py:fuzzed_system", "stores", "spare_system")
+LONGEST = ("running_system", "tests/openapi/test_openapi.py:fuzzed_system", "tests:stores", "spare_system")
 MOST_WORKERS = 6
 _WRITTEN = pytest.StashKey[Path]()
 
