@@ -114,8 +114,9 @@ def sandbox(
     settings: Settings | None = None,
     clocks: Clocks | None = None,
 ) -> BedrockEngine:
-    """An engine that knows nothing yet."""
-    return BedrockEngine(settings or Settings(), memory or Memory(), vault or Vault(), (clocks or Clocks()).times)
+    """An engine that knows nothing yet; a session that a busy machine takes its time to give is waited for."""
+    patient = Settings(store_deadline_ms=30_000)
+    return BedrockEngine(settings or patient, memory or Memory(), vault or Vault(), (clocks or Clocks()).times)
 
 
 def ask(
