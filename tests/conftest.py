@@ -27,7 +27,7 @@ settings.register_profile(
 )
 settings.load_profile("cloister")
 # For the time between two commits: `pytest --hypothesis-profile quick`.
-settings.register_profile("quick", max_examples=20)
+settings.register_profile("quick", max_examples=10)
 
 
 @pytest.fixture(scope="session")

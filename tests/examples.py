@@ -13,5 +13,5 @@ def examples(number: int) -> int:
 
 
 def every(places: Sequence[int]) -> Sequence[int]:
-    """Each of the places where something is changed or cut; every fifth for a fifth of the examples."""
+    """Each of the places where something is changed or cut; every tenth for a tenth of the examples."""
     return places[:: max(1, USUAL // settings().max_examples)]

@@ -51,6 +51,7 @@ from chalicelib.tenancy.tenant import Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
 from chalicelib.wiring import Rooms
 from tests.patience import PATIENCE_S
+from tests.prompt_server import PromptServer
 
 TICKET_KEY = bytes(range(32))
 T0 = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
@@ -229,25 +230,18 @@ class Gateway:
 @contextmanager
 def served(bridge: Bridge) -> Iterator[Gateway]:
     """The bridge under uvicorn, in a thread."""
-    ready = threading.Event()
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            ready.set()
-
     config = uvicorn.Config(
         bridge, host="127.0.0.1", port=0, http="httptools", ws="none", log_level="warning", access_log=False
     )
-    server = Server(config)
+    server = PromptServer(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     try:
-        assert ready.wait(PATIENCE_S), "the server did not start"
+        assert server.up.wait(PATIENCE_S), "the server did not start"
         host, port = server.servers[0].sockets[0].getsockname()[:2]
         yield Gateway(host, port)
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join(PATIENCE_S)
 
 

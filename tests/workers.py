@@ -5,6 +5,7 @@ other, so that it is started once and is left to one test at a time. What is sha
 test asks for: whatever lives longer than one test. Tests that share nothing stay together by their module.
 """
 
+import gc
 import json
 import os
 import tempfile
@@ -47,6 +48,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         mine = written.with_suffix(f".{told['workerid']}")
         mine.write_text(json.dumps({item.nodeid: names[item] for item in items}))
         mine.rename(written)  # all write the same
+
+
+def pytest_collection() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: without this each search for garbage walks through all of it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

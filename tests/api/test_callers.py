@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import app  # noqa: F401  # fills ROUTES
 from chalicelib.http.callers import Caller, let_in
 from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.route import Route

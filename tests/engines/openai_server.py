@@ -19,7 +19,7 @@ from tests.engines.servers import (
 from tests.patience import PATIENCE_S
 
 PATIENT = Settings()
-IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=500)  # for what is never to come
+IMPATIENT = Settings(connect_deadline_ms=500, idle_deadline_ms=100)  # for what is never to come
 HALTING = Settings(idle_deadline_ms=3_000)  # for what comes at once, and then nothing
 NEVER_IDLE = Settings(idle_deadline_ms=10 * round(PATIENCE_S * 1_000))  # whatever ends, ends by something else
 SEVENS = [STREAM[at : at + 7] for at in range(0, len(STREAM), 7)]

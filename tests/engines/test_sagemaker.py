@@ -224,9 +224,7 @@ def test_a_stream_that_breaks_gives_first_what_was_said(
     assert (events, type(refusal)) == (HEARD, kind)
 
 
-@pytest.mark.parametrize(
-    ("answer", "seen"), [(b"", 0), (framed(), 0), (framed(HELLO), 2), (framed(HELLO, HELLO[:9]), 2)]
-)
+@pytest.mark.parametrize(("answer", "seen"), [(b"", 0), (framed(), 0), (framed(HELLO, HELLO[:9]), 2)])
 def test_an_endpoint_that_hangs_times_out(answer: bytes, seen: int) -> None:
     events, refusal = outcome(always(answer), chat(stream=True), HALTING if seen else IMPATIENT)
     assert (len(events), type(refusal)) == (seen, EngineTimedOut)

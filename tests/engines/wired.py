@@ -13,6 +13,7 @@ from chalicelib.dialects.sealed import MEDIA_TYPE
 from chalicelib.engines import Engine
 from chalicelib.pool import Capacity, Target
 from chalicelib.settings import Settings
+from emulators.sockets import reserve, url
 from tests.engines import messages
 from tests.engines.answers import chat
 from tests.engines.openai_server import IMPATIENT, NEVER_IDLE
@@ -95,9 +96,9 @@ class Wired(ABC):
         self.capacity = Capacity(4, 1, 2, "i-9")  # as it says of itself
         self.engine = self._engine_at(self._server.root, NEVER_IDLE)
         self.impatient = self._engine_at(self._server.root, IMPATIENT)  # waits only a moment for one that is silent
-        nowhere = Server(self._serve)
-        nowhere.close()
-        self.gone = (self._engine_at(nowhere.root, NEVER_IDLE), self._target_at(nowhere.root))
+        self._nobody = reserve()
+        nowhere = url(self._nobody)
+        self.gone = (self._engine_at(nowhere, NEVER_IDLE), self._target_at(nowhere))
 
     def reset(self) -> None:
         self.deed = "answer"
@@ -114,6 +115,7 @@ class Wired(ABC):
 
     def close(self) -> None:
         self._server.close()
+        self._nobody.close()
 
     @abstractmethod
     def _target_at(self, root: str) -> Target: ...

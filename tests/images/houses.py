@@ -25,6 +25,7 @@ from serving.protocol import BoundedProtocol
 from serving.routes import build
 from serving.settings import Settings
 from tests.patience import PATIENCE_S, until
+from tests.prompt_server import PromptServer
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "sagemaker" / "models" / "demo"
@@ -107,9 +108,10 @@ class House(Client):
     def start(self) -> None:
         self._thread.start()
         assert self._ready.wait(PATIENCE_S)
+        assert self.server.up.wait(PATIENCE_S)
 
     def stop(self) -> None:
-        self.server.should_exit = True
+        self.server.stop()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
@@ -127,7 +129,7 @@ class House(Client):
             access_log=False,
             timeout_graceful_shutdown=1,
         )
-        self.server = uvicorn.Server(config)
+        self.server = PromptServer(config)
         self._ready.set()
         await self.server.serve([self._listener])
         await self.container.close()

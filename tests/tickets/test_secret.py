@@ -74,5 +74,7 @@ def test_where_no_secret_is_set_nobody_is_asked() -> None:
 
 def test_a_secrets_manager_that_is_not_there_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLEEXAMPLE00")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
     with pytest.raises(Unreadable, match="EndpointConnectionError"):
         key_in("cloister-unreachable")
