@@ -54,9 +54,8 @@ def test_usage_is_anthropics_own_where_bedrock_told_none() -> None:
 def test_a_message_without_its_stop_is_not_complete() -> None:
     frames = Frames(Chunks(STARTED, "messages"), ON_HAIKU)
     list(frames.feed(chunk(STARTS) + chunk(PIECE)))
-    frames.end()
     with pytest.raises(EngineFailed):
-        list(frames.feed(b""))
+        list(frames.end())
 
 
 def test_a_models_own_stream_ends_with_its_metrics_or_else_with_its_body() -> None:
@@ -64,16 +63,14 @@ def test_a_models_own_stream_ends_with_its_metrics_or_else_with_its_body() -> No
     frames = Frames(Chunks(STARTED, "invoke"), ON_HAIKU)
     [_, said] = frames.feed(chunk({"generation": "Hi"}))
     assert said == Delta(b'{"generation": "Hi"}', 1)
-    frames.end()
-    assert list(frames.feed(b"")) == [Finished(None)]
+    assert list(frames.end()) == [Finished(None)]
     assert frames.done
 
 
 def test_an_answer_of_nothing_is_a_failed_engine() -> None:
     frames = Frames(Chunks(STARTED, "invoke"), ON_HAIKU)
-    frames.end()
     with pytest.raises(EngineFailed):
-        list(frames.feed(b""))
+        list(frames.end())
 
 
 def test_what_follows_the_end_is_of_no_interest() -> None:
