@@ -40,6 +40,17 @@ def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, p
         micro_usd=ended.used.micro_usd,
         duration_ms=ended.settled_ms - ended.admitted_ms,
     )
+    if ended.outcome == "completed" and ended.charged != ended.used:
+        # Nobody may be charged more than was admitted; the pool's rule is too low for what its engine counts.
+        path.telemetry.count(
+            "ReservationExceeded",
+            ended.settled_ms,
+            tenant=ended.tenant,
+            lease=ended.lease_id,
+            pool=ended.pool,
+            tokens=ended.used.tokens - ended.charged.tokens,
+            micro_usd=ended.used.micro_usd - ended.charged.micro_usd,
+        )
 
 
 def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, now_ms: int, region: str) -> Entry:
