@@ -156,6 +156,7 @@ class Pool(msgspec.Struct, frozen=True):
     file_tokens: Positive = 32_000  # likewise one recording or document
     input_micro_usd_per_mtok: Natural = 0  # micro-dollars for a million tokens
     output_micro_usd_per_mtok: Natural = 0
+    cached_micro_usd_per_mtok: Natural | None = None  # of a prompt's that were cached; None: as the rest
     gpu_ms_ceiling: Natural = 0  # GPU time reserved for an answer, and the most one is charged
     sealed: bool = False  # every target has an enclave behind it, and takes sealed calls
     created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it

@@ -6,6 +6,7 @@ The answer's bytes are never re-encoded; only the few members that we must know 
 the answer exists, and a target that dies in between can still be replaced by another.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -24,6 +25,12 @@ _EMPTY = (b"null", b'""', b"[]", b"{}")
 class _Usage(msgspec.Struct):
     prompt_tokens: _Count = 0
     completion_tokens: _Count | None = 0
+    prompt_tokens_details: msgspec.Raw = _NOTHING
+    prompt_cache_hit_tokens: msgspec.Raw = _NOTHING  # DeepSeek
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: _Count
 
 
 class _Piece(msgspec.Struct):
@@ -183,7 +190,19 @@ def buffered(body: bytes, target: Target) -> tuple[Delta, Finished]:
 
 
 def _usage(counted: _Usage) -> Usage:
-    return Usage(counted.prompt_tokens, counted.completion_tokens or 0)
+    return Usage(counted.prompt_tokens, counted.completion_tokens or 0, min(_cached(counted), counted.prompt_tokens))
+
+
+def _cached(counted: _Usage) -> int:
+    """What the server had read before, in either way of saying it; what is no count is none."""
+    if counted.prompt_tokens_details is _NOTHING and counted.prompt_cache_hit_tokens is _NOTHING:
+        return 0
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(counted.prompt_tokens_details, type=_Details).cached_tokens
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        hit: int = msgspec.json.decode(counted.prompt_cache_hit_tokens, type=_Count)
+        return hit
+    return 0
 
 
 def _carries(choice: _Choice) -> bool:

@@ -182,8 +182,12 @@ def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedReque
 
 def cost(pool: Pool, usage: Usage, gpu_ms: int) -> Units:
     """What a request with this usage takes of every limited unit. Money is rounded up to whole micro-dollars."""
+    input_price, cached_price = pool.input_micro_usd_per_mtok, pool.cached_micro_usd_per_mtok
+    cached = 0 if cached_price is None else usage.cached_tokens
     price = (
-        usage.prompt_tokens * pool.input_micro_usd_per_mtok + usage.completion_tokens * pool.output_micro_usd_per_mtok
+        (usage.prompt_tokens - cached) * input_price
+        + cached * (cached_price or 0)
+        + usage.completion_tokens * pool.output_micro_usd_per_mtok
     )
     return Units(requests=1, tokens=usage.total_tokens, micro_usd=-(-price // MICRO), gpu_ms=gpu_ms)
 

@@ -64,6 +64,30 @@ def test_usage_in_every_chunk_counts_once_and_the_last_is_right() -> None:
     assert finished == Finished(Usage(7, 2), b"")
 
 
+@pytest.mark.parametrize(
+    ("said_of_it", "cached"),
+    [
+        ({}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 5}}, 5),
+        ({"prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": 0}}, 5),
+        ({"prompt_tokens_details": None}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, 0),
+        ({"prompt_tokens_details": {}}, 0),
+        ({"prompt_tokens_details": [7]}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, 0),
+        ({"prompt_cache_hit_tokens": 5, "prompt_cache_miss_tokens": 2}, 5),
+        ({"prompt_tokens_details": None, "prompt_cache_hit_tokens": 5}, 5),
+        ({"prompt_tokens_details": {"cached_tokens": 99}}, 7),
+    ],
+)
+def test_what_a_server_had_read_before_is_counted_as_part_of_the_prompt(said_of_it: object, cached: int) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, **said_of_it}  # type: ignore[dict-item]
+    *_, finished = translated(event(said("a")) + event(msgspec.json.encode({"choices": [], "usage": usage})) + DONE)
+    assert isinstance(finished, Finished)
+    assert finished.usage == Usage(7, 2, cached)
+    assert buffered(msgspec.json.encode({"usage": usage}), TARGET)[1].usage == Usage(7, 2, cached)
+
+
 def test_a_chunk_without_choices_that_is_not_the_last_is_passed_on() -> None:
     filtered = b'{"choices":[],"prompt_filter_results":[]}'
     events = list(translated(event(filtered) + event(USAGE_CHUNK) + event(said("x")) + event(USAGE_CHUNK) + DONE))

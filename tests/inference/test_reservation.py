@@ -19,6 +19,18 @@ def test_what_an_engine_counts_over_the_reservation_is_never_silent(capsys: pyte
     assert (over["pool"], over["tokens"]) == ("model-a", 5_000 - PROMPT_TOKENS)
 
 
+@pytest.mark.parametrize(("cached_price", "micro_usd"), [(None, 13), (1_000_000, 13), (100_000, 9), (0, 8)])
+def test_what_the_engine_had_read_before_has_a_price_of_its_own(cached_price: int | None, micro_usd: int) -> None:
+    acme = Acme(lambda _target, _call: (Started("i"), Delta(b"{}"), Finished(Usage(7, 2, 5))))
+    prices = {"input_micro_usd_per_mtok": 1_000_000, "output_micro_usd_per_mtok": 3_000_000}
+    pool = msgspec.structs.replace(acme.deployment.pool(), **prices, cached_micro_usd_per_mtok=cached_price)
+    acme.deployment.tenancy.put_pool(pool)
+    list(acme.run())
+    entry = acme.entry()
+    assert (entry.used.tokens, entry.used.micro_usd, entry.charged) == (9, micro_usd, entry.used)
+    assert (entry.tokens_in, entry.tokens_out, entry.tokens_cached) == (7, 2, 5)
+
+
 PNG = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAAAoAAAAHg" + "A" * 800_000  # 640 by 480 pixels
 ON_THE_WEB = "https://example.com/picture.png"
 

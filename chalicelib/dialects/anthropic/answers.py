@@ -269,7 +269,13 @@ def _head(
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    """Anthropic counts what was read from a cache apart from the rest of the prompt."""
+    read = {"cache_read_input_tokens": usage.cached_tokens} if usage.cached_tokens else {}
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        **read,
+        "output_tokens": usage.completion_tokens,
+    }
 
 
 def _tool_use(asked: Call, call: ToolCall, given: object) -> dict[str, Any]:

@@ -137,6 +137,19 @@ def test_a_tools_input_is_an_object_whatever_the_model_wrote(arguments: str, giv
     assert message["stop_reason"] == "tool_use"
 
 
+def test_what_was_read_from_a_cache_is_counted_apart() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 5}}
+    told_of_it = {"input_tokens": 2, "cache_read_input_tokens": 5, "output_tokens": 2}
+    choice = {"message": {"content": "x"}, "finish_reason": "stop"}
+    body = msgspec.json.encode({"choices": [choice], "usage": usage})
+    answer, finished = Answered(Chat(openai.buffered(body, TARGET)), asked())
+    assert isinstance(answer, Delta)
+    assert msgspec.json.decode(answer.data)["usage"] == told_of_it
+    assert finished == Finished(Usage(7, 2, 5))
+    last = b"data: " + msgspec.json.encode({"choices": [], "usage": usage}) + b"\n\ndata: [DONE]\n\n"
+    assert told(streamed(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n' + last))[-2]["usage"] == told_of_it
+
+
 def test_a_stream_has_anthropics_events_in_their_order() -> None:
     deltas = [{"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}]
     call = {"index": 0, "id": "t1", "function": {"name": "weather", "arguments": ""}}
