@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from app import app
+from chalicelib.dialects.converse import members
 from chalicelib.http import openapi, problems
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
@@ -50,6 +51,17 @@ def test_every_setting_is_documented_with_its_default() -> None:
     rows = dict(re.findall(r"`(CLOISTER_\w+)` \| `?([\w-]+)`? \|", API))
     fields = msgspec.structs.fields(Settings)
     assert rows == {f"CLOISTER_{field.name.upper()}": str(field.default) or "empty" for field in fields}
+
+
+def test_every_member_of_a_chat_is_documented_with_what_becomes_of_it_at_bedrock() -> None:
+    fates = {
+        "translated": members.TRANSLATED,
+        "the gateway's": members.BOUNDED,
+        "left out": members.LEFT_OUT,
+        "refused": members.REFUSED,
+    }
+    rows = re.findall(rf"^\| `(\w+)` \| ({'|'.join(fates)}) \| (.*) \|$", API, re.MULTILINE)
+    assert rows == [(name, fate, what) for fate, named in fates.items() for name, what in named.items()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -13,7 +13,8 @@ import msgspec
 
 from chalicelib.call import MESSAGES, Call, Delta, Finished, Operation, Started, Stream, Usage
 from chalicelib.dialects import failures, invoke
-from chalicelib.dialects.converse import answers, requests
+from chalicelib.dialects.converse import answers, members, requests
+from chalicelib.dialects.converse.names import Names
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.engines.bedrock import profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
@@ -29,6 +30,8 @@ from chalicelib.settings import Settings
 
 OTHERS: tuple[Operation, ...] = ("chat.completions", "invoke")
 ANTHROPICS: tuple[Operation, ...] = (*OTHERS, *MESSAGES)
+
+NOTHING = msgspec.Raw(b"null")
 
 TIMES = Times(monotonic=monotonic_ms, wall=lambda: time.time_ns() // 1_000_000)
 
@@ -108,8 +111,20 @@ class BedrockEngine:
 
     def _conversed(self, errand: _Errand, call: Call) -> Stream:
         operation = "converse_stream" if call.stream else "converse"
-        running = self._sent(errand, operation, requests.request(call))
-        heading = answers.Heading(f"chatcmpl-{call.request_id}", call.pool, self._times.wall() // 1_000)
+        names = Names()
+        asked = requests.request(call, errand.model, names)
+        try:
+            running = self._sent(errand, operation, asked)
+        except Malformed as refused:
+            refused.text = names.in_callers(refused.text)
+            raise
+        heading = answers.Heading(
+            f"chatcmpl-{call.request_id}",
+            call.pool,
+            self._times.wall() // 1_000,
+            names,
+            functions=members.asks("functions", call.fields.get("functions", NOTHING)),
+        )
         if call.stream:
             reader = answers.Reader(running.started, heading)
             return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))

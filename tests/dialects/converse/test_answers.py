@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects.converse.answers import Heading, Reader, whole
+from chalicelib.dialects.converse.names import Names
 from chalicelib.refusal import EngineFailed
 
 STARTED = Started("us")
@@ -194,3 +195,23 @@ def test_a_whole_answer_that_is_none_is_a_failed_engine(answer: dict[str, Any]) 
 def test_events_and_blocks_that_nobody_knows_are_passed_over() -> None:
     assert events([("citationOfNextYear", {"delta": {"citation": {}}})]) == []
     assert answered({"citationsContent": {}}, TEXT)[0]["choices"][0]["message"]["content"] == "It is cold."
+
+
+def named(*callers: str) -> tuple[Heading, list[str]]:
+    """A heading that knows these names of the caller's, and what Converse knows them by."""
+    names = Names()
+    return Heading("chatcmpl-1", "model-a", 1_700_000_000, names), [names.call(each) for each in callers]
+
+
+def test_what_converse_knows_by_an_alias_is_the_callers_again() -> None:
+    heading, [name, tool] = named("functions.Bash:0", "files/read")
+    call = {"toolUse": {"toolUseId": name, "name": tool, "input": {}}}
+    message = {"output": {"message": {"content": [call]}}, "stopReason": "tool_use", "usage": USED}
+    [whole_call] = json.loads(whole(message, heading)[0].data)["choices"][0]["message"]["tool_calls"]
+    reader = Reader(STARTED, heading)
+    start = {"start": {"toolUse": {"toolUseId": name, "name": tool}}, "contentBlockIndex": 0}
+    *_, last = list(reader.read("contentBlockStart", json.dumps(start).encode()))
+    assert isinstance(last, Delta)
+    [streamed_call] = json.loads(last.data)["choices"][0]["delta"]["tool_calls"]
+    for made in (whole_call, streamed_call):
+        assert (made["id"], made["function"]["name"]) == ("functions.Bash:0", "files/read")
