@@ -4,6 +4,7 @@
     anthropic/   Messages as chats, and chats as Messages
     converse/    chats as Bedrock's Converse, and back   invoke       a Bedrock model's own body
     sealed       frames around ciphertext                container    what our inference container says besides
+    families     what only some of Bedrock's models have     names   what is called otherwise there
     ceilings     where a request says how much may be answered
     failures     what a target's error means for the caller
     reader       what reads an answer in events

@@ -7,6 +7,7 @@ import msgspec
 
 from chalicelib.call import MESSAGES, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings
+from chalicelib.dialects.anthropic import members
 from chalicelib.identity.credential import Credential
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Audited, Units
@@ -17,7 +18,7 @@ from chalicelib.tenancy.tenant import SurfaceName
 
 MICRO = 1_000_000
 
-NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *ceilings.OF_CHAT))
+NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *members.SAY_BETAS, *ceilings.OF_CHAT))
 
 
 KMS_BLOB_BYTES = 6_144

@@ -1,7 +1,7 @@
 """Anthropic's Messages as OpenAI's chats: what is asked. Pure (https://docs.claude.com/en/api/messages).
 
 Every text, image and tool of the request is in the chat. Members that say how Anthropic's own service should run it
-(caching, metadata, tiers) are left out; members that nobody here knows reach the server as they are, as in a chat.
+(`members`) are left out; members that nobody here knows reach the server as they are, as in a chat.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,14 +10,10 @@ from typing import Any, Literal
 import msgspec
 
 from chalicelib.call import Call
+from chalicelib.dialects.anthropic import members
 from chalicelib.refusal import Malformed
 
 _TRANSLATED = ("messages", "system", "stop_sequences", "tools", "tool_choice", "thinking", "output_config")
-_LEFT_OUT = (
-    *("metadata", "cache_control", "service_tier", "inference_geo", "speed", "diagnostics", "context_management"),
-    *("user_profile_id", "workspace_id", "betas"),
-)
-_ONLY_ANTHROPICS = ("container", "mcp_servers")
 _TEXT_LIMIT = 300  # characters of what is said about a wrong member; it may quote one of any length
 
 
@@ -104,10 +100,8 @@ def as_chat(call: Call) -> Call:
 
     Raises: Malformed, where OpenAI's chats have no word for something.
     """
-    for name in _ONLY_ANTHROPICS:
-        if name in call.fields and bytes(call.fields[name]) not in (b"null", b"[]"):
-            raise Malformed(f"This model has no {name}: leave it out.", field=name)
-    fields = {name: value for name, value in call.fields.items() if name not in (*_TRANSLATED, *_LEFT_OUT)}
+    known = members.without_the_services(call.fields)
+    fields = {name: value for name, value in known.items() if name not in (*_TRANSLATED, *members.CLAUDES)}
     fields |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _translated(call.fields)}
     counts = call.operation == "messages.count_tokens"
     return msgspec.structs.replace(

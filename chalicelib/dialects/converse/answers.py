@@ -10,7 +10,7 @@ import msgspec
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import failures
-from chalicelib.dialects.converse.names import Names
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]

@@ -53,15 +53,15 @@ LEFT_OUT = {
 }
 
 REFUSED = {
-    "audio": "",
-    "frequency_penalty": "",
-    "logit_bias": "",
-    "logprobs": "",
+    "audio": "no model here speaks",
+    "frequency_penalty": "other than 0",
+    "logit_bias": "other than none",
+    "logprobs": "as `true`",
     "modalities": "other than text",
-    "presence_penalty": "",
-    "top_logprobs": "",
+    "presence_penalty": "other than 0",
+    "top_logprobs": "other than 0",
     "verbosity": "other than `medium`",
-    "web_search_options": "",
+    "web_search_options": "no model here searches",
 }
 """Those that callers are known to send; what stands nowhere here is refused as well."""
 

@@ -12,10 +12,10 @@ import msgspec
 
 from chalicelib.call import Call
 from chalicelib.dialects.converse import members
-from chalicelib.dialects.converse.families import Family, family_of, thinking
 from chalicelib.dialects.converse.messages import CacheControl, Message
-from chalicelib.dialects.converse.names import Names
 from chalicelib.dialects.converse.turns import instructions, point, turns
+from chalicelib.dialects.families import Family, family_of, thinking
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import Malformed
 
 JSON_ONLY = "Answer with one JSON object and nothing else."

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.dialects.converse.families import Family
 from chalicelib.dialects.converse.images import image
 from chalicelib.dialects.converse.messages import CacheControl, Image, Message, Part, Refusal, Text, ToolCall
-from chalicelib.dialects.converse.names import Names
+from chalicelib.dialects.families import Family
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import Malformed
 
 Block = dict[str, Any]

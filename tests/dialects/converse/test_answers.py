@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects.converse.answers import Heading, Reader, whole
-from chalicelib.dialects.converse.names import Names
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed
 
 STARTED = Started("us")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.dialects.converse import requests as converse
-from chalicelib.dialects.converse.names import Names
 from chalicelib.dialects.converse.turns import NEUTRAL
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import Malformed
 from tests.engines.bedrocks import HAIKU, SONNET, ask
 

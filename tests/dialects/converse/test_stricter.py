@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.dialects.converse import requests
-from chalicelib.dialects.converse.names import Names
 from chalicelib.dialects.converse.turns import NEUTRAL, NO_RESULT, NOTHING
+from chalicelib.dialects.names import Names
 from emulators.bedrock import converse, service_model
 from emulators.bedrock.blocks import Request
 from emulators.bedrock.catalogue import MODELS

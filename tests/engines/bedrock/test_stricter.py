@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chalicelib.call import Call, Delta, Finished
-from chalicelib.dialects.converse.names import Names
 from chalicelib.dialects.converse.requests import request
+from chalicelib.dialects.names import Names
 from chalicelib.engines import begin
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import Malformed

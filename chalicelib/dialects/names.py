@@ -1,7 +1,7 @@
-"""What a caller calls tools and calls of them, and what Converse is told instead where it takes no such name. Pure.
+"""What a caller calls tools and calls of them, and what Bedrock is told instead where it takes no such name. Pure.
 
 An alias is made of the caller's name alone: the next request of the session, from whichever sandbox, has the same one,
-and a prompt that was cached stays so. What Converse answers with an alias is told to the caller by its own name.
+and a prompt that was cached stays so. What Bedrock answers with an alias is told to the caller by its own name.
 """
 
 import hashlib

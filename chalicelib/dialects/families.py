@@ -25,6 +25,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     one_call: bool = False  # it can be told to call one tool at a time
     cached: frozenset[Place] = frozenset()  # where it takes cache points
     cached_long: bool = False  # for an hour, too
+    efforts: bool = False  # it takes `output_config.effort`, and thinking that is adaptive
 
 
 _EVERYWHERE: frozenset[Place] = frozenset(("system", "messages", "tools"))
@@ -34,9 +35,10 @@ _THINKING = Family(top_k=("top_k",), one_call=True, thinks="budget", cached=_EVE
 _FAMILIES = {
     r"anthropic\.claude-3-5-haiku": msgspec.structs.replace(_EARLY, cached=_EVERYWHERE),
     r"anthropic\.claude-(v\d|instant|3-(opus|sonnet|haiku|5))": _EARLY,
-    r"anthropic\.claude-[a-z]+-4-[56]\b": msgspec.structs.replace(_THINKING, cached_long=True),
+    r"anthropic\.claude-[a-z]+-4-5\b": msgspec.structs.replace(_THINKING, cached_long=True),
+    r"anthropic\.claude-[a-z]+-4-6\b": msgspec.structs.replace(_THINKING, cached_long=True, efforts=True),
     r"anthropic\.claude-(3-7|[a-z]+-4-(\d{8}|1\b))": _THINKING,
-    r"anthropic\.": msgspec.structs.replace(_THINKING, thinks="adaptive", cached_long=True),
+    r"anthropic\.": msgspec.structs.replace(_THINKING, thinks="adaptive", cached_long=True, efforts=True),
     r"amazon\.nova-(micro|lite|pro|premier)": Family(
         top_k=("inferenceConfig", "topK"), cached=frozenset(("system", "messages"))
     ),
