@@ -47,7 +47,7 @@ def as_chat(call: Call) -> Call:
 
 def _prompt(prompt: msgspec.Raw) -> str:
     try:
-        said = msgspec.json.decode(prompt, type=str | list[str])
+        said: str | list[str] = msgspec.json.decode(prompt, type=str | list[str])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed("This model takes a prompt as text: tokens are another model's.", field="prompt") from None
     if isinstance(said, str):

@@ -15,8 +15,12 @@ LEFT_OUT = {
     HEADER: "the header: with the next two, Claude is told of those that Bedrock knows",
     "anthropic_beta": "likewise",
     "betas": "likewise",
+    "billing_policy": "the service's own",
     "cache_control": "of the whole request; that of a block or a tool is kept where the model caches",
+    "compaction": "spares tokens",
     "diagnostics": "the service's own",
+    "fallback_credit_token": "the service's own",
+    "fallbacks": "a pool has targets to fall over to",
     "inference_geo": "a pool's targets say where it runs",
     "service_tier": "speed and price of the service",
     "speed": "likewise",
@@ -34,6 +38,7 @@ CLAUDES = {
 REFUSED = {
     "container": "unless it is empty",
     "mcp_servers": "unless it is empty",
+    "thread": "unless it is empty",
 }
 """What only Anthropic's service does."""
 

@@ -201,7 +201,8 @@ def _models_own(chat: _Chat, family: Family, ceiling_tokens: int, asked: dict[st
         own["tool_choice"] = {**untold, "disable_parallel_tool_use": True}
     elif "toolConfig" in asked and chat.parallel_tool_calls is False:
         raise Malformed(
-            "This model cannot be told to call one tool at a time: leave parallel_tool_calls out.",
+            "This model cannot be told to call one tool at a time: leave parallel_tool_calls out (of a Message, "
+            "disable_parallel_tool_use).",
             field="parallel_tool_calls",
         )
     return own

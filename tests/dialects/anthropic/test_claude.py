@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from anthropic.types.beta.message_create_params import MessageCreateParamsBase
 
 from chalicelib.dialects import invoke
-from chalicelib.dialects.anthropic.members import BETAS, HEADER, LEFT_OUT
+from chalicelib.dialects.anthropic.members import BETAS, CLAUDES, HEADER, LEFT_OUT, REFUSED
 from chalicelib.dialects.names import Names
 from chalicelib.refusal import Malformed
 from emulators.bedrock.anthropic import KNOWN_BETAS, Anthropic
@@ -60,6 +61,15 @@ def header(*betas: str) -> dict[str, Any]:
 )
 def test_claude_is_told_of_the_betas_that_bedrock_knows(said: dict[str, Any], told: list[str] | None) -> None:
     assert sent(**said).get("anthropic_beta") == told
+
+
+def test_every_member_that_anthropic_has_is_listed_or_is_a_models_own() -> None:
+    models_own = {
+        *("max_tokens", "messages", "model", "output_config", "stop_sequences", "system", "thinking"),
+        *("tool_choice", "tools"),
+    }
+    listed = LEFT_OUT.keys() | CLAUDES.keys() | REFUSED.keys()
+    assert MessageCreateParamsBase.__annotations__.keys() - models_own <= listed
 
 
 def test_both_know_the_same_betas() -> None:

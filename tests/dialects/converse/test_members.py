@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from chalicelib.dialects.converse import members
 from chalicelib.dialects.converse.messages import CacheControl
@@ -72,7 +73,13 @@ def test_a_member_that_asks_for_what_there_is_anyhow_is_none(name: str, value: A
 
 @pytest.mark.parametrize("name", members.LEFT_OUT)
 def test_what_no_answer_depends_on_is_left_out(name: str) -> None:
-    assert taken([HELLO], **{name: "x"}) == taken([HELLO])
+    said: dict[str, Any] = {name: "x"}
+    assert taken([HELLO], **said) == taken([HELLO])
+
+
+def test_every_member_that_openai_has_is_in_the_list() -> None:
+    listed = members.TRANSLATED.keys() | members.BOUNDED.keys() | members.LEFT_OUT.keys() | members.REFUSED.keys()
+    assert CompletionCreateParamsBase.__annotations__.keys() <= listed
 
 
 @pytest.mark.parametrize(
