@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -53,6 +54,7 @@ _EFFORTS = {"minimal": "low", "xhigh": "high", "max": "high"}
 """What no model here has, as what all of them have."""
 
 
+@lru_cache(maxsize=64)
 def family_of(model: str) -> Family:
     return next((family for held, family in _FAMILIES.items() if re.search(held, model)), Family())
 
