@@ -1,4 +1,6 @@
-"""Anthropic's Messages, for targets that answer chats.
+"""Anthropic's Messages, for targets that answer chats, and for Anthropic's models at Bedrock.
 
 requests   a Message as a chat          answers   a chat's answer as a Message's
+members    what becomes of members that Anthropic's own service alone has
+claude     a Message as Anthropic's models at Bedrock take it
 """
