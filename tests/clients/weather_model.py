@@ -17,7 +17,7 @@ def answer(request: Request, wire: Wire) -> None:
     asked = json.loads(request.body)
     message = _message(asked)
     finish = "tool_calls" if "tool_calls" in message else "stop"
-    head = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": asked["model"]}
+    head: dict[str, Any] = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": asked["model"]}
     if not asked.get("stream"):
         choice = {"index": 0, "message": message, "finish_reason": finish}
         body = {**head, "object": "chat.completion", "choices": [choice], "usage": USAGE}

@@ -5,9 +5,10 @@ import json
 from typing import Any
 
 import agents
-import program
 from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, function_tool
 from openai import AsyncOpenAI
+
+import program
 from program import Ask, Said, serve
 
 agents.set_tracing_disabled(True)  # it would tell OpenAI what was asked

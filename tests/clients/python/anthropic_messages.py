@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import program
 from anthropic import Anthropic, beta_tool
+
+import program
 from program import Ask, Said, serve
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import instructor
 from openai import OpenAI
-from program import Ask, Said, serve
 from pydantic import BaseModel
+
+from program import Ask, Said, serve
 
 
 class Weather(BaseModel):

@@ -4,11 +4,12 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-import program
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+
+import program
 from program import Ask, Said, serve
 
 

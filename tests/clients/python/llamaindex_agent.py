@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any
 
-import program
 from llama_index.core.agent.workflow import FunctionAgent, ToolCall
 from llama_index.core.llms import ChatMessage
 from llama_index.llms.openai_like import OpenAILike
+
+import program
 from program import Ask, Said, serve
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from openai import OpenAI
+
 from program import Ask, Said, serve, weather
 
 TOOL: Any = {
