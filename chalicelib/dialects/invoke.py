@@ -135,6 +135,16 @@ def _usage(counted: _Counted) -> Usage:
     return Usage((counted.input_tokens or 0) + cached, counted.output_tokens or 0, read)
 
 
+def _with_prompt(data: bytes, prompt: _Counted) -> bytes:
+    """The last count of a stream with the prompt's, as Anthropic's own service has it and Bedrock has not.
+
+    LangChain and Claude Code look nowhere else.
+    """
+    said = msgspec.json.decode(data)
+    counts = {name: count for name, count in msgspec.structs.asdict(prompt).items() if count is not None}
+    return msgspec.json.encode({**said, "usage": {**counts, **said["usage"]}})
+
+
 class Chunks:
     """The stream of a model's own JSON, told as it comes. Not thread-safe."""
 
@@ -143,6 +153,7 @@ class Chunks:
         self._messages = operation == "messages"
         self._begun = False
         self._usage: Usage | None = None
+        self._prompt: _Counted | None = None
         self.done = False
 
     def read(self, kind: str, payload: bytes) -> Iterator[Event]:
@@ -155,6 +166,8 @@ class Chunks:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise EngineFailed(failures.NOT_UNDERSTOOD) from None
         self._count(piece)
+        if self._prompt is not None and piece.usage is not None and piece.usage.input_tokens is None:
+            data = _with_prompt(data, self._prompt)
         if not self._begun:
             self._begun = True
             yield self._started
@@ -178,7 +191,8 @@ class Chunks:
         if piece.metrics is not None:
             self._usage = _measured(piece.metrics)
         elif self._messages and piece.message is not None:
-            self._usage = _usage(piece.message.usage)
+            self._prompt = piece.message.usage
+            self._usage = _usage(self._prompt)
         elif self._messages and piece.usage is not None and self._usage is not None:
             # The last one counts the whole answer.
             self._usage = msgspec.structs.replace(self._usage, completion_tokens=piece.usage.output_tokens or 0)

@@ -65,6 +65,8 @@ def test_the_code_of_a_refusal_survives(
     found, text = told(route, answer.json)
     assert (answer.status, found) == (400, code)
     # Anthropic's clients compact on the text, for there is no such code there.
+    if route.shape == "anthropic":
+        assert answer.json["error"]["details"] == {"error_code": code}  # where their SDKs look
     compacts = route.shape == "anthropic" and code == CONTEXT_LENGTH_EXCEEDED
     assert text == ("prompt is too long: It does not fit." if compacts else "It does not fit.")
 
