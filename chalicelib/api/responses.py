@@ -42,7 +42,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class ResponseRequest(msgspec.Struct, frozen=True):
-    """Members that the gateway itself looks at; the dialect looks at the others, or they reach the engine as they are."""
+    """Members that the gateway itself looks at; the others are for the dialect, or reach the engine as they are."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
     input: Annotated[str, msgspec.Meta(min_length=1)] | Annotated[list[Item], msgspec.Meta(min_length=1)]

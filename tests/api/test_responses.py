@@ -1,4 +1,4 @@
-"""Responses at the gateway, through OpenAI's own package: form, shape of errors, events, charges. The model is scripted."""
+"""Responses at the gateway, through OpenAI's own package: form, errors, events, charges. The model is scripted."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -82,10 +82,9 @@ def test_a_stream_is_openais_events_without_an_end_of_a_chat(gateway: Gateway) -
 
 def test_a_stream_is_put_together_by_the_sdk(gateway: Gateway) -> None:
     deployment = opening_into(lambda _, call: says("hello to you", call))
-    with wiring.opening_into(deployment.rooms()):
-        with sdk(gateway, deployment.key()).responses.stream(**HELLO) as stream:
-            texts = [event.delta for event in stream if event.type == "response.output_text.delta"]
-            response = stream.get_final_response()
+    with wiring.opening_into(deployment.rooms()), sdk(gateway, deployment.key()).responses.stream(**HELLO) as stream:
+        texts = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        response = stream.get_final_response()
     assert texts == ["hello", " to", " you"]
     assert (response.output_text, response.usage.output_tokens) == ("hello to you", 3)
 

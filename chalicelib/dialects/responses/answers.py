@@ -127,8 +127,8 @@ class _Begun(msgspec.Struct):
 def broken(created: bytes, number: int, code: str, message: str, param: str | None) -> Iterator[bytes]:
     """The events that end a stream which broke.
 
-    `created`: its first event, empty where there was none yet; `number`: of the next one. OpenAI documents the members of
-    an error at the top of its event and sends them in an object below, by which its SDKs know it: so both.
+    `created`: its first event, empty where there was none yet; `number`: of the next one. OpenAI documents the
+    members of an error at the top of its event and sends them in an object below, by which its SDKs know it: so both.
     """
     error = {"code": code, "message": message, "param": param}
     yield _encoded({**error, "type": "error", "error": {"type": code, **error}}, number)

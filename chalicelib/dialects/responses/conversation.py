@@ -75,7 +75,7 @@ class _Thought(msgspec.Struct):
 
 
 class _Reasoning(msgspec.Struct):
-    """`encrypted_content` is for OpenAI's own models only: nobody else can read it. A summary is not what was thought."""
+    """`encrypted_content` is for OpenAI's own models only: nobody else can read it. A summary is no thought."""
 
     content: list[_Thought] | None = None
 

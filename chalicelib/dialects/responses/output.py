@@ -2,9 +2,9 @@
 
 https://platform.openai.com/docs/api-reference/responses-streaming
 
-Thoughts and texts end where something else begins. Calls of tools end with the answer: servers tell of several in turns,
-and a Response may have several items open. Servers also leave the index of a call out, or give it to two, or write
-arguments as an object: a new id begins a call, and without any, what comes belongs to the last one.
+Thoughts and texts end where something else begins. Calls of tools end with the answer: servers tell of several in
+turns, and a Response may have several items open. Servers also leave the index of a call out, or give it to two, or
+write arguments as an object: a new id begins a call, and without any, what comes belongs to the last one.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,7 +25,7 @@ class Function(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """The arguments as they are to be passed on: a text of JSON. Raises: msgspec.DecodeError, UnicodeDecodeError."""
+        """The arguments as a text of JSON. Raises: msgspec.DecodeError, UnicodeDecodeError."""
         raw = bytes(self.arguments)
         if raw.startswith(b'"'):
             return msgspec.json.decode(raw, type=str)
@@ -59,6 +59,7 @@ class Output:
         self._prose: _Prose | None = None  # the one that is open
         self._calls: list[_Call] = []  # all of them, told or not
         self._of_index: dict[int, _Call] = {}
+        self._of_id: dict[str, _Call] = {}  # as the server gave it
 
     def gain(self, said: Said) -> Iterator[Happening]:
         """Raises: msgspec.DecodeError, UnicodeDecodeError."""
@@ -114,17 +115,17 @@ class Output:
         if piece.index is not None:
             known = self._of_index.get(piece.index)
         elif piece.id:
-            known = next((call for call in self._calls if call.given == piece.id), None)
+            known = self._of_id.get(piece.id)
         elif piece.function.name and known and known.name:
             known = None  # a server that names calls by nothing else
         if known is not None and (not piece.id or piece.id == known.given):
             return known
         given = piece.id or ""
-        taken = any(call.given == given for call in self._calls)
         # It comes back with the tool's output: where the server gave none, or one twice, one of ours does as well.
-        name = given if given and not taken else f"call_{self._request_id}_{len(self._calls)}"
-        call = _Call(given, name)
+        own = not given or given in self._of_id
+        call = _Call(given, f"call_{self._request_id}_{len(self._calls)}" if own else given)
         self._calls.append(call)
+        self._of_id.setdefault(given, call)
         if piece.index is not None:
             self._of_index[piece.index] = call
         return call

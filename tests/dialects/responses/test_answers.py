@@ -200,7 +200,7 @@ def test_a_stream_has_openais_events_in_their_order() -> None:
 
 
 def test_thoughts_texts_and_calls_are_items_of_their_own() -> None:
-    deltas = [
+    deltas: list[dict[str, Any]] = [
         {"reasoning_content": "h"},
         {"reasoning": "m"},
         {"content": "Wait."},
