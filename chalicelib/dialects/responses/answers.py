@@ -14,7 +14,7 @@ import msgspec
 from chalicelib.call import Call, Delta, Event, Finished, Stream, Usage
 from chalicelib.dialects import failures
 from chalicelib.dialects.responses.output import Happening, Output, Said, Status
-from chalicelib.dialects.responses.requests import custom_tools
+from chalicelib.dialects.responses.tools import names
 from chalicelib.refusal import EngineFailed
 
 _NOTHING = msgspec.Raw(b"null")
@@ -143,7 +143,7 @@ class _Growing:
 
     def __init__(self, asked: Call) -> None:
         self._asked = asked
-        self._output = Output(asked.request_id, custom_tools(asked.fields))
+        self._output = Output(asked.request_id, names(asked.fields))
         self.told: dict[str, Any] = {}
         """The Response as it was told last; empty before its first event."""
         self._finish: str | None = None

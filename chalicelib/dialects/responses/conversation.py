@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from chalicelib.dialects.responses.members import member
+from chalicelib.dialects.responses.tools import joined
 from chalicelib.refusal import Malformed
 
 _STORED = "refers to something that was not stored: send the item itself."
@@ -52,16 +53,18 @@ class _Call(msgspec.Struct):
     call_id: str
     name: str
     arguments: str
+    namespace: str | None = None
 
 
 class _CustomCall(msgspec.Struct):
     call_id: str
     name: str
     input: str
+    namespace: str | None = None
 
     @property
     def arguments(self) -> str:
-        """Those of the function that stands for the tool, see `requests`."""
+        """Those of the function that stands for the tool, see `tools`."""
         return msgspec.json.encode({"input": self.input}).decode()
 
 
@@ -189,7 +192,8 @@ def read(raw: msgspec.Raw, place: str) -> Item:
 
 
 def _called(call: _Call | _CustomCall) -> dict[str, Any]:
-    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    function = {"name": joined(call.namespace, call.name), "arguments": call.arguments}
+    return {"id": call.call_id, "type": "function", "function": function}
 
 
 def _joined(content: str | list[Part], place: str) -> str:

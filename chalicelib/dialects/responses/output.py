@@ -7,10 +7,12 @@ turns, and a Response may have several items open. Servers also leave the index 
 write arguments as an object: a new id begins a call, and without any, what comes belongs to the last one.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from chalicelib.dialects.responses.tools import Tool
 
 Happening = dict[str, Any]
 """An event without its `sequence_number`."""
@@ -51,10 +53,10 @@ class Said(msgspec.Struct):
 class Output:
     """The items of one answer, while it grows."""
 
-    def __init__(self, request_id: str, custom: Collection[str]) -> None:
-        """`custom`: names of the tools that take any text."""
+    def __init__(self, request_id: str, tools: Mapping[str, Tool]) -> None:
+        """`tools`: by what the chat calls them."""
         self._request_id = request_id
-        self._custom = custom
+        self._tools = tools
         self._items: list[_Item] = []
         self._prose: _Prose | None = None  # the one that is open
         self._calls: list[_Call] = []  # all of them, told or not
@@ -132,7 +134,7 @@ class Output:
 
     def _begun(self, call: "_Call") -> Iterator[Happening]:
         earlier, call.pieces = call.pieces, []
-        yield from call.begin(self._request_id, len(self._items), custom=call.name in self._custom)
+        yield from call.begin(self._request_id, len(self._items), self._tools.get(call.name, Tool(call.name)))
         self._items.append(call)
         yield from call.gain("".join(earlier))
 
@@ -205,30 +207,30 @@ class _Call:
         self._call_id = call_id
         self._id = ""
         self._index = 0
-        self._custom = False
+        self._tool = Tool("")
 
-    def begin(self, request_id: str, index: int, *, custom: bool) -> Iterator[Happening]:
+    def begin(self, request_id: str, index: int, tool: Tool) -> Iterator[Happening]:
         self.told = True
-        self._custom = custom
+        self._tool = tool
         self._index = index
-        self._id = f"{'ctc' if custom else 'fc'}_{request_id}_{index}"
+        self._id = f"{'ctc' if tool.custom else 'fc'}_{request_id}_{index}"
         yield {"type": "response.output_item.added", "output_index": index, "item": self._item("in_progress", "")}
 
     def gain(self, text: str) -> Iterator[Happening]:
         if not text:
             return
         self.pieces.append(text)
-        if not self._custom:
+        if not self._tool.custom:
             yield {"type": "response.function_call_arguments.delta", **self._place(), "delta": text}
 
     def end(self, status: Status) -> Iterator[Happening]:
         arguments = "".join(self.pieces)
-        if self._custom:
+        if self._tool.custom:
             arguments = _free_text(arguments)
             yield {"type": "response.custom_tool_call_input.delta", **self._place(), "delta": arguments}
             yield {"type": "response.custom_tool_call_input.done", **self._place(), "input": arguments}
         else:
-            done = {"name": self.name, "arguments": arguments}
+            done = {"name": self._tool.name, "arguments": arguments}
             yield {"type": "response.function_call_arguments.done", **self._place(), **done}
         self.ended = self._item(status, arguments)
         yield {"type": "response.output_item.done", "output_index": self._index, "item": self.ended}
@@ -237,8 +239,10 @@ class _Call:
         return {"item_id": self._id, "output_index": self._index}
 
     def _item(self, status: Status, arguments: str) -> dict[str, Any]:
-        named = {"call_id": self._call_id, "name": self.name, "status": status}
-        if self._custom:
+        named = {"call_id": self._call_id, "name": self._tool.name, "status": status}
+        if self._tool.namespace:
+            named["namespace"] = self._tool.namespace
+        if self._tool.custom:
             return {"id": self._id, "type": "custom_tool_call", **named, "input": arguments}
         return {"id": self._id, "type": "function_call", **named, "arguments": arguments}
 

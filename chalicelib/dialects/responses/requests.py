@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from chalicelib.call import Call
+from chalicelib.dialects.responses import tools
 from chalicelib.dialects.responses.conversation import Conversation, Item, Message, read
 from chalicelib.dialects.responses.members import member
 from chalicelib.refusal import Malformed
@@ -42,7 +43,6 @@ _CHATS = {
 }
 """What a chat calls otherwise: as neither has both, one of the two would be lost without a word."""
 
-_NULL = msgspec.Raw(b"null")
 _NOTHING = (b"null", b"false", b"0", b"[]", b"{}")
 
 _INCLUDED = (
@@ -51,43 +51,6 @@ _INCLUDED = (
     "code_interpreter_call.outputs",
 )
 """What an answer of a model without built-in tools has nothing of, or has without being asked."""
-
-_FREE_INPUT = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-    "additionalProperties": False,
-}
-"""Of a custom tool, which takes any text: a chat knows functions only."""
-
-
-class _Kind(msgspec.Struct):
-    type: str
-
-
-class _Function(msgspec.Struct):
-    name: str
-    description: str | None = None
-    parameters: msgspec.Raw = _NULL
-    strict: bool | None = None
-
-
-class _Custom(msgspec.Struct):
-    name: str
-    description: str | None = None
-    format: _Kind | None = None
-
-
-class _Named(msgspec.Struct):
-    type: str = ""
-    name: str = ""
-
-
-class _Choice(msgspec.Struct):
-    type: str
-    name: str = ""
-    mode: Literal["auto", "required"] = "auto"
-    tools: list[_Named] = []
 
 
 class _PlainText(msgspec.Struct, tag="text"):
@@ -132,32 +95,12 @@ def as_chat(call: Call) -> Call:
     return msgspec.structs.replace(call, operation="chat.completions", fields=fields)
 
 
-def custom_tools(fields: Mapping[str, msgspec.Raw]) -> frozenset[str]:
-    """The names of tools that take any text; they come back as calls of functions. Raises Malformed."""
-    tools = member(fields, "tools", list[_Named] | None) or []
-    return frozenset(tool.name for tool in tools if tool.type == "custom")
-
-
 def _translated(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, Any]]:
     """Members of the chat. Raises: Malformed."""
     _must_be_included(fields)
     member(fields, "truncation", Literal["auto", "disabled"] | None)  # nobody here knows what a model's context holds
     yield "messages", _messages(fields)
-    tools = list(_tools(fields))
-    choice = member(fields, "tool_choice", Literal["none", "auto", "required"] | _Choice | None)
-    if isinstance(choice, _Choice) and choice.type == "allowed_tools":
-        allowed = {tool.name for tool in choice.tools}
-        tools = [(name, tool) for name, tool in tools if name in allowed]
-        choice = choice.mode
-    if tools:
-        yield "tools", [tool for _, tool in tools]
-        if choice is not None:
-            yield "tool_choice", _chosen(choice)
-        parallel = member(fields, "parallel_tool_calls", bool | None)
-        if parallel is not None:
-            yield "parallel_tool_calls", parallel
-    elif choice not in (None, "none", "auto"):
-        raise Malformed("There is no tool to choose: name one in `tools`.", field="tool_choice")
+    yield from tools.chosen(fields)
     text = member(fields, "text", _Text | None) or _Text()
     if isinstance(text.format, _JsonObject):
         yield "response_format", {"type": "json_object"}
@@ -187,37 +130,7 @@ def _messages(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
     return conversation.messages(items)
 
 
-def _tools(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each with its name."""
-    for number, raw in enumerate(member(fields, "tools", list[msgspec.Raw] | None) or ()):
-        place = f"tools[{number}]"
-        kind = member({place: raw}, place, _Kind).type
-        if kind == "function":
-            function = member({place: raw}, place, _Function)
-            yield function.name, {"type": "function", "function": _given(function)}
-        elif kind == "custom":
-            custom = member({place: raw}, place, _Custom)
-            if custom.format is not None and custom.format.type != "text":
-                raise Malformed(
-                    f"This model cannot be held to a {custom.format.type[:64]}: leave `format` out, or make "
-                    f"{custom.name[:64]!r} a function.",
-                    field=f"{place}.format",
-                )
-            function = _Function(custom.name, custom.description, msgspec.Raw(msgspec.json.encode(_FREE_INPUT)))
-            yield custom.name, {"type": "function", "function": _given(function)}
-        else:
-            raise Malformed(f"This model has no tool {kind[:64]!r}: leave it out of `tools`.", field=f"{place}.type")
-
-
-def _chosen(choice: str | _Choice) -> str | dict[str, Any]:
-    if isinstance(choice, str):
-        return choice
-    if choice.type not in ("function", "custom"):
-        raise Malformed(f"This model has no tool {choice.type[:64]!r} to choose.", field="tool_choice")
-    return {"type": "function", "function": {"name": choice.name}}
-
-
-def _given(value: msgspec.Struct) -> dict[str, Any]:
+def _given(schema: _JsonSchema) -> dict[str, Any]:
     """The members that are there, which is not the same as null to every server."""
-    members = {name: getattr(value, name) for name in value.__struct_fields__}
-    return {name: value for name, value in members.items() if value is not None and value != _NULL}
+    members = {name: getattr(schema, name) for name in schema.__struct_fields__}
+    return {name: value for name, value in members.items() if value is not None}

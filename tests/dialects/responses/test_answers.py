@@ -286,6 +286,15 @@ def test_a_tool_that_takes_any_text_is_called_with_it(arguments: str, given: str
     put_together(events)
 
 
+@pytest.mark.parametrize("tool", [PATCH, {"type": "function", "name": "patch"}])
+def test_a_tool_of_a_namespace_is_called_in_it(tool: Any) -> None:
+    space = {"type": "namespace", "name": "sky", "description": "", "tools": [tool]}
+    events = streamed(chunks([{"tool_calls": [call("sky__patch", '{"input":"x"}', index=0, id="a")]}]), tools=[space])
+    (said,) = told(events)[-1]["response"]["output"]
+    assert (said["namespace"], said["name"], said["call_id"]) == ("sky", "patch", "a")
+    put_together(events)
+
+
 def test_waiting_and_starting_pass_as_they_are() -> None:
     data = b": queue_position=2 predicted_start_ms=900\n\n" + chunks([{"content": "x"}])
     assert streamed(data)[:2] == [Waiting(2, 900, "i-1"), Started("i-1")]

@@ -19,6 +19,7 @@ SHOWN = {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 FUNCTION = {"name": "weather", "description": "Tells it.", "parameters": SCHEMA, "strict": True}
 WEATHER = {"type": "function", **FUNCTION}
+SPACE = {"type": "namespace", "name": "sky", "description": "Of the sky.", "tools": [WEATHER]}
 PATCH = {"type": "custom", "name": "patch", "description": "Patches."}
 USER = {"role": "user", "content": "Hello"}
 CALL = {
@@ -163,6 +164,20 @@ def test_what_is_wished_is_said_in_a_chats_words(fields: dict[str, Any], members
     assert set(said) - {"model", "messages", "max_tokens", "tools"} == set(members) - {"tools"}
 
 
+def test_the_tools_of_a_namespace_are_functions_of_joined_names() -> None:
+    said = chat(tools=[SPACE], input=[USER, {**CALL, "namespace": "sky"}, OUTPUT])
+    described = {**FUNCTION, "name": "sky__weather", "description": "Of the sky.\n\nTells it."}
+    assert said["tools"] == [{"type": "function", "function": described}]
+    assert said["messages"][1]["tool_calls"][0]["function"]["name"] == "sky__weather"
+
+
+@pytest.mark.parametrize("allowed", ["sky", "weather"])
+def test_a_namespace_or_one_of_its_tools_is_allowed(allowed: str) -> None:
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "namespace", "name": allowed}]}
+    said = chat(tools=[SPACE, PATCH], tool_choice=choice)
+    assert [tool["function"]["name"] for tool in said["tools"]] == ["sky__weather"]
+
+
 def test_a_tool_that_takes_any_text_is_a_function_of_one() -> None:
     (tool,) = chat(tools=[PATCH])["tools"]
     assert (tool["function"]["name"], tool["function"]["description"]) == ("patch", "Patches.")
@@ -195,11 +210,14 @@ def test_a_tool_that_takes_any_text_is_a_function_of_one() -> None:
             ({"tools": [WEATHER, {"type": kind}]}, "tools[1].type", kind)
             for kind in (
                 *("web_search", "web_search_preview", "file_search", "code_interpreter", "computer_use_preview", "mcp"),
-                *("image_generation", "local_shell", "shell", "apply_patch", "tool_search", "namespace"),
+                *("image_generation", "local_shell", "shell", "apply_patch", "tool_search"),
             )
         ),
         ({"tools": [{**PATCH, "format": {"type": "grammar", "syntax": "lark"}}]}, "tools[0].format", "grammar"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools[0]", "name"),
+        ({"tools": [{**SPACE, "tools": [{"type": "mcp"}]}]}, "tools[0].tools[0].type", "mcp"),
+        ({"tools": [{**SPACE, "tools": [SPACE]}]}, "tools[0].tools[0].type", "namespace"),
+        ({"tools": [SPACE, {**WEATHER, "name": "sky__weather"}]}, "tools", "sky__weather"),
         ({"tools": [WEATHER], "tool_choice": {"type": "web_search_preview"}}, "tool_choice", "web_search_preview"),
         ({"tool_choice": "required"}, "tool_choice", "`tools`"),
         ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": []}},
