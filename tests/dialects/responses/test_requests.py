@@ -261,11 +261,20 @@ CODEX = {
     "input": [
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Sandbox: read-only."}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "List the files."}]},
-        {"type": "reasoning", "summary": [], "encrypted_content": None},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [],
+            "encrypted_content": None,
+            "content": [{"type": "reasoning_text", "text": "Let me see."}],
+        },
         {"type": "function_call", "name": "shell", "arguments": '{"command":["ls"]}', "call_id": "call_1"},
         {"type": "function_call_output", "call_id": "call_1", "output": "README.md"},
     ],
-    "tools": [{"type": "function", "name": "shell", "description": "Runs.", "strict": False, "parameters": SCHEMA}],
+    "tools": [
+        {"type": "function", "name": "shell", "description": "Runs.", "strict": False, "parameters": SCHEMA},
+        {"type": "namespace", "name": "agents", "description": "Others.", "tools": [WEATHER]},
+    ],
     "tool_choice": "auto",
     "parallel_tool_calls": False,
     "reasoning": {"effort": "medium", "summary": "auto"},
@@ -273,6 +282,7 @@ CODEX = {
     "stream": True,
     "include": ["reasoning.encrypted_content"],
     "prompt_cache_key": "0193",
+    "client_metadata": {"session": "0193"},
     "text": {"verbosity": "medium"},
 }
 
@@ -281,6 +291,8 @@ def test_codexs_wire_is_a_chat() -> None:
     said = chat(**{name: value for name, value in CODEX.items() if name != "max_output_tokens"})
     assert [turn["role"] for turn in said["messages"]] == ["system", "user", "assistant", "tool"]
     assert said["messages"][0]["content"] == "You are a coding agent.\n\nSandbox: read-only."
+    assert [tool["function"]["name"] for tool in said["tools"]] == ["shell", "agents__weather"]
+    assert set(said) & {"client_metadata", "prompt_cache_key", "include", "store"} == set()
     assert (said["parallel_tool_calls"], said["tool_choice"], said["reasoning_effort"]) == (False, "auto", "medium")
 
 
