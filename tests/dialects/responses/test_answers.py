@@ -137,6 +137,8 @@ def test_a_response_repeats_what_was_asked() -> None:
         "tool_choice": "none",
         "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": False}],
         "user": "u-1",
+        "store": True,
+        "previous_response_id": "resp_0",
         "text": {"format": {"type": "json_object"}, "verbosity": "low"},
     }
     response = whole({"content": "{}"}, **given)
