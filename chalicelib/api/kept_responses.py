@@ -4,13 +4,12 @@ They are kept for as many days as the tenant's ledger (`retention_days`), encryp
 there for every key of the tenant that may manage them and use their model.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.dialects.responses import history
 from chalicelib.http.callers import Caller
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
@@ -18,6 +17,9 @@ from chalicelib.http.surface import Surface
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Malformed, NotFound, TooLarge
 from chalicelib.tenancy.tenant import Tenant
+
+if TYPE_CHECKING:
+    from chalicelib.dialects.responses.history import Kept
 
 surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
 
@@ -135,16 +137,21 @@ class Keeping:
 
 
 def gone_on(
-    items: list[msgspec.Raw], previous: str | None, principal: Principal, limit_bytes: int
+    fields: Mapping[str, msgspec.Raw], previous: str | None, principal: Principal, limit_bytes: int
 ) -> tuple[list[msgspec.Raw], msgspec.Raw]:
     """The items that are asked now, with those they refer to in place; and the input with the conversation before them.
 
     Raises: NotFound, Malformed, TooLarge; StoreUnavailable.
     """
+    from chalicelib.dialects.responses import history  # not at the top, as in `engines.begin`
+
+    items = history.items_of(fields)
     referred = history.responses_of(items)
+    if len(referred) > MOST_TURNS:
+        raise TooLarge(f"The input refers to items of more than {MOST_TURNS} Responses: send the items themselves.")
     if referred:
         items = history.resolved(items, [kept for name in sorted(referred) if (kept := _kept(name, principal))])
-    earlier: list[history.Kept] = []
+    earlier: list[Kept] = []
     room = limit_bytes
     while previous is not None:
         kept = _kept(previous, principal)
@@ -161,7 +168,9 @@ def gone_on(
     return items, history.before(reversed(earlier), items)
 
 
-def _kept(name: str, principal: Principal) -> history.Kept | None:
+def _kept(name: str, principal: Principal) -> "Kept | None":
+    from chalicelib.dialects.responses import history
+
     fields = _read(name, principal)
     return None if fields is None else history.read(fields["asked"], fields["response"])
 

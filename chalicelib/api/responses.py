@@ -15,7 +15,6 @@ from chalicelib.api.kept_responses import Keeping, gone_on
 from chalicelib.api.openai import Count
 from chalicelib.call import Delta, Waiting
 from chalicelib.dialects import ceilings
-from chalicelib.dialects.responses import history
 from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
 from chalicelib.http.incoming import Incoming
@@ -139,9 +138,7 @@ def _conversed(
     principal, snapshot = identify(asked.credential, asked.parameters["tenant"], path.snapshots.fresh, path.clock())
     principal.must("infer")
     principal.must_reach("openai")
-    items, whole = gone_on(
-        history.items_of(fields), request.previous_response_id, principal, path.settings.body_limit_bytes
-    )
+    items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)
     keeping = Keeping(asked, snapshot.tenant, request.model, items) if request.store else None
     return {**fields, "input": whole}, keeping
 

@@ -269,6 +269,13 @@ def test_a_conversation_without_end_is_refused(gateway: Gateway, house: House) -
     assert refused.value.status_code == 413
 
 
+def test_who_refers_to_items_of_too_many_responses_is_refused(gateway: Gateway, house: House) -> None:
+    turns = [{"type": "item_reference", "id": f"msg_{number}_0"} for number in range(MOST_TURNS + 1)]
+    with pytest.raises(openai.APIStatusError) as refused:
+        responses(gateway, house).create(**{**HELLO, "input": turns})
+    assert refused.value.status_code == 413
+
+
 def test_a_conversation_that_goes_round_in_circles_is_refused(gateway: Gateway, house: House) -> None:
     assert house.contents is not None
     response = b'{"id":"resp_1","output":[],"previous_response_id":"resp_1"}'
