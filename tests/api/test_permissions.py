@@ -38,6 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
+RESPONSE = {"model": "model-a", "input": "hi"}
 POOL = {"name": "model-a", "targets": []}
 
 TABLE = {
@@ -47,6 +48,10 @@ TABLE = {
     "POST /tenants/{tenant}/v1/embeddings": Row(INFER, "openai", {"model": "model-a", "input": "hi"}),
     "POST /tenants/{tenant}/v1/messages": Row(INFER, "anthropic", MESSAGE),
     "POST /tenants/{tenant}/v1/messages/count_tokens": Row(INFER, "anthropic", CHAT),
+    "POST /tenants/{tenant}/v1/responses": Row(INFER, "openai", RESPONSE),
+    "GET /tenants/{tenant}/v1/responses/{response}": Row(INFER, "openai"),
+    "DELETE /tenants/{tenant}/v1/responses/{response}": Row(INFER, "openai"),
+    "GET /tenants/{tenant}/v1/responses/{response}/input_items": Row(INFER, "openai"),
     "GET /tenants/{tenant}/v1/models": Row(ALL, "openai"),
     "GET /tenants/{tenant}/v1/models/{model}": Row(ALL, "openai"),
     "GET /tenants/{tenant}": Row(USAGE, "management"),
@@ -106,6 +111,9 @@ class Caller:
         self.deployment = deployment
         deployment.tenancy.put_member("acme", Member("ada", "owner"))
         deployment.tenancy.put_member("acme", Member("bob", "developer"))
+        assert deployment.contents is not None
+        kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
+        deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self._spare = token.key_id
@@ -121,6 +129,7 @@ class Caller:
         if "/kms-keys" in path:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
+        names["response"] = "resp_kept"
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         return path.format(**names, name="not-found") + query
 
