@@ -1,24 +1,6 @@
-"""The clients, each with the errors that are its own, and how their programs are run."""
+"""The clients, each with the program that shows it and the errors that are its own."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from select import select
-from time import monotonic
-from typing import Any, NamedTuple
-
-from tests import npm
-from tests.clients import environments
-from tests.patience import PATIENCE_S
-
-HERE = Path(__file__).parent
-PYTHON, NODE = HERE / "python", HERE / "node"
-QUESTION = "What is Cloister?"
+from typing import NamedTuple
 
 
 class Raised(NamedTuple):
@@ -98,60 +80,3 @@ FORMS = (
     Client("instructor-tools", "instructor_forms.py", INSTRUCTOR, "tools", "instructor.txt"),
     Client("instructor-schema", "instructor_forms.py", INSTRUCTOR, "schema", "instructor.txt"),
 )
-
-
-class Program:
-    """A client's program, running."""
-
-    def __init__(self, client: Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self.client = client
-        self._process, self._log = process, log
-
-    def ask(self, function: str, url: str, api_key: str, model: str, question: str = QUESTION) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        asked = {"function": function, "url": url, "api_key": api_key, "model": model, "question": question}
-        line = json.dumps({**asked, "most_tokens": 32, "door": self.client.door}) + "\n"
-        self._process.stdin.write(line.encode())
-        self._process.stdin.flush()
-        said: dict[str, Any] = json.loads(self._line())
-        return said
-
-    def _line(self) -> bytes:
-        assert self._process.stdout is not None
-        descriptor, until, line = self._process.stdout.fileno(), monotonic() + PATIENCE_S, b""
-        while not line.endswith(b"\n"):
-            readable, _, _ = select([descriptor], [], [], max(0.0, until - monotonic()))
-            piece = os.read(descriptor, 65_536) if readable else b""
-            assert piece, f"{self.client.program} does not answer; it said:\n{self._log.read_text()}"
-            line += piece
-        return line
-
-
-@contextmanager
-def running(client: Client, folder: Path) -> Iterator[Program]:
-    """`folder` is for what the program needs around it."""
-    log = folder / "log"
-    environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            command(client, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environ
-        ) as process,
-    ):
-        try:
-            yield Program(client, process, log)
-        finally:
-            process.kill()
-
-
-def command(client: Client, folder: Path) -> list[str]:
-    if client.program.endswith(".py"):
-        python = (
-            environments.python_of(PYTHON / "requirements" / client.packages) if client.packages else sys.executable
-        )
-        return [str(python), str(PYTHON / client.program)]
-    # Node looks for packages above the file that imports them.
-    (folder / "node_modules").symlink_to(npm.installed(NODE) / "node_modules")
-    for program in NODE.glob("*.mjs"):
-        shutil.copy(program, folder)
-    return ["node", str(folder / client.program)]

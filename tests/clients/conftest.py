@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.clients import weather_model
-from tests.clients.clients import Client, Program, running
+from tests.clients.programs import Asking, Programs
 from tests.e2e.admin import admin, bearer, http, new_tenant
 from tests.e2e.test_bedrock import command
 from tests.engines.servers import serving
@@ -41,7 +41,7 @@ class Place(NamedTuple):
             command(self.system, do="say", blocks=blocks)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def place(running_system: RunningSystem) -> Iterator[Place]:
     def tenant(name: str, **more: Any) -> tuple[str, str]:
         key = new_tenant(running_system, name, pools=POOLS, **more)
@@ -68,10 +68,16 @@ def place(running_system: RunningSystem) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    asked: Client = request.param
-    with running(asked, tmp_path_factory.mktemp(asked.name)) as program:
-        yield program
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    programs = Programs(lambda: tmp_path_factory.mktemp("program"))
+    yield programs
+    programs.close()
+
+
+@pytest.fixture(scope="module")
+def client(request: pytest.FixtureRequest, programs: Programs) -> Asking:
+    """As wide, so that all tests of a client follow each other."""
+    return programs.of(request.param)
 
 
 def exhaust(url: str, key: str) -> None:

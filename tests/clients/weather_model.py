@@ -19,12 +19,12 @@ def answer(request: Request, wire: Wire) -> None:
     finish = "tool_calls" if "tool_calls" in message else "stop"
     head: dict[str, Any] = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": asked["model"]}
     if not asked.get("stream"):
-        choice = {"index": 0, "message": message, "finish_reason": finish}
+        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
         body = {**head, "object": "chat.completion", "choices": [choice], "usage": USAGE}
         return wire.send(whole(json.dumps(body).encode()))
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in _deltas(message)]
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in _deltas(message)]
     choices.append({"index": 0, "delta": {}, "finish_reason": finish})
-    bodies: list[dict[str, Any]] = [{**head, "object": "chat.completion.chunk", "choices": [each]} for each in choices]
+    bodies = [{**head, "object": "chat.completion.chunk", "choices": [each]} for each in choices]
     bodies.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})
     events = [b"data: " + json.dumps(each).encode() + b"\n\n" for each in bodies]
     return wire.send(stream_head(), *(chunk(event) for event in [*events, b"data: [DONE]\n\n"]), LAST_CHUNK)

@@ -23,7 +23,7 @@ def weather(city: str) -> str:
 def agent(ask: Ask, *tools: Any) -> Any:
     client = AsyncOpenAI(base_url=f"{ask.url}/v1", api_key=ask.api_key, max_retries=0)
     model = {"responses": OpenAIResponsesModel, "chat": OpenAIChatCompletionsModel}[ask.door]
-    settings = ModelSettings(max_tokens=ask.most_tokens, include_usage=True)
+    settings = ModelSettings(max_tokens=ask.most_tokens, include_usage=True, temperature=0)
     return Agent("A helper", model=model(ask.model, client), model_settings=settings, tools=list(tools))
 
 

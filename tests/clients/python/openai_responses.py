@@ -31,7 +31,8 @@ def whole(ask: Ask) -> Said:
 
 
 def streamed(ask: Ask) -> Said:
-    with responses(ask).stream(model=ask.model, input=ask.question, max_output_tokens=ask.most_tokens) as stream:
+    asked = responses(ask)
+    with asked.stream(model=ask.model, input=ask.question, max_output_tokens=ask.most_tokens, temperature=0) as stream:
         pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
         return {"pieces": pieces, "tokens": tokens(stream.get_final_response())}
 
