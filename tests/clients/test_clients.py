@@ -7,7 +7,7 @@ import pytest
 from tests.clients.clients import CLIENTS, FORMS, Errors
 from tests.clients.conftest import Place
 from tests.clients.programs import MOST_TOKENS, Asking
-from tests.clients.weather_model import KNOWN
+from tests.clients.weather_model import KNOWN, LOOKING
 
 CITIES = [{"city": "Bern"}, {"city": "Basel"}]
 WEATHER = "Bern: rain, Basel: sun"
@@ -38,11 +38,11 @@ def test_a_question_is_answered_and_streamed(client: Asking, place: Place, pool:
 @pytest.mark.parametrize("how", ["with_tools", "with_tools_streamed"])
 def test_tools_are_called_and_their_results_are_told(client: Asking, place: Place, pool: str, how: str) -> None:
     tools = [{"tool": "weather", "input": city} for city in CITIES]
-    place.bedrock_says(tools, [{"text": WEATHER}])
+    place.bedrock_says([{"text": LOOKING}, *tools], [{"text": WEATHER}])
     said = client(how, *place.asking, pool, "How is the weather in Bern and in Basel?")
     assert "calls" in said, said
     calls = [json.loads(call) if isinstance(call, str) else call for call in said["calls"]]
-    assert (calls, said["text"].strip()) == (CITIES, WEATHER)
+    assert (calls, said["text"]) == (CITIES, WEATHER)
 
 
 @each_former

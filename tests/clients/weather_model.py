@@ -1,11 +1,13 @@
 """A server like OpenAI's whose model calls tools: it asks for the weather of two cities and tells what it was told."""
 
 import json
+import re
 from typing import Any
 
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, stream_head, whole
 
 CITIES = ("Bern", "Basel")
+LOOKING = "Let me look."
 KNOWN: dict[str, Any] = {"city": "Bern", "rains": True}
 USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
 
@@ -47,7 +49,7 @@ def _message(asked: dict[str, Any]) -> dict[str, Any]:
         {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": json.dumps(each)}}
         for number, each in enumerate(given)
     ]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
+    return {"role": "assistant", "content": LOOKING, "tool_calls": calls}
 
 
 def _text(content: Any) -> str:
@@ -55,11 +57,10 @@ def _text(content: Any) -> str:
 
 
 def _deltas(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """A text by its words, a call's arguments in two pieces."""
-    if message["content"]:
-        return [{"role": "assistant", "content": ""}, *({"content": f"{word} "} for word in message["content"].split())]
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
-    for index, call in enumerate(message["tool_calls"]):
+    """The text by its words, a call's arguments in two pieces."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": word} for word in re.findall(r"\s*\S+", message["content"])]
+    for index, call in enumerate(message.get("tool_calls", ())):
         function = call["function"]
         arguments = function["arguments"]
         begun = {**call, "index": index, "function": {**function, "arguments": arguments[:3]}}

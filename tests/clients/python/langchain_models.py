@@ -23,9 +23,7 @@ def model(ask: Ask) -> Any:
     asked: Any = {"model": ask.model, "api_key": ask.api_key, "max_tokens": ask.most_tokens, "max_retries": 0}
     if ask.door == "messages":
         return ChatAnthropic(**asked, base_url=ask.url)
-    return ChatOpenAI(
-        **asked, base_url=f"{ask.url}/v1", use_responses_api=ask.door == "responses", store=False, stream_usage=True
-    )
+    return ChatOpenAI(**asked, base_url=f"{ask.url}/v1", use_responses_api=ask.door == "responses", stream_usage=True)
 
 
 def whole(ask: Ask) -> Said:
