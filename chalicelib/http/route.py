@@ -33,6 +33,7 @@ class Route(msgspec.Struct, frozen=True):
     permission: Needed
     accepts: Any  # the body's type; None: no body
     returns: Any  # the answer's type; None: no body
+    returns_to_anthropic: Any  # its type for who sends `anthropic-version`; None: that makes no difference here
     query: Any  # the query's type; None: none is read
     headers: tuple[str, ...]  # request headers that mean something here, besides the credential's
     status: int

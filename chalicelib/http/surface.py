@@ -12,7 +12,7 @@ from chalicelib import wiring
 from chalicelib.http import problems
 from chalicelib.http.callers import let_in
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import incoming, request_id_of
+from chalicelib.http.incoming import incoming, request_id_of, taken_as
 from chalicelib.http.route import Auth, Needed, Route
 from chalicelib.http.routing import Prefixes
 from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
@@ -47,6 +47,7 @@ class Surface(Blueprint):
         summary: str,
         accepts: Any = None,
         returns: Any = None,
+        returns_to_anthropic: Any = None,
         query: Any = None,
         headers: tuple[str, ...] = (),
         status: int = 200,
@@ -74,6 +75,7 @@ class Surface(Blueprint):
                 permission=permission,
                 accepts=accepts,
                 returns=returns,
+                returns_to_anthropic=returns_to_anthropic,
                 query=query,
                 headers=headers,
                 status=status,
@@ -94,8 +96,9 @@ class Surface(Blueprint):
 
             served.__name__ = view.__name__
             options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
+            methods = ["GET", "HEAD"] if method == "GET" else [method]
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
-            self.route(path, methods=[method], name=view.__name__, content_types=[], **options)(served)
+            self.route(path, methods=methods, name=view.__name__, content_types=[], **options)(served)
             return view
 
         return register
@@ -104,17 +107,18 @@ class Surface(Blueprint):
         event = self.current_request.to_original_event()
         path = wiring.path()
         request_id = request_id_of(event, fresh := path.randomness(12).hex())
+        _, shape = taken_as(event, route)
         try:
             asked = incoming(event, route, path.clock(), fresh, path.settings.body_limit_bytes)
             caller = let_in(route, asked)
             answer = view(asked) if caller is None else view(asked, caller)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
         except Exception as error:
-            reply = refused(error, self._shape, request_id)
+            reply = refused(error, shape, request_id)
         reply.headers.setdefault("X-Request-ID", request_id)
-        if self._shape == "anthropic":
+        if shape == "anthropic":
             reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
-        return reply
+        return reply if event["httpMethod"] != "HEAD" else without_body(reply)
 
 
 def drawn(value: Any, status: int) -> Reply:
@@ -122,6 +126,16 @@ def drawn(value: Any, status: int) -> Reply:
     if value is None:
         return Reply(b"", {}, status)
     return Reply(msgspec.json.encode(value), {"Content-Type": "application/json"}, status)
+
+
+def without_body(reply: Reply) -> Reply:
+    """What HEAD answers: all that GET would, but the body (RFC 9110, section 9.3.2)."""
+    if isinstance(reply.body, bytes):
+        reply.headers["Content-Length"] = str(len(reply.body))
+    else:
+        reply.body.close()
+    reply.body = b""
+    return reply
 
 
 def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:

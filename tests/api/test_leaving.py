@@ -12,7 +12,8 @@ from app import app
 from chalicelib import wiring
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
-from chalicelib.http.bridge import PIPE_BYTES, Bridge
+from chalicelib.http.bridge import Bridge
+from chalicelib.http.pipe import PIPE_BYTES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings

@@ -61,8 +61,15 @@ def test_every_route_is_served_and_nothing_else(packaged: Package) -> None:
     paths = packaged.definition["paths"]
 
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == {
-        (route.method, route.path) for route in ROUTES
+        *((route.method, route.path) for route in ROUTES),
+        *(("HEAD", route.path) for route in ROUTES if route.method == "GET"),
     }
+
+
+def test_head_is_let_in_as_get_is(packaged: Package) -> None:
+    for path, methods in packaged.definition["paths"].items():
+        if "get" in methods:
+            assert methods["head"].get("security") == methods["get"].get("security"), path
 
 
 def test_routes_that_run_a_model_stream_and_the_others_do_not(packaged: Package) -> None:
