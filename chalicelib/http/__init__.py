@@ -2,6 +2,7 @@
 
     bridge       an ASGI application around the app: events in, streams out
     pipe         from a thread that blocks to a loop that must not
+    silence      what a stream carries while its model says nothing
     routing      which template serves a path, and what holds below it
     wrong_paths  what is said where nothing is served
     doors        the app, safe for many requests at once, and replies that stream

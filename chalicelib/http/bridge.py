@@ -18,10 +18,11 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from chalicelib.http.doors import Doors, streaming_transport
+from chalicelib.http.doors import Doors
 from chalicelib.http.incoming import request_id_of
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.routing import Matcher
+from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.surface import SHAPES, refused
 from chalicelib.http.wrong_paths import reply_where_nothing_is
 from chalicelib.refusal import MethodNotAllowed, NotFound
@@ -68,6 +69,7 @@ class Bridge:
         *,
         threads: int = THREADS,
         patience_s: float = PATIENCE_S,
+        gaps: Gaps = Gaps(),  # noqa: B008  # frozen
     ) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
@@ -80,6 +82,7 @@ class Bridge:
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
         self._iam = iam
         self._patience_s = patience_s
+        self._gaps = gaps
         self._at_work: set[Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,7 +120,7 @@ class Bridge:
             return None
         event = _event(scope, template, parameters, body, self._behind_adapter)
         signed = self._signed(scope, template, body)
-        pipe = Pipe(asyncio.get_running_loop(), self._patience_s)
+        pipe = Pipe(asyncio.get_running_loop(), self._patience_s, self._gaps)
         # One thread from the first line of the view to the last piece of the body: a stream that waited for a
         # second one behind other requests would hold its lease, and the engine's answer, for nothing.
         work = self._begin(self._threads, copy_context().run, self._work, event, signed, pipe)
@@ -135,6 +138,7 @@ class Bridge:
                 await self._send(reply, pipe, send)
         finally:
             gone.cancel()
+            pipe.stop()
             # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
             pipe.abandon()
             work.cancel()
@@ -163,7 +167,7 @@ class Bridge:
     def _work(self, event: dict[str, Any], signed: SignedRequest | None, pipe: Pipe) -> None:
         """In a thread: the reply, and its body through the pipe if it comes in pieces."""
         try:
-            reply = self._call(event, signed)
+            reply = self._call(event, signed, pipe)
         except BaseException as error:
             return pipe.tell_soon(error)
         body = reply["body"]
@@ -176,8 +180,8 @@ class Bridge:
         finally:
             body.close()
 
-    def _call(self, event: dict[str, Any], signed: SignedRequest | None) -> dict[str, Any]:
-        streaming_transport.set(True)
+    def _call(self, event: dict[str, Any], signed: SignedRequest | None, pipe: Pipe) -> dict[str, Any]:
+        streaming_transport.set(pipe)
         if self._iam is not None and signed is not None:
             try:
                 event["requestContext"]["identity"] |= self._iam(signed)
