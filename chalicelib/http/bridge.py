@@ -24,7 +24,7 @@ from chalicelib.http.pipe import Pipe
 from chalicelib.http.routing import Matcher
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.surface import SHAPES, refused
-from chalicelib.http.wrong_paths import reply_where_nothing_is
+from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 Scope = MutableMapping[str, Any]
@@ -114,7 +114,11 @@ class Bridge:
             template, parameters = self._matcher.match(scope["method"], path)
         except (NotFound, MethodNotAllowed) as missing:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            return await _send_whole(reply_where_nothing_is(missing, path, headers), send)
+            asked = (missing, scope["method"], path, headers)
+            if not of_a_page(path, headers):
+                return await _send_whole(reply_where_nothing_is(*asked), send)
+            making = asyncio.get_running_loop().run_in_executor(self._threads, reply_where_nothing_is, *asked)
+            return await _send_whole(await making, send)
         body = await self._read(receive)
         if body is None:
             return None

@@ -8,6 +8,7 @@ from chalicelib import wiring
 from chalicelib.admission import Standing
 from chalicelib.call import Delta, Waiting
 from chalicelib.http import problems
+from chalicelib.http.cross_origin import headers_for
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.silence import COMMENT, PING, Promise, refusal_event, streaming_transport
@@ -40,6 +41,9 @@ def promise(asked: Incoming) -> None:
     headers = EVENTS | {"X-Region": wiring.path().settings.region, "X-Request-ID": asked.request_id}
     if asked.shape == "anthropic":
         headers["Request-Id"] = asked.request_id
+    origin, tenant = asked.headers.get("origin"), asked.parameters.get("tenant")
+    if origin is not None and tenant is not None:
+        headers |= headers_for(origin, tenant)
     transport.promised(Promise(headers, PING if asked.shape == "anthropic" else COMMENT, asked.shape))
 
 

@@ -1,6 +1,6 @@
 """A surface is a blueprint whose doors are data: served, guarded and described from one table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from inspect import signature
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +11,7 @@ from chalice.app import Blueprint, IAMAuthorizer
 from chalicelib import wiring
 from chalicelib.http import problems
 from chalicelib.http.callers import let_in
+from chalicelib.http.cross_origin import headers_for, origin_of, preflight
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import incoming, request_id_of, taken_as
 from chalicelib.http.route import Auth, Needed, Route
@@ -96,12 +97,24 @@ class Surface(Blueprint):
 
             served.__name__ = view.__name__
             options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
-            methods = ["GET", "HEAD"] if method == "GET" else [method]
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
-            self.route(path, methods=methods, name=view.__name__, content_types=[], **options)(served)
+            self.route(path, methods=methods_of(route), name=view.__name__, content_types=[], **options)(served)
+            if route.for_pages and not any(each.path == path for each in ROUTES[:-1]):
+                self._answer_preflights(path)
             return view
 
         return register
+
+    def _answer_preflights(self, path: str) -> None:
+        """A browser asks without a key whether a page may call, once for all that is served there."""
+
+        def served(tenant: str, **_path: str) -> Reply:
+            event = self.current_request.to_original_event()
+            request_id = request_id_of(event, wiring.path().randomness(12).hex())
+            methods = {"OPTIONS", *(method for route in ROUTES if route.path == path for method in methods_of(route))}
+            return answer_to_preflight(event, tenant, methods, self._shape, request_id)
+
+        self.route(path, methods=["OPTIONS"], name="preflight", content_types=[])(served)
 
     def _serve(self, route: Route, view: View) -> Reply:
         event = self.current_request.to_original_event()
@@ -118,7 +131,25 @@ class Surface(Blueprint):
         reply.headers.setdefault("X-Request-ID", request_id)
         if shape == "anthropic":
             reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
+        if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
+            reply.headers.update(headers_for(origin, event["pathParameters"]["tenant"]))
         return reply if event["httpMethod"] != "HEAD" else without_body(reply)
+
+
+def methods_of(route: Route) -> list[str]:
+    return ["GET", "HEAD"] if route.method == "GET" else [route.method]
+
+
+def answer_to_preflight(
+    event: Mapping[str, Any], tenant: str, methods: Collection[str], shape: problems.Shape, request_id: str
+) -> Reply:
+    try:
+        reply = Reply(b"", preflight(event, tenant, methods), 204)
+    except Exception as error:
+        reply = refused(error, shape, request_id)
+        reply.headers["Vary"] = "Origin"
+    reply.headers["X-Request-ID"] = request_id
+    return reply
 
 
 def drawn(value: Any, status: int) -> Reply:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from chalicelib.http.cross_origin import headers_for
 from chalicelib.http.problems import Shape, kind_of
-from chalicelib.http.surface import ROUTES, SHAPES, refused
+from chalicelib.http.surface import ROUTES, SHAPES, answer_to_preflight, refused
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 VERSION = "/tenants/{tenant}/v1"
@@ -21,11 +22,22 @@ HINTS: Mapping[Shape, str] = {
 }
 
 
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+def of_a_page(path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a web page asks a tenant, whose origins decide whether it may read the answer."""
+    return "origin" in headers and _tenant_of(path) is not None
+
+
 def reply_where_nothing_is(
-    missing: NotFound | MethodNotAllowed, path: str, headers: Mapping[str, str]
+    missing: NotFound | MethodNotAllowed, method: str, path: str, headers: Mapping[str, str]
 ) -> dict[str, Any]:
-    """`headers`: by lower-case name."""
+    """`headers`: by lower-case name. Reads the tenant where `of_a_page`, and only there."""
     request_id = secrets.token_hex(12)
+    tenant = _tenant_of(path) if of_a_page(path, headers) else None
+    if tenant is not None and method == "OPTIONS":  # so that the page may read what is wrong with its request
+        return answer_to_preflight({"headers": headers}, tenant, METHODS, SHAPES.of(path), request_id).to_dict()
     lost = None if isinstance(missing, MethodNotAllowed) else _sdk_that_asks(path)
     shape = lost or SHAPES.of(path)
     if "anthropic-version" in headers and (lost or shape == "openai"):
@@ -36,7 +48,14 @@ def reply_where_nothing_is(
         missing.text = f"{kind_of(missing).title}. {missing.text}"
     reply = refused(missing, shape, request_id)
     reply.headers["X-Request-ID"] = reply.headers["Request-Id"] = request_id  # Anthropic's name for it
+    if tenant is not None:
+        reply.headers.update(headers_for(headers["origin"], tenant))
     return reply.to_dict()
+
+
+def _tenant_of(path: str) -> str | None:
+    segments = tuple(filter(None, path.split("/")))
+    return segments[1] if segments[:1] == ("tenants",) and len(segments) > 1 else None
 
 
 def _sdk_that_asks(path: str) -> Shape | None:
