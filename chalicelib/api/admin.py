@@ -14,7 +14,7 @@ from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
+from chalicelib.tenancy.tenant import Label, Origins, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
 from chalicelib.tickets import Claims
 
 surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
@@ -32,6 +32,7 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: tuple[PoolName, ...] = ()
     pins: dict[str, str] = {}
     priority: Priority = 5
+    origins: Origins = ()
     retention_days: RetentionDays = 30
 
 

@@ -12,6 +12,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.call import Delta, Finished, Operation, Waiting
 from chalicelib.dialects import ceilings
+from chalicelib.dialects.anthropic.models import ModelInfo, ModelPage, ModelsQuery, model_info, model_page
 from chalicelib.http.asks import ask_of
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
@@ -124,23 +125,25 @@ def create_embedding(asked: Incoming) -> Any:
 
 @surface.door(
     "GET", "/tenants/{tenant}/v1/models", permission="models.read",
-    summary="List the models this key may use", returns=Models,
+    summary="List the models this key may use", query=ModelsQuery, returns=Models, returns_to_anthropic=ModelPage,
 )  # fmt: skip
-def list_models(_: Incoming, caller: Caller) -> Models:
+def list_models(asked: Incoming, caller: Caller) -> Models | ModelPage:
+    query = asked.query_as(ModelsQuery)
     pools = (pool for name, pool in sorted(caller.snapshot.pools.items()) if caller.principal.may_use(name))
-    return Models([_model(pool) for pool in pools if _answers_here(pool)])
+    answering = [pool for pool in pools if _answers_here(pool, asked)]
+    return model_page(answering, query) if asked.shape == "anthropic" else Models([_model(pool) for pool in answering])
 
 
 @surface.door(
     "GET", "/tenants/{tenant}/v1/models/{model}", permission="models.read",
-    summary="Look at one model", returns=Model,
+    summary="Look at one model", returns=Model, returns_to_anthropic=ModelInfo,
 )  # fmt: skip
-def retrieve_model(asked: Incoming, caller: Caller) -> Model:
+def retrieve_model(asked: Incoming, caller: Caller) -> Model | ModelInfo:
     name = asked.parameters["model"]
     pool = caller.snapshot.pools.get(name)
-    if pool is None or not caller.principal.may_use(name) or not _answers_here(pool):
+    if pool is None or not caller.principal.may_use(name) or not _answers_here(pool, asked):
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
-    return _model(pool)
+    return model_info(pool) if asked.shape == "anthropic" else _model(pool)
 
 
 def _infer(
@@ -150,6 +153,8 @@ def _infer(
     choices: int = 1,
 ) -> Any:
     fields = asked.json(dict[str, msgspec.Raw])
+    if operation == "embeddings":  # a member that is null is one left out, to OpenAI; servers there are that refuse it
+        fields = {name: said for name, said in fields.items() if bytes(said) != b"null"}
     stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
     ask = ask_of(
         asked,
@@ -181,8 +186,10 @@ def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
             yield usage + b"data: [DONE]\n\n"
 
 
-def _answers_here(pool: Pool) -> bool:
-    """A pool that only passes models' own bodies on is no model to an SDK."""
+def _answers_here(pool: Pool, asked: Incoming) -> bool:
+    """A pool that only passes models' own bodies on is no model to an SDK, and to Anthropic's what answers no chats."""
+    if asked.shape == "anthropic":
+        return "chat.completions" in pool.operations
     return any(operation != "invoke" for operation in pool.operations)
 
 

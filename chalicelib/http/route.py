@@ -16,6 +16,8 @@ no API Gateway."""
 SEALED_TYPE = "application/octet-stream"
 """Of sealed requests and answers."""
 
+OF_A_TENANT = "/tenants/{tenant}"
+
 Needed = Permission | Literal["public", "operate"]
 """What a caller must hold: a permission; nothing; or to be the operator of the service."""
 
@@ -33,6 +35,7 @@ class Route(msgspec.Struct, frozen=True):
     permission: Needed
     accepts: Any  # the body's type; None: no body
     returns: Any  # the answer's type; None: no body
+    returns_to_anthropic: Any  # its type for who sends `anthropic-version`; None: that makes no difference here
     query: Any  # the query's type; None: none is read
     headers: tuple[str, ...]  # request headers that mean something here, besides the credential's
     status: int
@@ -48,6 +51,11 @@ class Route(msgspec.Struct, frozen=True):
         if self.infers or self.permission == "public" or self.permission == "operate":
             return None
         return self.permission
+
+    @property
+    def for_pages(self) -> bool:
+        """Below a tenant, whose document says which web pages may call there. Nothing else is for pages of others."""
+        return self.path.startswith(OF_A_TENANT)
 
     @property
     def seals(self) -> bool:

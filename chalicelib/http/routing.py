@@ -26,6 +26,8 @@ class Matcher:
     def match(self, method: str, path: str) -> tuple[str, dict[str, str]]:
         """The template, and the values of its parameters, decoded. Raises NotFound, MethodNotAllowed."""
         asked = _segments(path)
+        if "" in asked and not self._lacks_a_value(asked):  # a base URL ends in a slash, and its path begins with one
+            asked = tuple(filter(None, asked))
         for segments, template in self._templates.get(len(asked), ()):
             if _fits(segments, asked):
                 if method not in self._routes[template]:
@@ -34,6 +36,13 @@ class Matcher:
                     want[1:-1]: unquote(got) for want, got in zip(segments, asked, strict=True) if want.startswith("{")
                 }
         raise NotFound(LISTED)
+
+    def _lacks_a_value(self, asked: tuple[str, ...]) -> bool:
+        """Whether a segment is empty that would be a parameter's value: no other one may take its place."""
+        return any(
+            all(want == got or want.startswith("{") for want, got in zip(segments, asked, strict=True))
+            for segments, _ in self._templates.get(len(asked), ())
+        )
 
 
 class Prefixes(Generic[T]):

@@ -31,7 +31,18 @@ from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
-from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, RetentionDays, Role, Scopes, Tenant
+from chalicelib.tenancy.tenant import (
+    Key,
+    Label,
+    Member,
+    Origins,
+    PoolName,
+    Priority,
+    RetentionDays,
+    Role,
+    Scopes,
+    Tenant,
+)
 from chalicelib.tenancy.token import Token, digest_of, mint
 
 PLATFORM_TENANT = "platform"
@@ -47,6 +58,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: tuple[PoolName, ...] | None = None
     pins: dict[str, str] | None = None
     priority: Priority | None = None
+    origins: Origins | None = None
     retention_days: RetentionDays | None = None
 
 

@@ -61,8 +61,24 @@ def test_every_route_is_served_and_nothing_else(packaged: Package) -> None:
     paths = packaged.definition["paths"]
 
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == {
-        (route.method, route.path) for route in ROUTES
+        *((route.method, route.path) for route in ROUTES),
+        *(("HEAD", route.path) for route in ROUTES if route.method == "GET"),
+        *(("OPTIONS", route.path) for route in ROUTES if route.path.startswith("/tenants/{tenant}")),
     }
+
+
+def test_browsers_ask_without_a_key_whether_a_page_may_call(packaged: Package) -> None:
+    for path, methods in packaged.definition["paths"].items():
+        if "options" in methods:
+            integration = methods["options"]["x-amazon-apigateway-integration"]
+            assert integration["uri"]["Fn::Sub"].endswith("/2015-03-31/functions/${APIHandler.Arn}/invocations"), path
+            assert "security" not in methods["options"], path
+
+
+def test_head_is_let_in_as_get_is(packaged: Package) -> None:
+    for path, methods in packaged.definition["paths"].items():
+        if "get" in methods:
+            assert methods["head"].get("security") == methods["get"].get("security"), path
 
 
 def test_routes_that_run_a_model_stream_and_the_others_do_not(packaged: Package) -> None:
@@ -194,6 +210,8 @@ def test_what_api_gateway_refuses_by_itself_looks_like_a_problem_of_ours(package
         assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'", name
         assert headers["gatewayresponse.header.X-Request-ID"] == "context.requestId", name
         assert ("gatewayresponse.header.Retry-After" in headers) == (problem.status == 429), name
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'", name
+        assert "gatewayresponse.header.Access-Control-Allow-Credentials" not in headers, name
 
 
 @pytest.mark.parametrize(
