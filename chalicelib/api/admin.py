@@ -23,7 +23,7 @@ HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 
 
-class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TenantRequest(msgspec.Struct, frozen=True):
     """A tenant to be made; limits left out are the defaults of docs/admission.md."""
 
     id: TenantId
@@ -43,13 +43,13 @@ class Pools(msgspec.Struct, frozen=True):
     pools: list[Pool]
 
 
-class Principals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Principals(msgspec.Struct, frozen=True):
     """The IAM users and roles by whom a tenant's signed requests are signed; a role stands without its path."""
 
     principals: Annotated[tuple[PrincipalArn, ...], msgspec.Meta(max_length=100)]
 
 
-class KeyEpochRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyEpochRequest(msgspec.Struct, frozen=True):
     """How long requests may be sealed to the key of the new epoch."""
 
     lifetime_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=90 * DAY_S)] = 7 * DAY_S

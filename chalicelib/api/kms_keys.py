@@ -39,7 +39,7 @@ Nonce = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
 NonceText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{2,86}$(?!\n)")]  # base64url of as many bytes
 
 
-class KmsKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KmsKeyRequest(msgspec.Struct, frozen=True):
     """A KMS key to be registered, by its full ARN."""
 
     key_arn: Annotated[str, msgspec.Meta(max_length=256)]
@@ -53,7 +53,7 @@ class KmsKeyChallenge(msgspec.Struct, frozen=True):
     expires_ms: int
 
 
-class KmsKeyProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KmsKeyProof(msgspec.Struct, frozen=True):
     """The challenge's plaintext, encrypted again under the key, for the purpose `cloister-key-proof`."""
 
     proof: Blob
@@ -68,7 +68,7 @@ class KmsKeyList(msgspec.Struct, frozen=True):
     keys: list[KmsKeyView]
 
 
-class KmsKeyProbe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KmsKeyProbe(msgspec.Struct, frozen=True):
     """Something encrypted under the key, for the purpose `cloister-doctor`, which the enclave tries to decrypt."""
 
     nonce: Nonce
@@ -105,7 +105,7 @@ class Attested(msgspec.Struct, frozen=True):
     configuration: KeyConfiguration | None
 
 
-class SealingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SealingRequest(msgspec.Struct, frozen=True):
     """`kms`: a sealed request that a registered key opens needs no API key."""
 
     auth: SealingAuth

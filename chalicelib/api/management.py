@@ -23,7 +23,7 @@ LAST_MS = 10**15
 """Some time in the year 33658; ids of requests sort by their time until a little later."""
 
 
-class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyRequest(msgspec.Struct, frozen=True):
     """A key to be made. `expires_in_s` counts from now; left out, the key does not expire."""
 
     role: Role
@@ -32,7 +32,7 @@ class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_in_s: Annotated[int, msgspec.Meta(ge=1, le=315_360_000)] | None = None
 
 
-class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rotation(msgspec.Struct, frozen=True):
     """How long the old key stays valid beside the new one."""
 
     grace_s: Annotated[int, msgspec.Meta(ge=0, le=MOST_GRACE_S)] = 86_400
@@ -63,7 +63,7 @@ class Keys(msgspec.Struct, frozen=True):
     keys: list[KeyView]
 
 
-class MemberRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MemberRequest(msgspec.Struct, frozen=True):
     role: Role
 
 

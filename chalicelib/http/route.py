@@ -50,6 +50,11 @@ class Route(msgspec.Struct, frozen=True):
         return self.permission
 
     @property
+    def closed(self) -> bool:
+        """A member of its body that nobody here knows is refused; whoever runs a model passes it on instead."""
+        return not self.infers
+
+    @property
     def seals(self) -> bool:
         """Takes sealed requests as well."""
         return self.infers and self.auth == "key" and self.shape != "anthropic"

@@ -38,7 +38,7 @@ PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
 
 
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Change(msgspec.Struct, frozen=True):
     """What an operator may change of a tenant; a member left out stays as it is."""
 
     name: Label | None = None
