@@ -15,6 +15,14 @@ from chalicelib.call import Operation
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
+MOST_NAME_PARTS = 8
+# As models are called elsewhere, too: `meta-llama/Llama-3.1-8B`, `claude-sonnet-4:latest`. Between slashes stand parts.
+_PART = r"[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?"
+# Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
+PoolName = Annotated[
+    str, msgspec.Meta(pattern=rf"^{_PART}(/{_PART}){{0,{MOST_NAME_PARTS - 1}}}$(?!\n)", max_length=128)
+]
+
 
 class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
     """What every kind has."""
@@ -156,4 +164,5 @@ class Pool(msgspec.Struct, frozen=True):
     output_micro_usd_per_mtok: Natural = 0
     gpu_ms_ceiling: Natural = 0  # GPU time reserved for an answer, and the most one is charged
     sealed: bool = False  # every target has an enclave behind it, and takes sealed calls
+    aliases: Annotated[tuple[PoolName, ...], msgspec.Meta(max_length=32)] = ()  # other names, which are as good
     created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it

@@ -14,11 +14,15 @@ from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
+from chalicelib.tenancy.tenant import Aliases, Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
 from chalicelib.tickets import Claims
 
 surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
 
+NAME_TEXT = (
+    "A pool's name has 1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between; each part "
+    "begins and ends with a letter or a digit."
+)
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 
@@ -33,6 +37,7 @@ class TenantRequest(msgspec.Struct, frozen=True):
     pins: dict[str, str] = {}
     priority: Priority = 5
     retention_days: RetentionDays = 30
+    aliases: Aliases = {}
 
 
 class Tenants(msgspec.Struct, frozen=True):
@@ -156,7 +161,7 @@ def list_pools(_: Incoming) -> Pools:
 
 
 @surface.door(
-    "PUT", "/admin/pools/{pool}", permission="operate",
+    "PUT", "/admin/pools/{pool+}", permission="operate",
     summary="Create or replace a pool", accepts=Pool, returns=Pool,
 )  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
@@ -166,14 +171,14 @@ def put_pool(asked: Incoming) -> Pool:
     try:
         msgspec.convert(pool.name, PoolName)
     except msgspec.ValidationError:
-        raise Malformed("A pool's name has 1 to 64 letters, digits or any of . _ -", field="name") from None
+        raise Malformed(NAME_TEXT, field="name") from None
     for target in pool.targets:
         if target.engine not in wiring.path().placement.kinds:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
     return wiring.tenancy().put_pool(pool)
 
 
-@surface.door("DELETE", "/admin/pools/{pool}", permission="operate", summary="Remove a pool", status=204)
+@surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)
 def delete_pool(asked: Incoming) -> Any:
     wiring.tenancy().delete_pool(asked.parameters["pool"])
 

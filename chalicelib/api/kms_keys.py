@@ -245,8 +245,8 @@ def _ask(claims: Claims, body: bytes, caller: Caller, named: str | None = None) 
 def _pool(caller: Caller, named: str | None) -> Pool:
     """The pool with that name, else the first of the tenant's pools, that has an enclave. Raises NotFound."""
     for name in caller.snapshot.tenant.pools if named is None else (named,):
-        pool = caller.snapshot.pools.get(name)
-        if pool is not None and pool.sealed and caller.principal.may_use(name):
+        pool = caller.snapshot.pool(name)
+        if pool is not None and pool.sealed and caller.principal.may_use(pool.name):
             return pool
     if named is not None:
         raise NotFound(f"There is no pool {named} with an enclave that this key may use.")

@@ -1,5 +1,6 @@
 """What a tenant's own people do: keys, members, limits, usage and the ledger."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -78,6 +79,7 @@ class Profile(msgspec.Struct, frozen=True):
     name: str
     status: str
     pools: list[PoolName]
+    aliases: Mapping[str, str]  # other names of theirs
     limits: Limits
     sealing: Sealing
 
@@ -120,7 +122,15 @@ class LedgerPage(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def show_tenant(_: Incoming, caller: Caller) -> Profile:
     tenant = caller.snapshot.tenant
-    return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits, tenant.sealing)
+    return Profile(
+        tenant.id,
+        tenant.name,
+        tenant.status,
+        list(tenant.pools),
+        caller.snapshot.aliases,
+        tenant.limits,
+        tenant.sealing,
+    )
 
 
 @surface.door(

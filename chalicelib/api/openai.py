@@ -54,6 +54,12 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     best_of: Choices | None = None  # not OpenAI's, but servers there are that generate so many
 
 
+class ChatRequest(ChatCompletionRequest, frozen=True):
+    """The same, but that the answer streams unless `stream` is false."""
+
+    stream: bool | None = True
+
+
 class CompletionRequest(msgspec.Struct, frozen=True):
     model: Annotated[str, msgspec.Meta(min_length=1)]
     prompt: str | list[str | int | Tokens]
@@ -100,6 +106,17 @@ def create_chat_completion(asked: Incoming) -> Any:
 
 
 @surface.door(
+    "POST", "/tenants/{tenant}/v1/chat", permission="infer",
+    summary="Answer a chat, streaming", accepts=ChatRequest, returns=Completion, streams=True, infers=True,
+)  # fmt: skip
+def create_chat(asked: Incoming) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
+    request = asked.json(ChatRequest)
+    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
+
+
+@surface.door(
     "POST", "/tenants/{tenant}/v1/completions", permission="infer",
     summary="Continue a prompt", accepts=CompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
@@ -127,20 +144,20 @@ def create_embedding(asked: Incoming) -> Any:
     summary="List the models this key may use", returns=Models,
 )  # fmt: skip
 def list_models(_: Incoming, caller: Caller) -> Models:
-    pools = (pool for name, pool in sorted(caller.snapshot.pools.items()) if caller.principal.may_use(name))
-    return Models([_model(pool) for pool in pools if _answers_here(pool)])
+    names = sorted((*caller.snapshot.pools, *caller.snapshot.aliases))  # whatever can be asked for
+    return Models([_model(name, pool) for name in names if (pool := _pool(name, caller))])
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/v1/models/{model}", permission="models.read",
+    "GET", "/tenants/{tenant}/v1/models/{model+}", permission="models.read",
     summary="Look at one model", returns=Model,
 )  # fmt: skip
 def retrieve_model(asked: Incoming, caller: Caller) -> Model:
     name = asked.parameters["model"]
-    pool = caller.snapshot.pools.get(name)
-    if pool is None or not caller.principal.may_use(name) or not _answers_here(pool):
+    pool = _pool(name, caller)
+    if pool is None:
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
-    return _model(pool)
+    return _model(name, pool)
 
 
 def _infer(
@@ -150,7 +167,7 @@ def _infer(
     choices: int = 1,
 ) -> Any:
     fields = asked.json(dict[str, msgspec.Raw])
-    stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
+    stream = _streams(request)
     ask = ask_of(
         asked,
         "openai",
@@ -169,6 +186,12 @@ def _infer(
     return streamed(answer, asked, _events(answer, wants_usage=bool(options and options.include_usage)), "openai")
 
 
+def _streams(request: ChatCompletionRequest | CompletionRequest | EmbeddingRequest) -> bool:
+    if isinstance(request, ChatRequest):
+        return request.stream is not False
+    return not isinstance(request, EmbeddingRequest) and bool(request.stream)
+
+
 def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
     """The answer as server-sent events in OpenAI's form."""
     for event in answer:
@@ -181,13 +204,19 @@ def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
             yield usage + b"data: [DONE]\n\n"
 
 
-def _answers_here(pool: Pool) -> bool:
-    """A pool that only passes models' own bodies on is no model to an SDK."""
-    return any(operation != "invoke" for operation in pool.operations)
+def _pool(name: str, caller: Caller) -> Pool | None:
+    """The pool that the caller may use by this name.
+
+    One that only passes models' own bodies on is no model to an SDK.
+    """
+    pool = caller.snapshot.pool(name)
+    if pool is None or not caller.principal.may_use(pool.name):
+        return None
+    return pool if any(operation != "invoke" for operation in pool.operations) else None
 
 
-def _model(pool: Pool) -> Model:
-    return Model(id=pool.name, created=pool.created_s)
+def _model(name: str, pool: Pool) -> Model:
+    return Model(id=name, created=pool.created_s)
 
 
 def _several(prompt: str | list[str | int | Tokens]) -> bool:

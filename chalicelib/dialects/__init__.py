@@ -6,7 +6,7 @@
     sealed       frames around ciphertext                container    what our inference container says besides
     ceilings     where a request says how much may be answered
     failures     what a target's error means for the caller
-    reader       what reads an answer in events
+    reader       what reads an answer in events          model_name   as the caller asked for it
 
 A dialect more: a file (or a folder of `requests` and `answers`) here, its operations in `call.py`, and golden wires in
 `vectors/` or `tests/dialects/`. Which engine speaks it as it is, each engine says.

@@ -114,12 +114,16 @@ class SageMakerEngine:
             if call.stream or call.sealed:
                 if not response.get("ContentType", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed.Translator if call.sealed else openai.Translator
-                translator = reader(target, instance, buffered=call.stream and not framed)
+                at_once = call.stream and not framed
+                translator = (
+                    sealed.Translator(target, instance, buffered=at_once)
+                    if call.sealed
+                    else openai.Translator(target, instance, model=call.model_name, buffered=at_once)
+                )
                 return StreamedAnswer(FramedBody(body) if framed else body, translator)
             whole = body.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(said_back.get("queue_ms")))
-            return BufferedAnswer((started, *openai.buffered(whole, target)))
+            return BufferedAnswer((started, *openai.buffered(whole, target, call.model_name)))
         except BaseException:
             body.close()
             raise

@@ -5,6 +5,7 @@ import codecs
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -108,7 +109,8 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str,
     caller = event["requestContext"].get("identity") or {}
     return Incoming(
         method=event["httpMethod"],
-        parameters=event.get("pathParameters") or {},
+        # API Gateway hands them over as they came, the bridge decoded; no name of ours has a percent sign.
+        parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
         query=event.get("queryStringParameters") or {},
         headers=headers,
         body=_body(event, body_limit),

@@ -25,6 +25,7 @@ class Route(msgspec.Struct, frozen=True):
 
     method: str
     path: str
+    resource: str  # the path as API Gateway writes it: a last parameter {name+} holds slashes, too
     name: str
     summary: str
     surface: SurfaceName  # that a key must reach
