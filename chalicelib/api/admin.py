@@ -10,7 +10,7 @@ from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
-from chalicelib.pool import Pool
+from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
@@ -175,6 +175,11 @@ def put_pool(asked: Incoming) -> Pool:
     for target in pool.targets:
         if target.engine not in wiring.path().placement.kinds:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
+        if isinstance(target, OpenAICompatible) and target.secret and not target.private:
+            raise Malformed(
+                f"The target {target.name!r} has a key: its `url` has to begin with https://, or be a private address.",
+                field="targets",
+            )
     return wiring.tenancy().put_pool(pool)
 
 

@@ -17,10 +17,11 @@ from chalicelib.dialects.converse import answers, requests
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.engines.bedrock import profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
-from chalicelib.engines.bedrock.credentials import ReadSecret, Secrets, Source
+from chalicelib.engines.bedrock.credentials import Source
 from chalicelib.engines.bedrock.failures import Failure, refusal
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.engines.bedrock.profiles import Profiles, Recollection
+from chalicelib.engines.secrets_manager import ReadSecret, Secrets
 from chalicelib.engines.transport.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.pool import Bedrock, Capacity
