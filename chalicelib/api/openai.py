@@ -55,6 +55,12 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     best_of: Choices | None = None  # not OpenAI's, but servers there are that generate so many
 
 
+class ChatRequest(ChatCompletionRequest, frozen=True):
+    """The same, but that the answer streams unless `stream` is false."""
+
+    stream: bool | None = True
+
+
 class CompletionRequest(msgspec.Struct, frozen=True):
     model: Annotated[str, msgspec.Meta(min_length=1)]
     prompt: str | list[str | int | Tokens]
@@ -101,6 +107,17 @@ def create_chat_completion(asked: Incoming) -> Any:
 
 
 @surface.door(
+    "POST", "/tenants/{tenant}/v1/chat", permission="infer",
+    summary="Answer a chat, streaming", accepts=ChatRequest, returns=Completion, streams=True, infers=True,
+)  # fmt: skip
+def create_chat(asked: Incoming) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
+    request = asked.json(ChatRequest)
+    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
+
+
+@surface.door(
     "POST", "/tenants/{tenant}/v1/completions", permission="infer",
     summary="Continue a prompt", accepts=CompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
@@ -129,21 +146,21 @@ def create_embedding(asked: Incoming) -> Any:
 )  # fmt: skip
 def list_models(asked: Incoming, caller: Caller) -> Models | ModelPage:
     query = asked.query_as(ModelsQuery)
-    pools = (pool for name, pool in sorted(caller.snapshot.pools.items()) if caller.principal.may_use(name))
-    answering = [pool for pool in pools if _answers_here(pool, asked)]
-    return model_page(answering, query) if asked.shape == "anthropic" else Models([_model(pool) for pool in answering])
+    names = sorted((*caller.snapshot.pools, *caller.snapshot.aliases))  # whatever can be asked for
+    found = [(name, pool) for name in names if (pool := _pool(name, asked, caller))]
+    return model_page(found, query) if asked.shape == "anthropic" else Models([_model(*each) for each in found])
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/v1/models/{model}", permission="models.read",
+    "GET", "/tenants/{tenant}/v1/models/{model+}", permission="models.read",
     summary="Look at one model", returns=Model, returns_to_anthropic=ModelInfo,
 )  # fmt: skip
 def retrieve_model(asked: Incoming, caller: Caller) -> Model | ModelInfo:
     name = asked.parameters["model"]
-    pool = caller.snapshot.pools.get(name)
-    if pool is None or not caller.principal.may_use(name) or not _answers_here(pool, asked):
+    pool = _pool(name, asked, caller)
+    if pool is None:
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
-    return model_info(pool) if asked.shape == "anthropic" else _model(pool)
+    return model_info(name, pool) if asked.shape == "anthropic" else _model(name, pool)
 
 
 def _infer(
@@ -155,7 +172,7 @@ def _infer(
     fields = asked.json(dict[str, msgspec.Raw])
     if operation == "embeddings":  # a member that is null is one left out, to OpenAI; servers there are that refuse it
         fields = {name: said for name, said in fields.items() if bytes(said) != b"null"}
-    stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
+    stream = _streams(request)
     ask = ask_of(
         asked,
         "openai",
@@ -174,6 +191,12 @@ def _infer(
     return streamed(answer, asked, _events(answer, wants_usage=bool(options and options.include_usage)), "openai")
 
 
+def _streams(request: ChatCompletionRequest | CompletionRequest | EmbeddingRequest) -> bool:
+    if isinstance(request, ChatRequest):
+        return request.stream is not False
+    return not isinstance(request, EmbeddingRequest) and bool(request.stream)
+
+
 def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
     """The answer as server-sent events in OpenAI's form."""
     for event in answer:
@@ -186,15 +209,21 @@ def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
             yield usage + b"data: [DONE]\n\n"
 
 
-def _answers_here(pool: Pool, asked: Incoming) -> bool:
-    """A pool that only passes models' own bodies on is no model to an SDK, and to Anthropic's what answers no chats."""
+def _pool(name: str, asked: Incoming, caller: Caller) -> Pool | None:
+    """The pool that the caller may use by this name.
+
+    One that only passes models' own bodies on is no model to an SDK, and to Anthropic's what answers no chats.
+    """
+    pool = caller.snapshot.pool(name)
+    if pool is None or not caller.principal.may_use(pool.name):
+        return None
     if asked.shape == "anthropic":
-        return "chat.completions" in pool.operations
-    return any(operation != "invoke" for operation in pool.operations)
+        return pool if "chat.completions" in pool.operations else None
+    return pool if any(operation != "invoke" for operation in pool.operations) else None
 
 
-def _model(pool: Pool) -> Model:
-    return Model(id=pool.name, created=pool.created_s)
+def _model(name: str, pool: Pool) -> Model:
+    return Model(id=name, created=pool.created_s)
 
 
 def _several(prompt: str | list[str | int | Tokens]) -> bool:

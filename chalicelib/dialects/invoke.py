@@ -11,6 +11,7 @@ import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import ceilings, failures
+from chalicelib.dialects.model_name import MISSING, ModelName
 from chalicelib.refusal import EngineFailed, Malformed
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
@@ -46,10 +47,12 @@ class _Counted(msgspec.Struct):
 
 class _Message(msgspec.Struct, tag_field="type", tag="message"):
     usage: _Counted
+    model: msgspec.Raw = MISSING
 
 
 class _Begun(msgspec.Struct):
     usage: _Counted = msgspec.field(default_factory=_Counted)
+    model: msgspec.Raw = MISSING
 
 
 class _Piece(msgspec.Struct):
@@ -97,14 +100,19 @@ def invocation(call: Call, model: str) -> dict[str, Any]:
     return {"body": body, "contentType": asked.content_type, "accept": asked.accept}
 
 
-def whole(body: bytes, headers: Mapping[str, str], operation: str) -> tuple[Delta, Finished]:
-    """A whole answer. Bedrock counts its tokens in headers. Raises: EngineFailed if Messages got something else."""
+def whole(body: bytes, headers: Mapping[str, str], operation: str, model: str = "") -> tuple[Delta, Finished]:
+    """A whole answer. Bedrock counts its tokens in headers. Raises: EngineFailed if Messages got something else.
+
+    `model`: what the caller of Messages calls it, and is told. A model's own body says what it says.
+    """
     usage = _usage_of(headers)
     if operation == "messages":
         try:
-            usage = usage or _usage(_message.decode(body).usage)
+            message = _message.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+        usage = usage or _usage(message.usage)
+        body = ModelName(model).put(body, message.model)
     return Delta(body, usage.completion_tokens if usage else 0), Finished(usage)
 
 
@@ -130,8 +138,10 @@ def _usage(counted: _Counted) -> Usage:
 class Chunks:
     """The stream of a model's own JSON, told as it comes. Not thread-safe."""
 
-    def __init__(self, started: Started, operation: str) -> None:
+    def __init__(self, started: Started, operation: str, model: str = "") -> None:
+        """`model`: see whole."""
         self._started = started
+        self._model = ModelName(model)
         self._messages = operation == "messages"
         self._begun = False
         self._usage: Usage | None = None
@@ -146,6 +156,8 @@ class Chunks:
             piece = _piece.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+        if self._messages and piece.message is not None:
+            data = self._model.put_into(data, "message", piece.message.model)
         self._count(piece)
         if not self._begun:
             self._begun = True

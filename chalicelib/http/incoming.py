@@ -1,9 +1,11 @@
 """An HTTP request as a door sees it, whichever transport brought it."""
 
 import base64
+import codecs
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -39,10 +41,13 @@ class Incoming(msgspec.Struct, frozen=True):
     arrived_ms: int
     credential: Credential | None  # as the route takes it
     source_ip: str
+    closed: bool  # members that the body's type does not know are refused
 
     def json(self, form: type[T]) -> T:
         """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""
         self.must_be_json()
+        if self.closed:
+            self._must_be_known(form)
         try:
             return msgspec.json.decode(self.body.removeprefix(BYTE_ORDER_MARK) or b"{}", type=form)
         except msgspec.ValidationError as error:
@@ -60,6 +65,22 @@ class Incoming(msgspec.Struct, frozen=True):
             return msgspec.convert(dict(self.query), form, strict=False)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
+
+    def _must_be_known(self, form: Any) -> None:
+        """Raises Malformed for the first member, at any depth, that the type has no place for."""
+        # Not at the top: who runs models does not pay for loading it.
+        from chalicelib.http.unknown_members import unknown_members
+
+        try:
+            body = msgspec.json.decode(self.body.removeprefix(codecs.BOM_UTF8))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return  # whoever reads it as the type says what is wrong
+        for unknown in unknown_members(body, form):
+            name = unknown.name[:64]
+            raise Malformed(
+                f"{unknown.holder or 'The body'} has no member `{name}`. It takes: {', '.join(unknown.known)}.",
+                field=f"{unknown.holder}.{name}" if unknown.holder else name,
+            )
 
     @property
     def media_type(self) -> str:
@@ -95,7 +116,8 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str,
         method=event["httpMethod"],
         surface=surface,
         shape=shape,
-        parameters=event.get("pathParameters") or {},
+        # API Gateway hands them over as they came, the bridge decoded; no name of ours has a percent sign.
+        parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
         query=event.get("queryStringParameters") or {},
         headers=headers,
         body=_decoded(_body(event, body_limit), headers.get("content-encoding"), body_limit),
@@ -103,6 +125,7 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str,
         arrived_ms=now_ms,
         credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
         source_ip=caller.get("sourceIp") or "",
+        closed=route.closed,
     )
 
 

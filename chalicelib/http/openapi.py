@@ -39,6 +39,9 @@ def document() -> dict[str, Any]:
     ordered = sorted(types, key=repr)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=REFERENCES)
     schema_of = dict(zip(ordered, schemas, strict=True))
+    for route in ROUTES:
+        if route.closed and route.accepts is not None:
+            _close(schema_of[route.accepts], components)
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of, components)
@@ -65,6 +68,21 @@ def document() -> dict[str, Any]:
 def _forms(route: Route) -> list[Any]:
     forms = (route.accepts, route.returns, route.returns_to_anthropic, route.query)
     return [form for form in forms if form is not None]
+
+
+def _close(schema: Any, components: dict[str, Any]) -> None:
+    """Say of an object, and of all that are in it, that it takes no other members."""
+    if isinstance(schema, list):
+        for each in schema:
+            _close(each, components)
+    elif isinstance(schema, dict):
+        found = _resolved(schema, components)
+        if "properties" in found:
+            if found.get("additionalProperties") is False:
+                return  # it was here already
+            found["additionalProperties"] = False
+        for each in found.values():
+            _close(each, components)
 
 
 def _operation(route: Route, schema_of: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Route(msgspec.Struct, frozen=True):
 
     method: str
     path: str
+    resource: str  # the path as API Gateway writes it: a last parameter {name+} holds slashes, too
     name: str
     summary: str
     surface: SurfaceName  # that a key must reach
@@ -56,6 +57,11 @@ class Route(msgspec.Struct, frozen=True):
     def for_pages(self) -> bool:
         """Below a tenant, whose document says which web pages may call there. Nothing else is for pages of others."""
         return self.path.startswith(OF_A_TENANT)
+
+    @property
+    def closed(self) -> bool:
+        """A member of its body that nobody here knows is refused; whoever runs a model passes it on instead."""
+        return not self.infers
 
     @property
     def seals(self) -> bool:

@@ -67,7 +67,8 @@ class Surface(Blueprint):
         def register(view: View) -> View:
             route = Route(
                 method=method,
-                path=path,
+                path=path.replace("+}", "}"),
+                resource=path,
                 name=view.__name__,
                 summary=summary,
                 surface=self._name,

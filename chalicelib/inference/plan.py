@@ -95,18 +95,19 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     """
     principal.must("infer")
     principal.must_reach(ask.surface)
-    pool = snapshot.pools.get(ask.pool) if ask.pool else offering(ask.operation, snapshot)
+    pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot)
     if pool is None or not principal.may_use(pool.name):
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
         )
+    name = ask.pool or pool.name
     if _offered_as(ask.operation) not in pool.operations:
         raise Malformed(
-            f"The model {pool.name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
+            f"The model {name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
         )
     if ask.max_tokens is not None and ask.max_tokens > pool.max_tokens:
         raise Malformed(
-            f"max_tokens is {ask.max_tokens}; {pool.name} generates at most {pool.max_tokens}.", field="max_tokens"
+            f"max_tokens is {ask.max_tokens}; {name} generates at most {pool.max_tokens}.", field="max_tokens"
         )
     generates = ask.operation not in ("embeddings", "messages.count_tokens")
     ceiling = (ask.max_tokens or min(pool.default_max_tokens, pool.max_tokens)) if generates else 0
@@ -121,6 +122,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         choices=ask.choices,
         tenant_tag=tag_of(principal.tenant),
         priority=snapshot.tenant.priority,
+        alias=name if name != pool.name else "",
         model_id=ask.model_id,
     )
     return Plan(

@@ -40,6 +40,7 @@ OUTSIDERS = {
         "pynamodb": ("tables", "dynamodb", "documents/store"),
         "botocore": (
             *("tables", "dynamodb", "tickets/secret", "ledger/signature", "engines/sagemaker"),
+            "engines/secrets_manager",
             *(f"engines/bedrock/{name}" for name in ("access", "credentials", "failures", "frames")),
         ),
         "chalice": ("http/doors", "http/surface"),

@@ -9,19 +9,22 @@ from chalicelib.refusal import Refusal
 
 USAGE = b'{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}'
 WHOLE = (
-    b'{"id":"chatcmpl-1","object":"chat.completion","model":"m","choices":[{"index":0,"message":'
+    b'{"id":"chatcmpl-1","object":"chat.completion","model":"model-a","choices":[{"index":0,"message":'
     b'{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}],"usage":'
     + USAGE
     + b',"extra":{"kept":true}}'
 )
-USAGE_CHUNK = b'{"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[],"usage":' + USAGE + b"}"
+USAGE_CHUNK = (
+    b'{"id":"chatcmpl-1","object":"chat.completion.chunk","model":"model-a","choices":[],"usage":' + USAGE + b"}"
+)
 DONE = b"data: [DONE]\n\n"
 
 
 def said(text: str) -> bytes:
     """A chunk that adds `text`."""
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return msgspec.json.encode({"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [choice]})
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "model-a"}
+    return msgspec.json.encode({**head, "choices": [choice]})
 
 
 def event(data: bytes) -> bytes:

@@ -38,16 +38,17 @@ class ModelPage(msgspec.Struct, frozen=True):
     last_id: str | None
 
 
-def model_info(pool: Pool) -> ModelInfo:
+def model_info(name: str, pool: Pool) -> ModelInfo:
+    """The pool, by the name that it is asked for."""
     created = datetime.fromtimestamp(pool.created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return ModelInfo(pool.name, pool.name, created, pool.max_tokens)
+    return ModelInfo(name, name, created, pool.max_tokens)
 
 
-def model_page(pools: Sequence[Pool], query: ModelsQuery) -> ModelPage:
-    """Of all pools, in their order. Raises Malformed for a cursor that none of them is, and for two."""
+def model_page(pools: Sequence[tuple[str, Pool]], query: ModelsQuery) -> ModelPage:
+    """Of all names with their pools, in their order. Raises Malformed: for a cursor that is none of them, for two."""
     if query.after_id is not None and query.before_id is not None:
         raise Malformed("Send either after_id or before_id.", field="before_id")
-    names = [pool.name for pool in pools]
+    names = [name for name, _ in pools]
     if query.before_id is not None:
         end = _place(names, query.before_id, "before_id")
         begin = max(0, end - query.limit)
@@ -56,7 +57,7 @@ def model_page(pools: Sequence[Pool], query: ModelsQuery) -> ModelPage:
         begin = 0 if query.after_id is None else _place(names, query.after_id, "after_id") + 1
         end = begin + query.limit
         has_more = end < len(names)
-    data = [model_info(pool) for pool in pools[begin:end]]
+    data = [model_info(*each) for each in pools[begin:end]]
     return ModelPage(data, has_more, data[0].id if data else None, data[-1].id if data else None)
 
 

@@ -17,10 +17,11 @@ from chalicelib.dialects.converse import answers, requests
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.engines.bedrock import profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
-from chalicelib.engines.bedrock.credentials import ReadSecret, Secrets, Source
+from chalicelib.engines.bedrock.credentials import Source
 from chalicelib.engines.bedrock.failures import Failure, refusal
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.engines.bedrock.profiles import Profiles, Recollection
+from chalicelib.engines.secrets_manager import ReadSecret, Secrets
 from chalicelib.engines.transport.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.pool import Bedrock, Capacity
@@ -109,7 +110,7 @@ class BedrockEngine:
     def _conversed(self, errand: _Errand, call: Call) -> Stream:
         operation = "converse_stream" if call.stream else "converse"
         running = self._sent(errand, operation, requests.request(call))
-        heading = answers.Heading(f"chatcmpl-{call.request_id}", call.pool, self._times.wall() // 1_000)
+        heading = answers.Heading(f"chatcmpl-{call.request_id}", call.model_name, self._times.wall() // 1_000)
         if call.stream:
             reader = answers.Reader(running.started, heading)
             return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
@@ -120,10 +121,10 @@ class BedrockEngine:
         running = self._sent(errand, operation, request)
         body = self._body(errand, running, "body")
         if call.stream:
-            return StreamedAnswer(body, Frames(Chunks(running.started, call.operation), errand.target))
+            return StreamedAnswer(body, Frames(Chunks(running.started, call.operation, call.model_name), errand.target))
         try:
             headers = running.response["ResponseMetadata"]["HTTPHeaders"]
-            answer = invoke.whole(body.read(ANSWER_LIMIT_BYTES), headers, call.operation)
+            answer = invoke.whole(body.read(ANSWER_LIMIT_BYTES), headers, call.operation, call.model_name)
         finally:
             body.close()
         return BufferedAnswer((running.started, *answer))
@@ -189,7 +190,7 @@ class BedrockEngine:
         model, profile = profiles.named(call.model_id, asked, target, access.region)
         if own in ("", model):
             return _Errand(access, target, model, own_profile or profile, call.model_id, until_ms)
-        raise Malformed(f"{call.pool} has one model of its own, and it is not {model!r}.", field="modelId")
+        raise Malformed(f"{call.model_name} has one model of its own, and it is not {model!r}.", field="modelId")
 
     def _source(self, region: str, secret: str) -> Source:
         where = region or self._settings.region

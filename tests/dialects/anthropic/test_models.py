@@ -8,7 +8,7 @@ from chalicelib.dialects.anthropic.models import ModelInfo, ModelPage, ModelsQue
 from chalicelib.pool import Pool
 from chalicelib.refusal import Malformed
 
-FIVE = [Pool(name, ()) for name in "abcde"]
+FIVE = [(name, Pool(name, ())) for name in "abcde"]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_page_is_where_its_cursor_says(query: ModelsQuery, page: str, has_more
 
 @given(st.lists(st.uuids().map(str), unique=True, max_size=30), st.integers(1, 7))
 def test_all_pages_together_are_the_list_in_either_direction(names: list[str], limit: int) -> None:
-    pools = [Pool(name, ()) for name in names]
+    pools = [(name, Pool(name, ())) for name in names]
     forth, page = [], model_page(pools, ModelsQuery(limit=limit))
     forth += [model.id for model in page.data]
     while page.has_more:
@@ -63,5 +63,5 @@ def test_no_models_are_an_empty_page() -> None:
 
 
 def test_a_model_is_as_old_as_its_pool() -> None:
-    shown = model_info(Pool("org.model", (), max_tokens=9, created_s=1_795_000_000))
-    assert shown == ModelInfo("org.model", "org.model", "2026-11-18T11:06:40Z", 9)
+    shown = model_info("alias", Pool("org.model", (), max_tokens=9, created_s=1_795_000_000))
+    assert shown == ModelInfo("alias", "alias", "2026-11-18T11:06:40Z", 9)
