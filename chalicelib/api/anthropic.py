@@ -12,6 +12,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.api.openai import Count
 from chalicelib.call import Delta, Operation, Waiting
+from chalicelib.dialects.anthropic import members
 from chalicelib.http.asks import ask_of
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
@@ -113,13 +114,16 @@ def _must_be_clear(asked: Incoming) -> None:
 def _infer(
     asked: Incoming, request: CountTokensRequest, operation: Operation, max_tokens: int | None, *, stream: bool
 ) -> Any:
+    fields = asked.json(dict[str, msgspec.Raw])
+    if betas := asked.headers.get(members.HEADER):
+        fields[members.HEADER] = msgspec.Raw(msgspec.json.encode(betas))
     ask = ask_of(
         asked,
         "anthropic",
         operation,
         tenant=asked.parameters["tenant"],
         pool=request.model,
-        fields=asked.json(dict[str, msgspec.Raw]),
+        fields=fields,
         max_tokens=max_tokens,
         stream=stream,
     )

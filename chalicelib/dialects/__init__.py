@@ -3,7 +3,9 @@
     openai       chats, completions, embeddings          sse          server-sent events under it
     anthropic/   Messages as chats, and chats as Messages
     converse/    chats as Bedrock's Converse, and back   invoke       a Bedrock model's own body
+    completions  prompts as chats, and back
     sealed       frames around ciphertext                container    what our inference container says besides
+    families     what only some of Bedrock's models have     names   what is called otherwise there
     ceilings     where a request says how much may be answered
     media        what of a request is no text
     failures     what a target's error means for the caller

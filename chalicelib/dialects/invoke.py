@@ -12,6 +12,7 @@ import msgspec
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import ceilings, failures
 from chalicelib.dialects.model_name import MISSING, ModelName
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed, Malformed
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
@@ -73,9 +74,16 @@ _piece = msgspec.json.Decoder(_Piece)
 _message = msgspec.json.Decoder(_Message)
 
 
-def messages(call: Call) -> bytes:
-    """The body of InvokeModel for a Message of one of Anthropic's models."""
-    body: dict[str, object] = {**call.fields, "anthropic_version": ANTHROPIC_VERSION}
+def messages(call: Call, model: str, names: Names) -> bytes:
+    """The body of InvokeModel for a Message of one of Anthropic's models. Raises: Malformed.
+
+    `names` learns what is called otherwise there.
+    """
+    # Not at the top: who sends chats, or bodies as they are, does not pay for loading it.
+    from chalicelib.dialects.anthropic import claude
+
+    body = claude.message(call.fields, model, names)
+    body["anthropic_version"] = ANTHROPIC_VERSION
     for ours in ("model", "stream"):
         body.pop(ours, None)
     body["max_tokens"] = call.ceiling_tokens or 1  # counting tokens reserves none, but the body must name some

@@ -56,5 +56,11 @@ def begin(engine: Engine[T], target: T, call: Call) -> Stream:
         from chalicelib.dialects.anthropic.answers import Answered
         from chalicelib.dialects.anthropic.requests import as_chat
 
-        return Answered(engine.open(target, as_chat(call)), call)
+        # Who takes models' own bodies is Bedrock, whose chats have cache points.
+        chat = as_chat(call, extras=("cache_control",) if "invoke" in spoken else ())
+        return Answered(engine.open(target, chat), call)
+    if call.operation == "completions" and "chat.completions" in spoken:
+        from chalicelib.dialects import completions
+
+        return completions.Answered(engine.open(target, completions.as_chat(call)), call)
     raise Malformed(f"This model does not offer {call.operation}: send a chat.", field="model")

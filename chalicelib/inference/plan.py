@@ -7,6 +7,7 @@ import msgspec
 
 from chalicelib.call import MESSAGES, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings, media
+from chalicelib.dialects.anthropic import members
 from chalicelib.dialects.media import Medium
 from chalicelib.identity.credential import Credential
 from chalicelib.identity.principal import Principal
@@ -24,7 +25,7 @@ PIXELS_PER_TOKEN = 750
 IMAGE_LEAST_TOKENS = 256
 """For what is added to an image of any size: an overview of it, its margins, marks around it."""
 
-NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *ceilings.OF_CHAT))
+NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *members.SAY_BETAS, *ceilings.OF_CHAT))
 
 
 KMS_BLOB_BYTES = 6_144

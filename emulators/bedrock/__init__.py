@@ -5,6 +5,7 @@
     demo_model (sse), echo            who answers
     answer, instance, guardrail       one answer: laid down by control, cut at stop sequences, judged
     shape: anthropic, nova, llama     a model's own body, read and written; converse: Converse's
+    service_model, blocks, rules      what a Converse request must be: by botocore's service model, and beyond it
     images                            what an image is, and what it costs
     callers                           API keys and signatures
     control                           faults, keys, answers and guardrails on command

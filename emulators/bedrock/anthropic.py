@@ -3,13 +3,14 @@
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 
-from emulators.bedrock import images
+from emulators.bedrock import images, rules
+from emulators.bedrock.catalogue import Model
 from emulators.bedrock.conversation import Began, Conversation, Ended, Event, Role, Text, Tool, ToolUse, Turn
 from emulators.bedrock.refusal import invalid
 from emulators.bedrock.shape import Metrics, Said, Stream, ceiling, decoded, read
@@ -18,8 +19,27 @@ _Version = Annotated[str, msgspec.Meta(pattern=r"^(bedrock-)?\d{4}-\d{2}-\d{2}$"
 """AWS names one, `bedrock-2023-05-31`; Anthropic's own client of Bedrock sends the version of Anthropic's API."""
 
 
-class _Block(msgspec.Struct, frozen=True, tag_field="type"):
-    pass
+KNOWN_BETAS = frozenset(
+    (
+        *("compact-2026-01-12", "computer-use-2024-10-22", "computer-use-2025-01-24", "computer-use-2025-11-24"),
+        *("context-1m-2025-08-07", "context-management-2025-06-27", "interleaved-thinking-2025-05-14"),
+        *("tool-examples-2025-10-29", "tool-search-tool-2025-10-19"),
+    )
+)
+"""Any other is refused with the whole request."""
+
+_CONTEXT_MANAGEMENT = "context-management-2025-06-27"
+
+_ToolUseId = Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_-]+$")]
+
+
+class _CacheControl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] = "5m"
+
+
+class _Block(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True, kw_only=True):
+    cache_control: _CacheControl | None = None
 
 
 class _Text(_Block, frozen=True, tag="text"):
@@ -37,20 +57,20 @@ class _Image(_Block, frozen=True, tag="image"):
 
 
 class _ToolUse(_Block, frozen=True, tag="tool_use"):
-    id: str
+    id: _ToolUseId
     name: str
     input: dict[str, Any]
 
 
 class _ToolResult(_Block, frozen=True, tag="tool_result"):
-    tool_use_id: str
+    tool_use_id: _ToolUseId
     content: str | list[_Text | _Image] = ""
     is_error: bool = False
 
 
 class _Thinking(_Block, frozen=True, tag="thinking"):
     thinking: str
-    signature: str = ""
+    signature: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _RedactedThinking(_Block, frozen=True, tag="redacted_thinking"):
@@ -65,15 +85,24 @@ class _Message(msgspec.Struct, frozen=True):
     content: str | list[_Content]
 
 
-class _Tool(msgspec.Struct, frozen=True):
-    name: str
+class _Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z0-9_-]{1,128}$")]
     input_schema: dict[str, Any]
     description: str = ""
+    type: Literal["custom"] = "custom"
+    cache_control: _CacheControl | None = None
+    strict: bool = False
 
 
 class _Choice(msgspec.Struct, frozen=True):
     type: Literal["auto", "any", "tool", "none"]
     name: str = ""
+
+
+class _OutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """None of the models here has an effort to choose."""
+
+    format: dict[str, Any] | None = None
 
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -93,7 +122,8 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: _Choice | None = None
     thinking: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
-    output_config: dict[str, Any] | None = None
+    output_config: _OutputConfig | None = None
+    context_management: dict[str, Any] | None = None
 
 
 class Anthropic:
@@ -103,20 +133,22 @@ class Anthropic:
         self._new_id = new_id
         self._model_name = model_name
 
-    def read(self, body: bytes, most_tokens: int) -> Conversation:
+    def read(self, body: bytes, model: Model) -> Conversation:
         asked = read(body, _Body)
-        if asked.messages[0].role != "user":
-            raise invalid('messages: first message must use the "user" role')
+        _check(asked)
         tools = tuple(Tool(tool.name, tool.input_schema) for tool in asked.tools)
+        forced = _forced(asked.tool_choice, tools)
+        max_tokens = ceiling(asked.max_tokens, model.most_tokens)
+        rules.check_thinking(asked.thinking, model, max_tokens, asked.temperature, forced=forced is not None)
         return Conversation(
             turns=tuple(_turn(message, index) for index, message in enumerate(asked.messages)),
             system=asked.system if isinstance(asked.system, str) else "\n".join(each.text for each in asked.system),
-            max_tokens=ceiling(asked.max_tokens, most_tokens),
+            max_tokens=max_tokens,
             temperature=asked.temperature,
             top_p=asked.top_p,
             stop=tuple(asked.stop_sequences),
             tools=tools,
-            forced=_forced(asked.tool_choice, tools),
+            forced=forced,
         )
 
     def whole(self, said: Said, metrics: Metrics) -> dict[str, Any]:
@@ -190,6 +222,30 @@ class _Stream:
             yield {"type": "content_block_stop", "index": self._index}
 
 
+def _check(asked: _Body) -> None:
+    """What Anthropic's models refuse of a body whose form is right. Raises Refused."""
+    if asked.messages[0].role != "user":
+        raise invalid('messages: first message must use the "user" role')
+    if unknown := set(asked.anthropic_beta) - KNOWN_BETAS:
+        raise invalid(f"invalid beta flag: {min(unknown)}")
+    if asked.context_management is not None and _CONTEXT_MANAGEMENT not in asked.anthropic_beta:
+        raise invalid("context_management: Extra inputs are not permitted")
+    contents = [message.content for message in asked.messages]
+    for text in (*_texts(asked.system), *(text for content in contents for text in _texts(content))):
+        if not text.strip():
+            raise invalid("messages: text content blocks must contain non-whitespace text")
+    blocks = [block for content in contents if not isinstance(content, str) for block in content]
+    ids = [block.id for block in blocks if isinstance(block, _ToolUse)]
+    if len(set(ids)) < len(ids):
+        raise invalid("messages: `tool_use` ids must be unique")
+
+
+def _texts(content: str | Sequence[_Content]) -> list[str]:
+    if isinstance(content, str):
+        return [content] if content else []
+    return [block.text for block in content if isinstance(block, _Text)]
+
+
 def _turn(message: _Message, index: int) -> Turn:
     if isinstance(message.content, str):
         return Turn(message.role, message.content)
@@ -198,15 +254,15 @@ def _turn(message: _Message, index: int) -> Turn:
     for at, block in enumerate(message.content):
         where = f"messages.{index}.content.{at}"
         match block:
-            case _Text(text):
+            case _Text(text=text):
                 texts.append(text)
-            case _Image(source):
+            case _Image(source=source):
                 image_tokens += _image(source, where)
-            case _ToolUse(_, name, given):
+            case _ToolUse(name=name, input=given):
                 texts.append(f"{name}({msgspec.json.encode(given).decode()})")
-            case _ToolResult(_, str() as text):
+            case _ToolResult(content=str() as text):
                 texts.append(text)
-            case _ToolResult(_, list() as parts):
+            case _ToolResult(content=list() as parts):
                 texts += [part.text for part in parts if isinstance(part, _Text)]
                 image_tokens += sum(_image(part.source, where) for part in parts if isinstance(part, _Image))
     return Turn(message.role, "\n".join(texts), image_tokens)

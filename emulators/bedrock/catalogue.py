@@ -27,13 +27,19 @@ _ARN = re.compile(
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """`geographies` are those that have a profile of it; without `on_demand` it must be called by one."""
+    """`geographies` are those that have a profile of it; without `on_demand` it must be called by one.
+
+    `tools`: it may be offered some. `thinks`: it takes a budget for thinking. `caches`: a prompt may have cache points.
+    """
 
     id: str
     name: str
     provider: str
     family: Family
     images: bool
+    tools: bool = True
+    thinks: bool = False
+    caches: bool = False
     on_demand: bool
     geographies: tuple[str, ...]
     most_tokens: int  # of one answer
@@ -56,11 +62,23 @@ MODELS = {
             most_tokens=4_096,
         ),
         Model(
+            id="anthropic.claude-3-5-sonnet-20241022-v2:0",
+            name="Claude 3.5 Sonnet v2",
+            provider="Anthropic",
+            family="anthropic",
+            images=True,
+            on_demand=True,
+            geographies=("us", "apac"),
+            most_tokens=8_192,
+        ),
+        Model(
             id="anthropic.claude-sonnet-4-20250514-v1:0",
             name="Claude Sonnet 4",
             provider="Anthropic",
             family="anthropic",
             images=True,
+            thinks=True,
+            caches=True,
             on_demand=False,
             geographies=("us", "eu", "apac", "global"),
             most_tokens=65_536,
@@ -71,9 +89,23 @@ MODELS = {
             provider="Anthropic",
             family="anthropic",
             images=True,
+            thinks=True,
+            caches=True,
             on_demand=False,
             geographies=("us",),
             most_tokens=32_768,
+        ),
+        Model(
+            id="anthropic.claude-opus-4-1-20250805-v1:0",
+            name="Claude Opus 4.1",
+            provider="Anthropic",
+            family="anthropic",
+            images=True,
+            thinks=True,
+            caches=True,
+            on_demand=False,
+            geographies=("us",),
+            most_tokens=32_000,
         ),
         Model(
             id="amazon.nova-lite-v1:0",
@@ -81,6 +113,7 @@ MODELS = {
             provider="Amazon",
             family="nova",
             images=True,
+            caches=True,
             on_demand=True,
             geographies=("us", "eu", "apac", "us-gov"),
             most_tokens=10_000,
@@ -91,6 +124,7 @@ MODELS = {
             provider="Amazon",
             family="nova",
             images=True,
+            caches=True,
             on_demand=False,
             geographies=("us",),
             most_tokens=32_000,
@@ -101,6 +135,7 @@ MODELS = {
             provider="Meta",
             family="llama",
             images=False,
+            tools=False,
             on_demand=True,
             geographies=(),
             most_tokens=2_048,
@@ -111,6 +146,16 @@ MODELS = {
             provider="Meta",
             family="llama",
             images=False,
+            on_demand=False,
+            geographies=("us",),
+            most_tokens=8_192,
+        ),
+        Model(
+            id="meta.llama4-scout-17b-instruct-v1:0",
+            name="Llama 4 Scout 17B Instruct",
+            provider="Meta",
+            family="llama",
+            images=True,
             on_demand=False,
             geographies=("us",),
             most_tokens=8_192,

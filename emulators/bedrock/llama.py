@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from emulators.bedrock.catalogue import Model
 from emulators.bedrock.conversation import Began, Conversation, Ended, Event, Text, Turn
 from emulators.bedrock.shape import Metrics, Said, Stream, ceiling, read
 
@@ -30,14 +31,14 @@ class _Body(msgspec.Struct, frozen=True):
 class Llama:
     """A `Shape`."""
 
-    def read(self, body: bytes, most_tokens: int) -> Conversation:
+    def read(self, body: bytes, model: Model) -> Conversation:
         asked = read(body, _Body)
         headed = _HEADED.findall(asked.prompt)
         turns = tuple(Turn(role, text) for role, text in headed if role != "system" and text)
         return Conversation(
             turns=turns or (Turn("user", asked.prompt.removeprefix(_BEGIN)),),
             system="\n".join(text for role, text in headed if role == "system"),
-            max_tokens=ceiling(asked.max_gen_len, most_tokens),
+            max_tokens=ceiling(asked.max_gen_len, model.most_tokens),
             temperature=asked.temperature,
             top_p=asked.top_p,
         )

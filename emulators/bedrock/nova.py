@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from emulators.bedrock import converse
+from emulators.bedrock import blocks, converse, rules
+from emulators.bedrock.catalogue import Model
 from emulators.bedrock.conversation import Conversation, Ended, Event
 from emulators.bedrock.shape import Metrics, Said, Stream, ceiling, read
 
@@ -26,28 +27,29 @@ class _InferenceConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unkno
 
 
 class _Body(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    messages: Annotated[list[converse.Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[blocks.Message], msgspec.Meta(min_length=1)]
     schema_version: Literal["messages-v1"] = "messages-v1"
-    system: list[converse.Block] = []
+    system: list[blocks.Block] = []
     inference_config: _InferenceConfig = _InferenceConfig()
-    tool_config: converse.ToolConfig | None = None
+    tool_config: blocks.ToolConfig | None = None
 
 
 class Nova:
     """A `Shape`."""
 
-    def read(self, body: bytes, most_tokens: int) -> Conversation:
+    def read(self, body: bytes, model: Model) -> Conversation:
         asked = read(body, _Body)
         config = asked.inference_config
+        offered = converse.tools(asked.tool_config)
         return Conversation(
             turns=converse.turns(asked.messages, has_tools=asked.tool_config is not None),
             system="\n".join(block.text for block in asked.system if block.text),
-            max_tokens=ceiling(config.max_tokens or config.max_new_tokens or most_tokens, most_tokens),
+            max_tokens=ceiling(config.max_tokens or config.max_new_tokens or model.most_tokens, model.most_tokens),
             temperature=config.temperature,
             top_p=config.top_p,
             stop=tuple(config.stop_sequences),
-            tools=converse.tools(asked.tool_config),
-            forced=converse.forced(asked.tool_config),
+            tools=offered,
+            forced=rules.forced(asked.tool_config, offered),
         )
 
     def whole(self, said: Said, metrics: Metrics) -> dict[str, Any]:

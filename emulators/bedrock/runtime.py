@@ -8,14 +8,14 @@ from uuid import UUID
 import msgspec
 
 from emulators import event_stream
-from emulators.bedrock import converse
+from emulators.bedrock import converse, service_model
 from emulators.bedrock.answer import answer
 from emulators.bedrock.anthropic import Anthropic
+from emulators.bedrock.blocks import GuardrailConfig
+from emulators.bedrock.blocks import Request as ConverseRequest
 from emulators.bedrock.catalogue import Called, Family, called, find_model
 from emulators.bedrock.control import Control
 from emulators.bedrock.conversation import Began, Conversation, Ended, Event, Events, Model
-from emulators.bedrock.converse import GuardrailConfig
-from emulators.bedrock.converse import Request as ConverseRequest
 from emulators.bedrock.exchange import Reply, Request, Streamed, Whole, parameters
 from emulators.bedrock.guardrail import Guardrail, applied
 from emulators.bedrock.llama import Llama
@@ -104,12 +104,13 @@ class Runtime:
         model = find_model(request.parameters[0], request.region)
         if model.family != "anthropic":
             raise invalid("The provided model doesn't support counting tokens.")
+        service_model.check("CountTokens", request.body)
         wanted = parameters(request.body, _Count).input
         if wanted.invoke_model:
             body = decoded(wanted.invoke_model.body, "input.invokeModel.body")
-            asked = self._shape(model.family, model.id).read(body, model.most_tokens)
+            asked = self._shape(model.family, model.id).read(body, model)
         elif wanted.converse:
-            asked = converse.conversation(wanted.converse, model.most_tokens)
+            asked = converse.conversation(wanted.converse, model)
         else:
             raise invalid("The input must have either invokeModel or converse.")
         return Whole({"inputTokens": await self._model.count(asked) + asked.image_tokens})
@@ -133,13 +134,14 @@ class Runtime:
         model = self.called(request).model
         shape = self._shape(model.family, model.id)
         guardrail = self._guardrail(request.headers.get(_GUARDRAIL, ""), request.headers.get(_GUARDRAIL_VERSION, ""))
-        return shape, shape.read(request.body, model.most_tokens), guardrail
+        return shape, shape.read(request.body, model), guardrail
 
     def _conversation(self, request: Request) -> tuple[Conversation, Guardrail | None, GuardrailConfig | None]:
         model = self.called(request).model
+        service_model.check("Converse", request.body)
         body = parameters(request.body, ConverseRequest)
-        asked = converse.conversation(body, model.most_tokens)
-        if asked.tools and model.family == "llama":
+        asked = converse.conversation(body, model)
+        if asked.tools and not model.tools:
             raise invalid("This model doesn't support tool use.")
         if asked.image_tokens and not model.images:
             raise invalid("This model doesn't support the image field. Remove image and try again.")

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from emulators.bedrock.catalogue import Model
 from emulators.bedrock.conversation import Began, Conversation, Ended, Event, Text, ToolUse
 from emulators.bedrock.refusal import UNREADABLE, invalid, malformed, malformed_member
 
@@ -53,7 +54,7 @@ class Stream(Protocol):
 class Shape(Protocol):
     """How a family of models is spoken to through InvokeModel."""
 
-    def read(self, body: bytes, most_tokens: int) -> Conversation:
+    def read(self, body: bytes, model: Model) -> Conversation:
         """Raises Refused."""
         ...
 

@@ -11,6 +11,7 @@ from chalicelib import wiring
 from chalicelib.admission.limits import Budget, Limits
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects.anthropic.answers import Answered
+from chalicelib.dialects.anthropic.members import betas
 from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.http.problems import KINDS
 from chalicelib.http.surface import refused
@@ -172,6 +173,23 @@ def test_a_form_that_is_wrong_is_named(gateway: Gateway, change: dict[str, Any],
     assert answer.json["type"] == "error"
     assert (answer.json["error"]["type"], answer.json["error"]["field"]) == ("invalid_request_error", field)
     assert answer.json["request_id"] == answer.headers["request-id"] == answer.headers["x-request-id"]
+
+
+def test_the_betas_of_the_header_reach_the_engine_and_are_no_prompt(gateway: Gateway) -> None:
+    calls: list[Call] = []
+
+    def script(_: Target, call: Call) -> Iterable[Step]:
+        calls.append(call)
+        return says("yes", call)
+
+    deployment = opening_into(script)
+    key = deployment.key()
+    with wiring.opening_into(deployment.rooms()):
+        for headers in ({"Anthropic-Beta": "context-1m-2025-08-07,x"}, {}):
+            assert gateway.call("POST", MESSAGES + "?beta=true", key=key, json=HELLO, headers=headers).status == 200
+    told, untold = calls
+    assert betas(told.fields) == ["context-1m-2025-08-07"]
+    assert (betas(untold.fields), untold.prompt_tokens) == ([], told.prompt_tokens)
 
 
 def test_a_sealed_request_is_sent_to_the_routes_that_take_one(gateway: Gateway, deployment: Deployment) -> None:

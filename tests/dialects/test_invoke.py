@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import invoke as wire
 from chalicelib.dialects.invoke import Chunks
+from chalicelib.dialects.names import Names
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 from tests.engines.bedrocks import HAIKU, ON_HAIKU, ask, invoke, message
@@ -117,7 +118,7 @@ def test_a_body_has_to_be_there() -> None:
 
 
 def test_a_message_is_sent_as_it_came_but_for_what_is_ours() -> None:
-    sent = json.loads(wire.messages(message("Hi", stream=True, top_k=3, max_tokens=9_999)))
+    sent = json.loads(wire.messages(message("Hi", stream=True, top_k=3, max_tokens=9_999), HAIKU, Names()))
     assert sent == {
         "anthropic_version": "bedrock-2023-05-31",
         "max_tokens": 64,

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from app import app
+from chalicelib.dialects.anthropic import members as anthropic
+from chalicelib.dialects.converse import members
 from chalicelib.http import openapi, problems
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
@@ -52,6 +55,29 @@ def test_every_setting_is_documented_with_its_default() -> None:
     rows = dict(re.findall(r"`(CLOISTER_\w+)` \| `?([\w-]+)`? \|", API))
     fields = msgspec.structs.fields(Settings)
     assert rows == {f"CLOISTER_{field.name.upper()}": str(field.default) or "empty" for field in fields}
+
+
+def documented_members(page: str, fates: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether the page has a row for each, and no other."""
+    rows = re.findall(rf"^\| `([\w-]+)` \| ({'|'.join(fates)}) \| (.*) \|$", page, re.MULTILINE)
+    return rows == [(name, fate, what) for fate, named in fates.items() for name, what in named.items()]
+
+
+def test_every_member_that_only_anthropics_service_knows_is_documented_with_what_becomes_of_it() -> None:
+    [table] = re.findall(r"^\| Anthropic's member \|.*?\n\n", API, re.MULTILINE | re.DOTALL)
+    fates = {"left out": anthropic.LEFT_OUT, "Claude's": anthropic.CLAUDES, "refused": anthropic.REFUSED}
+    assert documented_members(table, fates)
+
+
+def test_every_member_of_a_chat_is_documented_with_what_becomes_of_it_at_bedrock() -> None:
+    [table] = re.findall(r"^\| member \|.*?\n\n", API, re.MULTILINE | re.DOTALL)
+    fates = {
+        "translated": members.TRANSLATED,
+        "the gateway's": members.BOUNDED,
+        "left out": members.LEFT_OUT,
+        "refused": members.REFUSED,
+    }
+    assert documented_members(table, fates)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

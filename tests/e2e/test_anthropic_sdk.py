@@ -87,6 +87,56 @@ def test_the_sdks_other_doors_lead_to_the_same_routes(running_system: RunningSys
     assert {model.id for model in sdk.models.list()} >= set(CHAT_POOLS)
 
 
+@pytest.mark.parametrize("pool", ["claude", "nova", "demo"])
+def test_an_agent_that_believes_to_speak_with_anthropic_is_answered_by_every_pool(
+    running_system: RunningSystem, pool: str
+) -> None:
+    """What coding agents send by themselves: betas, marks of caches, tiers, edits of the context, thinking."""
+    mark = {"cache_control": {"type": "ephemeral", "scope": "global"}}
+    text = {"type": "text", "text": "What is Cloister?"}
+    call = "functions.Bash:0"
+    asked: dict[str, Any] = {
+        "model": pool,
+        "max_tokens": 64,
+        "betas": [
+            *("claude-code-20250219", "interleaved-thinking-2025-05-14", "context-management-2025-06-27"),
+            *("prompt-caching-scope-2026-01-05", "effort-2025-11-24", "extended-cache-ttl-2025-04-11"),
+        ],
+        "system": [{"type": "text", "text": "You help.", **mark}],
+        "tools": [WEATHER | {"defer_loading": False, "eager_input_streaming": True} | mark],
+        "metadata": {"user_id": "u-1"},
+        "extra_body": {
+            "thinking": {"type": "adaptive"},
+            "output_config": {"effort": "high"},
+            "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+            "service_tier": "auto",
+            "inference_geo": "us",
+            "mcp_servers": [],
+            "container": None,
+        },
+        "messages": [
+            {"role": "user", "content": [text]},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "A tool knows.", "signature": ""},
+                    {"type": "text", "text": " "},
+                    {"type": "tool_use", "id": call, "name": "weather", "input": {"city": "Bern"}},
+                ],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call, "content": "9 °C"}, text | mark]},
+        ],
+    }
+    beta = client(running_system).beta.messages
+    assert beta.create(**asked).content[0].text
+    with beta.stream(**asked) as stream:
+        assert stream.get_final_message().content[0].text
+    counted = {name: value for name, value in asked.items() if name not in ("max_tokens", "metadata")}
+    assert beta.count_tokens(**counted).input_tokens > 0
+    with pytest.raises(anthropic.BadRequestError, match="mcp_servers"):
+        beta.create(**asked | {"extra_body": {"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]}})
+
+
 def test_a_count_is_what_the_message_is_charged_for_its_prompt(running_system: RunningSystem) -> None:
     key = new_tenant(running_system, "anthropic-count")
     messages = client(running_system, key, "anthropic-count").messages

@@ -226,6 +226,40 @@ def test_tools_images_and_json_reach_bedrock_through_the_openai_sdk(caller: Call
 
 
 @pytest.mark.parametrize("pool", ["claude", "nova"])
+def test_completions_reach_bedrock_through_the_openai_sdk(caller: Caller, pool: str) -> None:
+    client = openai_client(caller.system)
+    answer = client.completions.create(model=pool, prompt="What is Cloister?", max_tokens=24)
+    assert "Cloister" in answer.choices[0].text
+    assert answer.usage and answer.usage.completion_tokens
+    chunks = client.completions.create(model=pool, prompt="What is Cloister?", max_tokens=24, stream=True)
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == answer.choices[0].text
+    with pytest.raises(openai.BadRequestError, match="echo"):
+        client.completions.create(model=pool, prompt="What is Cloister?", max_tokens=24, echo=True)
+
+
+@pytest.mark.parametrize("pool", ["claude", "nova"])
+@pytest.mark.parametrize("door", ["openai", "native"])
+def test_a_session_that_began_elsewhere_goes_on_at_every_door(caller: Caller, pool: str, door: str) -> None:
+    call = {"id": "functions.Bash:0|fc", "type": "function", "function": {"name": "files/read", "arguments": '{"a":'}}
+    turns: Any = [
+        {"role": "assistant", "content": "Welcome!"},
+        {"role": "user", "content": [{"type": "text", "text": " "}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": ""},
+    ]
+    if door == "openai":
+        client = openai_client(caller.system)
+        assert client.chat.completions.create(model=pool, messages=turns, max_tokens=8, stop=["", "END"]).choices
+        with pytest.raises(openai.BadRequestError, match="logprobs"):
+            client.chat.completions.create(model=pool, messages=turns, max_tokens=8, logprobs=True)
+        return
+    headers = {"Authorization": f"Bearer {caller.system.api_key}", "X-Model-Pool": pool}
+    asked = {"messages": turns, "max_tokens": 8}
+    answer = requests.post(f"{caller.system.base_url}/inference", json=asked, headers=headers, timeout=PATIENCE_S)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("pool", ["claude", "nova"])
 def test_the_anthropic_sdk_talks_to_bedrock(caller: Caller, pool: str) -> None:
     base = f"{caller.system.base_url}/tenants/{caller.system.tenant}"
     client: Any = Anthropic(base_url=base, api_key=caller.system.api_key, max_retries=0, timeout=PATIENCE_S)

@@ -315,6 +315,22 @@ def test_tokens_are_counted_by_every_kind_that_speaks_chats(there: Harness) -> N
         assert events[-1].usage == Usage(7)
 
 
+@both
+def test_completions_are_answered_by_every_kind_that_speaks_chats(there: Harness, stream: bool) -> None:
+    events = events_of(
+        begin(there.engine, there.target, there.call("completions", stream=stream, fields={"prompt": "Hello"}))
+    )
+    told = [msgspec.json.decode(event.data) for event in events if isinstance(event, Delta)]
+    texts = [choice["text"] for each in told for choice in each.get("choices", ()) if "text" in choice]
+    if "completions" not in there.engine.speaks(there.target):
+        assert {each["object"] for each in told} == {"text_completion"}
+        assert "".join(texts) == "Hello there"
+        assert there.heard[-1].what == "chat.completions"
+    assert in_order(events)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage == USAGE
+
+
 def test_what_a_chat_cannot_say_is_refused_and_never_reaches_the_target(there: Harness) -> None:
     call = there.call("messages", fields={"thinking": {"type": "enabled", "budget_tokens": 2048}})
     if "messages" in there.engine.speaks(there.target):
@@ -326,7 +342,7 @@ def test_what_a_chat_cannot_say_is_refused_and_never_reaches_the_target(there: H
 
 
 def test_what_an_engine_does_not_speak_is_refused_and_never_reaches_the_target(there: Harness) -> None:
-    for operation in {*OPERATIONS} - {*MESSAGES} - {*there.engine.speaks(there.target)}:
+    for operation in {*OPERATIONS} - {*MESSAGES, "completions"} - {*there.engine.speaks(there.target)}:
         with pytest.raises(Malformed, match=operation):
             begin(there.engine, there.target, there.call(operation))
     assert there.heard == []

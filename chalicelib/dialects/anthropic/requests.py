@@ -1,23 +1,19 @@
 """Anthropic's Messages as OpenAI's chats: what is asked. Pure (https://docs.claude.com/en/api/messages).
 
 Every text, image and tool of the request is in the chat. Members that say how Anthropic's own service should run it
-(caching, metadata, tiers) are left out; members that nobody here knows reach the server as they are, as in a chat.
+(`members`) are left out; members that nobody here knows reach the server as they are, as in a chat.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from chalicelib.call import Call
+from chalicelib.dialects.anthropic import members
 from chalicelib.refusal import Malformed
 
 _TRANSLATED = ("messages", "system", "stop_sequences", "tools", "tool_choice", "thinking", "output_config")
-_LEFT_OUT = (
-    *("metadata", "cache_control", "service_tier", "inference_geo", "speed", "diagnostics", "context_management"),
-    *("user_profile_id", "workspace_id", "betas"),
-)
-_ONLY_ANTHROPICS = ("container", "mcp_servers")
 _TEXT_LIMIT = 300  # characters of what is said about a wrong member; it may quote one of any length
 
 
@@ -32,10 +28,12 @@ class _Url(msgspec.Struct, tag="url"):
 
 class _Text(msgspec.Struct, tag="text"):
     text: str
+    cache_control: dict[str, Any] | None = None
 
 
 class _Image(msgspec.Struct, tag="image"):
     source: _Base64 | _Url
+    cache_control: dict[str, Any] | None = None
 
 
 class _Thinking(msgspec.Struct, tag="thinking"):
@@ -50,12 +48,14 @@ class _ToolUse(msgspec.Struct, tag="tool_use"):
     id: str
     name: str
     input: msgspec.Raw
+    cache_control: dict[str, Any] | None = None
 
 
 class _ToolResult(msgspec.Struct, tag="tool_result"):
     tool_use_id: str
     content: str | list[_Text | _Image] = ""
     is_error: bool | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class _Said(msgspec.Struct, tag_field="role", tag="user"):
@@ -76,6 +76,7 @@ class _Tool(msgspec.Struct):
     type: Literal["custom"] | None = None
     description: str | None = None
     strict: bool | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class _ToolChoice(msgspec.Struct):
@@ -97,18 +98,17 @@ class _OutputConfig(msgspec.Struct):
     format: _Format | None = None
 
 
-def as_chat(call: Call) -> Call:
+def as_chat(call: Call, extras: Collection[str] = ()) -> Call:
     """The chat that asks an OpenAI-compatible server the same; for a count of tokens, with one token as its answer.
 
     Only the server knows its template and its tokens, so what it counts for that chat is the one true count.
+    `extras`: what the target's parts, messages and tools have besides OpenAI's: `cache_control`, or nothing.
 
     Raises: Malformed, where OpenAI's chats have no word for something.
     """
-    for name in _ONLY_ANTHROPICS:
-        if name in call.fields and bytes(call.fields[name]) not in (b"null", b"[]"):
-            raise Malformed(f"This model has no {name}: leave it out.", field=name)
-    fields = {name: value for name, value in call.fields.items() if name not in (*_TRANSLATED, *_LEFT_OUT)}
-    fields |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _translated(call.fields)}
+    known = members.without_the_services(call.fields)
+    fields = {name: value for name, value in known.items() if name not in (*_TRANSLATED, *members.CLAUDES)}
+    fields |= {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in _translated(call.fields, extras)}
     counts = call.operation == "messages.count_tokens"
     return msgspec.structs.replace(
         call,
@@ -119,7 +119,7 @@ def as_chat(call: Call) -> Call:
     )
 
 
-def _translated(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, Any]]:
+def _translated(fields: Mapping[str, msgspec.Raw], extras: Collection[str]) -> Iterator[tuple[str, Any]]:
     """Members of the chat. Raises: Malformed."""
     system = _member(fields, "system", str | list[_Text] | None)
     messages = _member(fields, "messages", list[_Said | _Answered | _Instructed]) or []
@@ -129,14 +129,14 @@ def _translated(fields: Mapping[str, msgspec.Raw]) -> Iterator[tuple[str, Any]]:
             "This model does not continue an answer that was begun: let the last message be the user's.",
             field="messages",
         )
-    begun = [{"role": "system", "content": _joined(_blocks(system))}] if system else []
-    yield "messages", [*begun, *(turn for message in messages for turn in _turns(message))]
+    begun = [{"role": "system", "content": _texts(_blocks(system), extras)}] if system else []
+    yield "messages", [*begun, *(turn for message in messages for turn in _turns(message, extras))]
     stops = _member(fields, "stop_sequences", list[str] | None)
     if stops:
         yield "stop", stops
     tools = _member(fields, "tools", list[_Tool] | None)
     if tools:
-        yield "tools", [{"type": "function", "function": _function(tool)} for tool in tools]
+        yield "tools", [{"type": "function", "function": _function(tool), **_mark(tool, extras)} for tool in tools]
     choice = _member(fields, "tool_choice", _ToolChoice | None)
     if choice:
         named = {"type": "function", "function": {"name": choice.name}}
@@ -171,13 +171,13 @@ def _member(fields: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
         raise Malformed(f"{name} is not valid UTF-8, or nested too deeply.", field=name) from None
 
 
-def _turns(message: _Said | _Answered | _Instructed) -> Iterator[dict[str, Any]]:
+def _turns(message: _Said | _Answered | _Instructed, extras: Collection[str]) -> Iterator[dict[str, Any]]:
     """A message as a chat has it: results of tools are messages of their own there, right behind their calls."""
     blocks = _blocks(message.content)
     if isinstance(message, _Instructed):
-        yield {"role": "system", "content": _joined(blocks)}
+        yield {"role": "system", "content": _texts(blocks, extras)}
     elif isinstance(message, _Answered):
-        yield _answered(blocks)
+        yield _answered(blocks, extras)
     else:
         shown: list[Any] = []
         for block in blocks:
@@ -186,22 +186,24 @@ def _turns(message: _Said | _Answered | _Instructed) -> Iterator[dict[str, Any]]
                 continue
             results = _blocks(block.content)
             failed = "Error: " if block.is_error else ""  # a chat has no other way to say so
-            yield {"role": "tool", "tool_call_id": block.tool_use_id, "content": failed + _joined(results)}
+            said = {"tool_call_id": block.tool_use_id, "content": failed + _joined(results)}
+            yield {"role": "tool", **said, **_mark(block, extras)}
             shown += [result for result in results if isinstance(result, _Image)]  # a chat's tools give text only
         if shown:
-            yield {"role": "user", "content": _content(shown)}
+            yield {"role": "user", "content": _content(shown, extras)}
 
 
-def _answered(blocks: Iterable[Any]) -> dict[str, Any]:
+def _answered(blocks: list[Any], extras: Collection[str]) -> dict[str, Any]:
     calls = [
         {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": _text(block.input)}}
         for block in blocks
         if isinstance(block, _ToolUse)
     ]
     thoughts = "\n".join(block.thinking for block in blocks if isinstance(block, _Thinking))
-    turn: dict[str, Any] = {"role": "assistant", "content": _joined(blocks) or (None if calls else "")}
+    turn: dict[str, Any] = {"role": "assistant", "content": _texts(blocks, extras) or (None if calls else "")}
     if calls:
         turn["tool_calls"] = calls
+        turn |= _mark(blocks[-1], extras)
     if thoughts:
         turn["reasoning_content"] = thoughts
     return turn
@@ -215,16 +217,27 @@ def _joined(blocks: Iterable[Any]) -> str:
     return "\n".join(block.text for block in blocks if isinstance(block, _Text))
 
 
-def _content(blocks: list[Any]) -> str | list[dict[str, Any]]:
+def _texts(blocks: Iterable[Any], extras: Collection[str]) -> str | list[dict[str, Any]]:
+    return _content([block for block in blocks if isinstance(block, _Text)], extras)
+
+
+def _content(blocks: list[Any], extras: Collection[str]) -> str | list[dict[str, Any]]:
     """A plain text where that is all there is: many a model's template takes nothing else."""
-    if not any(isinstance(block, _Image) for block in blocks):
+    if not any(isinstance(block, _Image) or _mark(block, extras) for block in blocks):
         return _joined(blocks)
-    return [
-        {"type": "text", "text": block.text}
-        if isinstance(block, _Text)
-        else {"type": "image_url", "image_url": {"url": _address(block.source)}}
-        for block in blocks
-    ]
+    return [{**_part(block), **_mark(block, extras)} for block in blocks]
+
+
+def _part(block: _Text | _Image) -> dict[str, Any]:
+    if isinstance(block, _Text):
+        return {"type": "text", "text": block.text}
+    return {"type": "image_url", "image_url": {"url": _address(block.source)}}
+
+
+def _mark(block: Any, extras: Collection[str]) -> dict[str, Any]:
+    """That the prompt may be kept up to here, where the target's chats can say so."""
+    mark = getattr(block, "cache_control", None) if "cache_control" in extras else None
+    return {"cache_control": mark} if mark else {}
 
 
 def _address(source: _Base64 | _Url) -> str:

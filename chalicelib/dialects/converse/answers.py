@@ -10,6 +10,7 @@ import msgspec
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import failures
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
@@ -25,11 +26,13 @@ _STOPS = {
 
 
 class Heading(msgspec.Struct, frozen=True):
-    """What every piece of one answer says of it."""
+    """What every piece of one answer says of it, and how its caller reads it."""
 
     id: str
     model: str
     created_s: int
+    names: Names = msgspec.field(default_factory=Names)
+    functions: bool = False  # asked with `functions`, from before there were tools: one `function_call`
 
 
 class _Counted(msgspec.Struct, frozen=True, rename="camel"):
@@ -115,11 +118,12 @@ def whole(answer: Mapping[str, Any], heading: Heading) -> tuple[Delta, Finished]
     message: dict[str, Any] = {"role": "assistant", "content": "".join(block.text for block in blocks) or None}
     if thought := "".join(block.reasoning_content.reasoning_text.text for block in blocks):
         message["reasoning_content"] = thought
-    if calls := [_call(block.tool_use) for block in blocks if block.tool_use is not None]:
-        message["tool_calls"] = calls
+    if calls := [_call(block.tool_use, heading.names) for block in blocks if block.tool_use is not None]:
+        message |= {"function_call": calls[0]["function"]} if heading.functions else {"tool_calls": calls}
+    stop = _stop(said.stop_reason, heading)
     body = {
         **_head(heading, "chat.completion"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _stop(said.stop_reason)}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": stop}],
         "usage": _usage(said.usage),
     }
     counted = _counted(said.usage)
@@ -164,7 +168,7 @@ class Reader:
         elif kind == "contentBlockStop" and block in self._empty_calls:
             yield self._argued(block, "{}")
         elif kind == "messageStop":
-            yield self._chunk({}, tokens=0, stop=_stop(said.stop_reason))
+            yield self._chunk({}, tokens=0, stop=_stop(said.stop_reason, self._heading))
         elif kind == "metadata" and said.usage is not None:
             self.done = True
             chunk = {**_head(self._heading, "chat.completion.chunk"), "choices": [], "usage": _usage(said.usage)}
@@ -173,9 +177,10 @@ class Reader:
     def _called(self, block: int, tool: _ToolStart) -> Delta:
         self._calls[block] = len(self._calls)
         self._empty_calls.add(block)
-        function = {"name": tool.name, "arguments": ""}
-        call = {"index": self._calls[block], "id": tool.tool_use_id, "type": "function", "function": function}
-        return self._chunk({"tool_calls": [call]})
+        names = self._heading.names
+        function = {"name": names.callers(tool.name), "arguments": ""}
+        call = {"id": names.callers(tool.tool_use_id), "type": "function", "function": function}
+        return self._call(block, call)
 
     def _gained(self, block: int, piece: _Piece) -> Iterator[Delta]:
         if piece.text:
@@ -189,7 +194,13 @@ class Reader:
         if block not in self._calls:
             raise EngineFailed(failures.NOT_UNDERSTOOD)
         self._empty_calls.discard(block)
-        return self._chunk({"tool_calls": [{"index": self._calls[block], "function": {"arguments": arguments}}]})
+        return self._call(block, {"function": {"arguments": arguments}})
+
+    def _call(self, block: int, call: dict[str, Any]) -> Delta:
+        index = self._calls[block]
+        if not self._heading.functions:
+            return self._chunk({"tool_calls": [{"index": index, **call}]})
+        return self._chunk({} if index else {"function_call": call["function"]})  # there is no way to say a second
 
     def _chunk(self, delta: dict[str, Any], *, tokens: int = 1, stop: str | None = None) -> Delta:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": stop}
@@ -201,13 +212,14 @@ def _head(heading: Heading, kind: str) -> dict[str, Any]:
     return {"id": heading.id, "object": kind, "created": heading.created_s, "model": heading.model}
 
 
-def _call(tool: _ToolUse) -> dict[str, Any]:
-    arguments = msgspec.json.encode(tool.input).decode()
-    return {"id": tool.tool_use_id, "type": "function", "function": {"name": tool.name, "arguments": arguments}}
+def _call(tool: _ToolUse, names: Names) -> dict[str, Any]:
+    function = {"name": names.callers(tool.name), "arguments": msgspec.json.encode(tool.input).decode()}
+    return {"id": names.callers(tool.tool_use_id), "type": "function", "function": function}
 
 
-def _stop(reason: str) -> str:
-    return _STOPS.get(reason, "stop")
+def _stop(reason: str, heading: Heading) -> str:
+    stop = _STOPS.get(reason, "stop")
+    return "function_call" if heading.functions and stop == "tool_calls" else stop
 
 
 def _counted(counted: _Counted) -> Usage:

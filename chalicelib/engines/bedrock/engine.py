@@ -6,15 +6,17 @@ cut off by another thread while one is reading it.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
 
 from chalicelib.call import MESSAGES, Call, Delta, Finished, Operation, Started, Stream, Usage
 from chalicelib.dialects import failures, invoke
-from chalicelib.dialects.converse import answers, requests
+from chalicelib.dialects.converse import answers, members, requests
 from chalicelib.dialects.invoke import Chunks
+from chalicelib.dialects.names import Names
 from chalicelib.engines.bedrock import profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
 from chalicelib.engines.bedrock.credentials import Source
@@ -30,6 +32,8 @@ from chalicelib.settings import Settings
 
 OTHERS: tuple[Operation, ...] = ("chat.completions", "invoke")
 ANTHROPICS: tuple[Operation, ...] = (*OTHERS, *MESSAGES)
+
+NOTHING = msgspec.Raw(b"null")
 
 TIMES = Times(monotonic=monotonic_ms, wall=lambda: time.time_ns() // 1_000_000)
 
@@ -81,10 +85,12 @@ class BedrockEngine:
             return self._conversed(errand, call)
         if call.operation == "invoke":
             return self._invoked(errand, call, invoke.invocation(call, errand.model))
-        body = invoke.messages(call)
-        if call.operation == "messages":
-            return self._invoked(errand, call, {"body": body, "contentType": invoke.JSON})
-        return self._counted(errand, body)
+        names = Names()
+        body = invoke.messages(call, errand.model, names)
+        with _naming(names):
+            if call.operation == "messages":
+                return self._invoked(errand, call, {"body": body, "contentType": invoke.JSON})
+            return self._counted(errand, body)
 
     def consult(self, target: Bedrock, question: bytes) -> bytes:  # noqa: ARG002
         """See Engine.consult. There is no enclave before Bedrock."""
@@ -109,8 +115,17 @@ class BedrockEngine:
 
     def _conversed(self, errand: _Errand, call: Call) -> Stream:
         operation = "converse_stream" if call.stream else "converse"
-        running = self._sent(errand, operation, requests.request(call))
-        heading = answers.Heading(f"chatcmpl-{call.request_id}", call.model_name, self._times.wall() // 1_000)
+        names = Names()
+        asked = requests.request(call, errand.model, names)
+        with _naming(names):
+            running = self._sent(errand, operation, asked)
+        heading = answers.Heading(
+            f"chatcmpl-{call.request_id}",
+            call.model_name,
+            self._times.wall() // 1_000,
+            names,
+            functions=members.asks("functions", call.fields.get("functions", NOTHING)),
+        )
         if call.stream:
             reader = answers.Reader(running.started, heading)
             return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
@@ -195,6 +210,16 @@ class BedrockEngine:
     def _source(self, region: str, secret: str) -> Source:
         where = region or self._settings.region
         return Source(secret, where, self._settings, self._read_secret, self._times.wall)
+
+
+@contextmanager
+def _naming(names: Names) -> Iterator[None]:
+    """Complaints speak of what the caller knows."""
+    try:
+        yield
+    except Malformed as refused:
+        refused.text = names.in_callers(refused.text)
+        raise
 
 
 def _started(errand: _Errand, response: Mapping[str, Any], model_id: str) -> Started:

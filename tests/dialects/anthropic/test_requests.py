@@ -50,6 +50,30 @@ def test_what_is_cached_at_anthropic_is_plain_text_here() -> None:
     assert "cache_control" not in said
 
 
+def test_marks_of_caches_stay_where_the_targets_chats_have_them() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    text = {"type": "text", "text": "Hello"}
+    use = {"type": "tool_use", "id": "t1", "name": "weather", "input": {}}
+    call = asked(
+        system=[{**text, **mark}, text],
+        tools=[WEATHER | mark],
+        messages=[
+            {"role": "user", "content": [{**text, **mark}, IMAGE]},
+            {"role": "assistant", "content": [text, {**use, **mark}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "9", **mark}, text]},
+        ],
+    )
+    said = {name: msgspec.json.decode(value) for name, value in as_chat(call, extras=("cache_control",)).fields.items()}
+    system, user, assistant, tool, last = said["messages"]
+    assert system["content"] == [{**text, **mark}, text]
+    assert user["content"][0] == {**text, **mark}
+    assert (assistant["cache_control"], assistant["content"]) == (mark["cache_control"], "Hello")
+    assert (tool["cache_control"], tool["content"]) == (mark["cache_control"], "9")
+    assert last["content"] == "Hello"
+    assert said["tools"][0]["cache_control"] == mark["cache_control"]
+    assert b"cache_control" not in openai.request(as_chat(call), "org/model")
+
+
 def test_members_that_nobody_here_knows_reach_the_server_as_they_are() -> None:
     assert chat(min_p=0.1, chat_template_kwargs={"x": 1})["chat_template_kwargs"] == {"x": 1}
 

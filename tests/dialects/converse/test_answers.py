@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects.converse.answers import Heading, Reader, whole
+from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed
 
 STARTED = Started("us")
@@ -194,3 +195,49 @@ def test_a_whole_answer_that_is_none_is_a_failed_engine(answer: dict[str, Any]) 
 def test_events_and_blocks_that_nobody_knows_are_passed_over() -> None:
     assert events([("citationOfNextYear", {"delta": {"citation": {}}})]) == []
     assert answered({"citationsContent": {}}, TEXT)[0]["choices"][0]["message"]["content"] == "It is cold."
+
+
+def named(*callers: str) -> tuple[Heading, list[str]]:
+    """A heading that knows these names of the caller's, and what Converse knows them by."""
+    names = Names()
+    return Heading("chatcmpl-1", "model-a", 1_700_000_000, names), [names.call(each) for each in callers]
+
+
+def test_what_converse_knows_by_an_alias_is_the_callers_again() -> None:
+    heading, [name, tool] = named("functions.Bash:0", "files/read")
+    call = {"toolUse": {"toolUseId": name, "name": tool, "input": {}}}
+    message = {"output": {"message": {"content": [call]}}, "stopReason": "tool_use", "usage": USED}
+    [whole_call] = json.loads(whole(message, heading)[0].data)["choices"][0]["message"]["tool_calls"]
+    reader = Reader(STARTED, heading)
+    start = {"start": {"toolUse": {"toolUseId": name, "name": tool}}, "contentBlockIndex": 0}
+    *_, last = list(reader.read("contentBlockStart", json.dumps(start).encode()))
+    assert isinstance(last, Delta)
+    [streamed_call] = json.loads(last.data)["choices"][0]["delta"]["tool_calls"]
+    for made in (whole_call, streamed_call):
+        assert (made["id"], made["function"]["name"]) == ("functions.Bash:0", "files/read")
+
+
+def test_who_asked_with_functions_is_answered_with_one_call() -> None:
+    heading = msgspec.structs.replace(HEADING, functions=True)
+    said = {"output": {"message": {"content": [TEXT, CALL, BARE_CALL]}}, "stopReason": "tool_use", "usage": USED}
+    choice = json.loads(whole(said, heading)[0].data)["choices"][0]
+    assert choice["message"]["function_call"] == {"name": "weather", "arguments": '{"city":"Bern"}'}
+    assert "tool_calls" not in choice["message"]
+    assert choice["finish_reason"] == "function_call"
+
+
+def test_who_asked_with_functions_is_streamed_one_call() -> None:
+    reader = Reader(STARTED, msgspec.structs.replace(HEADING, functions=True))
+    told: list[tuple[str, dict[str, Any]]] = []
+    for block, name in enumerate(("weather", "time")):
+        at = {"contentBlockIndex": block}
+        told.append(("contentBlockStart", {"start": {"toolUse": {"toolUseId": "t", "name": name}}, **at}))
+        told.append(("contentBlockDelta", {"delta": {"toolUse": {"input": '{"a":1}'}}, **at}))
+        told.append(("contentBlockStop", at))
+    told.append(("messageStop", {"stopReason": "tool_use"}))
+    deltas = [event for kind, said in told for event in reader.read(kind, json.dumps(said).encode())]
+    choices = [json.loads(event.data)["choices"][0] for event in deltas if isinstance(event, Delta)]
+    pieces = [choice["delta"]["function_call"] for choice in choices if "function_call" in choice["delta"]]
+    assert pieces == [{"name": "weather", "arguments": ""}, {"arguments": '{"a":1}'}]
+    assert choices[-1]["finish_reason"] == "function_call"
+    assert not any("tool_calls" in choice["delta"] for choice in choices)

@@ -22,6 +22,8 @@ REGION = "us-east-1"
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 SONNET = "anthropic.claude-sonnet-4-20250514-v1:0"
 OPUS = "anthropic.claude-opus-4-20250514-v1:0"
+OPUS_41 = "anthropic.claude-opus-4-1-20250805-v1:0"
+SONNET_35 = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 NOVA = "amazon.nova-lite-v1:0"
 LLAMA = "meta.llama3-8b-instruct-v1:0"
 

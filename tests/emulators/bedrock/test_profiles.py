@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.emulators.bedrock.served import HAIKU, NOVA, OPUS, SONNET, Served, refused, user
+from tests.emulators.bedrock.served import HAIKU, NOVA, OPUS, OPUS_41, SONNET, SONNET_35, Served, refused, user
 
 ON_DEMAND = "on-demand throughput isn’t supported. Retry your request with the ID or ARN of an inference profile"
 
@@ -110,7 +110,7 @@ def test_models_are_filtered_as_the_caller_wants(bedrock: Served) -> None:
         models = bedrock.management.list_foundation_models(**filters)["modelSummaries"]
         return {each["modelId"] for each in models}
 
-    assert found(byProvider="Anthropic") == {HAIKU, SONNET, OPUS}
+    assert found(byProvider="Anthropic") == {HAIKU, SONNET_35, SONNET, OPUS, OPUS_41}
     assert SONNET not in found(byInferenceType="ON_DEMAND")
     assert found(byOutputModality="TEXT") == found()
     assert found(byOutputModality="EMBEDDING") == found(byCustomizationType="FINE_TUNING") == set()

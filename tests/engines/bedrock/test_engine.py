@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.call import Call, Delta, Finished, Started, Usage
+from chalicelib.call import Call, Delta, Finished, Operation, Started, Usage
 from chalicelib.engines import begin
 from chalicelib.engines.bedrock.engine import BedrockEngine
 from chalicelib.pool import Bedrock
@@ -30,7 +30,10 @@ from tests.engines.bedrocks import (
     sandbox,
 )
 
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
+}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -264,3 +267,55 @@ assert [path for path in opened if "botocore/data/bedrock-runtime" in path]
 assert not [path for path in opened if "botocore/data/bedrock/" in path], "the control plane is for finding profiles"
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("target", [ON_HAIKU, ON_NOVA], ids=lambda target: target.name)
+def test_a_function_is_called_as_before_there_were_tools(bedrock: LocalBedrock, target: Bedrock, stream: bool) -> None:
+    bedrock.do("say", blocks=[{"tool": "weather", "input": {"city": "Bern"}}])
+    asked = chat("Is it cold?", stream=stream, functions=[TOOL["function"]], function_call="auto")
+    _, answers, _ = run(sandbox(), target, asked)
+    pieces = [answer["choices"][0]["delta" if stream else "message"].get("function_call", {}) for answer in answers]
+    assert "".join(piece.get("name", "") for piece in pieces) == "weather"
+    assert "".join(piece.get("arguments", "") for piece in pieces) == '{"city":"Bern"}'
+    assert answers[-1]["choices"][0]["finish_reason"] == "function_call"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("target", [ON_HAIKU, ON_NOVA], ids=lambda target: target.name)
+def test_a_completion_is_asked_as_a_chat(bedrock: LocalBedrock, target: Bedrock, stream: bool) -> None:
+    _, answers, finished = run(sandbox(), target, ask("completions", {"prompt": "Hello there"}, stream=stream))
+    assert {answer["object"] for answer in answers} == {"text_completion"}
+    assert "".join(answer["choices"][0]["text"] for answer in answers) == "Hello there"
+    assert finished.usage == Usage(2, 2)
+    assert bedrock.operations() == ["ConverseStream" if stream else "Converse"]
+
+
+def test_marks_of_a_message_are_cache_points_of_nova(bedrock: LocalBedrock) -> None:
+    mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    text = {"type": "text", "text": "Hello there", **mark}
+    for target in (ON_NOVA, ON_HAIKU):
+        tool = {"name": "weather", "input_schema": {}, **mark}
+        run(sandbox(), target, message(system=[text], tools=[tool], messages=[{"role": "user", "content": [text]}]))
+
+
+SEEDS = {
+    "anthropic.claude-opus-4-1-20250805-v1:0": "us.",
+    "anthropic.claude-3-5-sonnet-20241022-v2:0": "",
+    "amazon.nova-premier-v1:0": "us.",
+    "meta.llama4-scout-17b-instruct-v1:0": "us.",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("operation", ["chat.completions", "completions", "messages"])
+@pytest.mark.parametrize("model", SEEDS)
+def test_every_model_answers_by_the_profile_that_it_needs(
+    bedrock: LocalBedrock, model: str, operation: Operation, stream: bool
+) -> None:
+    fields = {"messages": [{"role": "user", "content": "Hello there"}]}
+    call = ask(operation, {"prompt": "Hello there"} if operation == "completions" else fields, stream=stream)
+    started, answers, finished = run(sandbox(), Bedrock("us", model=model, region="us-east-1"), call)
+    assert answers
+    assert finished.usage == Usage(2, 2)
+    assert started.detail.get("inference_profile", "").removesuffix(model) == SEEDS[model]
