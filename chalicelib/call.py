@@ -16,10 +16,14 @@ Operation = Literal[
     "embeddings",
     "messages",  # Anthropic's Messages, as they are
     "messages.count_tokens",
+    "responses",  # OpenAI's Responses, as they are
     "invoke",  # a Bedrock model's own body
 ]
 MESSAGES: tuple[Operation, ...] = ("messages", "messages.count_tokens")
 """Anthropic's: a chat, and the count of its tokens."""
+
+AS_CHATS: tuple[Operation, ...] = (*MESSAGES, "responses")
+"""What whoever answers chats answers as well, by asking a chat that says the same."""
 
 SealMode = Literal["kms", "esdk", "hpke"]
 

@@ -1,6 +1,7 @@
 """Surfaces, one file each: what callers send and get, and nothing of how it comes and goes (that is `http`).
 
     openai       /tenants/{tenant}/v1                   anthropic    /tenants/{tenant}/v1/messages
+    responses    /tenants/{tenant}/v1/responses         the same package's other wire
     native       /inference, /health, and the pages that describe the service
     bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
     management   /tenants/{tenant}: keys, members, limits, usage, the ledger

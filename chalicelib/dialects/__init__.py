@@ -2,6 +2,7 @@
 
     openai       chats, completions, embeddings          sse          server-sent events under it
     anthropic/   Messages as chats, and chats as Messages
+    responses/   Responses as chats, and chats as Responses
     converse/    chats as Bedrock's Converse, and back   invoke       a Bedrock model's own body
     completions  prompts as chats, and back
     sealed       frames around ciphertext                container    what our inference container says besides

@@ -22,10 +22,14 @@ Fields = Mapping[str, msgspec.Raw]
 CHAT: tuple[Location, ...] = (("max_completion_tokens",), ("max_tokens",))
 """Of an OpenAI-shaped body. The first that is there counts, as OpenAI has it."""
 
+RESPONSE: tuple[Location, ...] = (("max_output_tokens",),)
+"""Of a Response's. It is asked as a chat, and bounded as one."""
+
 UNREAD = ("max_new_tokens", "n_predict", "n_cmpl")
 """What servers know these and `n` by besides: llama.cpp lets `n_predict` count more than `max_tokens`. Never sent."""
 
 OF_CHAT = frozenset((*(name for (name,) in CHAT), *UNREAD))
+OF_RESPONSE = frozenset(name for (name,) in RESPONSE)
 
 BODIES: dict[str, tuple[Location, ...]] = {
     "ai21.jamba": (("max_tokens",),),
@@ -50,7 +54,12 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 def of_chat(fields: Fields) -> int | None:
     """The ceiling that an OpenAI-shaped body names. Raises Malformed."""
-    return next((count for location in CHAT if (count := _read(fields, location)) is not None), None)
+    return _first(fields, CHAT)
+
+
+def of_response(fields: Fields) -> int | None:
+    """The ceiling that a Response's request names. Raises Malformed."""
+    return _first(fields, RESPONSE)
 
 
 def bound_chat(body: dict[str, object], ceiling_tokens: int) -> None:
@@ -85,6 +94,10 @@ def bounded_body(body: bytes, model: str, ceiling_tokens: int) -> bytes:
             holder = holder[each]
         holder[name] = min(_read(fields, location) or ceiling_tokens, ceiling_tokens)
     return msgspec.json.encode(bounded)
+
+
+def _first(fields: Fields, locations: tuple[Location, ...]) -> int | None:
+    return next((count for location in locations if (count := _read(fields, location)) is not None), None)
 
 
 def _locations(model: str) -> tuple[Location, ...]:

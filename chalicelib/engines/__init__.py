@@ -63,4 +63,8 @@ def begin(engine: Engine[T], target: T, call: Call) -> Stream:
         from chalicelib.dialects import completions
 
         return completions.Answered(engine.open(target, completions.as_chat(call)), call)
+    if call.operation == "responses" and "chat.completions" in spoken:
+        from chalicelib.dialects.responses import answers, requests
+
+        return answers.Answered(engine.open(target, requests.as_chat(call)), call)
     raise Malformed(f"This model does not offer {call.operation}: send a chat.", field="model")

@@ -42,6 +42,7 @@ class Route(msgspec.Struct, frozen=True):
     status: int
     streams: bool  # may answer text/event-stream
     infers: bool  # runs a model: admitted, answers with the inference headers, and may be refused as one
+    clear_only: bool  # takes nothing that is sealed, though it runs a model
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
 
@@ -66,7 +67,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def seals(self) -> bool:
         """Takes sealed requests as well."""
-        return self.infers and self.auth == "key" and self.shape != "anthropic"
+        return self.infers and self.auth == "key" and self.shape != "anthropic" and not self.clear_only
 
     @property
     def exports(self) -> bool:

@@ -54,6 +54,7 @@ class Surface(Blueprint):
         status: int = 200,
         streams: bool = False,
         infers: bool = False,
+        clear_only: bool = False,
         for_sealers: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
     ) -> Callable[[View], View]:
@@ -83,6 +84,7 @@ class Surface(Blueprint):
                 status=status,
                 streams=streams,
                 infers=infers,
+                clear_only=clear_only,
                 for_sealers=for_sealers,
                 own_statuses=own_statuses,
             )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import MESSAGES, Call, Operation, SealMode, Usage
+from chalicelib.call import AS_CHATS, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings, media
 from chalicelib.dialects.anthropic import members
 from chalicelib.dialects.media import Medium
@@ -25,7 +25,9 @@ PIXELS_PER_TOKEN = 750
 IMAGE_LEAST_TOKENS = 256
 """For what is added to an image of any size: an overview of it, its margins, marks around it."""
 
-NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *members.SAY_BETAS, *ceilings.OF_CHAT))
+NEVER_PROMPT = frozenset(
+    ("model", "stream", "stream_options", *members.SAY_BETAS, *ceilings.OF_CHAT, *ceilings.OF_RESPONSE)
+)
 
 
 KMS_BLOB_BYTES = 6_144
@@ -107,9 +109,8 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
             f"The model {name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
         )
     if ask.max_tokens is not None and ask.max_tokens > pool.max_tokens:
-        raise Malformed(
-            f"max_tokens is {ask.max_tokens}; {name} generates at most {pool.max_tokens}.", field="max_tokens"
-        )
+        named = "max_output_tokens" if ask.operation == "responses" else "max_tokens"
+        raise Malformed(f"{named} is {ask.max_tokens}; {name} generates at most {pool.max_tokens}.", field=named)
     generates = ask.operation not in ("embeddings", "messages.count_tokens")
     ceiling = (ask.max_tokens or min(pool.default_max_tokens, pool.max_tokens)) if generates else 0
     call = Call(
@@ -154,8 +155,8 @@ def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
 
 
 def _offered_as(operation: Operation) -> Operation:
-    """Which of a pool's operations has to be there: Anthropic's Messages are a chat, and so is counting its tokens."""
-    return "chat.completions" if operation in MESSAGES else operation
+    """Which of a pool's operations has to be there."""
+    return "chat.completions" if operation in AS_CHATS else operation
 
 
 def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedRequest:

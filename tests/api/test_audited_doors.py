@@ -17,7 +17,7 @@ from chalicelib.ledger import Audited, Entry
 from chalicelib.pool import Bedrock, Pool, Scripted, Target
 from tests.api import signing
 from tests.api.test_permissions import TABLE
-from tests.engines import answers, messages
+from tests.engines import answers, messages, responses
 from tests.small_deployments import T0, Answer, Deployment, Gateway
 
 MODEL = "anthropic.claude-x"
@@ -80,6 +80,8 @@ def deltas(call: Call) -> list[bytes]:
     """An answer in the dialect that was asked."""
     if call.operation == "messages":
         return [*map(msgspec.json.encode, messages.STREAM if call.stream else [messages.WHOLE])]
+    if call.operation == "responses":
+        return responses.deltas(call)
     return [answers.said("Hello"), answers.said(" there")] if call.stream else [answers.WHOLE]
 
 

@@ -113,6 +113,17 @@ def test_a_ceiling_by_either_name_is_reserved_and_in_force(
     assert charged(wired) == estimated(*prompt.values()) + 11
 
 
+def test_the_ceiling_of_a_response_is_reserved_and_in_force(
+    gateway: Gateway, wired: Deployment, server: servers.Server
+) -> None:
+    asked = {"model": "model-a", "input": "hi", "max_output_tokens": 11, "n_predict": 999, "n": 1}
+    answer = gateway.call("POST", "/tenants/acme/v1/responses", key=wired.key(), json=asked)
+    assert answer.status == 200, answer.body
+    sent = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 11, "n": 1}
+    assert json.loads(server.requests[-1].body) == sent
+    assert charged(wired) == estimated("hi", 1) + 11
+
+
 def invoked(gateway: Gateway, body: dict[str, Any]) -> int:
     """A Titan is; what the request is estimated at."""
     asked = {"modelId": TITAN, "body": body}

@@ -57,7 +57,8 @@ def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("/tenants/acme/v1/responses", "openai"),
+        ("/tenants/acme/v1/responses/batches", "openai"),
+        ("/tenants/acme/v1/batches", "openai"),
         ("/tenants/acme/v1/messages/batches", "anthropic"),
         ("/tenants/acme/v1/messages-of-mine", "openai"),
         ("/tenants/acme/nothing", "problem"),

@@ -38,6 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
+RESPONSE = {"model": "model-a", "input": "hi"}
 POOL = {"name": "model-a", "targets": []}
 
 TABLE = {
@@ -48,6 +49,7 @@ TABLE = {
     "POST /tenants/{tenant}/v1/embeddings": Row(INFER, "openai", {"model": "model-a", "input": "hi"}),
     "POST /tenants/{tenant}/v1/messages": Row(INFER, "anthropic", MESSAGE),
     "POST /tenants/{tenant}/v1/messages/count_tokens": Row(INFER, "anthropic", CHAT),
+    "POST /tenants/{tenant}/v1/responses": Row(INFER, "openai", RESPONSE),
     "GET /tenants/{tenant}/v1/models": Row(ALL, "openai"),
     "GET /tenants/{tenant}/v1/models/{model}": Row(ALL, "openai"),
     "GET /tenants/{tenant}": Row(USAGE, "management"),

@@ -106,6 +106,7 @@ def test_what_was_found_to_stream_are_the_inference_routes() -> None:
         "/tenants/{tenant}/v1/embeddings",
         "/tenants/{tenant}/v1/messages",
         "/tenants/{tenant}/v1/messages/count_tokens",
+        "/tenants/{tenant}/v1/responses",
         "/v1/bedrock/invoke-model",
     }
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.dialects import ceilings
-from chalicelib.dialects.ceilings import ANY, BODIES, CHAT, OF_CHAT, Location
+from chalicelib.dialects.ceilings import ANY, BODIES, CHAT, OF_CHAT, RESPONSE, Location
 from chalicelib.refusal import Malformed
 
 UNHEARD = "unheard.of"
@@ -215,3 +215,17 @@ def test_a_bounded_chat_names_the_reserved_ceiling_once_and_keeps_the_rest(
 
 def _chat(fields: dict[str, Any]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(json.dumps(value).encode()) for name, value in fields.items()}
+
+
+def test_a_response_is_read_by_its_own_name_alone() -> None:
+    ((name,),) = RESPONSE
+    assert ceilings.of_response(_chat({name: 9, "max_tokens": 5})) == 9
+    assert ceilings.of_response(_chat({name: None})) is ceilings.of_response(_chat({"max_tokens": 5})) is None
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_a_response_that_names_no_number_of_tokens_is_refused_where_it_stands(wrong: object) -> None:
+    for (name,) in RESPONSE:
+        with pytest.raises(Malformed) as refused:
+            ceilings.of_response(_chat({name: wrong}))
+        assert refused.value.field == name

@@ -19,7 +19,7 @@ from chalicelib.engines.scripted import ScriptedEngine, Step
 from chalicelib.pool import Bedrock, Capacity, OpenAICompatible, SageMaker, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
-from tests.engines import bedrocks, messages, sagemaker_server
+from tests.engines import bedrocks, messages, responses, sagemaker_server
 from tests.engines.answers import DONE, USAGE_CHUNK, WHOLE, event, said
 from tests.engines.frames import model_chunk, part, told
 from tests.engines.servers import LAST_CHUNK, Request, chunk, head, stream_head, whole
@@ -256,6 +256,8 @@ class ScriptedHarness:
         if call.operation == "messages":
             told = messages.STREAM if call.stream else [messages.WHOLE]
             return [_scripted(msgspec.json.encode(each), 1, call) for each in told]
+        if call.operation == "responses":
+            return [Delta(each, 1) for each in responses.deltas(call)]
         pieces = [(said("Hello"), 1), (said(" there"), 1)] if call.stream else [(WHOLE, 2)]
         return [_scripted(data, tokens, call) for data, tokens in pieces]
 

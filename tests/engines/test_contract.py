@@ -7,13 +7,13 @@ from typing import get_args
 import msgspec
 import pytest
 
-from chalicelib.call import MESSAGES, Call, Delta, Event, Finished, Operation, Started, Stream, Usage, Waiting
+from chalicelib.call import AS_CHATS, Call, Delta, Event, Finished, Operation, Started, Stream, Usage, Waiting
 from chalicelib.dialects.failures import UNREACHABLE
 from chalicelib.engines import Engine, begin
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.wiring import ENGINES
-from tests.engines import messages
+from tests.engines import messages, responses
 from tests.engines.answers import ending
 from tests.engines.harnesses import HARNESSES, Harness
 from tests.engines.wired import CEILING, USAGE, Deed
@@ -331,9 +331,37 @@ def test_completions_are_answered_by_every_kind_that_speaks_chats(there: Harness
     assert events[-1].usage == USAGE
 
 
-def test_what_a_chat_cannot_say_is_refused_and_never_reaches_the_target(there: Harness) -> None:
-    call = there.call("messages", fields={"thinking": {"type": "enabled", "budget_tokens": 2048}})
-    if "messages" in there.engine.speaks(there.target):
+@both
+def test_responses_are_answered_by_every_kind_that_speaks_chats(there: Harness, stream: bool) -> None:
+    ceiling = {"max_output_tokens": 999}
+    events = events_of(begin(there.engine, there.target, there.call("responses", stream=stream, fields=ceiling)))
+    told = [msgspec.json.decode(event.data) for event in events if isinstance(event, Delta)]
+    if stream:
+        assert [each["type"] for each in told if each["type"] != "response.output_text.delta"] == [
+            each for each in responses.STREAM if each != "response.output_text.delta"
+        ]
+        assert [each["sequence_number"] for each in told] == [*range(len(told))]
+    response = told[-1]["response"] if stream else told[-1]
+    assert [part["text"] for part in response["output"][0]["content"]] == ["Hello there"]
+    assert in_order(events)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage == USAGE
+    assert there.heard[-1].ceilings == (CEILING,)
+    assert "responses" in there.engine.speaks(there.target) or there.heard[-1].what == "chat.completions"
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ("messages", {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+        ("responses", {"previous_response_id": "resp_1"}),
+    ],
+)
+def test_what_a_chat_cannot_say_is_refused_and_never_reaches_the_target(
+    there: Harness, operation: Operation, fields: dict[str, object]
+) -> None:
+    call = there.call(operation, fields=fields)
+    if operation in there.engine.speaks(there.target):
         assert in_order(events_of(begin(there.engine, there.target, call)))
         return
     with pytest.raises(Malformed):
@@ -342,7 +370,7 @@ def test_what_a_chat_cannot_say_is_refused_and_never_reaches_the_target(there: H
 
 
 def test_what_an_engine_does_not_speak_is_refused_and_never_reaches_the_target(there: Harness) -> None:
-    for operation in {*OPERATIONS} - {*MESSAGES, "completions"} - {*there.engine.speaks(there.target)}:
+    for operation in {*OPERATIONS} - {*AS_CHATS, "completions"} - {*there.engine.speaks(there.target)}:
         with pytest.raises(Malformed, match=operation):
             begin(there.engine, there.target, there.call(operation))
     assert there.heard == []

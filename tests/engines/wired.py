@@ -14,7 +14,7 @@ from chalicelib.engines import Engine
 from chalicelib.pool import Capacity, Target
 from chalicelib.settings import Settings
 from emulators.sockets import reserve, url
-from tests.engines import messages
+from tests.engines import messages, responses
 from tests.engines.answers import chat
 from tests.engines.openai_server import IMPATIENT, NEVER_IDLE
 from tests.engines.servers import Request, Server, Wire, head
@@ -66,6 +66,8 @@ def ceilings(body: object) -> tuple[int, ...]:
 
 def call_of(operation: Operation, stream: bool, fields: Mapping[str, object]) -> Call:
     asks: Callable[..., Call] = messages.asked if operation in MESSAGES else chat
+    if operation == "responses":
+        asks = responses.asked
     call = asks(operation=operation, stream=stream)
     raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
     return msgspec.structs.replace(call, fields={**call.fields, **raw})
