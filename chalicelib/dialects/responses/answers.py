@@ -210,7 +210,7 @@ def _response(asked: Call, created_s: int) -> dict[str, Any]:
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "model": asked.pool,
+        "model": asked.model_name,
         "output": [],
         "previous_response_id": None,
         "service_tier": "default",

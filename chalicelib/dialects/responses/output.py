@@ -3,8 +3,7 @@
 https://platform.openai.com/docs/api-reference/responses-streaming
 
 Thoughts and texts end where something else begins. Calls of tools end with the answer: servers tell of several in
-turns, and a Response may have several items open. Servers also leave the index of a call out, or give it to two, or
-write arguments as an object: a new id begins a call, and without any, what comes belongs to the last one.
+turns, and a Response may have several items open.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,31 +12,13 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from chalicelib.dialects.responses.tools import Tool
+from chalicelib.dialects.tool_calls import Fragment, ToolCall, ToolCalls
 
 Happening = dict[str, Any]
 """An event without its `sequence_number`."""
 
 Status = Literal["in_progress", "completed", "incomplete"]
 Kind = Literal["reasoning_text", "output_text", "refusal"]
-
-
-class Function(msgspec.Struct):
-    name: str | None = None
-    arguments: msgspec.Raw = msgspec.Raw(b"null")
-
-    @property
-    def text(self) -> str:
-        """The arguments as a text of JSON. Raises: msgspec.DecodeError, UnicodeDecodeError."""
-        raw = bytes(self.arguments)
-        if raw.startswith(b'"'):
-            return msgspec.json.decode(raw, type=str)
-        return "" if raw == b"null" else raw.decode()
-
-
-class ToolCall(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: Function = msgspec.field(default_factory=Function)
 
 
 class Said(msgspec.Struct):
@@ -47,7 +28,7 @@ class Said(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[Fragment] | None = None
 
 
 class Output:
@@ -59,20 +40,19 @@ class Output:
         self._tools = tools
         self._items: list[_Item] = []
         self._prose: _Prose | None = None  # the one that is open
+        self._fragments = ToolCalls()
         self._calls: list[_Call] = []  # all of them, told or not
-        self._of_index: dict[int, _Call] = {}
-        self._of_id: dict[str, _Call] = {}  # as the server gave it
 
     def gain(self, said: Said) -> Iterator[Happening]:
-        """Raises: msgspec.DecodeError, UnicodeDecodeError."""
+        """The events of what a choice gained."""
         if thought := said.reasoning_content or said.reasoning:
             yield from self._say("reasoning_text", thought)
         if said.content:
             yield from self._say("output_text", said.content)
         if said.refusal:
             yield from self._say("refusal", said.refusal)
-        for piece in said.tool_calls or ():
-            yield from self._call(piece)
+        for fragment in said.tool_calls or ():
+            yield from self._call(fragment)
 
     def end(self, status: Status) -> Iterator[Happening]:
         """`status`: of the answer, and so of the item that it ended in."""
@@ -99,42 +79,26 @@ class Output:
             yield from self._prose.end(status)
             self._prose = None
 
-    def _call(self, piece: ToolCall) -> Iterator[Happening]:
-        call = self._meant(piece)
-        call.name = call.name or piece.function.name or ""
-        text = piece.function.text
-        if not call.told and not call.name:
-            call.pieces.append(text)  # a call is told of by its name
+    def _call(self, fragment: Fragment) -> Iterator[Happening]:
+        grown = self._fragments.gain(fragment)
+        if grown.number == len(self._calls):
+            self._calls.append(_Call(grown))
+        call = self._calls[grown.number]
+        if not call.told and not grown.name:
+            call.pieces.append(fragment.arguments)  # a call is told of by its name
             return
         if not call.told:
             yield from self._close("completed")
             yield from self._begun(call)
-        yield from call.gain(text)
-
-    def _meant(self, piece: ToolCall) -> "_Call":
-        """The call that the piece belongs to."""
-        known = self._calls[-1] if self._calls else None
-        if piece.index is not None:
-            known = self._of_index.get(piece.index)
-        elif piece.id:
-            known = self._of_id.get(piece.id)
-        elif piece.function.name and known and known.name:
-            known = None  # a server that names calls by nothing else
-        if known is not None and (not piece.id or piece.id == known.given):
-            return known
-        given = piece.id or ""
-        # It comes back with the tool's output: where the server gave none, or one twice, one of ours does as well.
-        own = not given or given in self._of_id
-        call = _Call(given, f"call_{self._request_id}_{len(self._calls)}" if own else given)
-        self._calls.append(call)
-        self._of_id.setdefault(given, call)
-        if piece.index is not None:
-            self._of_index[piece.index] = call
-        return call
+        yield from call.gain(fragment.arguments)
 
     def _begun(self, call: "_Call") -> Iterator[Happening]:
         earlier, call.pieces = call.pieces, []
-        yield from call.begin(self._request_id, len(self._items), self._tools.get(call.name, Tool(call.name)))
+        name, given = call.grown.name, call.grown.id
+        # It comes back with the tool's output: where the server gave none, or one twice, one of ours does as well.
+        if not given or any(each.call_id == given for each in self._calls):
+            given = f"call_{self._request_id}_{call.grown.number}"
+        yield from call.begin(self._request_id, len(self._items), given, self._tools.get(name, Tool(name)))
         self._items.append(call)
         yield from call.gain("".join(earlier))
 
@@ -197,20 +161,19 @@ class _Prose:
 class _Call:
     """A call of a function, or of a tool that takes any text: a chat knows it as a function of one `input`."""
 
-    def __init__(self, given: str, call_id: str) -> None:
-        """`given`: the id as the server gave it, or ""."""
-        self.given = given
-        self.name = ""
+    def __init__(self, grown: ToolCall) -> None:
+        self.grown = grown
+        self.call_id = ""
         self.pieces: list[str] = []  # of the arguments
         self.told = False
         self.ended: dict[str, Any] = {}
-        self._call_id = call_id
         self._id = ""
         self._index = 0
         self._tool = Tool("")
 
-    def begin(self, request_id: str, index: int, tool: Tool) -> Iterator[Happening]:
+    def begin(self, request_id: str, index: int, call_id: str, tool: Tool) -> Iterator[Happening]:
         self.told = True
+        self.call_id = call_id
         self._tool = tool
         self._index = index
         self._id = f"{'ctc' if tool.custom else 'fc'}_{request_id}_{index}"
@@ -239,7 +202,7 @@ class _Call:
         return {"item_id": self._id, "output_index": self._index}
 
     def _item(self, status: Status, arguments: str) -> dict[str, Any]:
-        named = {"call_id": self._call_id, "name": self._tool.name, "status": status}
+        named = {"call_id": self.call_id, "name": self._tool.name, "status": status}
         if self._tool.namespace:
             named["namespace"] = self._tool.namespace
         if self._tool.custom:
