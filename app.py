@@ -3,7 +3,19 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, kms_keys, management, native, openai, responses
+from chalicelib.api import (
+    admin,
+    anthropic,
+    audit,
+    bedrock,
+    dashboard,
+    kept_responses,
+    kms_keys,
+    management,
+    native,
+    openai,
+    responses,
+)
 from chalicelib.http.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
@@ -11,7 +23,7 @@ app = Doors("cloister", configure_logs=False)
 app.api.binary_types = ["*/*"]
 
 for surface in (
-    openai.surface, responses.surface, anthropic.surface, native.surface, native.public,
+    openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
     bedrock.surface, management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)

@@ -8,6 +8,7 @@
     placement/   which target runs it              engines/     how to talk to each kind of target
     dialects/    how wires are read and written    tickets/     what an enclave is permitted to open
     ledger/      what happened: one entry for each request
+    contents/    what tenants asked to be kept, encrypted
 
     wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
     tables       every DynamoDB key and model      dynamodb     the wire under them; only stores import these two

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
     body_limit_bytes: int = 6_000_000  # Lambda's payload limit is 6 MB
     ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
     audit_key: str = ""  # the KMS key, ARN or alias, that signs the ledger's days; empty: none is signed
+    content_key: str = ""  # the KMS key, ARN or alias, that wraps tenants' data keys; empty: nothing is kept here
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
     @property

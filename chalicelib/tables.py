@@ -6,6 +6,7 @@
 | tenancy | tenant        | `key#<key id>`       | Key: digest, role, scopes, expiry                   |
 | tenancy | tenant        | `member#<subject>`   | Member: role                                        |
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
+| tenancy | tenant        | `data-key`           | Wrapped: the data key of what it asked to be kept   |
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
 | tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Owner: the one tenant whose KMS key it is           |
 | tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
@@ -14,6 +15,7 @@
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
+| contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
 | heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
@@ -26,7 +28,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from botocore.exceptions import BotoCoreError
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute, VersionAttribute
+from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
 from pynamodb.connection.table import TableConnection
 from pynamodb.models import Model
 
@@ -81,6 +83,17 @@ class HeadItem(Model):
     signature = UnicodeAttribute()
 
 
+class ContentItem(Model):
+    class Meta:
+        table_name = "contents"
+        billing_mode = "PAY_PER_REQUEST"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    data = BinaryAttribute(legacy_encoding=False)
+    ttl = NumberAttribute()  # as the ledger's
+
+
 class ConditionFailed(Exception):
     """A conditional write lost. `old` is the item as it was, {} where there was none (or none was asked for)."""
 
@@ -97,11 +110,12 @@ class Tables(msgspec.Struct, frozen=True):
     meters: type[MeterItem]
     ledger: type[LedgerItem]
     heads: type[HeadItem]
+    contents: type[ContentItem]
 
     @property
     def models(self) -> tuple[type[Model], ...]:
         """One for each table."""
-        return self.tenancy, self.meters, self.ledger, self.heads
+        return self.tenancy, self.meters, self.ledger, self.heads, self.contents
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """One DynamoDB call.
@@ -132,6 +146,7 @@ def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | 
         meters=_bound(MeterItem, connection, region, prefix),
         ledger=_bound(LedgerItem, connection, region, prefix),
         heads=_bound(HeadItem, connection, region, prefix),
+        contents=_bound(ContentItem, connection, region, prefix),
     )
 
 

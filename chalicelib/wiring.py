@@ -32,6 +32,7 @@ from chalicelib.tickets import Tickets
 from chalicelib.tickets.secret import TicketKey
 
 if TYPE_CHECKING:
+    from chalicelib.contents import Contents
     from chalicelib.engines.bedrock.catalogue import Catalogue
     from chalicelib.engines.bedrock.engine import BedrockEngine
 
@@ -46,6 +47,7 @@ class Rooms(msgspec.Struct, frozen=True):
     heads: Heads
     offering: Offering
     models: Models  # those that a Bedrock target has
+    contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
 
 
 def path() -> Path:
@@ -66,6 +68,11 @@ def offering() -> Offering:
 
 def models() -> Models:
     return _rooms().models
+
+
+def contents() -> "Contents | None":
+    """What tenants asked to be kept; None where the deployment has no key for it."""
+    return _rooms().contents()
 
 
 @contextmanager
@@ -125,6 +132,7 @@ def _on_aws() -> Rooms:
         heads=DynamoHeads(tables()),
         offering=Offering(documents(), clock, settings().health_max_age_ms),
         models=_models,
+        contents=_contents,
     )
 
 
@@ -162,6 +170,19 @@ def _path() -> Path:
         tickets=Tickets(TicketKey(settings()), clock),
         telemetry=LogTelemetry(),
     )
+
+
+@cache
+def _contents() -> "Contents | None":
+    if not settings().content_key:
+        return None
+    from chalicelib.contents import Contents
+    from chalicelib.contents.data_keys import DataKeys
+    from chalicelib.contents.kms import KmsKeys
+    from chalicelib.contents.store import DynamoPieces
+
+    keys = DataKeys(documents(), KmsKeys(settings()), clock)
+    return Contents(DynamoPieces(tables()), keys, clock, secrets.token_bytes)
 
 
 def sign_heads() -> int:

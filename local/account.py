@@ -48,6 +48,8 @@ class Account(msgspec.Struct, frozen=True):
     """The demo tenant's."""
     audit_key_arn: str
     """Signs what each day's ledger was."""
+    content_key_arn: str
+    """Wraps the data keys of what tenants keep."""
     ticket_key: str
     """The public half, base64, of the key that signs tickets; the other half is in TICKET_SECRET."""
 
@@ -66,6 +68,7 @@ class Account(msgspec.Struct, frozen=True):
             "platform_key_arn": self.platform_key_arn,
             "tenant_key_arn": self.tenant_key_arn,
             "audit_key_arn": self.audit_key_arn,
+            "content_key_arn": self.content_key_arn,
             "ticket_key": self.ticket_key,
         }
 
@@ -83,6 +86,7 @@ def opened(region: str, pcr0: str) -> Account:
         platform_key_arn=_key(region, "Seeds of Cloister's key epochs", _platform_policy(root, enclave.arn, pcr0)),
         tenant_key_arn=_key(region, "The demo tenant's", tenant_policy(operator.arn, enclave.arn, pcr0)),
         audit_key_arn=_signing_key(region, "Signs what each day's ledger was", _audit_policy(root, operator.arn)),
+        content_key_arn=_key(region, "Wraps the data keys of what tenants keep", _content_policy(operator.arn)),
         ticket_key=_ticket_key(region),
     )
 
@@ -110,6 +114,12 @@ def _audit_policy(root: str, notary: str) -> dict[str, Any]:
     """As infra/audit.yaml has it."""
     verifies = ["kms:DescribeKey", "kms:GetPublicKey"]
     return _policy(_allow("NotarySigns", notary, ["kms:Sign"]), _allow("AuditorsVerify", root, verifies))
+
+
+def _content_policy(gateway: str) -> dict[str, Any]:
+    """As infra/contents.yaml has it."""
+    wraps = _allow("GatewayWraps", gateway, ["kms:Decrypt", "kms:GenerateDataKey"])
+    return _policy({**wraps, "Condition": {"StringEquals": {f"{CONTEXT}purpose": "cloister-contents"}}})
 
 
 def _encrypting(sid: str, enclave: str, condition: Mapping[str, Any]) -> dict[str, Any]:

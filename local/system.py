@@ -126,6 +126,7 @@ class System:
             "AWS_SECRET_ACCESS_KEY": account["secret_access_key"],
             "CLOISTER_TICKET_SECRET": TICKET_SECRET,
             "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
+            "CLOISTER_CONTENT_KEY": account["content_key_arn"],
         }
         enclave = self._begin(self._start_enclave(account))
         gateway = self._begin(self._start_gateway())

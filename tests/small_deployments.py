@@ -28,6 +28,10 @@ from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.call import Call
+from chalicelib.contents import Contents
+from chalicelib.contents.data_keys import DataKeys
+from chalicelib.contents.memory import MemoryKeys, MemoryPieces
+from chalicelib.contents.store import DynamoPieces
 from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.documents.store import DynamoDocuments
@@ -86,15 +90,16 @@ class Store(msgspec.Struct, frozen=True):
     meters: MemoryMeters | DynamoMeters
     ledger: MemoryLedger | DynamoLedger
     heads: MemoryHeads | DynamoHeads
+    pieces: MemoryPieces | DynamoPieces
 
 
 def memory() -> Store:
-    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger(), MemoryHeads())
+    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger(), MemoryHeads(), MemoryPieces())
 
 
 def dynamodb(tables: Tables) -> Store:
     meters = DynamoMeters(tables, Settings().region)
-    return Store(DynamoDocuments(tables), meters, DynamoLedger(tables), DynamoHeads(tables))
+    return Store(DynamoDocuments(tables), meters, DynamoLedger(tables), DynamoHeads(tables), DynamoPieces(tables))
 
 
 class Deployment:
@@ -111,6 +116,8 @@ class Deployment:
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
         self.tenancy = self._tenancy()
+        keys = DataKeys(self.store.documents, MemoryKeys(self.chance), self.clock)
+        self.contents: Contents | None = Contents(self.store.pieces, keys, self.clock, self.chance)
 
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
@@ -136,7 +143,14 @@ class Deployment:
         path = path or self.path()
         tenancy = tenancy or self._tenancy(path.admission.forget)
         offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
-        return Rooms(path, tenancy, self.store.heads, offering, models=lambda _target: self.models)
+        return Rooms(
+            path,
+            tenancy,
+            self.store.heads,
+            offering,
+            models=lambda _target: self.models,
+            contents=lambda: self.contents,
+        )
 
     def _tenancy(self, on_change: Callable[[str], None] = lambda _tenant: None) -> Tenancy:
         return Tenancy(self.store.documents, self.store.meters, self.clock, self.chance, on_change)

@@ -5,11 +5,13 @@ own JSON: a whole one, or one text for each event of a stream.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.api.kept_responses import Keeping, gone_on
 from chalicelib.api.openai import Count
 from chalicelib.call import Delta, Waiting
 from chalicelib.dialects import ceilings
@@ -19,9 +21,10 @@ from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import is_sealed
 from chalicelib.http.surface import Surface, error_to_show
+from chalicelib.identity import identify
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.refusal import EngineFailed, Malformed
+from chalicelib.refusal import EngineFailed, Malformed, StoreUnavailable
 
 surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
 
@@ -51,6 +54,7 @@ class ResponseRequest(msgspec.Struct, frozen=True):
     metadata: Metadata | None = None
     stream: bool | None = None
     store: bool | None = None
+    previous_response_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
     n: One | None = None  # a chat's, and servers there are that would generate so many
     best_of: One | None = None
 
@@ -76,6 +80,7 @@ class Response(msgspec.Struct, frozen=True):
 class _Event(msgspec.Struct):
     type: Annotated[str, msgspec.Meta(pattern=r"^[a-z_.]{1,64}$")]
     sequence_number: int = 0
+    response: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -90,6 +95,7 @@ def create_response(asked: Incoming) -> Any:
         raise Malformed("Responses are not sealed: seal a chat, and send it to .../chat/completions.")
     request = asked.json(ResponseRequest)
     fields = asked.json(dict[str, msgspec.Raw])
+    fields, keeping = _conversed(asked, request, fields)
     stream = bool(request.stream)
     ask = ask_of(
         asked,
@@ -102,12 +108,55 @@ def create_response(asked: Incoming) -> Any:
         stream=stream,
     )
     answer = run(ask, wiring.path())
-    if not stream:
-        return buffered(answer, asked, lambda whole: whole)
-    return streamed(answer, asked, _events(answer, asked.request_id), "openai")
+    try:
+        if keeping is not None:
+            keeping.begin()  # not before it is admitted: who is denied causes no writes
+    except BaseException as error:
+        answer.fail(error)
+        raise
+    if stream:
+        return streamed(answer, asked, _events(answer, asked.request_id, keeping), "openai")
+    try:
+        return buffered(answer, asked, lambda whole: _kept(whole, keeping))
+    except BaseException:
+        _given_up(keeping)
+        raise
 
 
-def _events(answer: Answer, request_id: str) -> Iterator[bytes]:
+def _conversed(
+    asked: Incoming, request: ResponseRequest, fields: dict[str, msgspec.Raw]
+) -> tuple[dict[str, msgspec.Raw], Keeping | None]:
+    """The request with what was kept of its conversation in its input; and what is to be kept of itself.
+
+    Raises: Refusal, StoreUnavailable.
+    """
+    refers = any(item.type == "item_reference" for item in request.input if isinstance(item, Item))
+    if not (request.store or request.previous_response_id or refers):
+        return fields, None
+    path = wiring.path()
+    # Afresh: what was kept is read before the admission, which would notice a revoked key.
+    principal, snapshot = identify(asked.credential, asked.parameters["tenant"], path.snapshots.fresh, path.clock())
+    principal.must("infer")
+    principal.must_reach("openai")
+    items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)
+    keeping = Keeping(asked, snapshot.tenant, request.model, items) if request.store else None
+    return {**fields, "input": whole}, keeping
+
+
+def _kept(whole: bytes, keeping: Keeping | None) -> bytes:
+    """Before the end is read, which settles: an answer that could not be kept is not charged."""
+    if keeping is not None:
+        keeping.end(whole)
+    return whole
+
+
+def _given_up(keeping: Keeping | None) -> None:
+    if keeping is not None:
+        with suppress(StoreUnavailable):
+            keeping.give_up()
+
+
+def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterator[bytes]:
     """The answer as server-sent events in a Response's form, which names each, and says itself that it broke."""
     created = last = b""
     following = 0
@@ -120,12 +169,14 @@ def _events(answer: Answer, request_id: str) -> Iterator[bytes]:
                 created, following = created or event.data, told.sequence_number + 1
                 framed = _framed(told.type, event.data)
                 if told.type in LAST:
+                    _kept(bytes(told.response), keeping)
                     last = framed  # whoever has read it may leave: the answer is to be settled by then
                 else:
                     yield framed
         yield last
     except Exception as error:
         answer.fail(error)
+        _given_up(keeping)
         # Here and not by a refusal of OpenAI's usual shape: who reads a Response waits for the event that ends it.
         yield from _ending(error_to_show(error, request_id), created, following, request_id)
 

@@ -22,7 +22,7 @@ every_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.n
 
 
 def path_of(route: Route) -> str:
-    names = {"tenant": "acme", "model": "m", "key": "k", "subject": "s", "pool": "p", "name": "n"}
+    names = {"tenant": "acme", "model": "m", "key": "k", "subject": "s", "pool": "p", "name": "n", "response": "resp_1"}
     return route.path.format(**names)
 
 
@@ -57,7 +57,7 @@ def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("/tenants/acme/v1/responses/batches", "openai"),
+        ("/tenants/acme/v1/responses/r/batches", "openai"),
         ("/tenants/acme/v1/batches", "openai"),
         ("/tenants/acme/v1/messages/batches", "anthropic"),
         ("/tenants/acme/v1/messages-of-mine", "openai"),

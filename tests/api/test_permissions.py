@@ -50,6 +50,9 @@ TABLE = {
     "POST /tenants/{tenant}/v1/messages": Row(INFER, "anthropic", MESSAGE),
     "POST /tenants/{tenant}/v1/messages/count_tokens": Row(INFER, "anthropic", CHAT),
     "POST /tenants/{tenant}/v1/responses": Row(INFER, "openai", RESPONSE),
+    "GET /tenants/{tenant}/v1/responses/{response}": Row(INFER, "openai"),
+    "DELETE /tenants/{tenant}/v1/responses/{response}": Row(INFER, "openai"),
+    "GET /tenants/{tenant}/v1/responses/{response}/input_items": Row(INFER, "openai"),
     "GET /tenants/{tenant}/v1/models": Row(ALL, "openai"),
     "GET /tenants/{tenant}/v1/models/{model}": Row(ALL, "openai"),
     "GET /tenants/{tenant}": Row(USAGE, "management"),
@@ -109,6 +112,9 @@ class Caller:
         self.deployment = deployment
         deployment.tenancy.put_member("acme", Member("ada", "owner"))
         deployment.tenancy.put_member("acme", Member("bob", "developer"))
+        assert deployment.contents is not None
+        kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
+        deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self._spare = token.key_id
@@ -124,6 +130,7 @@ class Caller:
         if "/kms-keys" in path:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
+        names["response"] = "resp_kept"
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         return path.format(**names, name="not-found") + query
 

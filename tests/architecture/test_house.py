@@ -14,17 +14,18 @@ LEAVES = {"call", "pool", "refusal", "clock", "randomness", "partition", "settin
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        "wiring",
+        *("contents", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        "tables",
+        *("contents", "tables"),
     },
     "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets"},
     "identity": {"tenancy"},
     "tenancy": {"admission", "documents"},
     "documents": {"tables"},
+    "contents": {"documents", "tables"},
     "tickets": set(),
     "admission": {"ledger", "tables"},
     "ledger": {"tables"},
@@ -39,8 +40,8 @@ OUTSIDERS = {
     for outsider, paths in {
         "pynamodb": ("tables", "dynamodb", "documents/store"),
         "botocore": (
-            *("tables", "dynamodb", "tickets/secret", "ledger/signature", "engines/sagemaker"),
-            "engines/secrets_manager",
+            *("tables", "dynamodb", "tickets/secret", "ledger/signature", "contents/kms"),
+            *("engines/sagemaker", "engines/secrets_manager"),
             *(f"engines/bedrock/{name}" for name in ("access", "credentials", "failures", "frames")),
         ),
         "chalice": ("http/doors", "http/surface"),

@@ -1,6 +1,7 @@
 """What the functions may do: what they really do, on the tables they really do it on, and no more."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -10,6 +11,10 @@ import pytest
 
 from chalicelib.admission import DEFAULT_LIMITS, Admission, Lease, Units, lease_id_of
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.contents import Contents
+from chalicelib.contents.data_keys import DataKeys
+from chalicelib.contents.memory import MemoryKeys
+from chalicelib.contents.store import DynamoPieces
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
@@ -142,7 +147,8 @@ def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_the
         if "notary" in policy:
             assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
         else:
-            assert heads <= {"dynamodb:Query"} and not kms
+            wraps = set() if "reaper" in policy else {"kms:GenerateDataKey", "kms:Decrypt"}
+            assert heads <= {"dynamodb:Query"} and kms == wraps
 
 
 class _Sandbox:
@@ -155,6 +161,8 @@ class _Sandbox:
         self.snapshots = Snapshots(self.documents, self.meters)
         self.ledger = DynamoLedger(tables, lambda tenant: self.snapshots.cached(tenant).tenant.retention_days)
         self.heads = DynamoHeads(tables)
+        keys = DataKeys(self.documents, MemoryKeys(os.urandom), lambda: NOW)
+        self.contents = Contents(DynamoPieces(tables), keys, lambda: NOW, os.urandom)
         self.admission = Admission(self.meters, self.ledger, lease_ms=90_000, region=REGION)
         self.tenancy = Tenancy(self.documents, self.meters, lambda: NOW, lambda count: b"\x07" * count)
 
@@ -191,6 +199,9 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     ledger.find("acme", lease.lease_id)
     ledger.page("acme", 0, NOW + 1, None, 10)
     sandbox.heads.page("acme", "2026-11-18", "2026-11-19", None, 10)
+    sandbox.contents.claim("acme", "resp_1", NOW + DAY_MS)
+    sandbox.contents.keep("acme", "resp_1", {"response": b"{}"}, NOW + DAY_MS)
+    assert sandbox.contents.read("acme", "resp_1") and sandbox.contents.forget("acme", "resp_1")
     assert ledger.claim("acme", "digest", lease.lease_id, NOW, keep_ms=60_000) is None
     # The worker that comes back after its request was given up on.
     late = sandbox.admit(2)

@@ -5,10 +5,10 @@ from typing import Any
 import cfnlint.decode
 import pytest
 
-from chalicelib.tables import HeadItem, LedgerItem, MeterItem, TenancyItem
+from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem
 from tests.deployment.packages import ROOT
 
-MODELS = {"Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem, "Heads": HeadItem}
+MODELS = {"Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem, "Heads": HeadItem, "Contents": ContentItem}
 
 
 def _resources() -> dict[str, Any]:
@@ -41,15 +41,16 @@ def test_keys_and_indexes_are_the_models(name: str) -> None:
     }
 
 
-def test_only_the_ledger_forgets_and_by_the_attribute_that_its_items_carry() -> None:
+def test_the_ledger_and_what_is_kept_forget_and_by_the_attribute_that_their_items_carry() -> None:
     forgetting = {
         name: resource["Properties"]["TimeToLiveSpecification"]
         for name, resource in _resources().items()
         if "TimeToLiveSpecification" in resource["Properties"]
     }
 
-    assert forgetting == {"Ledger": {"AttributeName": "ttl", "Enabled": True}}
-    assert "ttl" in LedgerItem.get_attributes()
+    by_ttl = {"AttributeName": "ttl", "Enabled": True}
+    assert forgetting == {"Ledger": by_ttl, "Contents": by_ttl}
+    assert "ttl" in LedgerItem.get_attributes() and "ttl" in ContentItem.get_attributes()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -59,7 +60,9 @@ def test_no_table_is_lost_by_a_mistake(name: str) -> None:
 
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert table["DeletionProtectionEnabled"] is True
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    # What a tenant deletes of what was kept is to be gone, not to be recovered.
+    recovers = name != "Contents"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": recovers}
     assert table["SSESpecification"] == {"SSEEnabled": True}
     assert table["BillingMode"] == MODELS[name].Meta.billing_mode
 

@@ -90,11 +90,30 @@ def test_a_response_is_charged_as_the_chat_is(running_system: RunningSystem) -> 
     assert (entry["operation"], entry["charged"]["tokens"]) == ("responses", used.total_tokens)
 
 
+def test_a_response_is_kept_gone_on_with_and_deleted(running_system: RunningSystem) -> None:
+    key = new_tenant(running_system, "responses-kept")
+    responses = client(running_system, key, "responses-kept").responses
+    first = responses.create(model="demo", store=True, **ASKED)
+    assert responses.retrieve(first.id).to_dict() == first.to_dict()
+    with responses.stream(
+        model="demo", store=True, input="And?", previous_response_id=first.id, max_output_tokens=400
+    ) as stream:
+        second = stream.get_final_response()
+    assert second.usage.input_tokens > first.usage.total_tokens
+    assert responses.retrieve(second.id).output_text == second.output_text
+    assert [item.content[0].text for item in responses.input_items.list(second.id).data] == ["And?"]
+    with pytest.raises(openai.NotFoundError):
+        client(running_system).responses.retrieve(first.id)  # another tenant's key
+    for kept in (first, second):
+        responses.delete(kept.id)
+        with pytest.raises(openai.NotFoundError):
+            responses.retrieve(kept.id)
+
+
 def test_errors_are_the_sdks_own(running_system: RunningSystem) -> None:
     responses = client(running_system).responses
     refused: dict[str, Any] = {
-        "store": {"store": True},
-        "previous_response_id": {"previous_response_id": "resp_1"},
+        "conversation": {"conversation": "conv_1"},
         "tools[0].type": {"tools": [{"type": "web_search"}]},
     }
     for param, members in refused.items():
@@ -102,6 +121,9 @@ def test_errors_are_the_sdks_own(running_system: RunningSystem) -> None:
             with pytest.raises(openai.BadRequestError) as bad:
                 responses.create(model="demo", **ASKED, **members, stream=stream)
             assert bad.value.param == param
+    with pytest.raises(openai.NotFoundError) as unknown:
+        responses.create(model="demo", input="Hi", previous_response_id="resp_1")
+    assert unknown.value.param == "previous_response_id"
     with pytest.raises(openai.NotFoundError):
         responses.create(model="no-such-model", input="Hi")
     with pytest.raises(openai.BadRequestError):

@@ -354,7 +354,7 @@ def test_responses_are_answered_by_every_kind_that_speaks_chats(there: Harness, 
     ("operation", "fields"),
     [
         ("messages", {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
-        ("responses", {"previous_response_id": "resp_1"}),
+        ("responses", {"conversation": "conv_1"}),
     ],
 )
 def test_what_a_chat_cannot_say_is_refused_and_never_reaches_the_target(

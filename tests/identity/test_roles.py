@@ -13,6 +13,7 @@ MAY: dict[str, set[str]] = {
     "infer": {"owner", "developer"},
     "models.read": {"owner", "developer", "analyst", "viewer"},
     "usage.read": {"owner", "developer", "analyst"},
+    "responses.manage": {"owner", "developer"},
     "keys.manage": {"owner"},
     "members.manage": {"owner"},
 }

@@ -17,8 +17,9 @@ from chalicelib.dialects.responses.members import member
 from chalicelib.refusal import Malformed
 
 _TRANSLATED = ("input", "instructions", "max_output_tokens", "text", "tools", "tool_choice", "parallel_tool_calls")
-_CHECKED = ("include", "reasoning", "truncation", "store")
+_CHECKED = ("include", "reasoning", "truncation")
 _LEFT_OUT = (
+    *("store", "previous_response_id"),  # the surface's: what comes before is in the input by now
     *("metadata", "client_metadata", "safety_identifier", "service_tier", "max_tool_calls", "image"),
     *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "background_options", "access_programs"),
 )
@@ -27,9 +28,7 @@ _ONLY_OPENAIS = {
     "context_management": "Leave it out, and send less of the conversation.",
     "conversation": "Send the whole conversation as `input`.",
     "moderation": "Leave it out.",
-    "previous_response_id": "Nothing is stored: send the whole conversation as `input`, with `store: false`.",
     "prompt": "Send what it says as `instructions` and `input`.",
-    "store": "Nothing is stored: leave it out or let it be false, and send the whole conversation as `input`.",
     "top_logprobs": "Send a chat for them.",
 }
 _CHATS = {

@@ -53,7 +53,8 @@ def streamed(data: bytes, cuts: Iterable[int] = (), **fields: Any) -> list[Event
         edges = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
         for start, end in pairwise(edges):
             yield from translator.feed(data[start:end])
-        translator.end()
+        if not translator.done:
+            yield from translator.end()
 
     return list(Answered(Chat(events()), asked(stream=True, **fields)))
 
@@ -137,6 +138,8 @@ def test_a_response_repeats_what_was_asked() -> None:
         "tool_choice": "none",
         "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": False}],
         "user": "u-1",
+        "store": True,
+        "previous_response_id": "resp_0",
         "text": {"format": {"type": "json_object"}, "verbosity": "low"},
     }
     response = whole({"content": "{}"}, **given)

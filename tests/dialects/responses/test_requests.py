@@ -187,8 +187,6 @@ def test_a_tool_that_takes_any_text_is_a_function_of_one() -> None:
 @pytest.mark.parametrize(
     ("fields", "field", "says"),
     [
-        ({"store": True}, "store", "`input`"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id", "whole conversation"),
         ({"conversation": "conv_1"}, "conversation", "`input`"),
         ({"background": True}, "background", "stream"),
         ({"prompt": {"id": "p"}}, "prompt", "`instructions`"),

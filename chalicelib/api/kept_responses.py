@@ -1,0 +1,191 @@
+"""Responses that were kept, because a tenant asked for it: looked at, deleted, and gone on with.
+
+They are kept for as many days as the tenant's ledger (`retention_days`), encrypted under the tenant's data key, and are
+there for every key of the tenant that may manage them and use their model.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.http.callers import Caller
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
+from chalicelib.identity.principal import Principal
+from chalicelib.refusal import Malformed, NotFound, TooLarge
+from chalicelib.tenancy.tenant import Tenant
+
+if TYPE_CHECKING:
+    from chalicelib.dialects.responses.history import Kept
+
+surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
+
+DAY_MS = 86_400_000
+MOST_TURNS = 100
+"""Of a conversation that is gone on with by `previous_response_id`: each is a read of the store."""
+
+NOTHING_KEPT = "Nothing is kept here: leave `store` out or let it be false, and send the whole conversation as `input`."
+
+
+class RetrieveQuery(msgspec.Struct, frozen=True):
+    stream: bool | None = None
+
+
+class ItemsQuery(msgspec.Struct, frozen=True):
+    after: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+
+
+class KeptResponse(msgspec.Struct, frozen=True):
+    """As it was answered."""
+
+    id: str
+    object: Literal["response"] = "response"
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
+class Items(msgspec.Struct, frozen=True):
+    """Items of an input."""
+
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    object: Literal["list"] = "list"
+
+
+class About(msgspec.Struct, frozen=True):
+    """What else is kept of a Response."""
+
+    pool: str
+
+
+@surface.door(
+    "GET", "/tenants/{tenant}/v1/responses/{response}", permission="responses.manage",
+    summary="Look at a Response that was kept", query=RetrieveQuery, returns=KeptResponse,
+)  # fmt: skip
+def retrieve_response(asked: Incoming, caller: Caller) -> Reply:
+    if asked.query_as(RetrieveQuery).stream:
+        raise Malformed("A Response that is over is not streamed again: leave out `stream`.", field="stream")
+    fields = _found(asked.parameters["response"], caller.principal)
+    return Reply(fields["response"], {"Content-Type": "application/json"})
+
+
+@surface.door(
+    "DELETE", "/tenants/{tenant}/v1/responses/{response}", permission="responses.manage",
+    summary="Delete a Response that was kept", returns=Deleted,
+)  # fmt: skip
+def delete_response(asked: Incoming, caller: Caller) -> Deleted:
+    name = asked.parameters["response"]
+    _found(name, caller.principal)
+    if contents := wiring.contents():
+        contents.forget(caller.principal.tenant, name)
+    return Deleted(name)
+
+
+@surface.door(
+    "GET", "/tenants/{tenant}/v1/responses/{response}/input_items", permission="responses.manage",
+    summary="List what a Response that was kept was asked", query=ItemsQuery, returns=Items,
+)  # fmt: skip
+def list_input_items(asked: Incoming, caller: Caller) -> Items:
+    query = asked.query_as(ItemsQuery)
+    name = asked.parameters["response"]
+    kept = msgspec.json.decode(_found(name, caller.principal)["asked"], type=list[dict[str, Any]])
+    own = name.removeprefix("resp_")
+    items = [{"id": f"in_{own}_{number}", "type": "message", **item} for number, item in enumerate(kept)]
+    if query.order == "desc":
+        items.reverse()
+    begun = next((number + 1 for number, item in enumerate(items) if item["id"] == query.after), 0)
+    shown = items[begun : begun + query.limit]
+    first, last = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
+    return Items(shown, first, last, begun + query.limit < len(items))
+
+
+class Keeping:
+    """One Response that is to be kept."""
+
+    def __init__(self, asked: Incoming, tenant: Tenant, pool: str, items: Sequence[msgspec.Raw]) -> None:
+        contents = wiring.contents()
+        if contents is None:
+            raise Malformed(NOTHING_KEPT, field="store")
+        self._contents = contents
+        self._tenant = tenant.id
+        self._id = f"resp_{asked.request_id}"
+        self._expires_ms = asked.arrived_ms + tenant.retention_days * DAY_MS
+        self._fields = {"about": msgspec.json.encode(About(pool)), "asked": msgspec.json.encode(items)}
+
+    def begin(self) -> None:
+        """Raises: Conflict, StoreUnavailable."""
+        self._contents.claim(self._tenant, self._id, self._expires_ms)
+
+    def end(self, response: bytes) -> None:
+        """Raises: StoreUnavailable."""
+        self._contents.keep(self._tenant, self._id, {**self._fields, "response": response}, self._expires_ms)
+
+    def give_up(self) -> None:
+        """Raises: StoreUnavailable."""
+        self._contents.forget(self._tenant, self._id)
+
+
+def gone_on(
+    fields: Mapping[str, msgspec.Raw], previous: str | None, principal: Principal, limit_bytes: int
+) -> tuple[list[msgspec.Raw], msgspec.Raw]:
+    """The items that are asked now, with those they refer to in place; and the input with the conversation before them.
+
+    Raises: NotFound, Malformed, TooLarge; StoreUnavailable.
+    """
+    from chalicelib.dialects.responses import history  # not at the top, as in `engines.begin`
+
+    items = history.items_of(fields)
+    referred = history.responses_of(items)
+    if len(referred) > MOST_TURNS:
+        raise TooLarge(f"The input refers to items of more than {MOST_TURNS} Responses: send the items themselves.")
+    if referred:
+        items = history.resolved(items, [kept for name in sorted(referred) if (kept := _kept(name, principal))])
+    earlier: list[Kept] = []
+    room = limit_bytes
+    while previous is not None:
+        kept = _kept(previous, principal)
+        if kept is None:
+            raise NotFound(
+                f"There is no Response {previous[:80]!r} to go on with: send the whole conversation as `input`.",
+                field="previous_response_id",
+            )
+        room -= sum(len(bytes(item)) for item in (*kept.asked, *kept.answered))
+        if room < 0 or len(earlier) == MOST_TURNS:
+            raise TooLarge("The conversation has become too long to go on with: begin another one.")
+        earlier.append(kept)
+        previous = kept.previous
+    return items, history.before(reversed(earlier), items)
+
+
+def _kept(name: str, principal: Principal) -> "Kept | None":
+    from chalicelib.dialects.responses import history
+
+    fields = _read(name, principal)
+    return None if fields is None else history.read(fields["asked"], fields["response"])
+
+
+def _found(name: str, principal: Principal) -> dict[str, bytes]:
+    fields = _read(name, principal)
+    if fields is None:
+        raise NotFound(f"There is no Response {name[:80]!r} that was kept.")
+    return fields
+
+
+def _read(name: str, principal: Principal) -> dict[str, bytes] | None:
+    """None also where the key may not use the model that answered."""
+    contents = wiring.contents()
+    fields = None if contents is None else contents.read(principal.tenant, name)
+    if fields is None or not principal.may_use(msgspec.json.decode(fields["about"], type=About).pool):
+        return None
+    return fields
