@@ -6,7 +6,6 @@ What a kind of target needs, what counts as one place of it, and whether its cal
 here and nowhere else.
 """
 
-from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -116,6 +115,8 @@ class OpenAICompatible(_Target, frozen=True, kw_only=True, tag="openai_compatibl
         host = parts.hostname or ""
         if parts.scheme == "https" or not ("." in host or ":" in host):
             return True
+        from ipaddress import ip_address  # not at the top: few targets have a key
+
         try:
             return ip_address(host).is_private
         except ValueError:
