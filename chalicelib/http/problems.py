@@ -13,6 +13,7 @@ from chalicelib.call import MESSAGES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.refusal import (
+    CONTEXT_LENGTH_EXCEEDED,
     Conflict,
     Crowded,
     EngineFailed,
@@ -100,6 +101,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     remaining: int | None = None
     retry_in_ms: int | None = None
     field: str | None = None
+    code: str | None = None
 
 
 class OpenAIErrorBody(msgspec.Struct, frozen=True):
@@ -128,6 +130,7 @@ class AnthropicErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     remaining: int | None = None
     retry_in_ms: int | None = None
     field: str | None = None
+    code: str | None = None
 
 
 class AnthropicError(msgspec.Struct, frozen=True):
@@ -172,7 +175,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
             OpenAIErrorBody(
                 message=refusal.text,
                 type=kind.openai_type,
-                code=kind.openai_code,
+                code=refusal.code or kind.openai_code,
                 param=refusal.field,
                 request_id=request_id,
                 limit=refusal.limit,
@@ -184,11 +187,12 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
         return AnthropicError(
             AnthropicErrorBody(
                 type=kind.anthropic_type,
-                message=refusal.text,
+                message=_in_anthropics_words(refusal),
                 limit=refusal.limit,
                 remaining=refusal.remaining,
                 retry_in_ms=refusal.retry_in_ms,
                 field=refusal.field,
+                code=refusal.code,
             ),
             request_id,
         )
@@ -202,7 +206,16 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
         remaining=refusal.remaining,
         retry_in_ms=refusal.retry_in_ms,
         field=refusal.field,
+        code=refusal.code,
     )
+
+
+def _in_anthropics_words(refusal: Refusal) -> str:
+    """Anthropic has no code for a prompt that is too long: its clients know it by its text, and compact."""
+    said = "prompt is too long"
+    if refusal.code == CONTEXT_LENGTH_EXCEEDED and said not in refusal.text:
+        return f"{said}: {refusal.text}"
+    return refusal.text
 
 
 def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
