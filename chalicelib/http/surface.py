@@ -102,7 +102,7 @@ class Surface(Blueprint):
             options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
             self.route(path, methods=methods_of(route), name=view.__name__, content_types=[], **options)(served)
-            if route.for_pages and not any(each.path == path for each in ROUTES[:-1]):
+            if route.for_pages and not any(each.resource == path for each in ROUTES[:-1]):
                 self._answer_preflights(path)
             return view
 
@@ -114,7 +114,10 @@ class Surface(Blueprint):
         def served(tenant: str, **_path: str) -> Reply:
             event = self.current_request.to_original_event()
             request_id = request_id_of(event, wiring.path().randomness(12).hex())
-            methods = {"OPTIONS", *(method for route in ROUTES if route.path == path for method in methods_of(route))}
+            methods = {
+                "OPTIONS",
+                *(method for route in ROUTES if route.resource == path for method in methods_of(route)),
+            }
             return answer_to_preflight(event, tenant, methods, self._shape, request_id)
 
         self.route(path, methods=["OPTIONS"], name="preflight", content_types=[])(served)

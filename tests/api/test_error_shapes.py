@@ -81,7 +81,7 @@ def test_what_is_not_served_below_a_prefix_is_refused_in_its_shape(
 def test_a_method_that_is_not_served_is_refused_in_the_routes_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
-    served = set(app.app.routes[route.path])
+    served = set(app.app.routes[route.resource])
     answer = gateway.call(next(method for method in METHODS if method not in served), path_of(route))
     assert (answer.status, shape_of(answer)) == (405, route.shape)
     assert b"/openapi.json" in answer.body

@@ -16,7 +16,6 @@ from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step, words
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.pipe import Pipe
-from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.http.silence import COMMENT, PING, Gaps, Promise
 from chalicelib.http.surface import ROUTES
@@ -26,6 +25,7 @@ from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 from tests.api.test_leaving import CHUNK, Client, Front, eventually, play
 from tests.api.test_permissions import TABLE
+from tests.engines import responses
 from tests.patience import PATIENCE_S
 from tests.small_deployments import Deployment, served
 
@@ -65,9 +65,15 @@ def client(front: Front, route: Route) -> Client:
     return Client(front, path=route.path.format(tenant="acme"), body=body or {}, headers=headers)
 
 
-def saying(text: str, shape: Shape) -> tuple[Step, ...]:
+def dialect_of(route: Route) -> str:
+    return "responses" if route.name == "create_response" else route.shape
+
+
+def saying(text: str, dialect: str) -> tuple[Step, ...]:
     """What a model says, one word a delta, in the dialect of whoever is answered."""
-    if shape != "anthropic":
+    if dialect == "responses":
+        return tuple(responses.says(text, responses.asked(stream=True)))
+    if dialect != "anthropic":
         return words(text)
     deltas = [
         Delta(
@@ -99,7 +105,7 @@ def without_signs(body: bytes) -> bytes:
 def test_a_stream_is_opened_while_its_model_keeps_silent(route: Route) -> None:
     gate, open_gate = threading.Event(), threading.Event()
     open_gate.set()
-    said = saying("one two", route.shape)
+    said = saying("one two", dialect_of(route))
     silent, prompt = front(gate, *said), front(open_gate, *said, gaps=NEVER)
     bodies: list[bytes] = []
 
@@ -130,7 +136,7 @@ def test_a_stream_is_opened_while_its_model_keeps_silent(route: Route) -> None:
 @every_door
 def test_a_gap_in_a_stream_is_filled(route: Route) -> None:
     gate = threading.Event()
-    said = saying("one two", route.shape)
+    said = saying("one two", dialect_of(route))
     second = next(place for place, step in enumerate(said) if isinstance(step, Delta) and b"two" in step.data)
     pausing = front(*said[:second], gate, *said[second:])
 

@@ -56,16 +56,11 @@ class _Chat(msgspec.Struct):
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: _Count | None = None
-
-
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: _Count | None = None
 
 
 class _Details(msgspec.Struct):
-    prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
 
@@ -242,11 +237,10 @@ def _usage(usage: Usage, told: msgspec.Raw) -> dict[str, Any]:
         details = msgspec.json.decode(told, type=_Details | None) or _Details()
     except msgspec.DecodeError:
         details = _Details()  # a server's own, in a form that nobody knows
-    of_prompt = details.prompt_tokens_details or _InputDetails()
     of_answer = details.completion_tokens_details or _OutputDetails()
     return {
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": of_prompt.cached_tokens or 0, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": of_answer.reasoning_tokens or 0},
         "total_tokens": usage.total_tokens,

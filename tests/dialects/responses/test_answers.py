@@ -32,7 +32,9 @@ def whole(message: dict[str, Any], finish: str | None = "stop", *, usage: Any = 
     events = openai.buffered(msgspec.json.encode(body), TARGET)
     answer, finished = Answered(Chat(events), asked(**fields))
     assert isinstance(answer, Delta)
-    assert finished == Finished(Usage(7, 2))
+    assert isinstance(finished, Finished)
+    assert finished.usage is not None
+    assert (finished.usage.prompt_tokens, finished.usage.completion_tokens) == (7, 2)
     return msgspec.json.decode(answer.data)
 
 
