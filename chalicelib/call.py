@@ -58,8 +58,14 @@ class Call(msgspec.Struct, frozen=True):
     choices: int  # how many answers are generated side by side (`n`, times the prompts)
     tenant_tag: str  # opaque: the engine's fairness and cache key, never the tenant's name
     priority: int = 5  # 0 lowest .. 9 highest
+    alias: str = ""  # the name by which the caller asked for the pool, where it is not the pool's own
     model_id: str = ""  # the model that an `invoke` names; the target's own where it names one
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
+
+    @property
+    def model_name(self) -> str:
+        """What the caller calls the model, and every answer says."""
+        return self.alias or self.pool
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ here and nowhere else.
 """
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,6 +15,15 @@ from chalicelib.call import Operation
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+
+SecretId = Annotated[str, msgspec.Meta(max_length=2_048)]  # a name or an ARN
+MOST_NAME_PARTS = 8
+# As models are called elsewhere, too: `meta-llama/Llama-3.1-8B`, `claude-sonnet-4:latest`. Between slashes stand parts.
+_PART = r"[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?"
+# Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
+PoolName = Annotated[
+    str, msgspec.Meta(pattern=rf"^{_PART}(/{_PART}){{0,{MOST_NAME_PARTS - 1}}}$(?!\n)", max_length=128)
+]
 
 
 class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
@@ -84,17 +94,33 @@ class OpenAICompatible(_Target, frozen=True, kw_only=True, tag="openai_compatibl
     """A server at `url`, up to and including the version (`http://10.0.0.7:8000/v1`)."""
 
     url: str = ""
+    secret: SecretId = ""  # of Secrets Manager, with the key that the server wants; empty: it wants none
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"The target {self.name!r} needs `url`, as http://10.0.0.7:8000/v1.")
 
     def place(self, model_id: str = "") -> str:  # noqa: ARG002
-        return f"openai_compatible {self.url}"
+        # Who is refused for one key may be let in for another.
+        return f"openai_compatible {self.url} {self.secret}" if self.secret else f"openai_compatible {self.url}"
 
     @property
     def addresses(self) -> tuple[str, ...]:
         return (self.url,)
+
+    @property
+    def private(self) -> bool:
+        """Whether a key may be sent there: under TLS, or to a machine of a private network."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if parts.scheme == "https" or not ("." in host or ":" in host):
+            return True
+        from ipaddress import ip_address  # not at the top: few targets have a key
+
+        try:
+            return ip_address(host).is_private
+        except ValueError:
+            return host.endswith((".internal", ".local"))
 
 
 class Bedrock(_Target, frozen=True, kw_only=True, tag="bedrock"):
@@ -159,4 +185,5 @@ class Pool(msgspec.Struct, frozen=True):
     cached_micro_usd_per_mtok: Natural | None = None  # of a prompt's that were cached; None: as the rest
     gpu_ms_ceiling: Natural = 0  # GPU time reserved for an answer, and the most one is charged
     sealed: bool = False  # every target has an enclave behind it, and takes sealed calls
+    aliases: Annotated[tuple[PoolName, ...], msgspec.Meta(max_length=32)] = ()  # other names, which are as good
     created_s: int = 0  # seconds since the epoch, as OpenAI's model object has it

@@ -182,3 +182,32 @@ def test_where_a_call_is_run_is_said_only_where_it_is_known() -> None:
     assert Bedrock("a", region="us-gov-west-1").destination("eu-west-1") == "us-gov-west-1"
     assert Bedrock("a", region="us-gov-west-1", secret="s").destination("eu-west-1") == "us-gov-west-1"
     assert Bedrock("a", secret="s").destination("eu-west-1") == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://8.8.8.8/v1", True),
+        ("http://10.0.0.7:8000/v1", True),
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("http://[fd00::7]:8000/v1", True),
+        ("http://vllm:8000/v1", True),
+        ("http://localhost/v1", True),
+        ("http://ip-10-0-0-7.ec2.internal/v1", True),
+        ("http://vllm.default.svc.cluster.local/v1", True),
+        ("http://api.openai.com/v1", False),
+        ("http://8.8.8.8/v1", False),
+        ("http://[2001:4860:4860::8888]/v1", False),
+        ("http://internal.example.com/v1", False),
+    ],
+)
+def test_a_key_may_go_where_nobody_on_the_way_can_read_it(url: str, private: bool) -> None:
+    assert OpenAICompatible("a", url=url).private == private
+
+
+def test_servers_that_are_asked_with_different_keys_are_different_places() -> None:
+    ours, theirs, open_to_all = (OpenAICompatible("a", url="https://a/v1", secret=secret) for secret in ("x", "y", ""))
+    assert len({each.place() for each in (ours, theirs, open_to_all)}) == 3
+    assert open_to_all.place() == "openai_compatible https://a/v1"

@@ -10,20 +10,34 @@ from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
-from chalicelib.pool import Pool
+from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.tenant import Label, PoolName, PrincipalArn, Priority, RetentionDays, Tenant, TenantId
+from chalicelib.tenancy.tenant import (
+    Aliases,
+    Label,
+    Origins,
+    PoolName,
+    PrincipalArn,
+    Priority,
+    RetentionDays,
+    Tenant,
+    TenantId,
+)
 from chalicelib.tickets import Claims
 
 surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
 
+NAME_TEXT = (
+    "A pool's name has 1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between; each part "
+    "begins and ends with a letter or a digit."
+)
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 
 
-class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TenantRequest(msgspec.Struct, frozen=True):
     """A tenant to be made; limits left out are the defaults of docs/admission.md."""
 
     id: TenantId
@@ -32,7 +46,9 @@ class TenantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: tuple[PoolName, ...] = ()
     pins: dict[str, str] = {}
     priority: Priority = 5
+    origins: Origins = ()
     retention_days: RetentionDays = 30
+    aliases: Aliases = {}
 
 
 class Tenants(msgspec.Struct, frozen=True):
@@ -43,13 +59,13 @@ class Pools(msgspec.Struct, frozen=True):
     pools: list[Pool]
 
 
-class Principals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Principals(msgspec.Struct, frozen=True):
     """The IAM users and roles by whom a tenant's signed requests are signed; a role stands without its path."""
 
     principals: Annotated[tuple[PrincipalArn, ...], msgspec.Meta(max_length=100)]
 
 
-class KeyEpochRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyEpochRequest(msgspec.Struct, frozen=True):
     """How long requests may be sealed to the key of the new epoch."""
 
     lifetime_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=90 * DAY_S)] = 7 * DAY_S
@@ -156,7 +172,7 @@ def list_pools(_: Incoming) -> Pools:
 
 
 @surface.door(
-    "PUT", "/admin/pools/{pool}", permission="operate",
+    "PUT", "/admin/pools/{pool+}", permission="operate",
     summary="Create or replace a pool", accepts=Pool, returns=Pool,
 )  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
@@ -166,14 +182,19 @@ def put_pool(asked: Incoming) -> Pool:
     try:
         msgspec.convert(pool.name, PoolName)
     except msgspec.ValidationError:
-        raise Malformed("A pool's name has 1 to 64 letters, digits or any of . _ -", field="name") from None
+        raise Malformed(NAME_TEXT, field="name") from None
     for target in pool.targets:
         if target.engine not in wiring.path().placement.kinds:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
+        if isinstance(target, OpenAICompatible) and target.secret and not target.private:
+            raise Malformed(
+                f"The target {target.name!r} has a key: its `url` has to begin with https://, or be a private address.",
+                field="targets",
+            )
     return wiring.tenancy().put_pool(pool)
 
 
-@surface.door("DELETE", "/admin/pools/{pool}", permission="operate", summary="Remove a pool", status=204)
+@surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)
 def delete_pool(asked: Incoming) -> Any:
     wiring.tenancy().delete_pool(asked.parameters["pool"])
 

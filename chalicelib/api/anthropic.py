@@ -17,6 +17,7 @@ from chalicelib.http.asks import ask_of
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import is_sealed
+from chalicelib.http.silence import PING
 from chalicelib.http.surface import Surface
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
@@ -25,8 +26,6 @@ from chalicelib.refusal import EngineFailed, Malformed
 surface = Surface(__name__, "anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key")
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
-
-PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
 class Block(msgspec.Struct, frozen=True):

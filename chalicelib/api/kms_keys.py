@@ -39,7 +39,7 @@ Nonce = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
 NonceText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{2,86}$(?!\n)")]  # base64url of as many bytes
 
 
-class KmsKeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KmsKeyRequest(msgspec.Struct, frozen=True):
     """A KMS key to be registered, by its full ARN."""
 
     key_arn: Annotated[str, msgspec.Meta(max_length=256)]
@@ -53,7 +53,7 @@ class KmsKeyChallenge(msgspec.Struct, frozen=True):
     expires_ms: int
 
 
-class KmsKeyProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KmsKeyProof(msgspec.Struct, frozen=True):
     """The challenge's plaintext, encrypted again under the key, for the purpose `cloister-key-proof`."""
 
     proof: Blob
@@ -68,7 +68,7 @@ class KmsKeyList(msgspec.Struct, frozen=True):
     keys: list[KmsKeyView]
 
 
-class KmsKeyProbe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KmsKeyProbe(msgspec.Struct, frozen=True):
     """Something encrypted under the key, for the purpose `cloister-doctor`, which the enclave tries to decrypt."""
 
     nonce: Nonce
@@ -105,7 +105,7 @@ class Attested(msgspec.Struct, frozen=True):
     configuration: KeyConfiguration | None
 
 
-class SealingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SealingRequest(msgspec.Struct, frozen=True):
     """`kms`: a sealed request that a registered key opens needs no API key."""
 
     auth: SealingAuth
@@ -245,8 +245,8 @@ def _ask(claims: Claims, body: bytes, caller: Caller, named: str | None = None) 
 def _pool(caller: Caller, named: str | None) -> Pool:
     """The pool with that name, else the first of the tenant's pools, that has an enclave. Raises NotFound."""
     for name in caller.snapshot.tenant.pools if named is None else (named,):
-        pool = caller.snapshot.pools.get(name)
-        if pool is not None and pool.sealed and caller.principal.may_use(name):
+        pool = caller.snapshot.pool(name)
+        if pool is not None and pool.sealed and caller.principal.may_use(pool.name):
             return pool
     if named is not None:
         raise NotFound(f"There is no pool {named} with an enclave that this key may use.")

@@ -1,5 +1,6 @@
 """What a tenant's own people do: keys, members, limits, usage and the ledger."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ LAST_MS = 10**15
 """Some time in the year 33658; ids of requests sort by their time until a little later."""
 
 
-class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyRequest(msgspec.Struct, frozen=True):
     """A key to be made. `expires_in_s` counts from now; left out, the key does not expire."""
 
     role: Role
@@ -32,7 +33,7 @@ class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_in_s: Annotated[int, msgspec.Meta(ge=1, le=315_360_000)] | None = None
 
 
-class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rotation(msgspec.Struct, frozen=True):
     """How long the old key stays valid beside the new one."""
 
     grace_s: Annotated[int, msgspec.Meta(ge=0, le=MOST_GRACE_S)] = 86_400
@@ -63,7 +64,7 @@ class Keys(msgspec.Struct, frozen=True):
     keys: list[KeyView]
 
 
-class MemberRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MemberRequest(msgspec.Struct, frozen=True):
     role: Role
 
 
@@ -78,6 +79,7 @@ class Profile(msgspec.Struct, frozen=True):
     name: str
     status: str
     pools: list[PoolName]
+    aliases: Mapping[str, str]  # other names of theirs
     limits: Limits
     sealing: Sealing
 
@@ -120,7 +122,15 @@ class LedgerPage(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def show_tenant(_: Incoming, caller: Caller) -> Profile:
     tenant = caller.snapshot.tenant
-    return Profile(tenant.id, tenant.name, tenant.status, list(tenant.pools), tenant.limits, tenant.sealing)
+    return Profile(
+        tenant.id,
+        tenant.name,
+        tenant.status,
+        list(tenant.pools),
+        caller.snapshot.aliases,
+        tenant.limits,
+        tenant.sealing,
+    )
 
 
 @surface.door(

@@ -12,6 +12,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.call import Delta, Finished, Operation, Waiting
 from chalicelib.dialects import ceilings
+from chalicelib.dialects.anthropic.models import ModelInfo, ModelPage, ModelsQuery, model_info, model_page
 from chalicelib.http.asks import ask_of
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
@@ -54,6 +55,12 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     best_of: Choices | None = None  # not OpenAI's, but servers there are that generate so many
 
 
+class ChatRequest(ChatCompletionRequest, frozen=True):
+    """The same, but that the answer streams unless `stream` is false."""
+
+    stream: bool | None = True
+
+
 class CompletionRequest(msgspec.Struct, frozen=True):
     model: Annotated[str, msgspec.Meta(min_length=1)]
     prompt: str | list[str | int | Tokens]
@@ -93,10 +100,15 @@ class Completion(msgspec.Struct, frozen=True):
     summary="Answer a chat", accepts=ChatCompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
-    if is_sealed(asked):
-        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
-    request = asked.json(ChatCompletionRequest)
-    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
+    return _chat(asked, ChatCompletionRequest)
+
+
+@surface.door(
+    "POST", "/tenants/{tenant}/v1/chat", permission="infer",
+    summary="Answer a chat, streaming", accepts=ChatRequest, returns=Completion, streams=True, infers=True,
+)  # fmt: skip
+def create_chat(asked: Incoming) -> Any:
+    return _chat(asked, ChatRequest)
 
 
 @surface.door(
@@ -124,23 +136,32 @@ def create_embedding(asked: Incoming) -> Any:
 
 @surface.door(
     "GET", "/tenants/{tenant}/v1/models", permission="models.read",
-    summary="List the models this key may use", returns=Models,
+    summary="List the models this key may use", query=ModelsQuery, returns=Models, returns_to_anthropic=ModelPage,
 )  # fmt: skip
-def list_models(_: Incoming, caller: Caller) -> Models:
-    pools = (pool for name, pool in sorted(caller.snapshot.pools.items()) if caller.principal.may_use(name))
-    return Models([_model(pool) for pool in pools if _answers_here(pool)])
+def list_models(asked: Incoming, caller: Caller) -> Models | ModelPage:
+    query = asked.query_as(ModelsQuery)
+    names = sorted((*caller.snapshot.pools, *caller.snapshot.aliases))  # whatever can be asked for
+    found = [(name, pool) for name in names if (pool := _pool(name, asked, caller))]
+    return model_page(found, query) if asked.shape == "anthropic" else Models([_model(*each) for each in found])
 
 
 @surface.door(
-    "GET", "/tenants/{tenant}/v1/models/{model}", permission="models.read",
-    summary="Look at one model", returns=Model,
+    "GET", "/tenants/{tenant}/v1/models/{model+}", permission="models.read",
+    summary="Look at one model", returns=Model, returns_to_anthropic=ModelInfo,
 )  # fmt: skip
-def retrieve_model(asked: Incoming, caller: Caller) -> Model:
+def retrieve_model(asked: Incoming, caller: Caller) -> Model | ModelInfo:
     name = asked.parameters["model"]
-    pool = caller.snapshot.pools.get(name)
-    if pool is None or not caller.principal.may_use(name) or not _answers_here(pool):
+    pool = _pool(name, asked, caller)
+    if pool is None:
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
-    return _model(pool)
+    return model_info(name, pool) if asked.shape == "anthropic" else _model(name, pool)
+
+
+def _chat(asked: Incoming, form: type[ChatCompletionRequest]) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
+    request = asked.json(form)
+    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
 
 
 def _infer(
@@ -150,7 +171,9 @@ def _infer(
     choices: int = 1,
 ) -> Any:
     fields = asked.json(dict[str, msgspec.Raw])
-    stream = not isinstance(request, EmbeddingRequest) and bool(request.stream)
+    if operation == "embeddings":  # a member that is null is one left out, to OpenAI; servers there are that refuse it
+        fields = {name: said for name, said in fields.items() if bytes(said) != b"null"}
+    stream = _streams(request)
     ask = ask_of(
         asked,
         "openai",
@@ -169,6 +192,12 @@ def _infer(
     return streamed(answer, asked, _events(answer, wants_usage=bool(options and options.include_usage)), "openai")
 
 
+def _streams(request: ChatCompletionRequest | CompletionRequest | EmbeddingRequest) -> bool:
+    if isinstance(request, ChatRequest):
+        return request.stream is not False
+    return not isinstance(request, EmbeddingRequest) and bool(request.stream)
+
+
 def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
     """The answer as server-sent events in OpenAI's form."""
     for event in answer:
@@ -181,13 +210,21 @@ def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
             yield usage + b"data: [DONE]\n\n"
 
 
-def _answers_here(pool: Pool) -> bool:
-    """A pool that only passes models' own bodies on is no model to an SDK."""
-    return any(operation != "invoke" for operation in pool.operations)
+def _pool(name: str, asked: Incoming, caller: Caller) -> Pool | None:
+    """The pool that the caller may use by this name.
+
+    One that only passes models' own bodies on is no model to an SDK, and to Anthropic's what answers no chats.
+    """
+    pool = caller.snapshot.pool(name)
+    if pool is None or not caller.principal.may_use(pool.name):
+        return None
+    if asked.shape == "anthropic":
+        return pool if "chat.completions" in pool.operations else None
+    return pool if any(operation != "invoke" for operation in pool.operations) else None
 
 
-def _model(pool: Pool) -> Model:
-    return Model(id=pool.name, created=pool.created_s)
+def _model(name: str, pool: Pool) -> Model:
+    return Model(id=name, created=pool.created_s)
 
 
 def _several(prompt: str | list[str | int | Tokens]) -> bool:

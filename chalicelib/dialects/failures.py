@@ -32,6 +32,9 @@ SILENT = "The model did not answer in time."
 TOO_LONG = "The model's answer is over the size limit."
 FULL = "The model is at its capacity."
 FAILED = "The model failed."
+# What only the operator can mend. That it is so helps callers.
+NO_CREDENTIALS = "The gateway has no credentials for the model. Tell its operator."
+REFUSED = "The model refused the gateway's credentials or permissions. Tell the gateway's operator."
 NO_ENCLAVE = "No enclave is there to open the request. Try again."
 _MALFORMED = "The model says that the request is malformed."
 TOO_LONG_FOR_MODE = (
@@ -111,6 +114,8 @@ def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None 
         return _malformed(parse(body), target)
     if status == 401 and (error := parse(body)) and error.code == "not_opened":
         return NotOpened()
+    if status in (401, 403):
+        return EngineFailed(REFUSED)
     if status == 413:
         error = parse(body)
         too_long = error is not None and error.code == "answer_too_large"

@@ -11,6 +11,7 @@ import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import ceilings, failures
+from chalicelib.dialects.model_name import MISSING, ModelName
 from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed, Malformed
 
@@ -47,10 +48,12 @@ class _Counted(msgspec.Struct):
 
 class _Message(msgspec.Struct, tag_field="type", tag="message"):
     usage: _Counted
+    model: msgspec.Raw = MISSING
 
 
 class _Begun(msgspec.Struct):
     usage: _Counted = msgspec.field(default_factory=_Counted)
+    model: msgspec.Raw = MISSING
 
 
 class _Piece(msgspec.Struct):
@@ -105,14 +108,19 @@ def invocation(call: Call, model: str) -> dict[str, Any]:
     return {"body": body, "contentType": asked.content_type, "accept": asked.accept}
 
 
-def whole(body: bytes, headers: Mapping[str, str], operation: str) -> tuple[Delta, Finished]:
-    """A whole answer. Bedrock counts its tokens in headers. Raises: EngineFailed if Messages got something else."""
+def whole(body: bytes, headers: Mapping[str, str], operation: str, model: str = "") -> tuple[Delta, Finished]:
+    """A whole answer. Bedrock counts its tokens in headers. Raises: EngineFailed if Messages got something else.
+
+    `model`: what the caller of Messages calls it, and is told. A model's own body says what it says.
+    """
     usage = _usage_of(headers)
     if operation == "messages":
         try:
-            usage = usage or _usage(_message.decode(body).usage)
+            message = _message.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+        usage = usage or _usage(message.usage)
+        body = ModelName(model).put(body, message.model)
     return Delta(body, usage.completion_tokens if usage else 0), Finished(usage)
 
 
@@ -148,8 +156,10 @@ def _with_prompt(data: bytes, prompt: _Counted) -> bytes:
 class Chunks:
     """The stream of a model's own JSON, told as it comes. Not thread-safe."""
 
-    def __init__(self, started: Started, operation: str) -> None:
+    def __init__(self, started: Started, operation: str, model: str = "") -> None:
+        """`model`: see whole."""
         self._started = started
+        self._model = ModelName(model)
         self._messages = operation == "messages"
         self._begun = False
         self._usage: Usage | None = None
@@ -165,6 +175,8 @@ class Chunks:
             piece = _piece.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise EngineFailed(failures.NOT_UNDERSTOOD) from None
+        if self._messages and piece.message is not None:
+            data = self._model.put_into(data, "message", piece.message.model)
         self._count(piece)
         if self._prompt is not None and piece.usage is not None and piece.usage.input_tokens is None:
             data = _with_prompt(data, self._prompt)

@@ -1,6 +1,7 @@
 """OpenAI's wire format, sans-IO: a call as a server is asked it; the bytes of an answer in, our events out.
 
-The answer's bytes are never re-encoded; only the few members that we must know are decoded.
+The answer's bytes are never re-encoded; only the few members that we must know are decoded, and the model's name is
+spliced where it is another than the caller's.
 
 `Started` is told together with the first chunk, not when the target says `: started`: until then nothing of
 the answer exists, and a target that dies in between can still be replaced by another.
@@ -14,6 +15,7 @@ import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects import ceilings, failures, sse
+from chalicelib.dialects.model_name import MISSING, ModelName
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 
@@ -55,12 +57,14 @@ class _Chunk(msgspec.Struct):
     usage: _Usage | None = None
     error: msgspec.Raw = _NOTHING
     object: str | None = None
+    model: msgspec.Raw = MISSING
 
 
 class _Body(msgspec.Struct):
     usage: _Usage | None = None
     error: msgspec.Raw = _NOTHING
     object: str | None = None
+    model: msgspec.Raw = MISSING
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
@@ -87,9 +91,14 @@ def request(call: Call, model: str) -> bytes:
 class Translator:
     """One streamed answer, from its bytes to our events. Not thread-safe."""
 
-    def __init__(self, target: Target, instance: str, *, choices: int = 1, buffered: bool = False) -> None:
-        """`instance`: who answers, where the response's headers did say so, else the target's own name; `choices`:
-        how many answers there are to be, side by side."""
+    def __init__(
+        self, target: Target, instance: str, *, model: str = "", choices: int = 1, buffered: bool = False
+    ) -> None:
+        """`instance`: who answers, where the response's headers did say so, else the target's own name.
+
+        `model`: what the caller calls it; empty: whatever the target says. `choices`: how many answers there are to be.
+        """
+        self._model = ModelName(model)
         self._target = target
         self._instance = instance
         self._choices = choices
@@ -149,6 +158,7 @@ class Translator:
         if b"\n" in data:
             # JSON has line ends between its tokens only, and the caller's own framing must survive them.
             data = data.replace(b"\n", b" ")
+        data = self._model.put(data, chunk.model)
         if not self._started:
             self._started = True
             yield Started(self._instance, self._queue_ms, self._buffered)
@@ -177,8 +187,11 @@ class Translator:
         return None
 
 
-def buffered(body: bytes, target: Target) -> tuple[Delta, Finished]:
-    """A whole answer. Raises EngineFailed if it is not a JSON object, or what its error object says."""
+def buffered(body: bytes, target: Target, model: str = "") -> tuple[Delta, Finished]:
+    """A whole answer; `model` as for Translator.
+
+    Raises EngineFailed if it is not a JSON object, or what its error object says.
+    """
     try:
         answer = _body.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -186,7 +199,8 @@ def buffered(body: bytes, target: Target) -> tuple[Delta, Finished]:
     if answer.object == "error" or bytes(answer.error) != b"null":
         raise failures.in_stream(body, target)
     usage = None if answer.usage is None else _usage(answer.usage)
-    return Delta(body, usage.completion_tokens if usage else 0), Finished(usage)
+    whole = ModelName(model).put(body, answer.model)
+    return Delta(whole, usage.completion_tokens if usage else 0), Finished(usage)
 
 
 def _usage(counted: _Usage) -> Usage:

@@ -2,7 +2,8 @@
 
     openai_compatible   vLLM, TGI, SGLang, llama.cpp, our container     sagemaker   endpoints
     bedrock/            Amazon Bedrock                                  scripted    answers from a script
-    transport/          bodies and streams over HTTP
+    transport/          bodies and streams over HTTP                    secrets_manager   what is kept there
+    server_keys         keys of servers, kept there
 
 How to add one stands in CONTRIBUTING. Dialects that it does not speak it gets for nothing, by `begin`.
 """

@@ -1,10 +1,13 @@
 """Any server that speaks OpenAI's API over HTTP: vLLM, TGI's Messages API, SGLang, llama.cpp, our own container.
 
+Where the target names a secret, its key goes with everything that is sent.
+
 urllib3, because botocore brings it along: nothing more to ship or to import, keep-alive, and bytes as they arrive.
 """
 
 import threading
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import urllib3
@@ -27,6 +30,10 @@ from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 
+if TYPE_CHECKING:  # loaded where a target has a key only
+    from chalicelib.engines.secrets_manager import ReadSecret
+    from chalicelib.engines.server_keys import Send, ServerKeys
+
 CONNECTIONS = 64  # kept alive for each server
 
 _PATHS: dict[Operation, str] = {
@@ -39,12 +46,17 @@ _PATHS: dict[Operation, str] = {
 class OpenAICompatibleEngine:
     """Engine for targets with a `url`. Thread-safe."""
 
-    def __init__(self, settings: Settings, clock: Clock = monotonic_ms) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock = monotonic_ms, read_secret: "ReadSecret | None" = None
+    ) -> None:
+        self._settings = settings
         self._timeout = urllib3.Timeout(
             connect=settings.connect_deadline_ms / 1_000, read=settings.idle_deadline_ms / 1_000
         )
         self._answer_deadline_ms = settings.answer_deadline_ms
         self._clock = clock
+        self._read_secret = read_secret
+        self._keys: ServerKeys | None = None
         self._servers: dict[str, tuple[urllib3.HTTPConnectionPool, str]] = {}
         self._lock = threading.Lock()
 
@@ -64,9 +76,9 @@ class OpenAICompatibleEngine:
             "X-Cloister-Tenant": token(call.tenant_tag),
             "X-Cloister-Priority": str(call.priority),
         }
-        response = self._post(
-            server, path + _PATHS[call.operation], openai.request(call, target.model or call.pool), headers
-        )
+        body = openai.request(call, target.model or call.pool)
+        where = path + _PATHS[call.operation]
+        response, target = self._asked(target, lambda key: self._post(server, where, body, headers | key))
         answer = HttpBody(response, self._clock, until_ms)
         try:
             _must_be_ok(response, answer, target)
@@ -76,10 +88,11 @@ class OpenAICompatibleEngine:
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
                 if call.sealed:
                     return StreamedAnswer(answer, sealed.Translator(target, instance))
-                return StreamedAnswer(answer, openai.Translator(target, instance, choices=call.choices))
-            body = answer.read(ANSWER_LIMIT_BYTES)
+                translator = openai.Translator(target, instance, model=call.model_name, choices=call.choices)
+                return StreamedAnswer(answer, translator)
+            whole = answer.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(response.headers.get("X-Queue-Time-Ms")))
-            return BufferedAnswer((started, *openai.buffered(body, target)))
+            return BufferedAnswer((started, *openai.buffered(whole, target, call.model_name)))
         except BaseException:
             answer.close()
             raise
@@ -87,7 +100,10 @@ class OpenAICompatibleEngine:
     def consult(self, target: OpenAICompatible, question: bytes) -> bytes:
         """See Engine.consult."""
         server, path = self._server(target)
-        response = self._post(server, path + "/enclave", question, {"Content-Type": sealed.MEDIA_TYPE})
+        headers = {"Content-Type": sealed.MEDIA_TYPE}
+        response, target = self._asked(
+            target, lambda key: self._post(server, path + "/enclave", question, headers | key)
+        )
         answer = HttpBody(response, self._clock, self._clock() + sealed.CONSULT_DEADLINE_MS)
         try:
             _must_be_ok(response, answer, target)
@@ -97,11 +113,11 @@ class OpenAICompatibleEngine:
 
     def probe(self, target: OpenAICompatible) -> Capacity:
         """See Engine.probe. `/health` where there is one, else the list of models."""
-        server, path = self._server(target)
+        _, path = self._server(target)
         root = path.removesuffix("/v1")
-        status, body = self._get(server, root + "/health")
+        status, body = self._get(target, root + "/health")
         if status in (404, 405):
-            status, body = self._get(server, path + "/models")
+            status, body = self._get(target, path + "/models")
         if status != 200:
             raise EngineFailed(failures.FAILED)
         return capacity(body, target)
@@ -120,6 +136,19 @@ class OpenAICompatibleEngine:
                         raise EngineFailed(failures.UNREACHABLE) from error
                     found = self._servers[target.url] = (pool, urlsplit(target.url).path.rstrip("/"))
         return found
+
+    def _asked(self, target: OpenAICompatible, send: "Send") -> tuple[urllib3.BaseHTTPResponse, OpenAICompatible]:
+        """The response to what `send` sends with the headers it is given, and the target as its failures are told."""
+        if not target.secret:
+            return send({}), target
+        if self._keys is None:
+            with self._lock:
+                if self._keys is None:
+                    # Not at the top: it loads botocore, which nobody else here needs.
+                    from chalicelib.engines.server_keys import ServerKeys
+
+                    self._keys = ServerKeys(self._settings, self._clock, self._read_secret)
+        return self._keys.ask(target, send)
 
     def _post(
         self, server: urllib3.HTTPConnectionPool, path: str, body: bytes, headers: Mapping[str, str]
@@ -148,18 +177,29 @@ class OpenAICompatibleEngine:
             "POST", path, body=body, headers=headers, redirect=False, preload_content=False, decode_content=False
         )
 
-    def _get(self, server: urllib3.HTTPConnectionPool, path: str) -> tuple[int, bytes]:
-        try:
-            response = server.urlopen(
-                "GET", path, timeout=PROBE_DEADLINE_S, redirect=False, preload_content=False, decode_content=False
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise refusal(error) from error
+    def _get(self, target: OpenAICompatible, path: str) -> tuple[int, bytes]:
+        server, _ = self._server(target)
+        response, _ = self._asked(target, lambda key: self._probed(server, path, key))
         answer = HttpBody(response, self._clock, self._clock() + round(PROBE_DEADLINE_S * 1_000))
         try:
             return response.status, answer.read(PROBE_LIMIT_BYTES)
         finally:
             answer.close()
+
+    @staticmethod
+    def _probed(server: urllib3.HTTPConnectionPool, path: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        try:
+            return server.urlopen(
+                "GET",
+                path,
+                headers=headers,
+                timeout=PROBE_DEADLINE_S,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise refusal(error) from error
 
 
 def _must_be_ok(response: urllib3.BaseHTTPResponse, answer: HttpBody, target: OpenAICompatible) -> None:

@@ -114,16 +114,18 @@ class SageMakerEngine:
             if call.stream or call.sealed:
                 if not response.get("ContentType", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                buffered = call.stream and not framed
+                at_once = call.stream and not framed
                 translator = (
-                    sealed.Translator(target, instance, buffered=buffered)
+                    sealed.Translator(target, instance, buffered=at_once)
                     if call.sealed
-                    else openai.Translator(target, instance, choices=call.choices, buffered=buffered)
+                    else openai.Translator(
+                        target, instance, model=call.model_name, choices=call.choices, buffered=at_once
+                    )
                 )
                 return StreamedAnswer(FramedBody(body) if framed else body, translator)
             whole = body.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(said_back.get("queue_ms")))
-            return BufferedAnswer((started, *openai.buffered(whole, target)))
+            return BufferedAnswer((started, *openai.buffered(whole, target, call.model_name)))
         except BaseException:
             body.close()
             raise

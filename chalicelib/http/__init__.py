@@ -1,11 +1,15 @@
 """Everything between HTTP and a surface.
 
     bridge       an ASGI application around the app: events in, streams out
+    pipe         from a thread that blocks to a loop that must not
+    silence      what a stream carries while its model says nothing
     routing      which template serves a path, and what holds below it
+    wrong_paths  what is said where nothing is served
+    cross_origin which web pages may call a tenant's routes
     doors        the app, safe for many requests at once, and replies that stream
     route        a door as data                         surface      a blueprint of doors
     incoming     a request as a door sees it            credentials  what its caller proves themselves with
-    callers      who may come in
+    callers      who may come in                        unknown_members  what no type of a body knows
     asks         from a door to an Ask, the one way     sealed_calls sealed requests, likewise
     outgoing     an answer on its way out               problems     refusals as callers see them
     openapi      the document of all routes

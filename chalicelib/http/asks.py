@@ -7,6 +7,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.call import Operation
 from chalicelib.http.incoming import Incoming
+from chalicelib.http.outgoing import promise
 from chalicelib.identity import Signed
 from chalicelib.inference.plan import Ask, SealedRequest
 from chalicelib.ledger import Audited
@@ -32,7 +33,9 @@ def ask_of(
     model_id: str = "",
     inference_profile: str = "",
 ) -> Ask:
-    """See Ask. Raises Malformed."""
+    """See Ask. Where it asks for a stream, one is promised. Raises Malformed."""
+    if stream and sealed is None:
+        promise(asked)
     return Ask(
         credential=asked.credential,
         tenant=tenant,

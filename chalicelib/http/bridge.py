@@ -9,22 +9,22 @@ can, this file goes.
 import asyncio
 import os
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
-from threading import Condition
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from chalicelib.http.doors import Body, Doors, streaming_transport
+from chalicelib.http.doors import Doors
 from chalicelib.http.incoming import request_id_of
-from chalicelib.http.problems import kind_of
+from chalicelib.http.pipe import Pipe
 from chalicelib.http.routing import Matcher
+from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.surface import SHAPES, refused
+from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 Scope = MutableMapping[str, Any]
@@ -35,9 +35,6 @@ THREADS = 128
 """Requests that run at once in one process; a streaming one holds its thread until it ends."""
 
 CLOSERS = 8
-
-PIPE_BYTES = 1_000_000
-"""How far an engine may run ahead of a slow reader."""
 
 SETTLING_S = 2.0
 """How long a server that stops waits for requests that it has cut off: their settlement is two writes."""
@@ -72,6 +69,7 @@ class Bridge:
         *,
         threads: int = THREADS,
         patience_s: float = PATIENCE_S,
+        gaps: Gaps = Gaps(),  # noqa: B008  # frozen
     ) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
@@ -84,6 +82,7 @@ class Bridge:
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
         self._iam = iam
         self._patience_s = patience_s
+        self._gaps = gaps
         self._at_work: set[Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,13 +113,18 @@ class Bridge:
         try:
             template, parameters = self._matcher.match(scope["method"], path)
         except (NotFound, MethodNotAllowed) as missing:
-            return await _send_whole(_no_route(missing, path), send)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            asked = (missing, scope["method"], path, headers)
+            if not of_a_page(path, headers):
+                return await _send_whole(reply_where_nothing_is(*asked), send)
+            making = asyncio.get_running_loop().run_in_executor(self._threads, reply_where_nothing_is, *asked)
+            return await _send_whole(await making, send)
         body = await self._read(receive)
         if body is None:
             return None
         event = _event(scope, template, parameters, body, self._behind_adapter)
         signed = self._signed(scope, template, body)
-        pipe = Pipe(asyncio.get_running_loop(), self._patience_s)
+        pipe = Pipe(asyncio.get_running_loop(), self._patience_s, self._gaps)
         # One thread from the first line of the view to the last piece of the body: a stream that waited for a
         # second one behind other requests would hold its lease, and the engine's answer, for nothing.
         work = self._begin(self._threads, copy_context().run, self._work, event, signed, pipe)
@@ -138,6 +142,7 @@ class Bridge:
                 await self._send(reply, pipe, send)
         finally:
             gone.cancel()
+            pipe.stop()
             # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
             pipe.abandon()
             work.cancel()
@@ -163,10 +168,10 @@ class Bridge:
             return None
         return SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
 
-    def _work(self, event: dict[str, Any], signed: SignedRequest | None, pipe: "Pipe") -> None:
+    def _work(self, event: dict[str, Any], signed: SignedRequest | None, pipe: Pipe) -> None:
         """In a thread: the reply, and its body through the pipe if it comes in pieces."""
         try:
-            reply = self._call(event, signed)
+            reply = self._call(event, signed, pipe)
         except BaseException as error:
             return pipe.tell_soon(error)
         body = reply["body"]
@@ -179,8 +184,8 @@ class Bridge:
         finally:
             body.close()
 
-    def _call(self, event: dict[str, Any], signed: SignedRequest | None) -> dict[str, Any]:
-        streaming_transport.set(True)
+    def _call(self, event: dict[str, Any], signed: SignedRequest | None, pipe: Pipe) -> dict[str, Any]:
+        streaming_transport.set(pipe)
         if self._iam is not None and signed is not None:
             try:
                 event["requestContext"]["identity"] |= self._iam(signed)
@@ -192,7 +197,7 @@ class Bridge:
         answer: dict[str, Any] = self._app(event, None)
         return answer
 
-    async def _send(self, reply: dict[str, Any], pipe: "Pipe", send: Send) -> None:
+    async def _send(self, reply: dict[str, Any], pipe: Pipe, send: Send) -> None:
         if isinstance(reply["body"], str | bytes):
             return await _send_whole(reply, send)
         await send(_start(reply))
@@ -203,86 +208,13 @@ class Bridge:
         return None
 
 
-class Pipe:
-    """A reply from a thread that blocks to a loop that must not; what piles up of its body leaves in one piece."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
-        self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
-        self.body: Body | None = None  # what is to be closed, where the reply streams
-        self._loop = loop
-        self._patience_s = patience_s
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._state = Condition()
-        self.ended = False
-        self._arrived = asyncio.Event()
-        self.abandoned = False
-
-    def tell_soon(self, reply: dict[str, Any] | BaseException) -> None:
-        """In a thread: the reply is there, or will never be."""
-        self._loop.call_soon_threadsafe(self.tell, reply)
-
-    def tell(self, reply: dict[str, Any] | BaseException | None) -> None:
-        """In the loop: see tell_soon; None where nobody waits for one any more."""
-        if self.head.done():
-            return
-        if isinstance(reply, BaseException):
-            self.head.set_exception(reply)
-        else:
-            self.head.set_result(reply)
-
-    def fill(self, body: Body) -> None:
-        """In a thread: read the body to its end, waiting while the reader is far behind, but not for ever."""
-        try:
-            if self.abandoned:
-                return
-            for piece in body:
-                with self._state:
-                    if not self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned, self._patience_s):
-                        self.abandoned = True
-                    if self.abandoned:
-                        return
-                    self._pieces.append(piece)
-                    self._size += len(piece)
-                    first = len(self._pieces) == 1
-                if first:
-                    self._loop.call_soon_threadsafe(self._arrived.set)
-        finally:
-            self.ended = True
-            self._loop.call_soon_threadsafe(self._arrived.set)
-
-    async def drained(self) -> bytes:
-        """In the loop: everything that has arrived, joined; empty when nothing will come any more."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            ended = self.ended  # before looking: what came before the end is still there
-            with self._state:
-                pieces = b"".join(self._pieces)
-                self._pieces.clear()
-                self._size = 0
-                self._state.notify()
-            if self.abandoned:
-                return b""
-            if ended:
-                self._arrived.set()
-            if pieces or ended:
-                return pieces
-
-    def abandon(self) -> None:
-        """The reader is gone."""
-        with self._state:
-            self.abandoned = True
-            self._state.notify()
-        self._arrived.set()
-
-
 async def _send_whole(reply: dict[str, Any], send: Send) -> None:
     body = reply["body"]
     if isinstance(body, str):  # Chalice's own answers
         body = body.encode()
     start = _start(reply)
-    start["headers"].append((b"content-length", str(len(body)).encode()))
+    if "Content-Length" not in reply["headers"]:  # HEAD's is that of the body it does not have
+        start["headers"].append((b"content-length", str(len(body)).encode()))
     await send(start)
     await send({"type": "http.response.body", "body": body})
 
@@ -290,17 +222,6 @@ async def _send_whole(reply: dict[str, Any], send: Send) -> None:
 def _start(reply: dict[str, Any]) -> dict[str, Any]:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()]
     return {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
-
-
-def _no_route(missing: NotFound | MethodNotAllowed, path: str) -> dict[str, Any]:
-    """In the shape that whoever asks there understands."""
-    request_id = secrets.token_hex(12)
-    shape = SHAPES.of(path)
-    if shape != "problem":  # which has a title, and says it there
-        missing.text = f"{kind_of(missing).title}. {missing.text}"
-    reply = refused(missing, shape, request_id)
-    reply.headers["X-Request-ID"] = reply.headers["Request-Id"] = request_id  # Anthropic's name for it
-    return reply.to_dict()
 
 
 async def _gone(receive: Receive) -> None:

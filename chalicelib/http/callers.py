@@ -36,5 +36,5 @@ def let_in(route: Route, asked: Incoming) -> Caller | None:
     caller = Caller(*identify(credential, asked.parameters.get("tenant"), reading, path.clock()))
     caller.principal.must(held)
     if not route.for_sealers:  # whichever surface a key is narrowed to, it may seal there, and must know to whom
-        caller.principal.must_reach(route.surface)
+        caller.principal.must_reach(asked.surface)
     return caller

@@ -13,9 +13,9 @@ def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam
     """
     if iam_arn and route.auth in ("signed", "signed_or_key"):
         return Signed(iam_arn)
-    key = _api_key(headers)
-    if key is not None:
-        return ApiKey(key)
+    keys = _api_keys(headers)
+    if keys:
+        return ApiKey(keys[0], keys[1:])
     if route.for_sealers:
         return Sealer()
     # Mode hpke uses no key of the tenant, so that there is none to hold.
@@ -24,9 +24,9 @@ def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam
     return None
 
 
-def _api_key(headers: Mapping[str, str]) -> str | None:
-    """`Authorization: Bearer`, or `X-API-Key`."""
+def _api_keys(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """`Authorization: Bearer`, `X-API-Key`, and what Azure's SDKs send: `api-key`. An SDK may send several."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
-    return headers.get("x-api-key")
+    bearer = token.strip() if scheme.lower() == "bearer" and token else None
+    sent = (bearer, headers.get("x-api-key"), headers.get("api-key"))
+    return tuple(dict.fromkeys(key for key in sent if key is not None))

@@ -12,12 +12,10 @@ from typing import Any, Protocol
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
 from chalicelib.http.route import SEALED_TYPE
+from chalicelib.http.silence import streaming_transport
 
 _request: ContextVar[Request | None] = ContextVar("current_request", default=None)
 _context: ContextVar[Any] = ContextVar("lambda_context", default=None)
-
-streaming_transport: ContextVar[bool] = ContextVar("streaming_transport", default=False)
-"""True where whoever called the app sends the body as it comes (the bridge); False on plain Lambda."""
 
 
 class Doors(Chalice):
@@ -68,7 +66,7 @@ class Reply(Response):
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002  # Chalice's name
         """The proxy response; for a streaming transport `body` stays bytes or pieces of bytes."""
         drawn = {"statusCode": self.status_code, "headers": self.headers, "multiValueHeaders": {}, "body": self.body}
-        if streaming_transport.get():
+        if streaming_transport.get() is not None:
             return drawn
         body = self.body
         if not isinstance(body, bytes):

@@ -1,21 +1,28 @@
 """An HTTP request as a door sees it, whichever transport brought it."""
 
 import base64
+import codecs
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
 from chalicelib.http.credentials import credential_of
+from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.identity.credential import Credential
 from chalicelib.refusal import Malformed, TooLarge
+from chalicelib.tenancy.tenant import SurfaceName
 
 T = TypeVar("T")
 
 HEADER_BYTES = 10_240
 """What API Gateway takes for all headers together; the same bound holds wherever there is none."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors and clients begin UTF-8 with, and JSON has no place for (RFC 8259, section 8.1)."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -24,6 +31,8 @@ class Incoming(msgspec.Struct, frozen=True):
     """One request: names of headers in lower case, the body as bytes."""
 
     method: str
+    surface: SurfaceName
+    shape: Shape  # of its answer, and of what refuses it
     parameters: Mapping[str, str]  # of the path
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -32,12 +41,15 @@ class Incoming(msgspec.Struct, frozen=True):
     arrived_ms: int
     credential: Credential | None  # as the route takes it
     source_ip: str
+    closed: bool  # members that the body's type does not know are refused
 
     def json(self, form: type[T]) -> T:
         """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""
         self.must_be_json()
+        if self.closed:
+            self._must_be_known(form)
         try:
-            return msgspec.json.decode(self.body or b"{}", type=form)
+            return msgspec.json.decode(self.body.removeprefix(BYTE_ORDER_MARK) or b"{}", type=form)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
         except msgspec.DecodeError as error:
@@ -54,6 +66,22 @@ class Incoming(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
 
+    def _must_be_known(self, form: Any) -> None:
+        """Raises Malformed for the first member, at any depth, that the type has no place for."""
+        # Not at the top: who runs models does not pay for loading it.
+        from chalicelib.http.unknown_members import unknown_members
+
+        try:
+            body = msgspec.json.decode(self.body.removeprefix(codecs.BOM_UTF8))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return  # whoever reads it as the type says what is wrong
+        for unknown in unknown_members(body, form):
+            name = unknown.name[:64]
+            raise Malformed(
+                f"{unknown.holder or 'The body'} has no member `{name}`. It takes: {', '.join(unknown.known)}.",
+                field=f"{unknown.holder}.{name}" if unknown.holder else name,
+            )
+
     @property
     def media_type(self) -> str:
         return _media_type(self.headers)
@@ -62,9 +90,6 @@ class Incoming(msgspec.Struct, frozen=True):
         kind = self.media_type
         if kind != "application/json" and not kind.endswith("+json"):
             raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
-        coding = self.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in ("", "identity"):
-            raise Malformed(f"The content encoding {coding[:64]!r} is not understood. Send the body as it is.")
 
 
 def _invalid(error: msgspec.ValidationError) -> Malformed:
@@ -86,21 +111,35 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str,
     if sum(len(name) + len(value or "") for name, values in several.items() for value in values) > HEADER_BYTES:
         raise TooLarge(f"The headers are larger than {HEADER_BYTES} bytes together.")
     caller = event["requestContext"].get("identity") or {}
+    surface, shape = taken_as(event, route)
     return Incoming(
         method=event["httpMethod"],
-        parameters=event.get("pathParameters") or {},
+        surface=surface,
+        shape=shape,
+        # API Gateway hands them over as they came, the bridge decoded; no name of ours has a percent sign.
+        parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
         query=event.get("queryStringParameters") or {},
         headers=headers,
-        body=_body(event, body_limit),
+        body=_decoded(_body(event, body_limit), headers.get("content-encoding"), body_limit),
         request_id=request_id_of(event, fresh_id),
         arrived_ms=now_ms,
         credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
         source_ip=caller.get("sourceIp") or "",
+        closed=route.closed,
     )
 
 
 def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+
+
+def taken_as(event: Mapping[str, Any], route: Route) -> tuple[SurfaceName, Shape]:
+    """To which surface the request comes, and in which shape it is answered."""
+    if route.returns_to_anthropic is not None and any(
+        name.lower() == "anthropic-version" for name in event.get("headers") or {}
+    ):
+        return "anthropic", "anthropic"
+    return route.surface, route.shape
 
 
 def request_id_of(event: Mapping[str, Any], fresh_id: str) -> str:
@@ -125,3 +164,26 @@ def _body(event: Mapping[str, Any], limit: int) -> bytes:
     if len(body) > limit:
         raise TooLarge(f"The body is larger than {limit} bytes.")
     return body
+
+
+def _decoded(body: bytes, coding: str | None, limit: int) -> bytes:
+    """The body without its content encoding: as it is, or gzip, of which never more than the limit is inflated."""
+    if not coding or not body:
+        return body
+    codings = [name for name in (each.strip().lower() for each in coding.split(",")) if name not in ("", "identity")]
+    if not codings:
+        return body
+    if len(codings) > 1 or codings[0] not in ("gzip", "x-gzip"):
+        raise Malformed(f"The content encoding {coding[:64]!r} is not understood. Send the body as it is, or as gzip.")
+    import zlib  # not for those who do not compress
+
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        whole = inflater.decompress(body, limit + 1)
+    except zlib.error:
+        raise Malformed("The body is not valid gzip, as its content encoding says. Send it as it is.") from None
+    if len(whole) > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes when it is unpacked.")
+    if not inflater.eof or inflater.unused_data:  # a second part could be the first of a million
+        raise Malformed("The body is not exactly one gzip stream: it breaks off, or more follows.")
+    return whole

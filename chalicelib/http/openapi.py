@@ -34,11 +34,14 @@ INFERS = (402, 409, 429, 500, 502, 503, 504)
 @cache
 def document() -> dict[str, Any]:
     """The whole document; built once."""
-    types = {form for route in ROUTES for form in (route.accepts, route.returns, route.query) if form is not None}
+    types = {form for route in ROUTES for form in _forms(route)}
     types |= set(problems.SCHEMAS.values())
     ordered = sorted(types, key=repr)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=REFERENCES)
     schema_of = dict(zip(ordered, schemas, strict=True))
+    for route in ROUTES:
+        if route.closed and route.accepts is not None:
+            _close(schema_of[route.accepts], components)
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of, components)
@@ -60,6 +63,26 @@ def document() -> dict[str, Any]:
             },
         },
     }
+
+
+def _forms(route: Route) -> list[Any]:
+    forms = (route.accepts, route.returns, route.returns_to_anthropic, route.query)
+    return [form for form in forms if form is not None]
+
+
+def _close(schema: Any, components: dict[str, Any]) -> None:
+    """Say of an object, and of all that are in it, that it takes no other members."""
+    if isinstance(schema, list):
+        for each in schema:
+            _close(each, components)
+    elif isinstance(schema, dict):
+        found = _resolved(schema, components)
+        if "properties" in found:
+            if found.get("additionalProperties") is False:
+                return  # it was here already
+            found["additionalProperties"] = False
+        for each in found.values():
+            _close(each, components)
 
 
 def _operation(route: Route, schema_of: dict[Any, Any], components: dict[str, Any]) -> dict[str, Any]:
@@ -98,14 +121,16 @@ def _query_parameters(route: Route, schema_of: dict[Any, Any], components: dict[
 
 def _headers(route: Route) -> list[dict[str, Any]]:
     of_models = ("Idempotency-Key",) if route.infers else ()
-    names = dict.fromkeys((*route.headers, *of_models, *(SEAL_HEADERS if route.seals else ())))
+    of_lists = ("anthropic-version",) if route.returns_to_anthropic is not None else ()
+    names = dict.fromkeys((*route.headers, *of_lists, *of_models, *(SEAL_HEADERS if route.seals else ())))
     return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
 
 
 def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": route.summary}
     if route.returns is not None:
-        success["content"] = {"application/json": {"schema": schema_of[route.returns]}}
+        forms = [form for form in (route.returns, route.returns_to_anthropic) if form is not None]
+        success["content"] = {"application/json": {"schema": _any_of([schema_of[form] for form in forms])}}
     if route.streams:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if route.seals:
@@ -114,11 +139,14 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         success["content"]["text/csv"] = {"schema": {"type": "string"}}
     names = {"X-Request-ID": "the request's id"} | (INFERENCE_HEADERS if route.infers else {})
     success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
+    shapes: list[problems.Shape] = [route.shape]
+    if route.returns_to_anthropic is not None:
+        shapes.append("anthropic")
     refusal = {
         "description": "Refused",
         "content": {
             "application/problem+json" if route.shape == "problem" else "application/json": {
-                "schema": schema_of[problems.SCHEMAS[route.shape]]
+                "schema": _any_of([schema_of[problems.SCHEMAS[shape]] for shape in shapes])
             }
         },
     }
@@ -140,7 +168,13 @@ def _refusals(route: Route) -> set[int]:
         found.update(INFERS)
     if route.shape == "anthropic":
         found = found - {503} | {529}
+    if route.returns_to_anthropic is not None:
+        found.add(529)
     return found
+
+
+def _any_of(schemas: list[Any]) -> Any:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _optional(route: Route, schema_of: dict[Any, Any], components: dict[str, Any]) -> bool:

@@ -8,8 +8,10 @@ from chalicelib import wiring
 from chalicelib.admission import Standing
 from chalicelib.call import Delta, Waiting
 from chalicelib.http import problems
+from chalicelib.http.cross_origin import headers_for
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
+from chalicelib.http.silence import COMMENT, PING, Promise, refusal_event, streaming_transport
 from chalicelib.http.surface import error_to_show
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed
@@ -22,6 +24,27 @@ INFERENCE_HEADERS = {
     "RateLimit-Policy": "the tenant's limits (draft-ietf-httpapi-ratelimit-headers)",
     "RateLimit": "what remains of each after this request",
 }
+
+
+STREAMS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would hold what it has back until it is a few kilobytes
+}
+EVENTS = {"Content-Type": "text/event-stream; charset=utf-8", **STREAMS}
+
+
+def promise(asked: Incoming) -> None:
+    """Say that the answer is going to be a stream of events, or a refusal, to a transport that sends as it comes."""
+    transport = streaming_transport.get()
+    if transport is None:
+        return
+    headers = EVENTS | {"X-Region": wiring.path().settings.region, "X-Request-ID": asked.request_id}
+    if asked.shape == "anthropic":
+        headers["Request-Id"] = asked.request_id
+    origin, tenant = asked.headers.get("origin"), asked.parameters.get("tenant")
+    if origin is not None and tenant is not None:
+        headers |= headers_for(origin, tenant)
+    transport.promised(Promise(headers, PING if asked.shape == "anthropic" else COMMENT, asked.shape))
 
 
 def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes]) -> Reply:
@@ -39,11 +62,7 @@ def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes
 
 def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: problems.Shape) -> Reply:
     """The answer as server-sent events, as they come."""
-    headers = {
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-store",
-        **inference_headers(answer, asked),
-    }
+    headers = EVENTS | inference_headers(answer, asked)
     if answer.buffered:
         headers["X-Stream"] = "buffered"
     return Reply(Outflow(answer, events, shape, asked.request_id), headers)
@@ -74,8 +93,7 @@ class Outflow:
             if self._shape is None:
                 return
             body = problems.body_of(error, self._shape, self._request_id)
-            name = b"" if self._shape == "openai" else b"event: error\n"
-            yield name + b"data: " + msgspec.json.encode(body) + b"\n\n"
+            yield refusal_event(msgspec.json.encode(body), self._shape)
 
     def close(self) -> None:
         self._answer.close()

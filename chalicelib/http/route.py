@@ -16,6 +16,8 @@ no API Gateway."""
 SEALED_TYPE = "application/octet-stream"
 """Of sealed requests and answers."""
 
+OF_A_TENANT = "/tenants/{tenant}"
+
 Needed = Permission | Literal["public", "operate"]
 """What a caller must hold: a permission; nothing; or to be the operator of the service."""
 
@@ -25,6 +27,7 @@ class Route(msgspec.Struct, frozen=True):
 
     method: str
     path: str
+    resource: str  # the path as API Gateway writes it: a last parameter {name+} holds slashes, too
     name: str
     summary: str
     surface: SurfaceName  # that a key must reach
@@ -33,6 +36,7 @@ class Route(msgspec.Struct, frozen=True):
     permission: Needed
     accepts: Any  # the body's type; None: no body
     returns: Any  # the answer's type; None: no body
+    returns_to_anthropic: Any  # its type for who sends `anthropic-version`; None: that makes no difference here
     query: Any  # the query's type; None: none is read
     headers: tuple[str, ...]  # request headers that mean something here, besides the credential's
     status: int
@@ -49,6 +53,16 @@ class Route(msgspec.Struct, frozen=True):
         if self.infers or self.permission == "public" or self.permission == "operate":
             return None
         return self.permission
+
+    @property
+    def for_pages(self) -> bool:
+        """Below a tenant, whose document says which web pages may call there. Nothing else is for pages of others."""
+        return self.path.startswith(OF_A_TENANT)
+
+    @property
+    def closed(self) -> bool:
+        """A member of its body that nobody here knows is refused; whoever runs a model passes it on instead."""
+        return not self.infers
 
     @property
     def seals(self) -> bool:

@@ -1,4 +1,5 @@
-"""Which route serves a path, as API Gateway decides it: whole segments, literal ones before parameters."""
+"""Which route serves a path, as API Gateway decides it: whole segments, literal ones before parameters,
+those before greedy ones."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -17,23 +18,45 @@ class Matcher:
     def __init__(self, routes: Mapping[str, frozenset[str]]) -> None:
         self._routes = routes
         self._templates: dict[int, list[tuple[tuple[str, ...], str]]] = {}
+        self._greedy: list[tuple[tuple[str, ...], str]] = []  # whose last parameter, {name+}, holds slashes, too
         for template in routes:
             segments = _segments(template)
-            self._templates.setdefault(len(segments), []).append((segments, template))
+            if segments[-1].endswith("+}"):
+                self._greedy.append((segments, template))
+            else:
+                self._templates.setdefault(len(segments), []).append((segments, template))
         for templates in self._templates.values():
             templates.sort(key=lambda pair: [segment.startswith("{") for segment in pair[0]])
 
     def match(self, method: str, path: str) -> tuple[str, dict[str, str]]:
         """The template, and the values of its parameters, decoded. Raises NotFound, MethodNotAllowed."""
         asked = _segments(path)
+        if "" in asked and not self._lacks_a_value(asked):  # a base URL ends in a slash, and its path begins with one
+            asked = tuple(filter(None, asked))
         for segments, template in self._templates.get(len(asked), ()):
             if _fits(segments, asked):
-                if method not in self._routes[template]:
-                    raise MethodNotAllowed(LISTED, self._routes[template])
-                return template, {
-                    want[1:-1]: unquote(got) for want, got in zip(segments, asked, strict=True) if want.startswith("{")
-                }
+                return self._found(method, template, segments, asked)
+        for segments, template in self._greedy:
+            last = len(segments) - 1
+            joined = (*asked[:last], "/".join(asked[last:]))
+            if _fits(segments, joined):
+                return self._found(method, template, segments, joined)
         raise NotFound(LISTED)
+
+    def _lacks_a_value(self, asked: tuple[str, ...]) -> bool:
+        """Whether a segment is empty that would be a parameter's value: no other one may take its place."""
+        return any(
+            all(want == got or want.startswith("{") for want, got in zip(segments, asked, strict=True))
+            for segments, _ in self._templates.get(len(asked), ())
+        )
+
+    def _found(
+        self, method: str, template: str, segments: tuple[str, ...], asked: tuple[str, ...]
+    ) -> tuple[str, dict[str, str]]:
+        if method not in self._routes[template]:
+            raise MethodNotAllowed(LISTED, self._routes[template])
+        pairs = zip(segments, asked, strict=True)
+        return template, {want.strip("{+}"): unquote(got) for want, got in pairs if want.startswith("{")}
 
 
 class Prefixes(Generic[T]):

@@ -10,7 +10,7 @@ from chalicelib.call import Delta, Operation, SealMode
 from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.outgoing import Outflow, inference_headers
+from chalicelib.http.outgoing import STREAMS, Outflow, inference_headers
 from chalicelib.http.route import SEALED_TYPE
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
@@ -64,6 +64,7 @@ def infer_sealed(asked: Incoming, tenant: str | None, surface: SurfaceName, oper
     answer = run(ask, wiring.path())
     out = {"Content-Type": SEALED_TYPE, "Cache-Control": "no-store", "X-Seal-Mode": headers.seal_mode}
     if headers.seal_stream:
+        out |= STREAMS
         if answer.buffered:
             out["X-Stream"] = "buffered"
         return Reply(Outflow(answer, _pieces(answer), None, asked.request_id), out | inference_headers(answer, asked))

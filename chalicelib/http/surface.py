@@ -1,6 +1,6 @@
 """A surface is a blueprint whose doors are data: served, guarded and described from one table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from inspect import signature
 from types import MappingProxyType
 from typing import Any
@@ -11,8 +11,9 @@ from chalice.app import Blueprint, IAMAuthorizer
 from chalicelib import wiring
 from chalicelib.http import problems
 from chalicelib.http.callers import let_in
+from chalicelib.http.cross_origin import headers_for, origin_of, preflight
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import incoming, request_id_of
+from chalicelib.http.incoming import incoming, request_id_of, taken_as
 from chalicelib.http.route import Auth, Needed, Route
 from chalicelib.http.routing import Prefixes
 from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
@@ -47,6 +48,7 @@ class Surface(Blueprint):
         summary: str,
         accepts: Any = None,
         returns: Any = None,
+        returns_to_anthropic: Any = None,
         query: Any = None,
         headers: tuple[str, ...] = (),
         status: int = 200,
@@ -66,7 +68,8 @@ class Surface(Blueprint):
         def register(view: View) -> View:
             route = Route(
                 method=method,
-                path=path,
+                path=path.replace("+}", "}"),
+                resource=path,
                 name=view.__name__,
                 summary=summary,
                 surface=self._name,
@@ -75,6 +78,7 @@ class Surface(Blueprint):
                 permission=permission,
                 accepts=accepts,
                 returns=returns,
+                returns_to_anthropic=returns_to_anthropic,
                 query=query,
                 headers=headers,
                 status=status,
@@ -97,26 +101,61 @@ class Surface(Blueprint):
             served.__name__ = view.__name__
             options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
-            self.route(path, methods=[method], name=view.__name__, content_types=[], **options)(served)
+            self.route(path, methods=methods_of(route), name=view.__name__, content_types=[], **options)(served)
+            if route.for_pages and not any(each.resource == path for each in ROUTES[:-1]):
+                self._answer_preflights(path)
             return view
 
         return register
+
+    def _answer_preflights(self, path: str) -> None:
+        """A browser asks without a key whether a page may call, once for all that is served there."""
+
+        def served(tenant: str, **_path: str) -> Reply:
+            event = self.current_request.to_original_event()
+            request_id = request_id_of(event, wiring.path().randomness(12).hex())
+            methods = {
+                "OPTIONS",
+                *(method for route in ROUTES if route.resource == path for method in methods_of(route)),
+            }
+            return answer_to_preflight(event, tenant, methods, self._shape, request_id)
+
+        self.route(path, methods=["OPTIONS"], name="preflight", content_types=[])(served)
 
     def _serve(self, route: Route, view: View) -> Reply:
         event = self.current_request.to_original_event()
         path = wiring.path()
         request_id = request_id_of(event, fresh := path.randomness(12).hex())
+        _, shape = taken_as(event, route)
         try:
             asked = incoming(event, route, path.clock(), fresh, path.settings.body_limit_bytes)
             caller = let_in(route, asked)
             answer = view(asked) if caller is None else view(asked, caller)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
         except Exception as error:
-            reply = refused(error, self._shape, request_id)
+            reply = refused(error, shape, request_id)
         reply.headers.setdefault("X-Request-ID", request_id)
-        if self._shape == "anthropic":
+        if shape == "anthropic":
             reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
-        return reply
+        if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
+            reply.headers.update(headers_for(origin, event["pathParameters"]["tenant"]))
+        return reply if event["httpMethod"] != "HEAD" else without_body(reply)
+
+
+def methods_of(route: Route) -> list[str]:
+    return ["GET", "HEAD"] if route.method == "GET" else [route.method]
+
+
+def answer_to_preflight(
+    event: Mapping[str, Any], tenant: str, methods: Collection[str], shape: problems.Shape, request_id: str
+) -> Reply:
+    try:
+        reply = Reply(b"", preflight(event, tenant, methods), 204)
+    except Exception as error:
+        reply = refused(error, shape, request_id)
+        reply.headers["Vary"] = "Origin"
+    reply.headers["X-Request-ID"] = request_id
+    return reply
 
 
 def drawn(value: Any, status: int) -> Reply:
@@ -124,6 +163,16 @@ def drawn(value: Any, status: int) -> Reply:
     if value is None:
         return Reply(b"", {}, status)
     return Reply(msgspec.json.encode(value), {"Content-Type": "application/json"}, status)
+
+
+def without_body(reply: Reply) -> Reply:
+    """What HEAD answers: all that GET would, but the body (RFC 9110, section 9.3.2)."""
+    if isinstance(reply.body, bytes):
+        reply.headers["Content-Length"] = str(len(reply.body))
+    else:
+        reply.body.close()
+    reply.body = b""
+    return reply
 
 
 def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:

@@ -7,7 +7,7 @@ Here is the only judge. A credential more: a class in `credential`, a case in `i
 
 from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed
 from chalicelib.identity.principal import Principal
-from chalicelib.refusal import Forbidden, NotFound, NotOpened, Unauthenticated
+from chalicelib.refusal import Forbidden, NotFound, NotOpened, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Reading, Snapshot
@@ -31,8 +31,10 @@ def identify(
         Forbidden: the tenant is suspended, or the IAM principal is nobody's.
     """
     match credential:
-        case ApiKey(text):
+        case ApiKey(text, ()):
             return _by_key(text, tenant, reading, now_ms)
+        case ApiKey(text, spares):
+            return _by_one_of((text, *spares), tenant, reading, now_ms)
         case Signed(arn):
             return _by_signature(arn, tenant, reading)
         case KeyHolder(arn):
@@ -85,6 +87,17 @@ def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tup
         expires_ms=key.expires_ms,
     )
     return principal, snapshot
+
+
+def _by_one_of(texts: tuple[str, ...], tenant: str | None, reading: Reading, now_ms: int) -> tuple[Principal, Snapshot]:
+    """The first key that is good here. Where none is, what is wrong with the one that is known at all."""
+    refusals: list[Refusal] = []
+    for text in texts:
+        try:
+            return _by_key(text, tenant, reading, now_ms)
+        except (Unauthenticated, NotFound, Forbidden) as refusal:
+            refusals.append(refusal)
+    raise next((each for each in refusals if not isinstance(each, Unauthenticated)), refusals[0])
 
 
 def _by_signature(arn: str, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:

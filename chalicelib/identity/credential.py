@@ -7,6 +7,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     """The text of an API key, as it was sent."""
 
     text: str
+    spares: tuple[str, ...] = ()  # sent beside it, in other headers: one of them may be stale
 
     def __repr__(self) -> str:
         return "ApiKey(...)"

@@ -98,18 +98,19 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     """
     principal.must("infer")
     principal.must_reach(ask.surface)
-    pool = snapshot.pools.get(ask.pool) if ask.pool else offering(ask.operation, snapshot)
+    pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot)
     if pool is None or not principal.may_use(pool.name):
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
         )
+    name = ask.pool or pool.name
     if _offered_as(ask.operation) not in pool.operations:
         raise Malformed(
-            f"The model {pool.name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
+            f"The model {name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
         )
     if ask.max_tokens is not None and ask.max_tokens > pool.max_tokens:
         named = "max_output_tokens" if ask.operation == "responses" else "max_tokens"
-        raise Malformed(f"{named} is {ask.max_tokens}; {pool.name} generates at most {pool.max_tokens}.", field=named)
+        raise Malformed(f"{named} is {ask.max_tokens}; {name} generates at most {pool.max_tokens}.", field=named)
     generates = ask.operation not in ("embeddings", "messages.count_tokens")
     ceiling = (ask.max_tokens or min(pool.default_max_tokens, pool.max_tokens)) if generates else 0
     call = Call(
@@ -123,6 +124,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         choices=ask.choices,
         tenant_tag=tag_of(principal.tenant),
         priority=snapshot.tenant.priority,
+        alias=name if name != pool.name else "",
         model_id=ask.model_id,
     )
     return Plan(

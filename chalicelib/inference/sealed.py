@@ -47,7 +47,7 @@ def _with_ticket(planned: Plan, use: Use, path: Path) -> bytes:
         mode=planned.sealed.mode,
         key_arn=planned.sealed.key_arn or "",
         request_id=planned.call.request_id,
-        pool=planned.pool.name,
+        pool=planned.call.model_name,  # as the request was sealed for it
         operation=planned.call.operation,
         surface=planned.surface,
         stream=planned.call.stream,

@@ -15,7 +15,7 @@ therefore such that repeating it moves the epoch, even if there is nothing left 
 failed may have landed (its answer was lost, and its repetition met its own version): the epoch moves then, too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -31,14 +31,26 @@ from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
-from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Priority, RetentionDays, Role, Scopes, Tenant
+from chalicelib.tenancy.tenant import (
+    Aliases,
+    Key,
+    Label,
+    Member,
+    Origins,
+    PoolName,
+    Priority,
+    RetentionDays,
+    Role,
+    Scopes,
+    Tenant,
+)
 from chalicelib.tenancy.token import Token, digest_of, mint
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
 
 
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Change(msgspec.Struct, frozen=True):
     """What an operator may change of a tenant; a member left out stays as it is."""
 
     name: Label | None = None
@@ -47,7 +59,9 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pools: tuple[PoolName, ...] | None = None
     pins: dict[str, str] | None = None
     priority: Priority | None = None
+    origins: Origins | None = None
     retention_days: RetentionDays | None = None
+    aliases: Aliases | None = None
 
 
 class Tenancy:
@@ -72,8 +86,9 @@ class Tenancy:
     # tenants
 
     def create_tenant(self, tenant: Tenant) -> Tenant:
-        """Raises Malformed, for limits that cannot be kept; Conflict."""
+        """Raises Malformed, for limits that cannot be kept and aliases of no pool; Conflict."""
         _must_hold(tenant.limits)
+        _must_name_pools(tenant.aliases, tenant)
         created = msgspec.structs.replace(tenant, created_ms=self._clock())
         # The meter first: a tenant without one could not be repaired by creating it again.
         self._records.open(tenant.id, created.created_ms)
@@ -89,7 +104,7 @@ class Tenancy:
     def change_tenant(self, tenant_id: str, change: Change) -> Tenant:
         """True from the tenant's next request on, in every region that has a meter of it.
 
-        Raises NotFound; Malformed, for limits that cannot be kept; Conflict, also for what would let the operator's own
+        Raises NotFound; Malformed, as create_tenant; Conflict, also for what would let the operator's own
         tenant run models or lock it out.
         """
         if change.limits is not None:
@@ -99,15 +114,21 @@ class Tenancy:
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
         named = {name: said for name, said in msgspec.structs.asdict(change).items() if said is not None}
         changed = msgspec.structs.replace(value(document, Tenant), **named)
+        _must_name_pools(change.aliases or {}, changed)
         self._records.replace(document, changed)
         return changed
 
     # pools
 
     def put_pool(self, pool: Pool) -> Pool:
-        """Create or replace a pool; every tenant that may use it sees the new one on its next request."""
+        """Create or replace a pool; every tenant that may use it sees the new one on its next request.
+
+        Raises Conflict where another pool has one of its names already.
+        """
         name = f"pool#{pool.name}"
-        held = self._records.held(PLATFORM, name)
+        documents = {document.name: document for document in self._records.under(PLATFORM, "pool#")}
+        held = documents.pop(name, None)
+        _must_be_free(pool, [value(document, Pool) for document in documents.values()])
         created_s = value(held, Pool).created_s if held else self._clock() // 1000
         stored = msgspec.structs.replace(pool, created_s=created_s)
         try:
@@ -237,3 +258,26 @@ def _must_hold(limits: Limits) -> None:
     problems = check(limits)
     if problems:
         raise Malformed(" ".join(problems), field="limits")
+
+
+def _must_be_free(pool: Pool, others: Iterable[Pool]) -> None:
+    """Raises Conflict where one of the pool's names is another's.
+
+    Two that come at once may both find it free. It is the first pool's then, in each tenant's own order.
+    """
+    for other in others:
+        taken = {pool.name, *pool.aliases} & {other.name, *other.aliases}
+        if taken:
+            raise Conflict(f"{min(taken)} is a name of the pool {other.name} already. Choose another one.")
+
+
+def _must_name_pools(aliases: Mapping[str, str], tenant: Tenant) -> None:
+    """Raises Malformed unless these are names of the tenant's pools, and none of its aliases is a pool of its own."""
+    for alias, pool in aliases.items():
+        if pool not in tenant.pools:
+            raise Malformed(
+                f"{alias} would be a name of {pool}, which is not among the tenant's pools.", field="aliases"
+            )
+    for alias in tenant.aliases:
+        if alias in tenant.pools:
+            raise Malformed(f"{alias} is one of the tenant's pools: it cannot be another one's name.", field="aliases")

@@ -32,6 +32,19 @@ class Snapshot(msgspec.Struct, frozen=True):
     epoch: int
     tenant: Tenant
     pools: Mapping[str, Pool]  # those the tenant may use
+    aliases: Mapping[str, str] = {}  # other names of theirs
+
+    def pool(self, name: str) -> Pool | None:
+        """The pool that the tenant calls so. Its own name comes first, and no name leads to one it may not use."""
+        return self.pools.get(name) or self.pools.get(self.aliases.get(name, ""))
+
+
+def _aliases(tenant: Tenant, pools: Mapping[str, Pool]) -> Mapping[str, str]:
+    """The tenant's own aliases, then those of its pools, of which the first has one that several have."""
+    ordered = [pools[name] for name in reversed(tenant.pools) if name in pools]
+    shared = {alias: pool.name for pool in ordered for alias in pool.aliases}
+    every = {**shared, **tenant.aliases}
+    return {alias: name for alias, name in every.items() if name in pools and alias not in pools}
 
 
 class Reading:
@@ -119,7 +132,8 @@ class _Memory:
             raise NotFound(f"There is no tenant {tenant}.")
         record = msgspec.json.decode(document.text, type=Tenant)
         pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
-        snapshot = Snapshot(epoch, record, {pool.name: pool for pool in pools if pool.name in record.pools})
+        usable = {pool.name: pool for pool in pools if pool.name in record.pools}
+        snapshot = Snapshot(epoch, record, usable, _aliases(record, usable))
         self._remember(self._snapshots, tenant, snapshot, MOST_TENANTS)
         return snapshot
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
+from chalicelib.pool import PoolName as PoolName
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
 SurfaceName = Literal["openai", "anthropic", "native", "bedrock", "management"]
@@ -13,10 +14,16 @@ SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key i
 
 # Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
 TenantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)")]
-PoolName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$(?!\n)")]
+Aliases = Annotated[dict[PoolName, PoolName], msgspec.Meta(max_length=100)]  # name -> pool
 Label = Annotated[str, msgspec.Meta(max_length=100)]
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)")]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
+# As browsers say it: lower case, no path, no default port; never `*` or `null`, which are anybody.
+Origin = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$(?!\n)", max_length=250),
+]
+Origins = Annotated[tuple[Origin, ...], msgspec.Meta(max_length=50)]
 RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=3_650)]  # of ledger entries, after their settlement
 PrincipalArn = Annotated[
     str, msgspec.Meta(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/[A-Za-z0-9+=,.@_/-]+$(?!\n)", max_length=200)
@@ -65,10 +72,12 @@ class Tenant(msgspec.Struct, frozen=True):
     pools: tuple[PoolName, ...] = ()
     pins: Mapping[str, str] = {}  # pool -> the one target this tenant's calls may run on
     priority: Priority = 5
+    origins: tuple[str, ...] = ()  # of the web pages that may call the tenant's routes
     created_ms: int = 0
     sealing: Sealing = Sealing()
     principals: tuple[str, ...] = ()  # ARNs of the IAM users and roles that sign as this tenant
     retention_days: RetentionDays = 30
+    aliases: Aliases = {}  # names that only this tenant has for its pools
 
 
 class Scopes(msgspec.Struct, frozen=True):

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
 
+from chalicelib import wiring
 from chalicelib.admission.limits import DEFAULT_LIMITS
 from chalicelib.tenancy import PLATFORM_TENANT
 from tests.small_deployments import Answer, Deployment, Gateway
@@ -153,9 +155,9 @@ def test_a_pool_that_makes_no_sense_is_not_made(operator: Operator, change: Mapp
     assert [pool["name"] for pool in operator("GET", "/pools").json["pools"]] == ["model-a"]
 
 
-@pytest.mark.parametrize("name", ["bad%20name", "-x", "x" * 65])
+@pytest.mark.parametrize("name", ["bad%20name", "-x", "x" * 129, "x%2F", "%2Fx", "a/%2e%2e/b", "a:", "a%2F%2Fb"])
 def test_a_pool_has_a_name_that_fits_into_a_path(operator: Operator, name: str) -> None:
-    body = {"name": name.replace("%20", " "), "targets": []}
+    body = {"name": unquote(name), "targets": []}
     assert operator("PUT", f"/pools/{name}", body).status == 400
 
 
@@ -212,6 +214,27 @@ def test_a_target_that_lacks_what_its_kind_needs_is_refused_and_told(
     answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [well, {"name": "b", **target}]})
     assert (answer.status, answer.json["field"]) == (400, "targets[1]")
     assert answer.json["detail"] == f"targets[1]: The target 'b' needs {said}"
+
+
+def test_a_targets_key_is_kept_in_secrets_manager_and_shown_nowhere(operator: Operator) -> None:
+    operator.deployment.kinds = ("scripted", "openai_compatible")
+    with wiring.opening_into(operator.deployment.rooms()):
+        target = {
+            "name": "a",
+            "engine": "openai_compatible",
+            "url": "https://a.example.com/v1",
+            "secret": "cloister-key",
+        }
+        put = operator("PUT", "/pools/theirs", {"name": "theirs", "targets": [target]})
+        assert (put.status, put.json["targets"][0]["secret"]) == (200, "cloister-key")  # its name, all that there is
+        for wrong, field in (
+            (target | {"url": "http://a.example.com/v1"}, "targets"),
+            (target | {"api_key": "sk-1"}, "targets[0].api_key"),
+            (target | {"secret": "x" * 3_000}, "targets[0].secret"),
+        ):
+            refused = operator("PUT", "/pools/theirs", {"name": "theirs", "targets": [wrong]})
+            assert (refused.status, refused.json["field"]) == (400, field)
+            assert b"sk-1" not in refused.body
 
 
 def test_a_target_says_of_which_kind_it_is(operator: Operator) -> None:

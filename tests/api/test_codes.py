@@ -20,6 +20,13 @@ ADAPTED = [route for route in ROUTES if route.infers and route.auth == "key"]
 OPERATIONS = ("chat.completions", "completions", "embeddings")
 
 
+BEGUN = {
+    "messages": b'{"type":"ping"}',
+    "responses": b'{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}}',
+}
+"""What an answer may begin with, where that is no chunk of a chat."""
+
+
 class Refusing:
     """What the engine refuses with, and whether it has begun by then."""
 
@@ -29,8 +36,9 @@ class Refusing:
 
     def __call__(self, _target: Target, call: Call) -> Iterable[Step]:
         refusal = Malformed("It does not fit.", field="messages", code=self.code)
-        begun = b'{"type":"ping"}' if call.operation == "messages" else b'{"choices":[]}'
-        return (Started("i-1"), Delta(begun), refusal) if self.late else (refusal,)
+        return (
+            (Started("i-1"), Delta(BEGUN.get(call.operation, b'{"choices":[]}')), refusal) if self.late else (refusal,)
+        )
 
 
 @pytest.fixture

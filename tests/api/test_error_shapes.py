@@ -5,7 +5,7 @@ from itertools import permutations
 import msgspec
 import pytest
 
-import app  # noqa: F401  # fills ROUTES
+import app  # fills ROUTES, too
 from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.http.routing import Prefixes
@@ -15,6 +15,9 @@ from tests.api.test_permissions import TABLE
 from tests.small_deployments import Answer, Deployment, Gateway
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+GREEDY = {route.resource.rpartition("/")[0] for route in ROUTES if route.resource.endswith("+}")}
+"""Below which everything is served."""
+
 every_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 
 
@@ -38,7 +41,11 @@ def shape_of(answer: Answer) -> Shape:
     return "openai"
 
 
-@every_route
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if not {route.path, route.path.rpartition("/")[0]} & GREEDY],
+    ids=lambda route: route.name,
+)
 def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
@@ -55,7 +62,7 @@ def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
         ("/tenants/acme/v1/messages/batches", "anthropic"),
         ("/tenants/acme/v1/messages-of-mine", "openai"),
         ("/tenants/acme/nothing", "problem"),
-        ("/tenants//v1/models", "problem"),
+        ("/tenants//v1/models", "openai"),
         ("/v1/bedrock/nothing", "problem"),
         ("/v1/dashboard/nothing", "problem"),
         ("/admin/nothing", "problem"),
@@ -74,7 +81,7 @@ def test_what_is_not_served_below_a_prefix_is_refused_in_its_shape(
 def test_a_method_that_is_not_served_is_refused_in_the_routes_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
-    served = {each.method for each in ROUTES if each.path == route.path}
+    served = set(app.app.routes[route.resource])
     answer = gateway.call(next(method for method in METHODS if method not in served), path_of(route))
     assert (answer.status, shape_of(answer)) == (405, route.shape)
     assert b"/openapi.json" in answer.body

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,8 @@ from app import app
 from chalicelib import wiring
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
-from chalicelib.http.bridge import PIPE_BYTES, Bridge
+from chalicelib.http.bridge import Bridge
+from chalicelib.http.pipe import PIPE_BYTES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
@@ -43,25 +44,36 @@ class Front:
         return self.deployment.engine.running == 0 and meter is not None and not meter.leases
 
 
+CHATS = "/tenants/acme/v1/chat/completions"
+CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
+
+
 class Client:
     """One client of an ASGI application, who sends a chat, reads what comes, and leaves when told."""
 
-    def __init__(self, front: Front, *, stream: bool = True) -> None:
-        self._body = msgspec.json.encode(
-            {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-        )
+    def __init__(
+        self,
+        front: Front,
+        *,
+        stream: bool = True,
+        path: str = CHATS,
+        body: Mapping[str, Any] = CHAT,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._body = msgspec.json.encode({**body, "stream": stream})
         self._asked = False
         self._left = asyncio.Event()
         self._news = asyncio.Condition()
         self.reading = asyncio.Event()
         self.reading.set()
         self.status = 0
+        self.headers: dict[str, str] = {}
         self.body = b""
         self.ended = False
-        path = "/tenants/acme/v1/chat/completions"
+        sent = {"authorization": f"Bearer {front.key}", "content-type": "application/json", **(headers or {})}
         scope = {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
-            "headers": [(b"authorization", f"Bearer {front.key}".encode()), (b"content-type", b"application/json")],
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
         }  # fmt: skip
         self.exchange = asyncio.ensure_future(front.bridge(scope, self._receive, self._send))
 
@@ -82,6 +94,7 @@ class Client:
     async def _send(self, message: Any) -> None:
         async with self._news:
             self.status = message.get("status", self.status)
+            self.headers |= {name.decode(): value.decode() for name, value in message.get("headers", ())}
             self.body += message.get("body", b"")
             self.ended = message["type"] == "http.response.body" and not message.get("more_body")
             self._news.notify_all()

@@ -44,6 +44,7 @@ POOL = {"name": "model-a", "targets": []}
 TABLE = {
     "POST /inference": Row(INFER, "native", {"model": "model-a", "prompt": "hi"}),
     "POST /tenants/{tenant}/v1/chat/completions": Row(INFER, "openai", CHAT),
+    "POST /tenants/{tenant}/v1/chat": Row(INFER, "openai", CHAT),
     "POST /tenants/{tenant}/v1/completions": Row(INFER, "openai", {"model": "model-a", "prompt": "hi"}),
     "POST /tenants/{tenant}/v1/embeddings": Row(INFER, "openai", {"model": "model-a", "input": "hi"}),
     "POST /tenants/{tenant}/v1/messages": Row(INFER, "anthropic", MESSAGE),

@@ -1,7 +1,4 @@
-"""What OpenAI's SDKs read besides the status: whether to try again, and an error where nothing is served."""
-
-import gzip
-import json
+"""What OpenAI's SDKs read besides the status: whether to try again."""
 
 from chalicelib.admission.limits import Budget, Limits
 from tests.small_deployments import Deployment, Gateway
@@ -18,15 +15,3 @@ def test_an_sdk_is_told_not_to_repeat_what_cannot_pass(gateway: Gateway, deploym
         answer = gateway.call("POST", "/tenants/tiny/v1/chat/completions", key=key, json=CHAT, headers=headers)
         told.append((answer.status, answer.headers.get("x-should-retry")))
     assert told == [(200, None), (409, "false"), (200, None), (429, "false")]
-
-
-def test_a_compressed_body_is_named_as_such(gateway: Gateway, deployment: Deployment) -> None:
-    answer = gateway.call(
-        "POST",
-        "/tenants/acme/v1/chat/completions",
-        key=deployment.key("acme"),
-        body=gzip.compress(json.dumps(CHAT).encode()),
-        headers={"Content-Encoding": "gzip"},
-    )
-    assert answer.status == 400
-    assert "gzip" in answer.json["error"]["message"]

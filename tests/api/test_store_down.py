@@ -20,17 +20,20 @@ KEY = mint("acme", bytes(37)).text
         ("GET", "/admin/tenants", None),
         ("GET", "/tenants/acme/v1/models", None),
         ("POST", "/inference", {"model": "model-a", "prompt": "hi"}),
+        ("OPTIONS", "/tenants/acme/v1/models", None),
     ],
 )
 def test_a_dead_store_lets_nobody_in_and_says_when_to_come_back(
     gateway: Gateway, method: str, path: str, body: object
 ) -> None:
+    """Also a web page, of which nobody can say then whether it may read that."""
     with_credentials()
     dead = Deployment(dynamodb(reach_tables("http://127.0.0.1:9", "dead", deadline_ms=100)))
     with wiring.opening_into(dead.rooms()):
-        answer = gateway.call(method, path, key=KEY, json=body)
+        answer = gateway.call(method, path, key=KEY, json=body, headers={"Origin": "https://app.example.com"})
     assert answer.status == 503, answer.body
     assert answer.headers["retry-after"] == "1"
+    assert "access-control-allow-origin" not in answer.headers
     assert KEY.rpartition("_")[2] not in answer.body.decode()
 
 

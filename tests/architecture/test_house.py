@@ -40,7 +40,8 @@ OUTSIDERS = {
     for outsider, paths in {
         "pynamodb": ("tables", "dynamodb", "documents/store"),
         "botocore": (
-            *("tables", "dynamodb", "tickets/secret", "ledger/signature", "contents/kms", "engines/sagemaker"),
+            *("tables", "dynamodb", "tickets/secret", "ledger/signature", "contents/kms"),
+            *("engines/sagemaker", "engines/secrets_manager"),
             *(f"engines/bedrock/{name}" for name in ("access", "credentials", "failures", "frames")),
         ),
         "chalice": ("http/doors", "http/surface"),

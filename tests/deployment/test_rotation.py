@@ -10,7 +10,8 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.engines.bedrock.credentials import Secrets, Source
+from chalicelib.engines.bedrock.credentials import Source
+from chalicelib.engines.secrets_manager import Secrets
 from chalicelib.settings import Settings
 from infra.rotation import rotate
 from infra.rotation.rotate import ATTEMPTS, STEPS, CannotRotate, Rotation

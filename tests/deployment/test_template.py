@@ -61,13 +61,31 @@ def test_every_route_is_served_and_nothing_else(packaged: Package) -> None:
     paths = packaged.definition["paths"]
 
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == {
-        (route.method, route.path) for route in ROUTES
+        *((route.method, route.resource) for route in ROUTES),
+        *(("HEAD", route.resource) for route in ROUTES if route.method == "GET"),
+        *(("OPTIONS", route.resource) for route in ROUTES if route.path.startswith("/tenants/{tenant}")),
     }
+
+
+def test_browsers_ask_without_a_key_whether_a_page_may_call(packaged: Package) -> None:
+    for path, methods in packaged.definition["paths"].items():
+        if "options" in methods:
+            integration = methods["options"]["x-amazon-apigateway-integration"]
+            assert integration["uri"]["Fn::Sub"].endswith("/2015-03-31/functions/${APIHandler.Arn}/invocations"), path
+            assert "security" not in methods["options"], path
+
+
+def test_head_is_let_in_as_get_is(packaged: Package) -> None:
+    for path, methods in packaged.definition["paths"].items():
+        if "get" in methods:
+            assert methods["head"].get("security") == methods["get"].get("security"), path
 
 
 def test_routes_that_run_a_model_stream_and_the_others_do_not(packaged: Package) -> None:
     for route in ROUTES:
-        integration = packaged.definition["paths"][route.path][route.method.lower()]["x-amazon-apigateway-integration"]
+        integration = packaged.definition["paths"][route.resource][route.method.lower()][
+            "x-amazon-apigateway-integration"
+        ]
         uri = integration["uri"]["Fn::Sub"]
         assert integration["type"] == "aws_proxy" and integration["httpMethod"] == "POST"
         if route.infers:
@@ -82,6 +100,7 @@ def test_routes_that_run_a_model_stream_and_the_others_do_not(packaged: Package)
 def test_what_was_found_to_stream_are_the_inference_routes() -> None:
     assert {route.path for route in ROUTES if route.infers} == {
         "/inference",
+        "/tenants/{tenant}/v1/chat",
         "/tenants/{tenant}/v1/chat/completions",
         "/tenants/{tenant}/v1/completions",
         "/tenants/{tenant}/v1/embeddings",
@@ -92,6 +111,13 @@ def test_what_was_found_to_stream_are_the_inference_routes() -> None:
     }
 
 
+def test_every_parameter_of_a_path_is_declared(packaged: Package) -> None:
+    for path, methods in packaged.definition["paths"].items():
+        for name, method in methods.items():
+            declared = {each["name"] for each in method.get("parameters", ()) if each["in"] == "path"}
+            assert declared == set(re.findall(r"{(\w+)\+?}", path)), (name, path)
+
+
 def test_binary_answers_pass_api_gateway_whatever_the_client_accepts(packaged: Package) -> None:
     """It looks at the first type of Accept alone, which is */* in most clients; so every type is binary to it."""
     assert packaged.definition["x-amazon-apigateway-binary-media-types"] == ["*/*"]
@@ -99,7 +125,7 @@ def test_binary_answers_pass_api_gateway_whatever_the_client_accepts(packaged: P
 
 def test_admin_routes_want_a_signature_and_no_others_do(packaged: Package) -> None:
     for route in ROUTES:
-        method = packaged.definition["paths"][route.path][route.method.lower()]
+        method = packaged.definition["paths"][route.resource][route.method.lower()]
         wanted: list[dict[str, list[str]]] | None = (
             [{"sigv4": []}] if route.auth in ("signed", "signed_or_key") else None
         )
@@ -195,6 +221,8 @@ def test_what_api_gateway_refuses_by_itself_looks_like_a_problem_of_ours(package
         assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'", name
         assert headers["gatewayresponse.header.X-Request-ID"] == "context.requestId", name
         assert ("gatewayresponse.header.Retry-After" in headers) == (problem.status == 429), name
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'", name
+        assert "gatewayresponse.header.Access-Control-Allow-Credentials" not in headers, name
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,11 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 def test_every_route_is_documented_and_every_documented_route_exists() -> None:
     served = {f"{method} {path}" for path, methods in app.routes.items() for method in methods}
+    served = {route for route in served if not route.startswith(("HEAD ", "OPTIONS "))}  # theirs go with the others
     described = {f"{method.upper()} {path}" for path, item in openapi.document()["paths"].items() for method in item}
     documented = set(re.findall(r"^\| `((?:GET|POST|PUT|PATCH|DELETE) /[^`]*)`", API, re.MULTILINE))
-    assert served == described == documented
+    # What API Gateway writes {name+} is a parameter like others, which may hold slashes.
+    assert {route.replace("+}", "}") for route in served} == described == documented
 
 
 def test_every_refusal_is_documented_with_its_statuses() -> None:

@@ -83,6 +83,30 @@ def test_models_are_listed_and_looked_up(running_system: RunningSystem) -> None:
         models.retrieve("bedrock")  # it passes models' own bodies on, and is none itself
 
 
+def test_models_answer_by_the_names_that_programs_have_for_them(running_system: RunningSystem) -> None:
+    names = {
+        "meta-llama/Llama-3.1-8B": "demo",
+        "gpt-4o": "demo-direct",
+        "claude-sonnet-4:latest": "demo-multi",
+        "claude-sonnet-4-5": "claude",
+        "amazon/nova": "nova",
+        "text-embedding-3-small": "embed",
+    }
+    pools = [*CHAT_POOLS, "claude", "nova", "embed"]
+    key = new_tenant(running_system, "named", pools=pools, aliases=names)
+    sdk = client(running_system, key, "named")
+    assert {model.id for model in sdk.models.list()} == {*names, *pools}
+    for name, pool in names.items():
+        assert sdk.models.retrieve(name).id == name
+        if pool == "embed":
+            assert sdk.embeddings.create(model=name, input="hi").model == name
+            continue
+        asked = {"model": name, "messages": QUESTION, "max_tokens": 4}
+        assert sdk.chat.completions.create(**asked).model == name
+        assert {chunk.model for chunk in sdk.chat.completions.create(**asked, stream=True)} == {name}
+    assert [entry["pool"] for entry in entries(running_system, "named", key)][-1] == "demo"
+
+
 def test_unknown_fields_reach_the_engine(running_system: RunningSystem) -> None:
     chat = client(running_system).chat.completions
 

@@ -14,8 +14,8 @@ import msgspec
 
 from chalicelib.call import Call, Operation
 from chalicelib.engines.bedrock.access import Times
-from chalicelib.engines.bedrock.credentials import Unreadable
 from chalicelib.engines.bedrock.engine import BedrockEngine
+from chalicelib.engines.secrets_manager import Unreadable
 from chalicelib.engines.transport.http_body import monotonic_ms
 from chalicelib.pool import Bedrock
 from chalicelib.settings import Settings

@@ -255,14 +255,20 @@ class ScriptedHarness:
             return [Delta(b'{"input_tokens":7}')]
         if call.operation == "messages":
             told = messages.STREAM if call.stream else [messages.WHOLE]
-            return [Delta(msgspec.json.encode(each), 1) for each in told]
+            return [_scripted(msgspec.json.encode(each), 1, call) for each in told]
         if call.operation == "responses":
             return [Delta(each, 1) for each in responses.deltas(call)]
-        return [Delta(said("Hello"), 1), Delta(said(" there"), 1)] if call.stream else [Delta(WHOLE, 2)]
+        pieces = [(said("Hello"), 1), (said(" there"), 1)] if call.stream else [(WHOLE, 2)]
+        return [_scripted(data, tokens, call) for data, tokens in pieces]
 
     def _probe(self, _target: Target) -> Capacity | Refusal:
         well = self.deed in ("answer", "drip")
         return self.capacity if well else EngineTimedOut("silent") if "silent" in self.deed else EngineFailed("unwell")
+
+
+def _scripted(data: bytes, tokens: int, call: Call) -> Step:
+    """What a script says is all that is said: the model's name, too."""
+    return Delta(data.replace(b'"model-a"', msgspec.json.encode(call.model_name)), tokens)
 
 
 def _usage_of(call: Call) -> Usage:

@@ -25,7 +25,7 @@ def asked(operation: Operation = "messages", *, stream: bool = False, **fields: 
     )
 
 
-_ANSWER = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
+_ANSWER = {"id": "msg_1", "type": "message", "role": "assistant", "model": "model-a", "stop_sequence": None}
 WHOLE = {
     **_ANSWER,
     "content": [{"type": "text", "text": "Hello there"}],

@@ -95,6 +95,26 @@ def test_a_whole_answer_is_one_delta(there: Harness) -> None:
     assert [type(event) for event in events] == [Started, Delta, Finished]
 
 
+def _named(events: list[Event]) -> list[object]:
+    """The model's name in each text of an answer that has one."""
+    told = [msgspec.json.decode(each.data) for each in events if isinstance(each, Delta | Finished) and each.data]
+    holders = [each.get("message", each) for each in told]  # a Message's first event has the message's
+    return [each["model"] for each in holders if "model" in each or "choices" in each or "data" in each]
+
+
+@both
+@pytest.mark.parametrize("alias", ["", "gpt-4o", "meta-llama/Llama-3.1-8B", "claude-sonnet-4:latest"])
+def test_an_answer_names_the_model_as_it_was_asked_for(there: Harness, stream: bool, alias: str) -> None:
+    for operation in ("chat.completions", "completions", "embeddings", "messages"):
+        call = msgspec.structs.replace(there.call(operation, stream=stream), alias=alias)
+        spoken = there.engine.speaks(there.target)
+        if operation not in spoken and operation != "messages":
+            continue
+        named = _named(events_of(begin(there.engine, there.target, call)))
+        assert named
+        assert set(named) == {alias or call.pool}, operation
+
+
 @both
 def test_usage_is_what_the_target_reported(there: Harness, stream: bool) -> None:
     *_, last = events_of(there.engine.open(there.target, there.call("chat.completions", stream=stream)))

@@ -225,7 +225,7 @@ def test_a_repeated_idempotency_key_is_refused_and_charged_once() -> None:
     list(acme.run(idempotency_key="k"))
     with pytest.raises(Conflict, match="req-1"):
         acme.run(idempotency_key="k")
-    assert [entry.charged.tokens for entry in acme.entries()] == [0, 3]
+    assert sorted(entry.charged.tokens for entry in acme.entries()) == [0, 3]
     assert acme.held() == (0, 3)
     list(acme.run(idempotency_key="another"))
 

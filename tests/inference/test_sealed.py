@@ -18,6 +18,7 @@ from chalicelib.ledger import Entry
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity, NotOpened, Refusal, TooLarge, Unauthenticated
 from chalicelib.settings import Settings
+from chalicelib.tenancy import Change
 from chalicelib.tenancy.tenant import RegisteredKey, Sealing
 from chalicelib.tickets import Tickets
 from chalicelib.tickets.secret import TicketKey
@@ -115,6 +116,14 @@ def test_the_container_gets_the_ciphertext_and_a_ticket_that_says_what_was_admit
     assert (claims.operation, claims.ceiling_tokens) == ("chat.completions", 100)
     (entry,) = acme.entries()
     assert (entry.outcome, entry.sealed, entry.charged.tokens) == ("completed", "kms", 14)
+
+
+def test_a_request_is_opened_for_the_name_that_it_was_sealed_for_and_counted_for_the_pool() -> None:
+    acme = Acme()
+    acme.deployment.tenancy.change_tenant("acme", Change(aliases={"gpt-4o": "model-a"}))
+    assert acme.answered("hpke", pool="gpt-4o") == b"sealed answer"
+    claims, _ = split(acme.called[0].sealed)
+    assert (claims.pool, acme.called[0].pool, acme.entries()[0].pool) == ("gpt-4o", "model-a", "model-a")
 
 
 def test_of_what_cannot_be_read_the_whole_length_is_reserved() -> None:

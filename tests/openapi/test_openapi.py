@@ -14,7 +14,9 @@ from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem, local_system
 from tests.patience import PATIENCE_S
 
-OPERATIONS = ("chat/completions", "completions", "embeddings", "messages", "messages/count_tokens", "responses")
+OPERATIONS = (
+    *("chat", "chat/completions", "completions", "embeddings", "messages", "messages/count_tokens", "responses"),
+)
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 

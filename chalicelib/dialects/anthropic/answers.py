@@ -260,7 +260,7 @@ def _head(
         "id": f"msg_{asked.request_id}",
         "type": "message",
         "role": "assistant",
-        "model": asked.pool,
+        "model": asked.model_name,
         "content": blocks,
         "stop_reason": reason,
         "stop_sequence": sequence,

@@ -202,7 +202,7 @@ def _response(asked: Call, created_s: int) -> dict[str, Any]:
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "model": asked.pool,
+        "model": asked.model_name,
         "output": [],
         "service_tier": "default",
         "text": {"format": {"type": "text"}, **{name: _given(text, name, None) for name in text}},

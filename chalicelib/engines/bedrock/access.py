@@ -23,8 +23,9 @@ from botocore.utils import get_environ_proxies
 
 from chalicelib.clock import Clock
 from chalicelib.dialects import failures
-from chalicelib.engines.bedrock.credentials import Credential, Source, Unreadable
+from chalicelib.engines.bedrock.credentials import Credential, Source
 from chalicelib.engines.bedrock.failures import GARBLED, NO_CREDENTIALS, Failure, failure_of
+from chalicelib.engines.secrets_manager import Unreadable
 from chalicelib.refusal import EngineFailed, Malformed
 from chalicelib.settings import Settings
 

@@ -8,17 +8,14 @@
 
 import base64
 import binascii
-import logging
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import botocore.session
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.clock import Clock
+from chalicelib.engines.secrets_manager import ReadSecret, Unreadable, config_of
 from chalicelib.settings import Settings
 
 SECRET_AGE_MS = 300_000  # a secret is read again after it, so that a rotated key is not met at its last use
@@ -26,13 +23,6 @@ ROLE_MARGIN_MS = 300_000  # a role's session is renewed so long before it expire
 YOUNG_MS = 60_000  # a session of less than that is not why a call was refused, unless Bedrock says that it is
 UNREADABLE_PAUSE_MS = 10_000  # until it is tried again to renew a credential
 ROLE_SESSION = "cloister"
-
-# Where it logs its work, botocore logs all of it: answers of Secrets Manager, session tokens in what is signed.
-logging.getLogger("botocore").setLevel(logging.INFO)
-
-
-class Unreadable(Exception):
-    """The credentials cannot be had; the text says why and quotes nothing of them."""
 
 
 class _Hidden(msgspec.Struct, frozen=True):
@@ -63,32 +53,6 @@ class _Held(msgspec.Struct, frozen=True):
     renew_at_ms: int
     secret: _Secret
     since_ms: int
-
-
-ReadSecret = Callable[[str], str]
-"""A secret's text by its id. Raises Unreadable."""
-
-
-class Secrets:
-    """Reads secrets with the gateway's own role; makes its client at the first. Thread-safe."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._client: Any = None
-
-    def __call__(self, secret: str) -> str:
-        """See ReadSecret."""
-        with self._lock:
-            if self._client is None:
-                self._client = botocore.session.get_session().create_client(
-                    "secretsmanager", region_name=self._settings.region, config=_config(self._settings)
-                )
-        try:
-            text: str = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
-        except (BotoCoreError, ClientError) as error:
-            raise Unreadable(f"Secrets Manager: {type(error).__name__}") from None
-        return text
 
 
 class Source:
@@ -154,7 +118,7 @@ class Source:
         session.set_credentials(secret.access_key_id, secret.secret_access_key)
         region = secret.region or self._region
         try:
-            sts = session.create_client("sts", region_name=region, config=_config(self._settings))
+            sts = session.create_client("sts", region_name=region, config=config_of(self._settings))
             given = sts.assume_role(RoleArn=secret.role_arn, RoleSessionName=ROLE_SESSION)["Credentials"]
         except (BotoCoreError, ClientError) as error:
             raise Unreadable(f"STS: {type(error).__name__}") from None
@@ -185,8 +149,3 @@ def _plain(key: str) -> str:
     except (binascii.Error, ValueError):
         return key
     return decoded if decoded and decoded.isprintable() else key
-
-
-def _config(settings: Settings) -> Config:
-    deadline_s = settings.store_deadline_ms / 1_000
-    return Config(connect_timeout=deadline_s, read_timeout=deadline_s, retries={"total_max_attempts": 2})

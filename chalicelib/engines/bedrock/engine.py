@@ -19,10 +19,11 @@ from chalicelib.dialects.invoke import Chunks
 from chalicelib.dialects.names import Names
 from chalicelib.engines.bedrock import profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
-from chalicelib.engines.bedrock.credentials import ReadSecret, Secrets, Source
+from chalicelib.engines.bedrock.credentials import Source
 from chalicelib.engines.bedrock.failures import Failure, refusal
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.engines.bedrock.profiles import Profiles, Recollection
+from chalicelib.engines.secrets_manager import ReadSecret, Secrets
 from chalicelib.engines.transport.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.pool import Bedrock, Capacity
@@ -120,7 +121,7 @@ class BedrockEngine:
             running = self._sent(errand, operation, asked)
         heading = answers.Heading(
             f"chatcmpl-{call.request_id}",
-            call.pool,
+            call.model_name,
             self._times.wall() // 1_000,
             names,
             functions=members.asks("functions", call.fields.get("functions", NOTHING)),
@@ -135,10 +136,10 @@ class BedrockEngine:
         running = self._sent(errand, operation, request)
         body = self._body(errand, running, "body")
         if call.stream:
-            return StreamedAnswer(body, Frames(Chunks(running.started, call.operation), errand.target))
+            return StreamedAnswer(body, Frames(Chunks(running.started, call.operation, call.model_name), errand.target))
         try:
             headers = running.response["ResponseMetadata"]["HTTPHeaders"]
-            answer = invoke.whole(body.read(ANSWER_LIMIT_BYTES), headers, call.operation)
+            answer = invoke.whole(body.read(ANSWER_LIMIT_BYTES), headers, call.operation, call.model_name)
         finally:
             body.close()
         return BufferedAnswer((running.started, *answer))
@@ -204,7 +205,7 @@ class BedrockEngine:
         model, profile = profiles.named(call.model_id, asked, target, access.region)
         if own in ("", model):
             return _Errand(access, target, model, own_profile or profile, call.model_id, until_ms)
-        raise Malformed(f"{call.pool} has one model of its own, and it is not {model!r}.", field="modelId")
+        raise Malformed(f"{call.model_name} has one model of its own, and it is not {model!r}.", field="modelId")
 
     def _source(self, region: str, secret: str) -> Source:
         where = region or self._settings.region

@@ -32,8 +32,7 @@ SILENT, UNREACHABLE, CUT, GARBLED = "silent", "unreachable", "cut", "garbled"
 """Codes of our own, for what was no answer of Bedrock's."""
 
 # What only the operator can mend. That it is so helps callers, and the ledger tells the operator what it is.
-NO_CREDENTIALS = "The gateway has no credentials for the model. Tell its operator."
-REFUSED = "The model refused the gateway's credentials or permissions. Tell the gateway's operator."
+NO_CREDENTIALS, REFUSED = failures.NO_CREDENTIALS, failures.REFUSED
 NOT_THERE = "The model is not where the gateway looks for it. Tell its operator."
 
 _TEXTS = {UNREACHABLE: failures.UNREACHABLE, CUT: failures.BROKE_OFF, GARBLED: failures.NOT_UNDERSTOOD}

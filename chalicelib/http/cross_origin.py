@@ -1,0 +1,85 @@
+"""Web pages that call a tenant's routes from another origin (https://fetch.spec.whatwg.org/#http-cors-protocol).
+
+Which origins may, the tenant's document says: none by default. Keys come in headers that a page sets by itself, never
+in cookies; so credentials are not allowed, and `*` is never said.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from chalicelib import wiring
+from chalicelib.refusal import Forbidden, NotFound, StoreUnavailable
+from chalicelib.tenancy.snapshot import Reading
+
+EXPOSED = ", ".join((
+    "X-Request-ID", "Request-Id", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "RateLimit", "RateLimit-Policy",
+    "X-Region", "X-Instance-ID", "X-Queue-Time-Ms", "X-Request-Duration-Ms", "X-Stream", "X-Seal-Mode",
+))  # fmt: skip
+"""What SDKs read, and what our pages explain."""
+
+MAX_AGE_S = 600
+"""How long a browser need not ask again: two hours at most are heeded, and what is taken back shall end soon."""
+
+# Compiled where a page first asks.
+_TENANT = r"[a-z0-9-]{1,40}"
+_NAMES = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+( *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*"
+
+
+def origin_of(event: Mapping[str, Any]) -> str | None:
+    """Where the page is that asks, if one does. Browsers spell the header in these two ways."""
+    sent = event.get("headers") or {}
+    origin = sent.get("origin") or sent.get("Origin")
+    return str(origin) if origin else None
+
+
+def headers_for(origin: str | None, tenant: str) -> dict[str, str]:
+    """What lets a page of that origin read the answer.
+
+    After a request has run, what is remembered of its tenant is current; nothing is read for this alone.
+    """
+    headers = {"Vary": "Origin"}
+    try:
+        allowed = origin is not None and _allowed(origin, tenant, wiring.path().snapshots.cached)
+    except StoreUnavailable:
+        return headers
+    if origin is not None and allowed:
+        headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+    return headers
+
+
+def preflight(event: Mapping[str, Any], tenant: str, methods: Iterable[str]) -> dict[str, str]:
+    """What a browser is told that asks whether a page may call, before the page does, and so without a key.
+
+    Raises: Forbidden, in the same words for a tenant that does not exist; StoreUnavailable.
+    """
+    served = ", ".join(sorted(methods))
+    origin = origin_of(event)
+    if origin is None:
+        return {"Vary": "Origin", "Allow": served}
+    if not _allowed(origin, tenant, wiring.path().snapshots.fresh):
+        raise Forbidden(
+            "Pages of this origin may not call this tenant. The operator of the service lists those that may: "
+            "PATCH /admin/tenants/{tenant} with `origins`."
+        )
+    sent = {name.lower(): value for name, value in event["headers"].items()}
+    headers = {
+        "Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": served,
+        "Access-Control-Max-Age": str(MAX_AGE_S),
+    }
+    asked = sent.get("access-control-request-headers") or ""
+    if re.fullmatch(_NAMES, asked):  # whichever: an SDK sends a dozen of its own, and none of them proves anything
+        headers["Access-Control-Allow-Headers"] = asked
+    return headers
+
+
+def _allowed(origin: str, tenant: str, reading: Reading) -> bool:
+    """Raises StoreUnavailable."""
+    if not re.fullmatch(_TENANT, tenant):
+        return False
+    try:
+        return origin in reading(tenant).tenant.origins
+    except NotFound:
+        return False
