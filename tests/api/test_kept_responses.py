@@ -118,6 +118,20 @@ def test_a_call_of_a_tool_is_gone_on_with_by_its_output_alone(gateway: Gateway, 
         assert shown[1]["tool_calls"][0]["id"] == shown[2]["tool_call_id"] == "c1"
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_refers_to_what_was_not_kept_is_told_the_ways_out(gateway: Gateway, house: House, keeps: bool) -> None:
+    if not keeps:
+        house.contents = None
+    api = responses(gateway, house)
+    item = api.create(**HELLO).output[0].id
+    with pytest.raises(openai.BadRequestError) as refused:
+        api.create(**{**HELLO, "input": [{"type": "item_reference", "id": item}, {"role": "user", "content": "?"}]})
+    assert refused.value.param == "input[0].id"
+    assert "`providerOptions: { openai: { store: false } }`" in refused.value.message
+    assert ("`store: true`" in refused.value.message) == keeps  # no way out that would be refused as well
+    assert len(house.shown) == 1
+
+
 def test_a_reference_is_kept_as_what_it_stands_for(gateway: Gateway, house: House) -> None:
     api = responses(gateway, house)
     first = api.create(**KEPT)

@@ -73,9 +73,13 @@ CLIENTS = (
     Client("llamaindex", "llamaindex_agent.py", OPENAI, packages="llamaindex.txt"),
     Client("ai-sdk-openai-compatible", "ai_sdk.mjs", AI_SDK, "chat"),
     Client("ai-sdk-openai", "ai_sdk.mjs", AI_SDK, "responses"),
+    Client("ai-sdk-openai-kept", "ai_sdk.mjs", AI_SDK, "kept_responses"),
     Client("agents-sdk-responses", "agents_sdk.py", OPENAI, "responses", "agents.txt"),
     Client("agents-sdk-chat", "agents_sdk.py", OPENAI, "chat", "agents.txt"),
 )
+AI_SDK_BY_DEFAULT = Client("ai-sdk-openai-by-default", "ai_sdk.mjs", AI_SDK, "unsaid_responses")
+"""It takes for granted that what it is answered is kept, and later refers to the texts and thoughts in it."""
+
 FORMS = (
     Client("instructor-tools", "instructor_forms.py", INSTRUCTOR, "tools", "instructor.txt"),
     Client("instructor-schema", "instructor_forms.py", INSTRUCTOR, "schema", "instructor.txt"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.clients.clients import CLIENTS, FORMS, Errors
+from tests.clients.clients import AI_SDK_BY_DEFAULT, CLIENTS, FORMS, Errors
 from tests.clients.conftest import Place
 from tests.clients.programs import MOST_TOKENS, Asking
 from tests.clients.weather_model import KNOWN, LOOKING
@@ -13,6 +13,7 @@ CITIES = [{"city": "Bern"}, {"city": "Basel"}]
 WEATHER = "Bern: rain, Basel: sun"
 
 each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name, indirect=True)
+by_default = pytest.mark.parametrize("client", [AI_SDK_BY_DEFAULT], ids=lambda client: client.name, indirect=True)
 each_former = pytest.mark.parametrize("client", FORMS, ids=lambda client: client.name, indirect=True)
 
 
@@ -43,6 +44,24 @@ def test_tools_are_called_and_their_results_are_told(client: Asking, place: Plac
     assert "calls" in said, said
     calls = [json.loads(call) if isinstance(call, str) else call for call in said["calls"]]
     assert (calls, said["text"]) == (CITIES, WEATHER)
+
+
+@by_default
+@pytest.mark.parametrize("how", ["with_tools", "with_tools_streamed"])
+def test_who_refers_to_what_nobody_kept_is_told_what_to_set(client: Asking, place: Place, how: str) -> None:
+    error = client(how, *place.asking, "clients-weather", "How is the weather in Bern and in Basel?")["error"]
+    assert (error["type"], error["status"], error["code"]) == ("AI_APICallError", 400, "invalid_request"), error
+    assert "`providerOptions: { openai: { store: false } }`" in error["text"]
+    assert "`store: true` with every request" in error["text"]
+
+
+@by_default
+@pytest.mark.parametrize("how", ["with_tools", "with_tools_streamed"])
+def test_who_has_nothing_to_refer_to_need_not_set_it(client: Asking, place: Place, how: str) -> None:
+    """A model that calls without a word: calls are always sent themselves."""
+    place.bedrock_says([{"tool": "weather", "input": city} for city in CITIES], [{"text": WEATHER}])
+    said = client(how, *place.asking, "claude", "How is the weather in Bern and in Basel?")
+    assert (said.get("calls"), said.get("text")) == (CITIES, WEATHER), said
 
 
 @each_former

@@ -37,6 +37,8 @@ def _message(asked: dict[str, Any]) -> dict[str, Any]:
     tools = {each["function"]["name"]: each["function"]["parameters"] for each in asked.get("tools", ())}
     if asked.get("response_format", {}).get("type") == "json_schema":
         return {"role": "assistant", "content": json.dumps(KNOWN)}
+    if results and LOOKING not in [_text(turn.get("content") or "") for turn in asked["messages"]]:
+        return {"role": "assistant", "content": "I never looked."}  # what it said before was lost
     if results or not tools:
         text = ", ".join(f"{city}: {_text(result)}" for city, result in zip(CITIES, results, strict=False))
         return {"role": "assistant", "content": text or "I know of the weather only."}

@@ -6,6 +6,8 @@ import { generateText, stepCountIs, streamText, tool } from 'ai'
 import { z } from 'zod'
 import { serve, weather } from './program.mjs'
 
+const openai = (ask) => createOpenAI({ baseURL: `${ask.url}/v1`, apiKey: ask.api_key })(ask.model)
+
 const PROVIDERS = {
   chat: (ask) =>
     createOpenAICompatible({
@@ -14,15 +16,20 @@ const PROVIDERS = {
       apiKey: ask.api_key,
       includeUsage: true,
     })(ask.model),
-  responses: (ask) => createOpenAI({ baseURL: `${ask.url}/v1`, apiKey: ask.api_key })(ask.model),
+  responses: openai,
+  kept_responses: openai,
+  unsaid_responses: openai,
 }
+
+// The whole conversation is sent each time; or it is kept, and what was answered only referred to.
+const OPTIONS = { responses: { openai: { store: false } }, kept_responses: { openai: { store: true } } }
 
 const asked = (ask) => ({
   model: PROVIDERS[ask.door](ask),
   prompt: ask.question,
   maxOutputTokens: ask.most_tokens,
   maxRetries: 0,
-  providerOptions: { openai: { store: false } }, // nothing is kept here: the whole conversation is sent
+  providerOptions: OPTIONS[ask.door],
 })
 
 const TOOLS = {
