@@ -149,8 +149,11 @@ def _with_prompt(data: bytes, prompt: _Counted) -> bytes:
     LangChain and Claude Code look nowhere else.
     """
     said = msgspec.json.decode(data)
-    counts = {name: count for name, count in msgspec.structs.asdict(prompt).items() if count is not None}
-    return msgspec.json.encode({**said, "usage": {**counts, **said["usage"]}})
+    usage = said["usage"]
+    for name, count in msgspec.structs.asdict(prompt).items():
+        if count is not None and usage.get(name) is None:
+            usage[name] = count
+    return msgspec.json.encode(said)
 
 
 class Chunks:

@@ -56,6 +56,10 @@ def test_usage_is_anthropics_own_where_bedrock_told_none() -> None:
     ("told", "usage"),
     [
         ({"output_tokens": 2}, {"input_tokens": 4, "cache_read_input_tokens": 3, "output_tokens": 2}),
+        (
+            {"input_tokens": None, "output_tokens": 2, "cache_read_input_tokens": 1, "more": None},
+            {"input_tokens": 4, "output_tokens": 2, "cache_read_input_tokens": 1, "more": None},
+        ),
         ({"input_tokens": 5, "output_tokens": 2}, {"input_tokens": 5, "output_tokens": 2}),
     ],
 )
