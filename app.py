@@ -3,7 +3,18 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import admin, anthropic, audit, bedrock, dashboard, kms_keys, management, native, openai
+from chalicelib.api import (
+    admin,
+    anthropic,
+    audit,
+    bedrock,
+    bedrock_runtime,
+    dashboard,
+    kms_keys,
+    management,
+    native,
+    openai,
+)  # fmt: skip
 from chalicelib.http.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
@@ -12,7 +23,8 @@ app.api.binary_types = ["*/*"]
 
 for surface in (
     openai.surface, anthropic.surface, native.surface, native.public,
-    bedrock.surface, management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
+    bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed,
+    management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 

@@ -17,9 +17,12 @@ Operation = Literal[
     "messages",  # Anthropic's Messages, as they are
     "messages.count_tokens",
     "invoke",  # a Bedrock model's own body
+    "converse",  # Bedrock's Converse, as it is
 ]
 MESSAGES: tuple[Operation, ...] = ("messages", "messages.count_tokens")
 """Anthropic's: a chat, and the count of its tokens."""
+BEDROCKS: tuple[Operation, ...] = ("invoke", "converse")
+"""Bedrock's own: each call names its model."""
 
 SealMode = Literal["kms", "esdk", "hpke"]
 
@@ -53,7 +56,7 @@ class Call(msgspec.Struct, frozen=True):
     choices: int  # how many answers are generated side by side (`n`, times the prompts)
     tenant_tag: str  # opaque: the engine's fairness and cache key, never the tenant's name
     priority: int = 5  # 0 lowest .. 9 highest
-    model_id: str = ""  # the model that an `invoke` names; the target's own where it names one
+    model_id: str = ""  # the model that one of BEDROCKS names; the target's own where it names one
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
 
 

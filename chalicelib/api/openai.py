@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.call import Delta, Finished, Operation, Waiting
+from chalicelib.call import BEDROCKS, Delta, Finished, Operation, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.http.asks import ask_of
 from chalicelib.http.callers import Caller
@@ -183,7 +183,7 @@ def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
 
 def _answers_here(pool: Pool) -> bool:
     """A pool that only passes models' own bodies on is no model to an SDK."""
-    return any(operation != "invoke" for operation in pool.operations)
+    return any(operation not in BEDROCKS for operation in pool.operations)
 
 
 def _model(pool: Pool) -> Model:

@@ -5,6 +5,7 @@
     converse/    chats as Bedrock's Converse, and back   invoke       a Bedrock model's own body
     sealed       frames around ciphertext                container    what our inference container says besides
     ceilings     where a request says how much may be answered
+    eventstream  frames around what AWS's SDKs read
     failures     what a target's error means for the caller
     reader       what reads an answer in events
 

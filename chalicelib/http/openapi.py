@@ -8,7 +8,7 @@ import msgspec
 
 from chalicelib.http import problems
 from chalicelib.http.outgoing import INFERENCE_HEADERS
-from chalicelib.http.route import SEALED_TYPE, Route
+from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE, Route
 from chalicelib.http.surface import ROUTES
 
 SEALED = {SEALED_TYPE: {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
@@ -106,7 +106,9 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": route.summary}
     if route.returns is not None:
         success["content"] = {"application/json": {"schema": schema_of[route.returns]}}
-    if route.streams:
+    if route.streams and route.shape == "bedrock":
+        success["content"] = {FRAMED_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+    elif route.streams:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if route.seals:
         success["content"] |= SEALED
@@ -140,6 +142,8 @@ def _refusals(route: Route) -> set[int]:
         found.update(INFERS)
     if route.shape == "anthropic":
         found = found - {503} | {529}
+    if route.shape == "bedrock":
+        found = found - {402}
     return found
 
 

@@ -15,6 +15,9 @@ no API Gateway."""
 
 SEALED_TYPE = "application/octet-stream"
 """Of sealed requests and answers."""
+FRAMED_TYPE = "application/vnd.amazon.eventstream"
+"""Of answers that stream as AWS's own do."""
+BINARY_TYPES = (SEALED_TYPE, FRAMED_TYPE)
 
 Needed = Permission | Literal["public", "operate"]
 """What a caller must hold: a permission; nothing; or to be the operator of the service."""
@@ -52,7 +55,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def seals(self) -> bool:
         """Takes sealed requests as well."""
-        return self.infers and self.auth == "key" and self.shape != "anthropic"
+        return self.infers and self.auth == "key" and self.shape in ("problem", "openai")
 
     @property
     def exports(self) -> bool:

@@ -54,8 +54,9 @@ class Surface(Blueprint):
         infers: bool = False,
         for_sealers: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
+        name: str = "",
     ) -> Callable[[View], View]:
-        """Serve `method path` with the view, and list it in ROUTES.
+        """Serve `method path` with the view, and list it in ROUTES; by `name`, where the view has several doors.
 
         Whatever the view raises becomes an error body here, under Chalice's `@route`: Chalice would turn
         it into a 500 of its own before any middleware saw it.
@@ -66,7 +67,7 @@ class Surface(Blueprint):
             route = Route(
                 method=method,
                 path=path,
-                name=view.__name__,
+                name=name or view.__name__,
                 summary=summary,
                 surface=self._name,
                 auth=self._auth,
@@ -92,10 +93,10 @@ class Surface(Blueprint):
             def served(**_path: str) -> Reply:
                 return self._serve(route, view)
 
-            served.__name__ = view.__name__
+            served.__name__ = route.name
             options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
-            self.route(path, methods=[method], name=view.__name__, content_types=[], **options)(served)
+            self.route(path, methods=[method], name=route.name, content_types=[], **options)(served)
             return view
 
         return register
@@ -127,10 +128,11 @@ def drawn(value: Any, status: int) -> Reply:
 def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:
     """An error as a reply in the route's own shape. What is not a Refusal is counted, and shown without its text."""
     error = error_to_show(error, request_id)
+    headers = problems.headers_of(error, shape)
+    if shape == "bedrock":
+        headers["X-Amzn-RequestId"] = request_id  # where AWS's SDKs look for it
     return Reply(
-        msgspec.json.encode(problems.body_of(error, shape, request_id)),
-        problems.headers_of(error, shape),
-        problems.status_of(error, shape),
+        msgspec.json.encode(problems.body_of(error, shape, request_id)), headers, problems.status_of(error, shape)
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import MESSAGES, Call, Operation, SealMode, Usage
+from chalicelib.call import BEDROCKS, MESSAGES, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings
 from chalicelib.identity.credential import Credential
 from chalicelib.identity.principal import Principal
@@ -47,7 +47,7 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool = False
     idempotency_key: str | None = None
     sealed: SealedRequest | None = None
-    model_id: str = ""  # what an `invoke` names
+    model_id: str = ""  # what one of BEDROCKS names
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     @property
@@ -129,12 +129,15 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
 def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
     """The tenant's first pool that offers it, for callers who name none."""
     named = (snapshot.pools[name] for name in snapshot.tenant.pools if name in snapshot.pools)
-    return next((pool for pool in named if operation in pool.operations), None)
+    return next((pool for pool in named if _offered_as(operation) in pool.operations), None)
 
 
 def _offered_as(operation: Operation) -> Operation:
-    """Which of a pool's operations has to be there: Anthropic's Messages are a chat, and so is counting its tokens."""
-    return "chat.completions" if operation in MESSAGES else operation
+    """Which of a pool's operations has to be there: Anthropic's Messages are a chat, and so is counting its tokens;
+    whoever offers Bedrock's models offers both of Bedrock's ways to call them."""
+    if operation in MESSAGES:
+        return "chat.completions"
+    return "invoke" if operation in BEDROCKS else operation
 
 
 def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedRequest:

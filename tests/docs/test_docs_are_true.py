@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from app import app
 from chalicelib.http import openapi, problems
+from chalicelib.refusal import MethodNotAllowed, NotOpened, Refusal, Unauthenticated
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
 from tests.local_system import RunningSystem
@@ -33,14 +34,22 @@ def test_every_route_is_documented_and_every_documented_route_exists() -> None:
     assert served == described == documented
 
 
+def example(refusal: type[Refusal]) -> Refusal:
+    """One whose text does not matter."""
+    if refusal is MethodNotAllowed:
+        return MethodNotAllowed("", ())
+    return refusal() if refusal in (Unauthenticated, NotOpened) else refusal("")
+
+
 def test_every_refusal_is_documented_with_its_statuses() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)`", API, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)` \| (\d+) `(\w+)` \|", API, re.MULTILINE)
     assert set(rows) == {
         (
             refusal.__name__,
             str(kind.status),
             *(str(kind.openai_status or kind.status), kind.openai_code),
             *(str(kind.anthropic_status or kind.status), kind.anthropic_type),
+            *(str(problems.status_of(example(refusal), "bedrock")), problems.EXCEPTIONS[refusal]),
         )
         for refusal, kind in problems.KINDS.items()
     }

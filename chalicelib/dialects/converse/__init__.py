@@ -1,4 +1,5 @@
-"""Bedrock's Converse, for callers who send chats.
+"""Bedrock's Converse, for callers who send chats, and for those who send it themselves.
 
 requests   a chat as a conversation     answers   a conversation's answer as a chat's
+verbatim   both as they are
 """
