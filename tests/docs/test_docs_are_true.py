@@ -76,7 +76,7 @@ EXAMPLES = [
 INSTALLED = str(ROOT / "client")  # as by `pip install ./client`
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed", "boto3"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed", "boto3", "bedrock"])
 def test_the_examples_run(running_system: RunningSystem, example: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", example],
