@@ -22,7 +22,7 @@ def deployment() -> Iterator[Deployment]:
     """In memory: the platform's tenant, `acme`, `bolt`, and the pool `model-a` on the targets a and b."""
     deployment = Deployment()
     targets = (Scripted("a", url="a"), Scripted("b", url="b", weight=0))
-    deployment.tenancy.put_pool(Pool("model-a", targets, ("chat.completions", "completions", "embeddings")))
+    deployment.tenancy.put_pool(Pool("model-a", targets, ("chat.completions", "completions", "embeddings", "invoke")))
     deployment.tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
     deployment.tenant("acme")
     deployment.tenant("bolt")
