@@ -117,8 +117,9 @@ class Deployment:
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
         self.tenancy = self._tenancy()
-        keys = DataKeys(self.store.documents, MemoryKeys(self.chance), self.clock)
-        self.contents: Contents | None = Contents(self.store.pieces, keys, self.clock, self.chance)
+        apart = Chance()  # a deployment's ids do not depend on what it keeps
+        keys = DataKeys(self.store.documents, MemoryKeys(apart), self.clock)
+        self.contents: Contents | None = Contents(self.store.pieces, keys, self.clock, apart)
 
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""

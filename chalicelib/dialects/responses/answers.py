@@ -154,13 +154,8 @@ class _Growing:
         yield from self._begun(chat)
         choice = chat.choices[0] if chat.choices else _Choice()
         self._finish = choice.finish_reason or self._finish
-        said = choice.delta or choice.message
-        if said is None:
-            return
-        try:
+        if said := choice.delta or choice.message:
             yield from self._output.gain(said)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise EngineFailed(failures.NOT_UNDERSTOOD) from None
 
     def end(self, finished: Finished) -> Iterator[Happening]:
         """Where the server has not counted, the numbers are those that will be charged. Raises: EngineFailed."""

@@ -40,19 +40,20 @@ class Output:
         self._tools = tools
         self._items: list[_Item] = []
         self._prose: _Prose | None = None  # the one that is open
-        self._fragments = ToolCalls()
+        self._said = ToolCalls()
         self._calls: list[_Call] = []  # all of them, told or not
+        self._ids: set[str] = set()  # under which their outputs will come back
 
     def gain(self, said: Said) -> Iterator[Happening]:
-        """The events of what a choice gained."""
+        """The events of what the answer has gained."""
         if thought := said.reasoning_content or said.reasoning:
             yield from self._say("reasoning_text", thought)
         if said.content:
             yield from self._say("output_text", said.content)
         if said.refusal:
             yield from self._say("refusal", said.refusal)
-        for fragment in said.tool_calls or ():
-            yield from self._call(fragment)
+        for piece in said.tool_calls or ():
+            yield from self._call(piece)
 
     def end(self, status: Status) -> Iterator[Happening]:
         """`status`: of the answer, and so of the item that it ended in."""
@@ -80,11 +81,11 @@ class Output:
             self._prose = None
 
     def _call(self, fragment: Fragment) -> Iterator[Happening]:
-        grown = self._fragments.gain(fragment)
-        if grown.number == len(self._calls):
-            self._calls.append(_Call(grown))
-        call = self._calls[grown.number]
-        if not call.told and not grown.name:
+        said = self._said.gain(fragment)
+        if said.number == len(self._calls):
+            self._calls.append(_Call(said))
+        call = self._calls[said.number]
+        if not call.told and not said.name:
             call.pieces.append(fragment.arguments)  # a call is told of by its name
             return
         if not call.told:
@@ -94,11 +95,13 @@ class Output:
 
     def _begun(self, call: "_Call") -> Iterator[Happening]:
         earlier, call.pieces = call.pieces, []
-        name, given = call.grown.name, call.grown.id
+        said = call.said
         # It comes back with the tool's output: where the server gave none, or one twice, one of ours does as well.
-        if not given or any(each.call_id == given for each in self._calls):
-            given = f"call_{self._request_id}_{call.grown.number}"
-        yield from call.begin(self._request_id, len(self._items), given, self._tools.get(name, Tool(name)))
+        own = not said.id or said.id in self._ids
+        call_id = f"call_{self._request_id}_{said.number}" if own else said.id
+        self._ids.add(call_id)
+        tool = self._tools.get(said.name, Tool(said.name))
+        yield from call.begin(self._request_id, len(self._items), call_id, tool)
         self._items.append(call)
         yield from call.gain("".join(earlier))
 
@@ -161,19 +164,19 @@ class _Prose:
 class _Call:
     """A call of a function, or of a tool that takes any text: a chat knows it as a function of one `input`."""
 
-    def __init__(self, grown: ToolCall) -> None:
-        self.grown = grown
-        self.call_id = ""
+    def __init__(self, said: ToolCall) -> None:
+        self.said = said
         self.pieces: list[str] = []  # of the arguments
         self.told = False
         self.ended: dict[str, Any] = {}
+        self._call_id = ""
         self._id = ""
         self._index = 0
         self._tool = Tool("")
 
     def begin(self, request_id: str, index: int, call_id: str, tool: Tool) -> Iterator[Happening]:
         self.told = True
-        self.call_id = call_id
+        self._call_id = call_id
         self._tool = tool
         self._index = index
         self._id = f"{'ctc' if tool.custom else 'fc'}_{request_id}_{index}"
@@ -202,7 +205,7 @@ class _Call:
         return {"item_id": self._id, "output_index": self._index}
 
     def _item(self, status: Status, arguments: str) -> dict[str, Any]:
-        named = {"call_id": self.call_id, "name": self._tool.name, "status": status}
+        named = {"call_id": self._call_id, "name": self._tool.name, "status": status}
         if self._tool.namespace:
             named["namespace"] = self._tool.namespace
         if self._tool.custom:
