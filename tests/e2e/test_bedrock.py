@@ -199,7 +199,7 @@ def test_a_chat_that_leaves_for_bedrock_is_on_record_as_such_and_one_that_stays_
         )
         record = caller.record(request_id)
         assert record["destinationPartition"] == destination
-        assert (record["modelId"], record["tokensOut"]) == ((SONNET, 8) if destination else (pool, None))
+        assert (record["modelId"], record["tokensOut"]) == (SONNET if destination else pool, 8)
         assert record["dataClassification"] == ("internal" if destination else "")
 
 
