@@ -139,7 +139,8 @@ def _conversed(
     principal.must("infer")
     principal.must_reach("openai")
     items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)
-    keeping = Keeping(asked, snapshot.tenant, request.model, items) if request.store else None
+    pool = snapshot.pool(request.model)  # by its own name, as keys are narrowed to; where there is none, none is run
+    keeping = Keeping(asked, snapshot.tenant, pool.name if pool else "", items) if request.store else None
     return {**fields, "input": whole}, keeping
 
 

@@ -19,6 +19,7 @@ from chalicelib.dialects.responses.requests import as_chat
 from chalicelib.engines.scripted import Step
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, StoreUnavailable
+from chalicelib.tenancy import Change
 from tests.api.test_responses import HELLO, RESPONSES, calls_weather, sdk
 from tests.engines.responses import says
 from tests.small_deployments import T0, Chance, Deployment, Gateway
@@ -174,6 +175,13 @@ def test_a_key_sees_what_its_models_answered(gateway: Gateway, house: House) -> 
             ask(kept.id)
     with pytest.raises(openai.NotFoundError):
         narrow.create(**{**HELLO, "model": "model-b"}, previous_response_id=kept.id)
+
+
+def test_a_model_that_answered_by_an_alias_is_still_the_keys(gateway: Gateway, house: House) -> None:
+    house.tenancy.change_tenant("acme", Change(aliases={"gpt-4o": "model-a"}))
+    narrow = responses(gateway, house, pools=("model-a",))
+    kept = narrow.create(**{**KEPT, "model": "gpt-4o"})
+    assert (kept.model, narrow.retrieve(kept.id).model) == ("gpt-4o", "gpt-4o")
 
 
 def test_a_revoked_key_learns_nothing_of_what_was_kept(gateway: Gateway, house: House) -> None:
