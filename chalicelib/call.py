@@ -32,6 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt's, those that the engine had read before
 
     @property
     def total_tokens(self) -> int:

@@ -24,6 +24,14 @@ whoever can carries on without, and which a caller otherwise sees as NoCapacity.
 
 from collections.abc import Collection
 
+CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+CODES = (
+    CONTEXT_LENGTH_EXCEEDED,  # compact the conversation
+    *("content_filter", "content_policy_violation"),  # do not repeat it
+    *("unsupported_parameter", "unsupported_value"),  # leave the member out
+)
+"""What programs act on, where a model's server says it of a request and the class alone does not: OpenAI's codes."""
+
 
 class StoreUnavailable(Exception):
     """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
@@ -37,6 +45,7 @@ class Refusal(Exception):
         text: str,
         *,
         field: str | None = None,
+        code: str | None = None,
         limit: str | None = None,
         remaining: int | None = None,
         retry_in_ms: int | None = None,
@@ -44,6 +53,7 @@ class Refusal(Exception):
         super().__init__(text)
         self.text = text
         self.field = field  # the request's member that is wrong
+        self.code = code  # one of CODES
         self.limit = limit  # the limit that denied
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass

@@ -4,10 +4,23 @@ Only the complaint of a target about the request itself is shown, and without th
 every other text is ours, so that nothing of how a pool is run reaches a caller.
 """
 
+import re
+from typing import Any
+
 import msgspec
 
 from chalicelib.pool import Target
-from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
+from chalicelib.refusal import (
+    CODES,
+    CONTEXT_LENGTH_EXCEEDED,
+    EngineFailed,
+    EngineTimedOut,
+    Malformed,
+    NoCapacity,
+    NotOpened,
+    Refusal,
+    TooLarge,
+)
 
 MESSAGE_LIMIT = 500  # characters of a target's complaint that are passed on
 RETRY_LIMIT_MS = 600_000  # a target that asks for more patience than this is not believed
@@ -20,11 +33,24 @@ TOO_LONG = "The model's answer is over the size limit."
 FULL = "The model is at its capacity."
 FAILED = "The model failed."
 NO_ENCLAVE = "No enclave is there to open the request. Try again."
+_MALFORMED = "The model says that the request is malformed."
 TOO_LONG_FOR_MODE = (
     "The answer does not fit into the 4,096 bytes of mode kms. Ask for fewer tokens, or seal in mode esdk or hpke."
 )
 
+_EXCEEDED = re.compile(
+    r"maximum context length|longer than the (model's context|maximum model) length|prompt is too long"
+    r"|exceeds? the (available context size|context window|model's maximum context length)"
+    r"|exceed context (window|limit)|input is too long|too large to process|input tokens exceed"
+    r"|`inputs`( tokens \+ `max_new_tokens`)? must (be <=|have less than)",
+    re.IGNORECASE,
+)
+"""How vLLM, SGLang, TGI, llama.cpp, Claude, Nova and others say that a prompt is longer than their context."""
+
+_MEMBER = re.compile(r"[\w.\[\]-]{1,64}")
+
 _STATUS_OF_TYPE = {
+    "exceed_context_size_error": 400,
     "invalid_request_error": 400,
     "BadRequestError": 400,
     "Bad Request": 400,
@@ -48,6 +74,7 @@ class _Error(msgspec.Struct):
     message: str = ""
     type: str | None = None
     code: int | str | None = None
+    param: Any = None  # a member of the request, where it is a text
 
 
 class _Body(msgspec.Struct):
@@ -81,9 +108,7 @@ def parse(body: bytes) -> _Error | None:
 def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None = None) -> Refusal:
     """The refusal for an HTTP answer that is not 2xx. `body` may be cut off."""
     if status in (400, 422):
-        error = parse(body)
-        message = error.message if error else ""
-        return Malformed(_complaint(message, target) or "The model says that the request is malformed.")
+        return _malformed(parse(body), target)
     if status == 401 and (error := parse(body)) and error.code == "not_opened":
         return NotOpened()
     if status == 413:
@@ -96,6 +121,8 @@ def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None 
         return NoCapacity(NO_ENCLAVE if absent else FULL, retry_in_ms=retry_in_ms)
     if status in (408, 504):
         return EngineTimedOut(SILENT)
+    if status >= 500 and (error := parse(body)) and _code(error) == CONTEXT_LENGTH_EXCEEDED:
+        return _malformed(error, target)  # llama.cpp calls it its own fault
     return EngineFailed(FAILED)
 
 
@@ -135,8 +162,25 @@ def _status(*hints: int | str | None) -> int:
     return 500
 
 
+def _malformed(error: _Error | None, target: Target) -> Malformed:
+    if error is None:
+        return Malformed(_MALFORMED)
+    field = error.param if isinstance(error.param, str) and _MEMBER.fullmatch(error.param) else None
+    return Malformed(_complaint(error.message, target) or _MALFORMED, field=field, code=_code(error))
+
+
+def _code(error: _Error) -> str | None:
+    """The code that programs act on, whichever words the target has for it."""
+    if error.code in CODES:
+        return str(error.code)
+    exceeded = error.type == "exceed_context_size_error" or _EXCEEDED.search(error.message[:MESSAGE_LIMIT])
+    return CONTEXT_LENGTH_EXCEEDED if exceeded else None
+
+
 def _complaint(message: str, target: Target) -> str:
-    for address in filter(None, target.addresses):
-        message = message.replace(address, "the model")
+    # Whole words: an endpoint may be called `embed`, and nobody says `the modeldings`.
+    addresses = sorted(filter(None, target.addresses), key=len, reverse=True)
+    for address in addresses:
+        message = re.sub(rf"(?<![\w-]){re.escape(address)}(?![\w-])", "the model", message)
     line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"

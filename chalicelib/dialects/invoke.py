@@ -118,12 +118,13 @@ def _usage_of(headers: Mapping[str, str]) -> Usage | None:
 
 def _measured(metrics: _Metrics) -> Usage:
     cached = metrics.cache_read_input_token_count + metrics.cache_write_input_token_count
-    return Usage(metrics.input_token_count + cached, metrics.output_token_count)
+    return Usage(metrics.input_token_count + cached, metrics.output_token_count, metrics.cache_read_input_token_count)
 
 
 def _usage(counted: _Counted) -> Usage:
-    cached = (counted.cache_read_input_tokens or 0) + (counted.cache_creation_input_tokens or 0)
-    return Usage((counted.input_tokens or 0) + cached, counted.output_tokens or 0)
+    read = counted.cache_read_input_tokens or 0
+    cached = read + (counted.cache_creation_input_tokens or 0)
+    return Usage((counted.input_tokens or 0) + cached, counted.output_tokens or 0, read)
 
 
 class Chunks:
@@ -172,4 +173,4 @@ class Chunks:
             self._usage = _usage(piece.message.usage)
         elif self._messages and piece.usage is not None and self._usage is not None:
             # The last one counts the whole answer.
-            self._usage = Usage(self._usage.prompt_tokens, piece.usage.output_tokens or 0)
+            self._usage = msgspec.structs.replace(self._usage, completion_tokens=piece.usage.output_tokens or 0)

@@ -6,6 +6,7 @@ The answer's bytes are never re-encoded; only the few members that we must know 
 the answer exists, and a target that dies in between can still be replaced by another.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -24,6 +25,12 @@ _EMPTY = (b"null", b'""', b"[]", b"{}")
 class _Usage(msgspec.Struct):
     prompt_tokens: _Count = 0
     completion_tokens: _Count | None = 0
+    prompt_tokens_details: msgspec.Raw = _NOTHING
+    prompt_cache_hit_tokens: msgspec.Raw = _NOTHING  # DeepSeek
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: _Count
 
 
 class _Piece(msgspec.Struct):
@@ -39,6 +46,8 @@ class _Piece(msgspec.Struct):
 class _Choice(msgspec.Struct):
     delta: _Piece | None = None
     text: msgspec.Raw = _NOTHING
+    index: int | None = None
+    finish_reason: msgspec.Raw = _NOTHING
 
 
 class _Chunk(msgspec.Struct):
@@ -78,10 +87,13 @@ def request(call: Call, model: str) -> bytes:
 class Translator:
     """One streamed answer, from its bytes to our events. Not thread-safe."""
 
-    def __init__(self, target: Target, instance: str, *, buffered: bool = False) -> None:
-        """`instance`: who answers, where the response's headers did say so, else the target's own name."""
+    def __init__(self, target: Target, instance: str, *, choices: int = 1, buffered: bool = False) -> None:
+        """`instance`: who answers, where the response's headers did say so, else the target's own name; `choices`:
+        how many answers there are to be, side by side."""
         self._target = target
         self._instance = instance
+        self._choices = choices
+        self._finished: set[int] = set()  # choices of which we know why they ended
         self._buffered = buffered
         self._sse = sse.Reader()
         self._queue_ms = 0
@@ -108,18 +120,25 @@ class Translator:
         except sse.EventTooLarge:
             raise EngineFailed(failures.TOO_LONG) from None
 
-    def end(self) -> None:
-        """The stream is over. Raises EngineFailed if the answer is not."""
-        if not self.done:
+    def end(self) -> Iterator[Event]:
+        """The stream is over. Raises EngineFailed if the answer is not.
+
+        Not every server says `[DONE]`: an answer is complete as well where each of its choices has told why it ended.
+        """
+        if len(self._finished) < self._choices:
             raise EngineFailed(failures.BROKE_OFF)
+        return self._complete()
+
+    def _complete(self) -> Iterator[Event]:
+        self.done = True
+        yield Finished(self._usage, self._usage_chunk)
 
     def _message(self, data: bytes) -> Iterator[Event]:
         if data == b"[DONE]":
             if not self._started:
                 # An answer without a single chunk is no answer; another target may do better.
                 raise EngineFailed(failures.BROKE_OFF)
-            self.done = True
-            yield Finished(self._usage, self._usage_chunk)
+            yield from self._complete()
             return
         try:
             chunk = _chunk.decode(data)
@@ -141,7 +160,12 @@ class Translator:
             if not chunk.choices:
                 self._usage_chunk = data
                 return
-        yield Delta(data, sum(map(_carries, chunk.choices)) if chunk.choices else 0)
+        tokens = 0
+        for choice in chunk.choices or ():
+            tokens += _carries(choice)
+            if bytes(choice.finish_reason) not in _EMPTY:
+                self._finished.add(choice.index or 0)
+        yield Delta(data, tokens)
 
     def _comment(self, comment: sse.Comment) -> Waiting | None:
         facts = _facts(comment.text)
@@ -166,7 +190,19 @@ def buffered(body: bytes, target: Target) -> tuple[Delta, Finished]:
 
 
 def _usage(counted: _Usage) -> Usage:
-    return Usage(counted.prompt_tokens, counted.completion_tokens or 0)
+    return Usage(counted.prompt_tokens, counted.completion_tokens or 0, min(_cached(counted), counted.prompt_tokens))
+
+
+def _cached(counted: _Usage) -> int:
+    """What the server had read before, in either way of saying it; what is no count is none."""
+    if counted.prompt_tokens_details is _NOTHING and counted.prompt_cache_hit_tokens is _NOTHING:
+        return 0
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(counted.prompt_tokens_details, type=_Details).cached_tokens
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        hit: int = msgspec.json.decode(counted.prompt_cache_hit_tokens, type=_Count)
+        return hit
+    return 0
 
 
 def _carries(choice: _Choice) -> bool:

@@ -76,10 +76,9 @@ class Translator:
             if event is not None:
                 yield event
 
-    def end(self) -> None:
-        """The stream is over. Raises EngineFailed if the answer is not."""
-        if not self.done:
-            raise EngineFailed(failures.BROKE_OFF)
+    def end(self) -> Iterator[Event]:
+        """The stream is over. Raises EngineFailed, because the answer is not."""
+        raise EngineFailed(failures.BROKE_OFF)
 
     def _event(self, kind: int, payload: bytes) -> Event | None:
         if kind == _PIECE and len(payload) >= 2:

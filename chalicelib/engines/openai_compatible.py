@@ -74,8 +74,9 @@ class OpenAICompatibleEngine:
             if call.stream or call.sealed:
                 if not response.headers.get("Content-Type", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed.Translator if call.sealed else openai.Translator
-                return StreamedAnswer(answer, reader(target, instance))
+                if call.sealed:
+                    return StreamedAnswer(answer, sealed.Translator(target, instance))
+                return StreamedAnswer(answer, openai.Translator(target, instance, choices=call.choices))
             body = answer.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(response.headers.get("X-Queue-Time-Ms")))
             return BufferedAnswer((started, *openai.buffered(body, target)))

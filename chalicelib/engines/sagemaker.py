@@ -114,8 +114,12 @@ class SageMakerEngine:
             if call.stream or call.sealed:
                 if not response.get("ContentType", "").startswith(media_type):
                     raise EngineFailed(failures.NOT_UNDERSTOOD)
-                reader = sealed.Translator if call.sealed else openai.Translator
-                translator = reader(target, instance, buffered=call.stream and not framed)
+                buffered = call.stream and not framed
+                translator = (
+                    sealed.Translator(target, instance, buffered=buffered)
+                    if call.sealed
+                    else openai.Translator(target, instance, choices=call.choices, buffered=buffered)
+                )
                 return StreamedAnswer(FramedBody(body) if framed else body, translator)
             whole = body.read(ANSWER_LIMIT_BYTES)
             started = Started(instance, milliseconds(said_back.get("queue_ms")))

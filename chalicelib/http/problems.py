@@ -14,6 +14,7 @@ from chalicelib.call import MESSAGES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.refusal import (
+    CONTEXT_LENGTH_EXCEEDED,
     Conflict,
     Crowded,
     EngineFailed,
@@ -126,6 +127,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     remaining: int | None = None
     retry_in_ms: int | None = None
     field: str | None = None
+    code: str | None = None
 
 
 class OpenAIErrorBody(msgspec.Struct, frozen=True):
@@ -154,6 +156,7 @@ class AnthropicErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     remaining: int | None = None
     retry_in_ms: int | None = None
     field: str | None = None
+    code: str | None = None
 
 
 class AnthropicError(msgspec.Struct, frozen=True):
@@ -226,7 +229,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
             OpenAIErrorBody(
                 message=refusal.text,
                 type=kind.openai_type,
-                code=kind.openai_code,
+                code=refusal.code or kind.openai_code,
                 param=refusal.field,
                 request_id=request_id,
                 limit=refusal.limit,
@@ -238,11 +241,12 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
         return AnthropicError(
             AnthropicErrorBody(
                 type=kind.anthropic_type,
-                message=refusal.text,
+                message=_in_anthropics_words(refusal),
                 limit=refusal.limit,
                 remaining=refusal.remaining,
                 retry_in_ms=refusal.retry_in_ms,
                 field=refusal.field,
+                code=refusal.code,
             ),
             request_id,
         )
@@ -251,7 +255,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
         return BedrockError(
             kind=name,
             code=name,
-            message=refusal.text,
+            message=_in_bedrocks_words(refusal),
             request_id=request_id,
             limit=refusal.limit,
             remaining=refusal.remaining,
@@ -268,7 +272,24 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
         remaining=refusal.remaining,
         retry_in_ms=refusal.retry_in_ms,
         field=refusal.field,
+        code=refusal.code,
     )
+
+
+def _in_anthropics_words(refusal: Refusal) -> str:
+    """Anthropic has no code for a prompt that is too long: its clients know it by its text, and compact."""
+    said = "prompt is too long"
+    if refusal.code == CONTEXT_LENGTH_EXCEEDED and said not in refusal.text:
+        return f"{said}: {refusal.text}"
+    return refusal.text
+
+
+def _in_bedrocks_words(refusal: Refusal) -> str:
+    """Nor has Bedrock: another ValidationException, which its clients know by these words."""
+    said = "Input is too long"
+    if refusal.code == CONTEXT_LENGTH_EXCEEDED and said.lower() not in refusal.text.lower():
+        return f"{said} for requested model: {refusal.text}"
+    return refusal.text
 
 
 def headers_of(error: Exception, shape: Shape) -> dict[str, str]:

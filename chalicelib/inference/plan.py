@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import msgspec
 
 from chalicelib.call import BEDROCKS, MESSAGES, Call, Operation, SealMode, Usage
-from chalicelib.dialects import ceilings
+from chalicelib.dialects import ceilings, media
+from chalicelib.dialects.media import Medium
 from chalicelib.identity.credential import Credential
 from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Audited, Units
@@ -16,6 +17,12 @@ from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.tenant import SurfaceName
 
 MICRO = 1_000_000
+
+PIXELS_PER_TOKEN = 750
+"""Of Claude, which takes the fewest (https://docs.claude.com/en/docs/build-with-claude/vision); Qwen and Llama: 784."""
+
+IMAGE_LEAST_TOKENS = 256
+"""For what is added to an image of any size: an overview of it, its margins, marks around it."""
 
 NEVER_PROMPT = frozenset(("model", "stream", "stream_options", *ceilings.OF_CHAT))
 
@@ -50,15 +57,17 @@ class Ask(msgspec.Struct, frozen=True):
     model_id: str = ""  # what one of BEDROCKS names
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
-    @property
-    def prompt_bytes(self) -> int:
+    def prompt_tokens(self, pool: Pool) -> int:
         """Of everything that may reach the prompt: engines know more ways there than we do (documents, templates).
 
         Of a sealed request all of it: no plaintext is longer than its ciphertext.
         """
         if self.sealed is not None:
-            return len(self.sealed.body)
-        return sum(len(bytes(value)) for name, value in self.fields.items() if name not in NEVER_PROMPT)
+            return -(-len(self.sealed.body) // pool.bytes_per_token)
+        written = sum(len(value) for name, value in self.fields.items() if name not in NEVER_PROMPT)
+        things = media.found(self.fields)
+        text = written - sum(medium.written_bytes for medium in things)
+        return -(-text // pool.bytes_per_token) + sum(weight(medium, pool) for medium in things)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -107,7 +116,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         pool=pool.name,
         fields=ask.fields,
         stream=ask.stream,
-        prompt_tokens=-(-ask.prompt_bytes // pool.bytes_per_token),
+        prompt_tokens=ask.prompt_tokens(pool),
         ceiling_tokens=ceiling,
         choices=ask.choices,
         tenant_tag=tag_of(principal.tenant),
@@ -124,6 +133,15 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
         audited=ask.audited,
     )
+
+
+def weight(medium: Medium, pool: Pool) -> int:
+    """The tokens that an image, a recording or a document may be, by its size and at most what the pool says."""
+    if medium.kind == "image":
+        known = None if medium.pixels is None else IMAGE_LEAST_TOKENS + -(-medium.pixels // PIXELS_PER_TOKEN)
+        return pool.image_tokens if known is None else min(known, pool.image_tokens)
+    known = None if medium.size_bytes is None else -(-medium.size_bytes // pool.bytes_per_token)
+    return pool.file_tokens if known is None else min(known, pool.file_tokens)
 
 
 def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
@@ -167,8 +185,12 @@ def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedReque
 
 def cost(pool: Pool, usage: Usage, gpu_ms: int) -> Units:
     """What a request with this usage takes of every limited unit. Money is rounded up to whole micro-dollars."""
+    input_price, cached_price = pool.input_micro_usd_per_mtok, pool.cached_micro_usd_per_mtok
+    cached = 0 if cached_price is None else usage.cached_tokens
     price = (
-        usage.prompt_tokens * pool.input_micro_usd_per_mtok + usage.completion_tokens * pool.output_micro_usd_per_mtok
+        (usage.prompt_tokens - cached) * input_price
+        + cached * (cached_price or 0)
+        + usage.completion_tokens * pool.output_micro_usd_per_mtok
     )
     return Units(requests=1, tokens=usage.total_tokens, micro_usd=-(-price // MICRO), gpu_ms=gpu_ms)
 

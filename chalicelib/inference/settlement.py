@@ -40,6 +40,17 @@ def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, p
         micro_usd=ended.used.micro_usd,
         duration_ms=ended.settled_ms - ended.admitted_ms,
     )
+    if ended.outcome == "completed" and ended.charged != ended.used:
+        # Nobody may be charged more than was admitted; the pool's rule is too low for what its engine counts.
+        path.telemetry.count(
+            "ReservationExceeded",
+            ended.settled_ms,
+            tenant=ended.tenant,
+            lease=ended.lease_id,
+            pool=ended.pool,
+            tokens=ended.used.tokens - ended.charged.tokens,
+            micro_usd=ended.used.micro_usd - ended.charged.micro_usd,
+        )
 
 
 def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, now_ms: int, region: str) -> Entry:
@@ -50,7 +61,7 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
     """
     call = planned.call
     if target is None:
-        used = Units()  # no engine saw it
+        usage, used = Usage(), Units()  # no engine saw it
     else:
         usage = ending.usage or Usage(call.prompt_tokens, ending.counted)
         used = cost(planned.pool, usage, now_ms - lease.admitted_ms if planned.pool.gpu_ms_ceiling else 0)
@@ -71,13 +82,15 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         operation=call.operation,
         streamed=call.stream,
         sealed=planned.sealed.mode if planned.sealed else "",
+        tokens_in=usage.prompt_tokens,
+        tokens_out=usage.completion_tokens,
+        tokens_cached=usage.cached_tokens,
         audited=_audit_facts(planned.audited, planned, target, ending, region) if planned.audited else None,
     )
 
 
 def _audit_facts(begun: Audited, planned: Plan, target: Target | None, ending: Ending, region: str) -> Audited | None:
     """For calls to Bedrock; None for those that stay with our own models."""
-    usage = ending.usage or Usage(0, ending.counted)
     meant = target or planned.pool.targets[0]
     if not meant.crosses_partition and not begun.model_id:
         return None
@@ -88,6 +101,4 @@ def _audit_facts(begun: Audited, planned: Plan, target: Target | None, ending: E
         destination_partition=destination and partition_of(destination),
         inference_profile=ending.detail.get("inference_profile", begun.inference_profile),
         response_bytes=ending.answered_bytes,
-        tokens_in=usage.prompt_tokens,
-        tokens_out=usage.completion_tokens,
     )

@@ -20,7 +20,7 @@ class Audited(msgspec.Struct, frozen=True, omit_defaults=True):
     inference_profile: str = ""
     request_bytes: int = 0
     response_bytes: int = 0
-    tokens_in: int = 0
+    tokens_in: int = 0  # these two of entries from before `Entry` had them
     tokens_out: int = 0
     data_classification: str = ""
 
@@ -48,5 +48,8 @@ class Entry(msgspec.Struct, frozen=True):
     operation: str = ""
     streamed: bool = False
     sealed: str = ""  # the mode, where the gateway could not read the request
+    tokens_in: int | None = None  # these three are what `used.tokens` is made of; None: not written then
+    tokens_out: int | None = None
+    tokens_cached: int | None = None  # of those in
     late: Units | None = None
     audited: Audited | None = None  # calls across partitions

@@ -110,6 +110,15 @@ def test_a_call_that_is_not_audited_is_in_the_log_with_what_its_entry_says(audit
     assert {request[name] for name in ("requestSize", "tokensIn")} == {None}
 
 
+@pytest.mark.parametrize("audited", [None, AUDITED])
+def test_the_tokens_of_a_request_are_its_entrys_whether_it_is_audited_or_not(
+    auditor: Auditor, audited: Audited | None
+) -> None:
+    auditor.write(audited=audited, tokens_in=0, tokens_out=3)
+    (request,) = auditor.ask().json["requests"]
+    assert (request["tokensIn"], request["tokensOut"]) == (0, 3)
+
+
 @pytest.mark.parametrize(
     ("members", "status"),
     [

@@ -47,33 +47,30 @@ def test_a_stream_is_the_same_for_every_chunking(size: int) -> None:
 
 
 def test_usage_is_anthropics_own_where_bedrock_told_none() -> None:
-    for last in (STOPS, STOPS | METRICS):
-        assert read(b"".join(chunk(said) for said in [*SAID, last]))[-1] == Finished(Usage(7, 2))
+    for last, cached in ((STOPS, 3), (STOPS | METRICS, 2)):
+        assert read(b"".join(chunk(said) for said in [*SAID, last]))[-1] == Finished(Usage(7, 2, cached))
 
 
 def test_a_message_without_its_stop_is_not_complete() -> None:
     frames = Frames(Chunks(STARTED, "messages"), ON_HAIKU)
     list(frames.feed(chunk(STARTS) + chunk(PIECE)))
-    frames.end()
     with pytest.raises(EngineFailed):
-        list(frames.feed(b""))
+        list(frames.end())
 
 
 def test_a_models_own_stream_ends_with_its_metrics_or_else_with_its_body() -> None:
-    assert read(chunk({"generation": "Hi"} | METRICS), "invoke")[-1] == Finished(Usage(7, 2))
+    assert read(chunk({"generation": "Hi"} | METRICS), "invoke")[-1] == Finished(Usage(7, 2, 2))
     frames = Frames(Chunks(STARTED, "invoke"), ON_HAIKU)
     [_, said] = frames.feed(chunk({"generation": "Hi"}))
     assert said == Delta(b'{"generation": "Hi"}', 1)
-    frames.end()
-    assert list(frames.feed(b"")) == [Finished(None)]
+    assert list(frames.end()) == [Finished(None)]
     assert frames.done
 
 
 def test_an_answer_of_nothing_is_a_failed_engine() -> None:
     frames = Frames(Chunks(STARTED, "invoke"), ON_HAIKU)
-    frames.end()
     with pytest.raises(EngineFailed):
-        list(frames.feed(b""))
+        list(frames.end())
 
 
 def test_what_follows_the_end_is_of_no_interest() -> None:
@@ -138,7 +135,7 @@ def test_a_whole_message_is_counted_by_bedrock_or_by_itself() -> None:
         "x-amzn-bedrock-cache-write-input-token-count": "1",
     }
     assert wire.whole(body, {}, "messages") == (Delta(body, 2), Finished(Usage(6, 2)))
-    assert wire.whole(body, headers, "messages") == (Delta(body, 3), Finished(Usage(7, 3)))
+    assert wire.whole(body, headers, "messages") == (Delta(body, 3), Finished(Usage(7, 3, 2)))
     assert wire.whole(b"raw", {}, "invoke") == (Delta(b"raw"), Finished(None))
     with pytest.raises(EngineFailed):
         wire.whole(b"raw", {}, "messages")

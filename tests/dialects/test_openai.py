@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +15,12 @@ from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, ending, even
 TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 
 
-def translated(*pieces: bytes) -> Iterator[Event]:
-    translator = Translator(TARGET, "i-1")
+def translated(*pieces: bytes, choices: int = 1) -> Iterator[Event]:
+    translator = Translator(TARGET, "i-1", choices=choices)
     for piece in pieces:
         yield from translator.feed(piece)
-    translator.end()
+    if not translator.done:
+        yield from translator.end()
 
 
 def test_a_stream_becomes_events_with_its_bytes_untouched() -> None:
@@ -60,6 +62,30 @@ def test_usage_in_every_chunk_counts_once_and_the_last_is_right() -> None:
     *_, last_delta, finished = translated(event(counted("a", 1)) + event(counted("b", 2)) + DONE)
     assert last_delta == Delta(counted("b", 2), 1)
     assert finished == Finished(Usage(7, 2), b"")
+
+
+@pytest.mark.parametrize(
+    ("said_of_it", "cached"),
+    [
+        ({}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 5}}, 5),
+        ({"prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": 0}}, 5),
+        ({"prompt_tokens_details": None}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, 0),
+        ({"prompt_tokens_details": {}}, 0),
+        ({"prompt_tokens_details": [7]}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, 0),
+        ({"prompt_cache_hit_tokens": 5, "prompt_cache_miss_tokens": 2}, 5),
+        ({"prompt_tokens_details": None, "prompt_cache_hit_tokens": 5}, 5),
+        ({"prompt_tokens_details": {"cached_tokens": 99}}, 7),
+    ],
+)
+def test_what_a_server_had_read_before_is_counted_as_part_of_the_prompt(said_of_it: object, cached: int) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, **said_of_it}  # type: ignore[dict-item]
+    *_, finished = translated(event(said("a")) + event(msgspec.json.encode({"choices": [], "usage": usage})) + DONE)
+    assert isinstance(finished, Finished)
+    assert finished.usage == Usage(7, 2, cached)
+    assert buffered(msgspec.json.encode({"usage": usage}), TARGET)[1].usage == Usage(7, 2, cached)
 
 
 def test_a_chunk_without_choices_that_is_not_the_last_is_passed_on() -> None:
@@ -104,6 +130,54 @@ def test_garbage_in_a_stream_is_a_failed_engine(garbage: bytes) -> None:
 def test_an_end_without_done_is_a_failed_engine(cut: int) -> None:
     _, refusal = ending(translated(STREAM[:cut]))
     assert isinstance(refusal, EngineFailed)
+
+
+def stop(*finished: int, reason: str | None = "stop", text: bool = False) -> bytes:
+    """A chunk in which these choices end."""
+    member: dict[str, object] = {"text": ""} if text else {"delta": {}}
+    choices = [{"index": index, **member, "finish_reason": reason} for index in finished]
+    return event(msgspec.json.encode({"choices": choices}))
+
+
+NUMBERLESS = event(b'{"choices":[{"delta":{},"finish_reason":"stop"}]}')
+SAID = event(said("Hello"))
+
+
+@pytest.mark.parametrize(
+    ("stream", "choices"),
+    [
+        (SAID + stop(0), 1),
+        (SAID + stop(0, reason="length"), 1),
+        (SAID + stop(0, reason="tool_calls"), 1),
+        (SAID + stop(0, text=True), 1),
+        (SAID + NUMBERLESS, 1),
+        (SAID + stop(0, 1), 2),
+        (SAID + stop(1) + event(said("more")) + stop(0), 2),
+    ],
+)
+@pytest.mark.parametrize("counted", [True, False])
+def test_an_answer_whose_choices_have_all_ended_is_complete_without_done(
+    stream: bytes, choices: int, counted: bool
+) -> None:
+    *_, finished = translated(stream + (event(USAGE_CHUNK) if counted else b""), choices=choices)
+    assert finished == (Finished(Usage(7, 2), USAGE_CHUNK) if counted else Finished(None))
+
+
+@pytest.mark.parametrize(
+    ("stream", "choices"),
+    [
+        (SAID, 1),
+        (SAID + event(USAGE_CHUNK), 1),
+        (SAID + stop(0, reason=None), 1),
+        (SAID + stop(0, reason=""), 1),
+        (SAID + stop(0), 2),
+        (SAID + stop(1, 1), 2),
+        (SAID + stop(0)[:-1], 1),
+        (b"", 1),
+    ],
+)
+def test_an_answer_with_a_choice_that_has_not_ended_was_cut(stream: bytes, choices: int) -> None:
+    assert isinstance(ending(translated(stream, choices=choices))[1], EngineFailed)
 
 
 def test_done_without_any_chunk_is_a_failed_engine() -> None:

@@ -28,6 +28,7 @@ def event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
+ENDED = b'{"id":"chatcmpl-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 STREAM = event(said("Hello")) + event(said(" there")) + event(USAGE_CHUNK) + DONE
 
 

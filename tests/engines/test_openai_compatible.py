@@ -10,7 +10,7 @@ from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.pool import Capacity, OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
-from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
+from tests.engines.answers import DONE, ENDED, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT, engine_for
 from tests.engines.servers import (
     LAST_CHUNK,
@@ -102,6 +102,28 @@ def test_a_stream_gives_the_same_events_however_http_frames_it(pieces: tuple[byt
         [Started("gpu-1"), Delta(said("Hello"), 1), Delta(said(" there"), 1), Finished(Usage(7, 2), USAGE_CHUNK)],
         None,
     )
+
+
+UNANNOUNCED = event(said("Hello")) + event(ENDED) + event(USAGE_CHUNK)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param((stream_head(), chunk(UNANNOUNCED), LAST_CHUNK), id="chunked"),
+        pytest.param((head(content_type="text/event-stream"), UNANNOUNCED), id="until the connection closes"),
+    ],
+)
+def test_a_stream_that_has_told_why_it_ended_needs_no_done(pieces: tuple[bytes, ...]) -> None:
+    assert outcome(answer_then_hang_up(*pieces), chat(stream=True)) == (
+        [Started("gpu-1"), Delta(said("Hello"), 1), Delta(ENDED), Finished(Usage(7, 2), USAGE_CHUNK)],
+        None,
+    )
+
+
+def test_a_stream_that_is_cut_before_it_was_over_has_failed_whatever_it_told() -> None:
+    _, refusal = outcome(answer_then_hang_up(stream_head(), chunk(UNANNOUNCED)), chat(stream=True))
+    assert isinstance(refusal, EngineFailed)
 
 
 def test_the_first_token_is_here_while_later_ones_are_still_to_be_made() -> None:

@@ -11,7 +11,7 @@ from chalicelib.engines.sagemaker import SageMakerEngine
 from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
-from tests.engines.answers import DONE, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
+from tests.engines.answers import DONE, ENDED, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.frames import exception, part
 from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT
 from tests.engines.sagemaker_server import (
@@ -92,6 +92,19 @@ def test_a_streamed_answer_gives_each_token_as_it_is_made() -> None:
         first_arrived.set()
         assert list(events) == [Delta(said(" there"), 1), Finished(Usage(7, 2), USAGE_CHUNK)]
     assert server.requests[0].path == "/endpoints/shared/invocations-response-stream"
+
+
+@pytest.mark.parametrize("target", [COMPONENT, MULTI_MODEL])
+def test_a_stream_that_has_told_why_it_ended_needs_no_done(target: SageMaker) -> None:
+    said_all = event(said("Hello")) + event(ENDED) + event(USAGE_CHUNK)
+    framed_or_not = (framed(part(said_all)), LAST_CHUNK) if target is COMPONENT else (whole_stream(said_all),)
+    with engine_for(always(*framed_or_not)) as (engine, _):
+        *_, finished = engine.open(target, chat(stream=True))
+    assert finished == Finished(Usage(7, 2), USAGE_CHUNK)
+
+
+def whole_stream(events: bytes) -> bytes:
+    return whole(events, content_type="text/event-stream")
 
 
 def test_a_multi_model_endpoint_answers_a_stream_at_once_and_says_so() -> None:

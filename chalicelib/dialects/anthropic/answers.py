@@ -10,20 +10,10 @@ import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Stream, Usage
 from chalicelib.dialects import failures
+from chalicelib.dialects.tool_calls import Fragment, ToolCall, ToolCalls
 from chalicelib.refusal import EngineFailed
 
 _STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    index: int = 0
-    id: str | None = None
-    function: _Function = msgspec.field(default_factory=_Function)
 
 
 class _Said(msgspec.Struct):
@@ -33,7 +23,7 @@ class _Said(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[_ToolCall] | None = None
+    tool_calls: list[Fragment] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -51,14 +41,23 @@ class _Chat(msgspec.Struct):
 _chat = msgspec.json.Decoder(_Chat)
 
 
-class _Piece(msgspec.Struct, frozen=True):
-    """Something that a block of the message gained; a piece of a tool's input belongs to the call of that index."""
+class _Block:
+    """A block of the message: what it has gained, and how much of that was told."""
 
-    kind: Literal["thinking", "text", "tool_use"]
-    text: str
-    index: int = 0
-    id: str = ""
-    name: str = ""
+    def __init__(self, kind: Literal["thinking", "text", "tool_use"], call: ToolCall | None = None) -> None:
+        self.kind = kind
+        self.call = call
+        self.begun = False
+        self._untold: list[str] = []
+
+    def gain(self, text: str) -> None:
+        self._untold.append(text)
+
+    def tell(self) -> str:
+        """What was not told yet."""
+        text = "".join(self._untold)
+        self._untold.clear()
+        return text
 
 
 class Answered:
@@ -114,14 +113,18 @@ class Answered:
 
 
 class _Growing:
-    """A message that is told as events while a chat's chunks come in: one block after the other."""
+    """A message that is told as events while a chat's chunks come in.
+
+    Anthropic's blocks come one after the other, a server's calls of tools perhaps not: a block is told as it grows
+    once those before it can grow no more.
+    """
 
     def __init__(self, asked: Call) -> None:
         self._asked = asked
         self._begun = False
-        self._blocks = 0  # begun so far; the last one is open
-        self._open: tuple[str, int] | None = None  # its kind, and the index of its tool call
-        self._calls: set[int] = set()
+        self._calls = ToolCalls()
+        self._blocks: list[_Block] = []  # in their order
+        self._at = 0  # the block that is told now; those before it are over
         self._stop: tuple[str | None, str | None] = (None, None)
         self._untold = 0  # tokens of chunks that gave no event
         self._tokens = 0
@@ -138,9 +141,9 @@ class _Growing:
         """The last events. Where the server has not counted, the numbers are those that will be charged."""
         counted = usage or Usage(self._asked.prompt_tokens, self._tokens)
         reason, sequence = self._stop
-        stop = {"stop_reason": _reason(reason, sequence, bool(self._calls)), "stop_sequence": sequence}
+        stop = {"stop_reason": _reason(reason, sequence, len(self._calls) > 0), "stop_sequence": sequence}
         for event in (
-            *self._closed(),
+            *self._rest(),
             {"type": "message_delta", "delta": stop, "usage": _usage(counted)},
             {"type": "message_stop"},
         ):
@@ -152,38 +155,61 @@ class _Growing:
             self._begun = True
             head = _head(self._asked, [], None, None, Usage())
             yield {"type": "message_start", "message": head}
-        for piece in _pieces(choice.delta):
-            yield from self._grown(piece)
+        if choice.delta is not None:
+            self._grow(choice.delta)
+            yield from self._grown()
         if choice.finish_reason:
             self._stop = (choice.finish_reason, _sequence(choice))
 
-    def _grown(self, piece: _Piece) -> Iterator[dict[str, Any]]:
-        if self._open != (piece.kind, piece.index):
-            if piece.kind == "tool_use" and piece.index in self._calls:
-                raise EngineFailed(failures.NOT_UNDERSTOOD)  # more of a call that a later one has ended
-            yield from self._closed()
-            yield {"type": "content_block_start", "index": self._blocks, "content_block": self._block(piece)}
-            self._open = (piece.kind, piece.index)
-            self._blocks += 1
-        if not piece.text:
-            return
-        delta = {
-            "thinking": {"type": "thinking_delta", "thinking": piece.text},
-            "text": {"type": "text_delta", "text": piece.text},
-            "tool_use": {"type": "input_json_delta", "partial_json": piece.text},
-        }[piece.kind]
-        yield {"type": "content_block_delta", "index": self._blocks - 1, "delta": delta}
+    def _grow(self, said: _Said) -> None:
+        for kind, text in _texts(said):
+            if not self._blocks or self._blocks[-1].kind != kind:
+                self._blocks.append(_Block(kind))
+            self._blocks[-1].gain(text)
+        for fragment in said.tool_calls or ():
+            call = self._calls.gain(fragment)
+            block = next((block for block in self._blocks if block.call is call), None)
+            if block is None:
+                self._blocks.append(block := _Block("tool_use", call))
+            block.gain(fragment.arguments)
 
-    def _closed(self) -> Iterator[dict[str, Any]]:
-        if self._open is not None:
-            self._open = None
-            yield {"type": "content_block_stop", "index": self._blocks - 1}
+    def _grown(self) -> Iterator[dict[str, Any]]:
+        """What can be told by now."""
+        while self._at < len(self._blocks):
+            block = self._blocks[self._at]
+            last = self._at == len(self._blocks) - 1
+            if block.call is not None and not block.begun and not block.call.name:
+                return  # its name is still to come
+            yield from self._told(block)
+            if last or (block.call is not None and not block.call.complete):
+                return
+            yield from self._over()
 
-    def _block(self, piece: _Piece) -> dict[str, Any]:
-        if piece.kind == "tool_use":
-            self._calls.add(piece.index)
-            return _tool_use(self._asked, piece, {})
-        if piece.kind == "thinking":
+    def _rest(self) -> Iterator[dict[str, Any]]:
+        while self._at < len(self._blocks):
+            yield from self._told(self._blocks[self._at])
+            yield from self._over()
+
+    def _told(self, block: _Block) -> Iterator[dict[str, Any]]:
+        if not block.begun:
+            block.begun = True
+            yield {"type": "content_block_start", "index": self._at, "content_block": self._head(block)}
+        if text := block.tell():
+            delta = {
+                "thinking": {"type": "thinking_delta", "thinking": text},
+                "text": {"type": "text_delta", "text": text},
+                "tool_use": {"type": "input_json_delta", "partial_json": text},
+            }[block.kind]
+            yield {"type": "content_block_delta", "index": self._at, "delta": delta}
+
+    def _over(self) -> Iterator[dict[str, Any]]:
+        yield {"type": "content_block_stop", "index": self._at}
+        self._at += 1
+
+    def _head(self, block: _Block) -> dict[str, Any]:
+        if block.call is not None:
+            return _tool_use(self._asked, block.call, {})
+        if block.kind == "thinking":
             return {"type": "thinking", "thinking": "", "signature": ""}
         return {"type": "text", "text": ""}
 
@@ -191,16 +217,19 @@ class _Growing:
 def _message(asked: Call, data: bytes, usage: Usage) -> bytes:
     """A whole answer. Raises: EngineFailed."""
     choice = _choice(data)
+    said = choice.message or _Said()
     blocks: list[dict[str, Any]] = []
-    for piece in _pieces(choice.message):
-        if piece.kind == "tool_use":
-            blocks.append(_tool_use(asked, piece, _input(piece.text)))
-        elif piece.kind == "thinking":
-            blocks.append({"type": "thinking", "thinking": piece.text, "signature": ""})
+    for kind, text in _texts(said):
+        if kind == "thinking":
+            blocks.append({"type": "thinking", "thinking": text, "signature": ""})
         elif blocks and blocks[-1]["type"] == "text":
-            blocks[-1]["text"] += piece.text
+            blocks[-1]["text"] += text
         else:
-            blocks.append({"type": "text", "text": piece.text})
+            blocks.append({"type": "text", "text": text})
+    for number, fragment in enumerate(said.tool_calls or ()):  # each is a whole call, whatever it is numbered
+        call = ToolCall(number)
+        call.gain(fragment)
+        blocks.append(_tool_use(asked, call, _input(call.arguments)))
     calls = any(block["type"] == "tool_use" for block in blocks)
     sequence = _sequence(choice)
     return msgspec.json.encode(_head(asked, blocks, _reason(choice.finish_reason, sequence, calls), sequence, usage))
@@ -215,18 +244,13 @@ def _choice(data: bytes) -> _Choice:
     return choices[0] if choices else _Choice()
 
 
-def _pieces(said: _Said | None) -> Iterator[_Piece]:
-    if said is None:
-        return
+def _texts(said: _Said) -> Iterator[tuple[Literal["thinking", "text"], str]]:
     if thought := said.reasoning_content or said.reasoning:
-        yield _Piece("thinking", thought)
+        yield "thinking", thought
     if said.content:
-        yield _Piece("text", said.content)
+        yield "text", said.content
     if said.refusal:
-        yield _Piece("text", said.refusal)
-    for call in said.tool_calls or ():
-        function = call.function
-        yield _Piece("tool_use", function.arguments or "", call.index, call.id or "", function.name or "")
+        yield "text", said.refusal
 
 
 def _head(
@@ -245,13 +269,19 @@ def _head(
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    """Anthropic counts what was read from a cache apart from the rest of the prompt."""
+    read = {"cache_read_input_tokens": usage.cached_tokens} if usage.cached_tokens else {}
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        **read,
+        "output_tokens": usage.completion_tokens,
+    }
 
 
-def _tool_use(asked: Call, piece: _Piece, given: object) -> dict[str, Any]:
+def _tool_use(asked: Call, call: ToolCall, given: object) -> dict[str, Any]:
     # Its id comes back with the tool's result: where the server gave none, one of ours does as well.
-    name = piece.id or f"toolu_{asked.request_id}_{piece.index}"
-    return {"type": "tool_use", "id": name, "name": piece.name, "input": given}
+    name = call.id or f"toolu_{asked.request_id}_{call.number}"
+    return {"type": "tool_use", "id": name, "name": call.name, "input": given}
 
 
 def _input(arguments: str) -> object:

@@ -217,7 +217,7 @@ def _stop(reason: str) -> str:
 
 def _counted(counted: _Counted) -> Usage:
     cached = counted.cache_read_input_tokens + counted.cache_write_input_tokens
-    return Usage(counted.input_tokens + cached, counted.output_tokens)
+    return Usage(counted.input_tokens + cached, counted.output_tokens, counted.cache_read_input_tokens)
 
 
 def _usage(counted: _Counted) -> dict[str, Any]:

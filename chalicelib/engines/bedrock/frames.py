@@ -27,18 +27,19 @@ class Frames:
         self._reader = reader
         self._target = target
         self._buffer = EventStreamBuffer()
-        self._ended = False
         self.done = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """See streams.Translator.feed."""
-        for event in self._reader.end() if self._ended else self._events(data):
+        for event in self._events(data):
             self.done = self._reader.done
             yield event
 
-    def end(self) -> None:
-        """See streams.Translator.end. Whether the answer is complete, its reader says in the `feed` that follows."""
-        self._ended = True
+    def end(self) -> Iterator[Event]:
+        """See streams.Translator.end. Whether the answer is complete, its reader says."""
+        for event in self._reader.end():
+            self.done = self._reader.done
+            yield event
 
     def _events(self, data: bytes) -> Iterator[Event]:
         try:

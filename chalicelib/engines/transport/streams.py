@@ -27,8 +27,8 @@ class Translator(Protocol):
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that these bytes complete. Raises: Refusal, as the target says; EngineFailed for garbage."""
 
-    def end(self) -> None:
-        """The stream is over. Raises EngineFailed if the answer is not."""
+    def end(self) -> Iterator[Event]:
+        """The stream is over before `Finished` was told: the last events. Raises EngineFailed if it is not complete."""
 
 
 class StreamedAnswer:
@@ -42,9 +42,7 @@ class StreamedAnswer:
         translator = self._translator
         while not translator.done:
             data = self._answer.next()
-            if not data:
-                translator.end()
-            yield from translator.feed(data)
+            yield from translator.feed(data) if data else translator.end()
         self._answer.finish()
 
     def close(self) -> None:

@@ -64,7 +64,8 @@ def streamed(data: bytes, cuts: Iterable[int] = ()) -> list[Event]:
         edges = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
         for start, end in pairwise(edges):
             yield from translator.feed(data[start:end])
-        translator.end()
+        if not translator.done:
+            yield from translator.end()
 
     return list(Answered(Chat(events()), asked(stream=True)))
 
@@ -134,6 +135,19 @@ def test_a_tools_input_is_an_object_whatever_the_model_wrote(arguments: str, giv
     message = whole({"content": None, "tool_calls": [call]}, "stop")
     assert message["content"] == [{"type": "tool_use", "id": "t1", "name": "weather", "input": given}]
     assert message["stop_reason"] == "tool_use"
+
+
+def test_what_was_read_from_a_cache_is_counted_apart() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 5}}
+    told_of_it = {"input_tokens": 2, "cache_read_input_tokens": 5, "output_tokens": 2}
+    choice = {"message": {"content": "x"}, "finish_reason": "stop"}
+    body = msgspec.json.encode({"choices": [choice], "usage": usage})
+    answer, finished = Answered(Chat(openai.buffered(body, TARGET)), asked())
+    assert isinstance(answer, Delta)
+    assert msgspec.json.decode(answer.data)["usage"] == told_of_it
+    assert finished == Finished(Usage(7, 2, 5))
+    last = b"data: " + msgspec.json.encode({"choices": [], "usage": usage}) + b"\n\ndata: [DONE]\n\n"
+    assert told(streamed(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n' + last))[-2]["usage"] == told_of_it
 
 
 def test_a_stream_has_anthropics_events_in_their_order() -> None:
@@ -238,12 +252,124 @@ def test_an_answer_that_is_no_chat_is_the_engines_failure(data: bytes) -> None:
         list(Answered(Chat((Delta(data), Finished(None))), asked()))
 
 
-def test_more_of_a_call_that_a_later_one_has_ended_is_not_guessed_at() -> None:
-    def call(index: int) -> dict[str, Any]:
-        return {"tool_calls": [{"index": index, "id": f"t{index}", "function": {"name": "f", "arguments": "{"}}]}
+def piece(index: Any = 0, call: str | None = None, name: str | None = None, arguments: Any = None) -> dict[str, Any]:
+    """A delta with one fragment of a call; what is None is not in it."""
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    known = {key: value for key, value in (("index", index), ("id", call)) if value is not None}
+    return {"tool_calls": [{**known, "function": function} if function else known]}
 
-    with pytest.raises(EngineFailed):
-        streamed(chunks([call(0), call(1), call(0)]))
+
+SUN, RAIN = ("sun", {"at": "noon"}), ("rain", {"at": "night"})
+TWICE = ("sun", {"at": "noon"}), ("sun", {"at": "night"})
+NOON, NIGHT = '{"at": "noon"}', '{"at": "night"}'
+
+
+@pytest.mark.parametrize(
+    ("deltas", "calls"),
+    [
+        pytest.param([piece(0, "a", "sun", NOON), piece(0, "b", "rain", NIGHT)], (SUN, RAIN), id="all numbered 0"),
+        pytest.param([piece(None, "a", "sun", NOON), piece(None, "b", "rain", NIGHT)], (SUN, RAIN), id="not numbered"),
+        pytest.param([piece(0, "a", "sun", NOON), piece(0, "b", "sun", NIGHT)], TWICE, id="the same tool twice"),
+        pytest.param(
+            [piece(0, "a", "sun", NOON[:5]), piece(0, None, None, NOON[5:]), piece(0, "b", "rain", NIGHT)],
+            (SUN, RAIN),
+            id="all numbered 0, in pieces",
+        ),
+        pytest.param(
+            [
+                piece(0, "a", "sun", ""),
+                piece(1, "b", "rain", ""),
+                piece(0, None, None, NOON),
+                piece(1, None, None, NIGHT),
+            ],
+            (SUN, RAIN),
+            id="both begun, then both filled",
+        ),
+        pytest.param(
+            [
+                *(piece(0, "a", "sun", NOON[:4]), piece(1, "b", "rain", NIGHT[:4])),
+                *(piece(1, None, None, NIGHT[4:]), piece(0, None, None, NOON[4:])),
+            ],
+            (SUN, RAIN),
+            id="interleaved",
+        ),
+        pytest.param(
+            [{"tool_calls": [*piece(1, "b", "rain", NIGHT)["tool_calls"], *piece(0, "a", "sun", NOON)["tool_calls"]]}],
+            (RAIN, SUN),
+            id="in one chunk, the second first",
+        ),
+        pytest.param(
+            [piece(0, "a", "sun", NOON[:4]), {"content": "wait"}, piece(0, None, None, NOON[4:])],
+            (SUN,),
+            id="text in between",
+        ),
+        pytest.param([piece(0, "a", "sun", {"at": "noon"})], (SUN,), id="an object"),
+        pytest.param(
+            [piece(None, None, "sun", {"at": "noon"}), piece(None, None, "sun", {"at": "night"})],
+            TWICE,
+            id="objects, without ids and numbers",
+        ),
+        pytest.param([piece(0, "a", "sun"), piece(0, "", None, NOON)], (SUN,), id="an empty id"),
+        pytest.param(
+            [piece(0, "a", "sun", NOON[:4]), piece(0, "a", "sun", NOON[4:])], (SUN,), id="id and name repeated"
+        ),
+        pytest.param(
+            [piece(0, "a", "sun", NOON[:4]), piece(0, "b", None, NOON[4:])], (SUN,), id="an id for each fragment"
+        ),
+        pytest.param([piece(0, "a"), piece(0, None, "sun"), piece(0, None, None, NOON)], (SUN,), id="the name later"),
+        pytest.param(
+            [piece(0, "a", "sun", NOON[:4]), piece(None, None, None, NOON[4:])], (SUN,), id="numbered once only"
+        ),
+        pytest.param([piece(0, "a", "sun"), piece(1, "b", "rain")], (("sun", {}), ("rain", {})), id="no arguments"),
+    ],
+)
+def test_no_call_of_a_stream_is_lost_however_the_server_numbers_it(
+    deltas: list[dict[str, Any]], calls: tuple[tuple[str, Any], ...]
+) -> None:
+    message = put_together(streamed(chunks(deltas, "tool_calls")))
+    used = [block for block in message["content"] if block["type"] == "tool_use"]
+    assert tuple((block["name"], block["input"]) for block in used) == calls
+    assert len({block["id"] for block in used}) == len(calls)
+    assert message["stop_reason"] == "tool_use"
+    assert all(block.get("text") == "wait" for block in message["content"] if block["type"] == "text")
+
+
+@pytest.mark.parametrize("index", [0, None])
+@pytest.mark.parametrize("as_object", [True, False])
+def test_no_call_of_a_whole_answer_is_lost_however_the_server_numbers_it(index: int | None, as_object: bool) -> None:
+    fragments = [
+        {"index": index, "id": call, "function": {"name": name, "arguments": given if as_object else encoded(given)}}
+        for call, (name, given) in (("a", SUN), ("b", RAIN))
+    ]
+    message = whole({"tool_calls": fragments}, "tool_calls")
+    assert [(block["id"], block["name"], block["input"]) for block in message["content"]] == [
+        ("a", *SUN),
+        ("b", *RAIN),
+    ]
+
+
+def encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def test_a_call_is_told_as_it_grows_while_no_other_waits() -> None:
+    events = told(streamed(chunks([piece(0, "a", "sun", '{"at'), piece(0, None, None, '": 1}')], "tool_calls")))
+    gained = [event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"]
+    assert gained == ['{"at', '": 1}']
+
+
+@given(st.data())
+def test_calls_that_are_interleaved_in_any_way_are_the_same_calls(data: st.DataObject) -> None:
+    pieces = [
+        [piece(number, f"t{number}", "f", ""), *(piece(number, None, None, each) for each in encoded({"n": number}))]
+        for number in range(3)
+    ]
+    order = data.draw(st.permutations([number for number, each in enumerate(pieces) for _ in each]))
+    rest = [iter(each) for each in pieces]
+    message = put_together(streamed(chunks([next(rest[number]) for number in order], "tool_calls")))
+    assert sorted((block["id"], block["input"]["n"]) for block in message["content"]) == [
+        (f"t{number}", number) for number in range(3)
+    ]
 
 
 def test_closing_it_closes_the_chat() -> None:

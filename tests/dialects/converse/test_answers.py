@@ -114,7 +114,7 @@ def test_a_whole_answer_has_everything_in_its_place() -> None:
             "prompt_tokens_details": {"cached_tokens": 3},
         },
     }
-    assert finished == Finished(Usage(8, 2))
+    assert finished == Finished(Usage(8, 2, 3))
 
 
 BLOCKS = st.one_of(
@@ -135,7 +135,7 @@ def test_a_stream_begins_with_its_first_piece_and_ends_with_the_usage() -> None:
     started, *_, finished = streamed(TEXT)
     assert started is STARTED
     assert isinstance(finished, Finished)
-    assert finished.usage == Usage(8, 2)
+    assert finished.usage == Usage(8, 2, 3)
     chunk = json.loads(finished.data)
     assert chunk["choices"] == []
     assert chunk["usage"]["prompt_tokens"] == 8

@@ -1,0 +1,80 @@
+"""A code that programs act on reaches them on every route that runs a model, before and after the first byte."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+import app  # noqa: F401  # fills ROUTES
+from chalicelib import wiring
+from chalicelib.call import Call, Delta, Started
+from chalicelib.engines.scripted import Step
+from chalicelib.http.route import Route
+from chalicelib.http.surface import ROUTES
+from chalicelib.pool import Pool, Scripted, Target
+from chalicelib.refusal import CODES, CONTEXT_LENGTH_EXCEEDED, Malformed
+from tests.api.test_permissions import TABLE
+from tests.small_deployments import Deployment, Gateway
+
+ADAPTED = [route for route in ROUTES if route.infers and route.auth == "key"]
+OPERATIONS = ("chat.completions", "completions", "embeddings")
+
+
+class Refusing:
+    """What the engine refuses with, and whether it has begun by then."""
+
+    def __init__(self) -> None:
+        self.code = ""
+        self.late = False
+
+    def __call__(self, _target: Target, call: Call) -> Iterable[Step]:
+        refusal = Malformed("It does not fit.", field="messages", code=self.code)
+        begun = b'{"type":"ping"}' if call.operation == "messages" else b'{"choices":[]}'
+        return (Started("i-1"), Delta(begun), refusal) if self.late else (refusal,)
+
+
+@pytest.fixture
+def refusing() -> Refusing:
+    return Refusing()
+
+
+@pytest.fixture
+def deployment(refusing: Refusing) -> Iterator[Deployment]:
+    deployment = Deployment(script=refusing)
+    deployment.tenancy.put_pool(Pool("model-a", (Scripted("a"),), operations=OPERATIONS))  # type: ignore[arg-type]
+    deployment.tenant()
+    with wiring.opening_into(deployment.rooms()):
+        yield deployment
+
+
+def told(route: Route, body: Any) -> tuple[str | None, str]:
+    """Code and text, in the route's shape."""
+    if route.shape == "problem":
+        return body["code"], body["detail"]
+    return body["error"]["code"], body["error"]["message"]
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("route", ADAPTED, ids=lambda route: route.name)
+def test_the_code_of_a_refusal_survives(
+    gateway: Gateway, deployment: Deployment, refusing: Refusing, route: Route, code: str
+) -> None:
+    refusing.code = code
+    path = route.path.format(tenant="acme")
+    answer = gateway.call("POST", path, key=deployment.key(), json=TABLE[f"POST {route.path}"].body)
+    found, text = told(route, answer.json)
+    assert (answer.status, found) == (400, code)
+    # Anthropic's clients compact on the text, for there is no such code there.
+    compacts = route.shape == "anthropic" and code == CONTEXT_LENGTH_EXCEEDED
+    assert text == ("prompt is too long: It does not fit." if compacts else "It does not fit.")
+
+
+@pytest.mark.parametrize("route", [route for route in ADAPTED if route.streams], ids=lambda route: route.name)
+def test_the_code_of_a_refusal_survives_in_a_stream(
+    gateway: Gateway, deployment: Deployment, refusing: Refusing, route: Route
+) -> None:
+    refusing.code, refusing.late = CONTEXT_LENGTH_EXCEEDED, True
+    body = {**(TABLE[f"POST {route.path}"].body or {}), "stream": True}
+    answer = gateway.call("POST", route.path.format(tenant="acme"), key=deployment.key(), json=body)
+    assert answer.status == 200
+    assert b'"code":"context_length_exceeded"' in answer.body.rpartition(b"data: ")[2]
