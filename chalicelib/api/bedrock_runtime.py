@@ -145,7 +145,8 @@ def _whole(answer: Answer, asked: Incoming) -> Reply:
     usage = answer.usage
     reply.headers |= {
         "X-Amzn-RequestId": asked.request_id,
-        "X-Amzn-Bedrock-Input-Token-Count": str(usage.prompt_tokens),
+        "X-Amzn-Bedrock-Input-Token-Count": str(usage.prompt_tokens - usage.cached_tokens),
+        "X-Amzn-Bedrock-Cache-Read-Input-Token-Count": str(usage.cached_tokens),
         "X-Amzn-Bedrock-Output-Token-Count": str(usage.completion_tokens),
     }
     return reply

@@ -255,7 +255,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
         return BedrockError(
             kind=name,
             code=name,
-            message=refusal.text,
+            message=_in_bedrocks_words(refusal),
             request_id=request_id,
             limit=refusal.limit,
             remaining=refusal.remaining,
@@ -281,6 +281,14 @@ def _in_anthropics_words(refusal: Refusal) -> str:
     said = "prompt is too long"
     if refusal.code == CONTEXT_LENGTH_EXCEEDED and said not in refusal.text:
         return f"{said}: {refusal.text}"
+    return refusal.text
+
+
+def _in_bedrocks_words(refusal: Refusal) -> str:
+    """Nor has Bedrock: another ValidationException, which its clients know by these words."""
+    said = "Input is too long"
+    if refusal.code == CONTEXT_LENGTH_EXCEEDED and said.lower() not in refusal.text.lower():
+        return f"{said} for requested model: {refusal.text}"
     return refusal.text
 
 

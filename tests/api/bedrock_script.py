@@ -1,17 +1,19 @@
-"""A scripted Bedrock: what it is called with, and answers in the words of InvokeModel and Converse."""
+"""A scripted Bedrock, who answers in the words of InvokeModel and Converse, and who calls it by its runtime API."""
 
 import base64
 import json
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import Step
 from chalicelib.pool import Bedrock, Pool, Target
 from tests.api import signing
-from tests.small_deployments import Deployment
+from tests.small_deployments import Answer, Deployment, Gateway
 
 MODEL = "anthropic.claude-opus-4-1-20250805-v1:0"
 USAGE = Usage(9, 2)
@@ -83,3 +85,55 @@ class ScriptedBedrock:
 
 def chunk_of(payload: bytes) -> Any:
     return json.loads(base64.b64decode(json.loads(payload)["bytes"]))
+
+
+WAYS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream")
+BODY: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+
+
+class Caller:
+    """Calls by either door."""
+
+    def __init__(self, gateway: Gateway, bedrock: ScriptedBedrock) -> None:
+        self.gateway = gateway
+        self.bedrock = bedrock
+        self.key = bedrock.deployment.key()
+
+    def __call__(
+        self,
+        way: str,
+        body: Any = BODY,
+        *,
+        door: str = "keyed",
+        model: str = quote(MODEL, safe=""),
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        sent = {"Content-Type": "application/json", "X-Request-ID": "r-1", **(headers or {})}
+        if door == "signed":
+            return signing.call(self.gateway, "POST", f"/v1/bedrock/model/{model}/{way}", content, sent)
+        path = f"/tenants/acme/v1/bedrock/model/{model}/{way}"
+        return self.gateway.call("POST", path, key=self.key, body=content, headers=sent)
+
+
+def frames(answer: Answer) -> list[EventStreamMessage]:
+    assert answer.headers["content-type"] == "application/vnd.amazon.eventstream"
+    buffer = EventStreamBuffer()
+    buffer.add_data(answer.body)
+    return list(buffer)
+
+
+def events(answer: Answer) -> list[Any]:
+    """Those of ConverseStream as SDKs show them; of a model's own stream, what it says."""
+    told = [(each.headers[":event-type"], each.payload) for each in frames(answer)]
+    return [chunk_of(payload) if kind == "chunk" else {kind: json.loads(payload)} for kind, payload in told]
+
+
+def refusal_of(answer: Answer) -> tuple[int, str]:
+    """Its status and its exception, which stands wherever one of AWS's SDKs looks for it."""
+    said = answer.json
+    assert answer.headers["content-type"] == "application/json"
+    assert said["__type"] == said["code"] == answer.headers["x-amzn-errortype"]
+    assert said["message"]
+    assert said["request_id"] == answer.headers["x-amzn-requestid"] == "r-1"
+    return answer.status, said["__type"]

@@ -6,6 +6,7 @@ from chalicelib import wiring
 from chalicelib.pool import Pool, Scripted
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
+from tests.api.bedrock_script import Caller, ScriptedBedrock
 from tests.api.signing import IAM
 from tests.small_deployments import Deployment, Gateway, front, served
 
@@ -28,3 +29,11 @@ def deployment() -> Iterator[Deployment]:
     deployment.tenant("bolt")
     with wiring.opening_into(deployment.rooms()):
         yield deployment
+
+
+@pytest.fixture
+def bedrock_caller(gateway: Gateway) -> Iterator[Caller]:
+    """Of Bedrock's runtime API, whose engine is scripted."""
+    bedrock = ScriptedBedrock()
+    with wiring.opening_into(bedrock.deployment.rooms()):
+        yield Caller(gateway, bedrock)

@@ -51,8 +51,8 @@ def named(model_id: str, profile: str, target: Bedrock, region: str) -> tuple[st
     if not _MODEL.fullmatch(model_id):
         # Another ARN could name what belongs to others in the account.
         raise Malformed(
-            "`modelId` has to be the id of a model that Bedrock lists, or of a system-defined inference profile; or "
-            f"the ARN of one of these in {region}.",
+            "`modelId` has to be the id of a model that Bedrock lists, not an ARN; unless it is that of such a model, "
+            f"or of a system-defined inference profile, in {region}.",
             field="modelId",
         )
     model_id, of_the_model = split(model_id)
