@@ -100,10 +100,7 @@ class Completion(msgspec.Struct, frozen=True):
     summary="Answer a chat", accepts=ChatCompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
-    if is_sealed(asked):
-        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
-    request = asked.json(ChatCompletionRequest)
-    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
+    return _chat(asked, ChatCompletionRequest)
 
 
 @surface.door(
@@ -111,10 +108,7 @@ def create_chat_completion(asked: Incoming) -> Any:
     summary="Answer a chat, streaming", accepts=ChatRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat(asked: Incoming) -> Any:
-    if is_sealed(asked):
-        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
-    request = asked.json(ChatRequest)
-    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
+    return _chat(asked, ChatRequest)
 
 
 @surface.door(
@@ -161,6 +155,13 @@ def retrieve_model(asked: Incoming, caller: Caller) -> Model | ModelInfo:
     if pool is None:
         raise NotFound(f"There is no model {name[:64]!r} for this key.", field="model")
     return model_info(name, pool) if asked.shape == "anthropic" else _model(name, pool)
+
+
+def _chat(asked: Incoming, form: type[ChatCompletionRequest]) -> Any:
+    if is_sealed(asked):
+        return infer_sealed(asked, asked.parameters["tenant"], "openai", "chat.completions")
+    request = asked.json(form)
+    return _infer(asked, request, "chat.completions", max(request.n or 1, request.best_of or 1))
 
 
 def _infer(

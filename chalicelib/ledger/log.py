@@ -53,6 +53,18 @@ class Record(msgspec.Struct, frozen=True):
         return self.audited.user_arn or self.entry.subject
 
     @property
+    def tokens_in(self) -> int | None:
+        return self._tokens(self.entry.tokens_in, self.audited.tokens_in)
+
+    @property
+    def tokens_out(self) -> int | None:
+        return self._tokens(self.entry.tokens_out, self.audited.tokens_out)
+
+    def _tokens(self, told: int | None, audited: int) -> int | None:
+        """As the entry tells; one from before it did may tell an audit. None: not known."""
+        return audited if told is None and self.entry.audited is not None else told
+
+    @property
     def success(self) -> bool:
         return self.entry.outcome == "completed"
 

@@ -35,6 +35,7 @@ from chalicelib.refusal import (
     TooLarge,
     Unauthenticated,
 )
+from tests.engines.answers import Chat
 from tests.engines.servers import always, serving
 from tests.engines.servers import whole as answer_of
 from tests.patience import PATIENCE_S
@@ -46,19 +47,6 @@ HELLO: dict[str, Any] = {
     "max_tokens": 16,
     "messages": [{"role": "user", "content": "hi"}],
 }
-
-
-class Chat:
-    """The scripted chat behind a Message."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        self._events = events
-
-    def __iter__(self) -> Any:
-        return iter(self._events)
-
-    def close(self) -> None:
-        """Nothing runs."""
 
 
 def says(text: str, call: Call) -> list[Event]:

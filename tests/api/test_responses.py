@@ -15,7 +15,8 @@ from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Entry
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
-from tests.engines.responses import STREAM, Chat, says
+from tests.engines.answers import Chat
+from tests.engines.responses import STREAM, says
 from tests.patience import PATIENCE_S
 from tests.small_deployments import T0, Deployment, Gateway
 

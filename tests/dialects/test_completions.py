@@ -1,29 +1,17 @@
 """Completions of models that take chats alone: asked as a chat, answered as a completion."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from chalicelib.call import Delta, Event, Finished, Started, Usage
+from chalicelib.call import Delta, Finished, Started, Usage
 from chalicelib.dialects.completions import Answered, as_chat
 from chalicelib.refusal import EngineFailed, Malformed
+from tests.engines.answers import Chat
 from tests.engines.bedrocks import ask
 
 USED = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
-
-
-class Chat:
-    def __init__(self, *events: Event) -> None:
-        self._events = events
-        self.closed = False
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._events)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def piece(kind: str, said: dict[str, Any], stop: str | None = None) -> bytes:
@@ -63,11 +51,13 @@ def test_an_answer_is_a_completions() -> None:
     asked, started, usage = ask("completions", {"prompt": "Hi"}), Started("us"), Usage(2, 1)
     whole = msgspec.json.decode(piece("message", {"content": "there"}, "stop")) | {"usage": USED}
     for chat in (
-        Chat(started, Delta(msgspec.json.encode(whole), 1), Finished(usage)),
+        Chat((started, Delta(msgspec.json.encode(whole), 1), Finished(usage))),
         Chat(
-            started,
-            Delta(piece("delta", {"content": "there"}, "stop"), 1),
-            Finished(usage, b'{"created":7,"usage":{}}'),
+            (
+                started,
+                Delta(piece("delta", {"content": "there"}, "stop"), 1),
+                Finished(usage, b'{"created":7,"usage":{}}'),
+            )
         ),
     ):
         stream = Answered(chat, asked)
@@ -91,4 +81,4 @@ def test_an_answer_is_a_completions() -> None:
 
 def test_an_answer_that_is_none_is_a_failed_engine() -> None:
     with pytest.raises(EngineFailed):
-        list(Answered(Chat(Delta(b"nonsense")), ask("completions", {"prompt": "Hi"})))
+        list(Answered(Chat((Delta(b"nonsense"),)), ask("completions", {"prompt": "Hi"})))

@@ -1,10 +1,10 @@
 """Answers as OpenAI-compatible servers write them, and the calls that ask for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from chalicelib.call import Call, Operation
+from chalicelib.call import Call, Event, Operation
 from chalicelib.refusal import Refusal
 
 USAGE = b'{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}'
@@ -61,3 +61,17 @@ def ending(events: Iterator[object]) -> tuple[list[object], Refusal | None]:
     except Refusal as refusal:
         return seen, refusal
     return seen, None
+
+
+class Chat:
+    """A chat's stream, as an engine gives it."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events = events
+        self.closed = False
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,6 +1,5 @@
 """OpenAI's Responses, as the surface asks an engine for them, and what one that speaks them tells."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from chalicelib.call import Call, Delta, Event, Operation
 from chalicelib.dialects.responses.answers import Answered
 from chalicelib.engines.scripted import whole, words
+from tests.engines.answers import Chat
 
 
 def asked(operation: Operation = "responses", *, stream: bool = False, **fields: Any) -> Call:
@@ -24,20 +24,6 @@ def asked(operation: Operation = "responses", *, stream: bool = False, **fields:
         choices=1,
         tenant_tag="tag-1",
     )
-
-
-class Chat:
-    """A chat's stream, as an engine gives it."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        self._events = events
-        self.closed = False
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._events)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def says(text: str, call: Call) -> list[Event]:

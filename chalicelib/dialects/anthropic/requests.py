@@ -11,10 +11,10 @@ import msgspec
 
 from chalicelib.call import Call
 from chalicelib.dialects.anthropic import members
+from chalicelib.dialects.member import member
 from chalicelib.refusal import Malformed
 
 _TRANSLATED = ("messages", "system", "stop_sequences", "tools", "tool_choice", "thinking", "output_config")
-_TEXT_LIMIT = 300  # characters of what is said about a wrong member; it may quote one of any length
 
 
 class _Base64(msgspec.Struct, tag="base64"):
@@ -156,19 +156,8 @@ def _translated(fields: Mapping[str, msgspec.Raw], extras: Collection[str]) -> I
 
 
 def _member(fields: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
-    """One member of the request, decoded; None where it is not there. Raises: Malformed, naming what is wrong."""
-    if name not in fields:
-        return None
-    try:
-        return msgspec.json.decode(fields[name], type=form)
-    except msgspec.ValidationError as error:
-        text, _, place = str(error).partition(" - at `$")
-        field = name + place.removesuffix("`")
-        raise Malformed(
-            f"{field}: {text[:_TEXT_LIMIT]}. This model takes less than Anthropic's.", field=field
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed(f"{name} is not valid UTF-8, or nested too deeply.", field=name) from None
+    """See dialects.member."""
+    return member(fields, name, form, "Anthropic")
 
 
 def _turns(message: _Said | _Answered | _Instructed, extras: Collection[str]) -> Iterator[dict[str, Any]]:

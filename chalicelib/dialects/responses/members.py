@@ -1,24 +1,13 @@
-"""One member of a request, checked. Pure."""
+"""One member of a Response's request, checked. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from chalicelib.refusal import Malformed
-
-_TEXT_LIMIT = 300  # characters of what is said about a wrong member; it may quote one of any length
+from chalicelib.dialects.member import member as read
 
 
 def member(fields: Mapping[str, msgspec.Raw], name: str, form: Any) -> Any:
-    """The member, decoded; None where it is not there. Raises: Malformed, naming what is wrong."""
-    if name not in fields:
-        return None
-    try:
-        return msgspec.json.decode(fields[name], type=form)
-    except msgspec.ValidationError as error:
-        text, _, place = str(error).partition(" - at `$")
-        field = name + place.removesuffix("`")
-        raise Malformed(f"{field}: {text[:_TEXT_LIMIT]}. This model takes less than OpenAI's.", field=field) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed(f"{name} is not valid UTF-8, or nested too deeply.", field=name) from None
+    """See dialects.member."""
+    return read(fields, name, form, "OpenAI")

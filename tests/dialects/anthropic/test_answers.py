@@ -16,24 +16,11 @@ from chalicelib.dialects import openai
 from chalicelib.dialects.anthropic.answers import Answered
 from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed
+from tests.engines.answers import Chat
 from tests.engines.messages import asked
 
 TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
-
-
-class Chat:
-    """A chat's stream, as an engine gives it."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        self._events = events
-        self.closed = False
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._events)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def whole(message: dict[str, Any], finish: str | None = "stop", **choice: Any) -> Any:

@@ -18,7 +18,8 @@ from chalicelib.dialects import openai
 from chalicelib.dialects.responses.answers import Answered, broken
 from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed
-from tests.engines.responses import STREAM, Chat, asked
+from tests.engines.answers import Chat
+from tests.engines.responses import STREAM, asked
 
 TARGET = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
