@@ -176,6 +176,7 @@ class BedrockError(msgspec.Struct, frozen=True, omit_defaults=True, rename={"kin
     remaining: int | None = None
     retry_in_ms: int | None = None
     field: str | None = None
+    reason: str | None = None  # a Refusal's own code, whose name is taken here
 
 
 ErrorBody = Problem | OpenAIError | AnthropicError | BedrockError
@@ -261,6 +262,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
             remaining=refusal.remaining,
             retry_in_ms=refusal.retry_in_ms,
             field=refusal.field,
+            reason=refusal.code,
         )
     return Problem(
         type=f"{PAGES}/{kind.slug}",
