@@ -7,7 +7,6 @@ A method of API Gateway asks for a signature or it does not, so that there are t
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -100,8 +99,7 @@ def _invoked(asked: Incoming, *, stream: bool) -> Answer:
             raise Malformed(f"`{name}` is for the operator of the service to say. Leave it out.", field=name)
     if asked.media_type != SEALED_TYPE:  # as some SDKs call a body of which they are not told the type
         asked.must_be_json()
-    model = _model(asked)
-    body = asked.body or b"{}"
+    model, body = _model(asked), asked.document
     return _running(asked, "invoke", model, body, ceilings.of_body(body, model), stream=stream)
 
 
@@ -109,7 +107,7 @@ def _conversed(asked: Incoming, *, stream: bool) -> Answer:
     from chalicelib.dialects.converse import verbatim  # not for those who only chat
 
     asked.must_be_json()
-    body = asked.body or b"{}"
+    body = asked.document
     verbatim.must_be_the_callers(body)
     return _running(asked, "converse", _model(asked), body, ceilings.of_converse(body), stream=stream)
 
@@ -132,9 +130,7 @@ def _running(
 
 
 def _model(asked: Incoming) -> str:
-    """As the caller means it: API Gateway hands on what is encoded in a path as it came, the bridge does not. No id has
-    a percent sign of its own."""
-    model = unquote(asked.parameters["model"])
+    model = asked.parameters["model"]
     if len(model) > 2_048:
         raise Malformed("`modelId` is longer than any.", field="modelId")
     return model
