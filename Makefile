@@ -1,4 +1,5 @@
 # make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
+# make install  what `make run` sets up, without running it
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
 # make check    lint, types, tests that start no process    make check ARGS="-k ledger"
 # make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
@@ -40,11 +41,13 @@ SECOND_STORE := ministack==1.5.33
 # Tests start hundreds of processes of ours, and each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench bench-admission bench-sealed \
+.PHONY: run install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench bench-admission bench-sealed \
   test-vllm package clean
 
 run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m local $(ARGS)
+
+install: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 
 test: lint types $(MODELS)/minilm/minilm.gguf
 	$(PYTEST) $(ARGS)
