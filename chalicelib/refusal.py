@@ -67,10 +67,15 @@ class Malformed(Refusal):
 
 
 class Unauthenticated(Refusal):
-    """No valid credential. Always the same text, so that nobody learns which part was wrong."""
+    """No valid credential. Always the same text, so that nobody learns which part was wrong.
 
-    def __init__(self) -> None:
-        super().__init__("The API key is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`.")
+    Another text is for what no tenant takes for a credential: it says nothing of the one that was named.
+    """
+
+    API_KEY = "The API key is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`."
+
+    def __init__(self, text: str = API_KEY) -> None:
+        super().__init__(text)
 
 
 class NotOpened(Refusal):

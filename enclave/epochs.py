@@ -1,4 +1,6 @@
-"""Key epochs of mode hpke: one seed for all enclaves with the same measurements, which KMS gives to nobody else.
+"""Key epochs of mode hpke: one seed for all enclaves with the same measurements, which KMS gives to nobody else for as
+long as the platform key's policy says so. Whoever changes that has the seeds of the past as well: epochs end here and
+in clients, and KMS knows of no end.
 
 The seed was made by KMS and never leaves it but sealed to an attested enclave. Its ciphertext, the token, travels
 with each request, so enclaves need nothing but KMS to share a key; what was opened once is kept, and a warm request
@@ -14,13 +16,11 @@ from typing import TypeVar
 from enclave.attested_kms import AttestedKms
 from enclave.refusal import NotOpened, Unavailable
 from sealed.arn import KeyArn
-from sealed.hpke import SEED_BYTES, EpochKeys, EpochToken
+from sealed.hpke import SEED_BYTES, EpochKeys, EpochToken, epoch_fault
 
 T = TypeVar("T")
 
 MOST_EPOCHS = 64
-MOST_LIFE_MS = 91 * 86_400_000
-"""Of a new epoch, whose requests all lie open to who takes an enclave's memory. Gateways ask for 90 days at most."""
 MOST_FAILURES = 1_024
 FAILURE_LIFE_MS = 10_000
 
@@ -37,9 +37,8 @@ class Epochs:
         self._failures: OrderedDict[bytes, int] = OrderedDict()  # until when
 
     def new(self, epoch: str, expires_ms: int) -> bytes:
-        """The token of a new epoch. Raises NotOpened, also for one that would live too long; Unavailable."""
-        if expires_ms > self._now_ms() + MOST_LIFE_MS:
-            raise NotOpened("epoch is too long")
+        """The token of a new epoch. Raises NotOpened, also for one that is over or would live too long; Unavailable."""
+        self._must_live(expires_ms)
         key = self._key()
         answer = self._kms.under(key).generate_data_key(
             KeyId=str(key), NumberOfBytes=SEED_BYTES, EncryptionContext=_context(epoch, expires_ms)
@@ -48,9 +47,8 @@ class Epochs:
         return token
 
     def keys(self, token: EpochToken) -> EpochKeys:
-        """Raises NotOpened for an epoch that is over or was never ours, Unavailable."""
-        if token.expires_ms <= self._now_ms():
-            raise NotOpened("epoch is over")
+        """Raises NotOpened for an epoch that is over, lives longer than any of ours, or was never ours; Unavailable."""
+        self._must_live(token.expires_ms)
         name = _name(token)
         with self._lock:
             if known := self._known.get(name):
@@ -76,6 +74,11 @@ class Epochs:
             KeyId=str(key), CiphertextBlob=token.token, EncryptionContext=_context(token.epoch, token.expires_ms)
         )
         return EpochKeys.derive(answer["Plaintext"])
+
+    def _must_live(self, expires_ms: int) -> None:
+        # Known epochs too: KMS opens a token for ever, whatever its context says, and the clock may be set back.
+        if fault := epoch_fault(expires_ms, self._now_ms()):
+            raise NotOpened(f"epoch is {fault}")
 
     def _key(self) -> KeyArn:
         if self._platform_key is None:

@@ -59,19 +59,17 @@ class Opener:
                 raise NotOpened("mode")
 
     def check(self, claims: Claims, blob: bytes) -> None:
-        """See that this could be opened now, with the tenant's key. It is not remembered: it is yet to be opened.
+        """See that whoever sealed this holds the tenant's key. It is not remembered: it is yet to be opened.
 
-        Raises Refusal, also for what was opened before: whoever has seen a request would hold the key otherwise.
+        Raises Refusal, also for what was opened before: whoever has seen a request would hold the key otherwise. And
+        for each mode but esdk: hpke has no key of the tenant's, and what kms:Encrypt makes without a context is also
+        made by the enclave's own host.
         """
-        match claims.mode:
-            case "kms":
-                _kms_plaintext(self.key(claims), blob)
-                self._by_kms.must_be_new(kms_mode.replay_key(blob))
-            case "esdk":
-                _esdk_plaintext(self.key(claims), claims, blob)
-                self._by_kms.must_be_new(esdk.replay_key(blob))
-            case _:
-                raise NotOpened("mode")
+        if claims.mode != "esdk":
+            raise NotOpened("mode")
+        key = self.key(claims)
+        _esdk_plaintext(key, claims, blob)
+        self._by_kms.must_be_new(esdk.replay_key(blob, key.arn))
 
     def key(self, claims: Claims) -> KeyUse:
         """The key that is registered to the ticket's tenant. Raises NotOpened."""
@@ -89,7 +87,7 @@ class Opener:
     def _open_esdk(self, claims: Claims, blob: bytes) -> tuple[bytes, Exchange]:
         key = self.key(claims)
         plaintext = _esdk_plaintext(key, claims, blob)
-        self._by_kms.remember(esdk.replay_key(blob), until_ms=FOR_EVER, now_ms=self._now_ms())
+        self._by_kms.remember(esdk.replay_key(blob, key.arn), until_ms=FOR_EVER, now_ms=self._now_ms())
         return plaintext, _EsdkExchange(key, claims)
 
     def _open_hpke(self, claims: Claims, blob: bytes) -> tuple[bytes, Exchange]:

@@ -6,6 +6,7 @@ key, made by the expected KMS key, and nothing follows the message. To seal and 
 What the KMS client or the source of bytes raises goes through unchanged: only their owner knows what to make of it.
 """
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 512, 64 * 1024  # a message of tiny frames
 # https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/message-format.html: u8 version | u16 suite | id
 _VERSION = 2
 _MESSAGE_ID = slice(3, 35)
+_REPLAY_DOMAIN = b"cloister esdk v1 replay\0"
 
 _UNSIGNED = Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY
 _SIGNER = "aws-crypto-public-key"
@@ -87,15 +89,17 @@ def open(kms_client: KmsClient, key_arn: str, context: Mapping[str, str], messag
     return plaintext
 
 
-def replay_key(message: bytes) -> bytes:
-    """By what the enclave remembers that it has opened this message: its id, which the message's header
-    authenticates. (A hash of the message would not do: who signed it can sign it again.)
+def replay_key(message: bytes, key_arn: str) -> bytes:
+    """By what the enclave remembers that it has opened this message: the key that opened it, and its id, which the
+    message's header authenticates. (A hash of the message would not do: who signed it can sign it again.)
+
+    The id alone would not do either: whoever seals chooses it, and could use up that of somebody else's message.
 
     Raises: NotOpened.
     """
     if not message.startswith(bytes((_VERSION,))) or len(message) < _MESSAGE_ID.stop:
         raise NotOpened
-    return message[_MESSAGE_ID]
+    return hashlib.sha256(_REPLAY_DOMAIN + key_arn.encode() + b"\0" + message[_MESSAGE_ID]).digest()
 
 
 class Sealer:

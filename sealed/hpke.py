@@ -28,7 +28,7 @@ from pyhpke.kdf import KDF
 from pyhpke.keys.x25519_key import X25519Key
 
 from . import xwing
-from .hpke_keys import EPOCH, MOST_TOKEN_BYTES, SEED_BYTES, EpochKeys, KeyConfiguration
+from .hpke_keys import EPOCH, MOST_TOKEN_BYTES, SEED_BYTES, EpochKeys, KeyConfiguration, epoch_fault
 from .refusal import BrokenOff, NotOpened, TooLong
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "KeyConfiguration",
     "ResponseOpener",
     "ResponseSealer",
+    "epoch_fault",
     "open_request",
     "seal_request",
     "token_of",

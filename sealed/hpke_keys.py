@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -15,6 +15,10 @@ from .refusal import DocumentRefused
 SEED_BYTES = 64
 X25519_BYTES = 32
 MOST_TOKEN_BYTES = 6144  # what KMS decrypts, https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
+
+MOST_EPOCH_MS = 91 * 86_400_000
+"""How far ahead an epoch may end, for who seals and who opens: all its requests lie open to whoever gets its seed.
+Gateways ask for 90 days at most; the rest is for clocks that differ."""
 
 _FINGERPRINT_DOMAIN = b"cloister key configuration v1\0"
 
@@ -89,6 +93,13 @@ class KeyConfiguration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             said.update(struct.pack(">H", len(value)))
             said.update(value)
         return said.digest()
+
+
+def epoch_fault(expires_ms: int, now_ms: int) -> Literal["over", "too long"] | None:
+    """Why nothing is sealed or opened in an epoch that ends then; None where it may be."""
+    if expires_ms <= now_ms:
+        return "over"
+    return "too long" if expires_ms > now_ms + MOST_EPOCH_MS else None
 
 
 def _expanded(seed: bytes, label: bytes) -> bytes:

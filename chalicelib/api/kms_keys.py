@@ -106,7 +106,7 @@ class Attested(msgspec.Struct, frozen=True):
 
 
 class SealingRequest(msgspec.Struct, frozen=True):
-    """`kms`: a sealed request that a registered key opens needs no API key."""
+    """`kms`: a request that was sealed in mode esdk, and that a registered key opens, needs no API key."""
 
     auth: SealingAuth
 

@@ -18,9 +18,10 @@ def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam
         return ApiKey(keys[0], keys[1:])
     if route.for_sealers:
         return Sealer()
+    mode = headers.get("x-seal-mode", "kms")
     # Mode hpke uses no key of the tenant, so that there is none to hold.
-    if route.seals and media_type == SEALED_TYPE and headers.get("x-seal-mode", "kms") != "hpke":
-        return KeyHolder(headers.get("x-kms-key-id"))
+    if route.seals and media_type == SEALED_TYPE and mode != "hpke":
+        return KeyHolder(headers.get("x-kms-key-id"), mode)
     return None
 
 

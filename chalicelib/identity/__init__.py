@@ -13,7 +13,24 @@ from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Reading, Snapshot
 from chalicelib.tenancy.token import parse
 
-__all__ = ["ApiKey", "Credential", "KeyHolder", "Principal", "Sealer", "Signed", "identify", "operator"]
+__all__ = [
+    "ENCRYPTING_PROVES_NOTHING",
+    "ApiKey",
+    "Credential",
+    "KeyHolder",
+    "Principal",
+    "Sealer",
+    "Signed",
+    "identify",
+    "operator",
+]
+
+# A key policy cannot bind kms:Encrypt to attestation, and the hosts of enclaves need it without a context, for the
+# answers of mode kms. With the context of an esdk message nobody needs it but the tenant.
+ENCRYPTING_PROVES_NOTHING = (
+    "Mode kms needs an API key: what kms.encrypt makes proves kms:Encrypt alone, which enclaves' hosts have too. "
+    "Send `Authorization: Bearer ck_...`, or seal in mode esdk."
+)
 
 
 def identify(
@@ -25,7 +42,8 @@ def identify(
     follows that proves it current, else `Snapshots.fresh`.
 
     Raises:
-        Unauthenticated: missing, unknown, revoked or expired: one text for all.
+        Unauthenticated: missing, unknown, revoked or expired: one text for all. Another for what a KMS key sealed
+            in a mode that proves no possession of it, whoever it is for.
         NotOpened: no KMS key that is registered.
         NotFound: a valid credential of another tenant. It is told nothing about the tenant that it named.
         Forbidden: the tenant is suspended, or the IAM principal is nobody's.
@@ -37,8 +55,10 @@ def identify(
             return _by_one_of((text, *spares), tenant, reading, now_ms)
         case Signed(arn):
             return _by_signature(arn, tenant, reading)
-        case KeyHolder(arn):
+        case KeyHolder(arn, "esdk"):
             return _by_possession(arn, tenant, reading)
+        case KeyHolder():
+            raise Unauthenticated(ENCRYPTING_PROVES_NOTHING)  # before any tenant is looked at
         case Sealer():
             snapshot = _open_to_holders(tenant, reading)
             return Principal(tenant=snapshot.tenant.id, subject="", role="viewer", proof="kms"), snapshot

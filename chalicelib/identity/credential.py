@@ -22,10 +22,12 @@ class Signed(msgspec.Struct, frozen=True):
 class KeyHolder(msgspec.Struct, frozen=True):
     """Possession of a KMS key that the tenant has registered.
 
-    Nothing is proved yet: before anything is charged, the enclave must have opened the request with that key.
+    Nothing is proved yet: before anything is charged, the enclave must have opened the request with that key, and
+    only in mode esdk does that prove possession.
     """
 
     arn: str | None  # None: the tenant's only one
+    mode: str  # of sealing, as the request says it
 
 
 class Sealer(msgspec.Struct, frozen=True):

@@ -21,6 +21,8 @@ KEEP_MS = {"kms": 3_650 * DAY_MS, "esdk": 3_650 * DAY_MS, "hpke": 91 * DAY_MS}
 def must_be_possessed(planned: Plan, path: Path) -> None:
     """See that the enclave can open the request with the tenant's key. Nothing is admitted and nothing run.
 
+    An enclave says so of mode esdk only: of a request in mode kms it would prove nothing (see `identity`).
+
     Raises: NotOpened; NoCapacity, EngineFailed, EngineTimedOut where no enclave answers.
     """
     path.placement.consult(planned.pool, planned.pin, _with_ticket(planned, "check", path))

@@ -10,7 +10,7 @@ from chalicelib.pool import PoolName as PoolName
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
 SurfaceName = Literal["openai", "anthropic", "native", "bedrock", "management"]
-SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key is enough
+SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key, which mode esdk proves, is enough
 
 # Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
 TenantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)")]

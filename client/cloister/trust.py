@@ -8,7 +8,7 @@ import msgspec
 
 from cloister._sealed import attestation
 from cloister._sealed.attestation import Attestation
-from cloister._sealed.hpke import KeyConfiguration
+from cloister._sealed.hpke import KeyConfiguration, epoch_fault
 from cloister._sealed.measurements import Measurements, read_manifest
 from cloister.refusal import AttestationUnavailable, DocumentRefused, NotConfigured
 
@@ -116,8 +116,7 @@ class Trust(msgspec.Struct, frozen=True):
             raise DocumentRefused("The enclave does not vouch for this key configuration: it was changed on its way.")
         until_ms = now_ms + TRUST_MS
         if configuration is not None:
-            if configuration.expires_ms <= now_ms:
-                raise DocumentRefused("The enclave's key configuration has expired; check this machine's clock.")
+            _must_live(configuration, now_ms)
             until_ms = min(until_ms, configuration.expires_ms - CONFIGURATION_MARGIN_MS)
         return Believed(said, configuration, until_ms)
 
@@ -138,6 +137,18 @@ class Trust(msgspec.Struct, frozen=True):
                 return Measurements.of(said.pcrs.get(0, bytes(48)).hex())  # all zero fits nothing
             case measurements:
                 return measurements
+
+
+def _must_live(configuration: KeyConfiguration, now_ms: int) -> None:
+    match epoch_fault(configuration.expires_ms, now_ms):
+        case "over":
+            raise DocumentRefused("The enclave's key configuration has expired; check this machine's clock.")
+        case "too long":
+            # No enclave makes such an epoch, nor opens what is sealed in it.
+            raise DocumentRefused(
+                "The enclave's key configuration would last for more than 91 days: nothing is sealed to it. Check this "
+                "machine's clock, and tell the operator."
+            )
 
 
 def _read(told: bytes) -> tuple[bytes, KeyConfiguration | None]:

@@ -9,6 +9,9 @@ import pytest
 
 from app import app
 from chalicelib import wiring
+from chalicelib.http.route import Route
+from chalicelib.http.surface import ROUTES
+from chalicelib.identity import ENCRYPTING_PROVES_NOTHING
 from chalicelib.refusal import NotOpened
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS
@@ -217,6 +220,36 @@ def test_a_narrowed_key_cannot_make_a_kms_key_a_wider_credential(sealer: Sealer)
     challenge = sealer.challenged(other).json["challenge"]
     assert sealer.proved(other, sealer.proof(other, challenge), **narrow).status == 403
     assert sealer("PUT", "/sealing", {"auth": "api_key"}, **narrow).status == 200
+
+
+SEALING = [route for route in ROUTES if route.seals]
+
+
+@pytest.mark.parametrize("mode", ["kms", None], ids=["named", "by default"])
+@pytest.mark.parametrize("route", SEALING, ids=lambda route: route.name)
+def test_no_door_takes_what_kms_encrypt_makes_for_possession(sealer: Sealer, route: Route, mode: str | None) -> None:
+    """Neither of a tenant that lets in by possession nor of one that does not, nor of one that is not there."""
+    arn = sealer.kms.key()
+    sealer.register(arn)
+    sealer("PUT", "/sealing", {"auth": "kms"})
+    texts = set()
+    for tenant in ("acme", "bolt", "nobody"):
+        answer = sealer.gateway.call(
+            route.method,
+            route.path.replace("{tenant}", tenant),
+            body=sealer.kms.encrypt(arn, b'{"prompt":"hello"}'),
+            headers={
+                "Content-Type": "application/octet-stream",
+                "X-Tenant-ID": tenant,
+                "X-KMS-Key-ID": arn,
+                "X-Model-Pool": "sealed",
+                **({"X-Seal-Mode": mode} if mode else {}),
+            },
+        )
+        assert answer.status == 401, answer.body
+        texts.add(answer.json["error"]["message"] if "error" in answer.json else answer.json["detail"])
+    assert texts == {ENCRYPTING_PROVES_NOTHING}
+    assert {claims.use for claims in sealer.enclave.permitted} == {"challenge", "prove"}
 
 
 def _refused(answer: Answer) -> None:

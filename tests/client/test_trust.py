@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import cloister
 from emulators.security_module import Authority, SimulatedSecurityModule
+from sealed.hpke_keys import MOST_EPOCH_MS
 from sealed.measurements import Release, sign_manifest
 from tests.client.callers import ANSWER, MODES, Place, asked
 from tests.client.gateways import PCR0, Json, now_ms
@@ -115,6 +116,19 @@ def test_a_key_configuration_that_was_taken_away_is_refused(place: Place) -> Non
 def test_a_key_configuration_that_has_expired_is_refused(place: Place) -> None:
     place.gateway.begin_epoch("e-0", -1)
     refused(place, "expired")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("more_ms", [MINUTE_MS, MOST_EPOCH_MS, 2**52])
+def test_a_key_configuration_that_would_outlast_every_epoch_is_refused(place: Place, mode: str, more_ms: int) -> None:
+    """The enclave vouches for it, and no enclave of ours does: whoever makes the document decides what it says."""
+    place.gateway.begin_epoch("e-0", MOST_EPOCH_MS + more_ms)
+    refused(place, "more than 91 days", mode)
+
+
+def test_the_longest_key_configuration_is_sealed_to(place: Place) -> None:
+    place.gateway.begin_epoch("e-0", MOST_EPOCH_MS)
+    assert asked(place.openai("hpke")) == ANSWER
 
 
 @pytest.mark.parametrize("told", [b"", b"{}", b"<html>", b'{"document":"!"}', b'{"document":"","configuration":7}'])

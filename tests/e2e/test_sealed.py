@@ -235,22 +235,32 @@ def holder(running_system: RunningSystem) -> tuple[SealedTenant, str]:
     return tenant, arn
 
 
+def esdk_request(tenant: SealedTenant, arn: str, request_id: str) -> tuple[bytes, dict[str, str]]:
+    """A message of mode esdk, and the headers of somebody without an API key who sends it."""
+    context = esdk.request_context(tenant=tenant.name, request_id=request_id)
+    message = esdk.seal(tenant.kms, arn, context, json.dumps(ASKED).encode())
+    return message, stranger(tenant) | {"X-Seal-Mode": "esdk", "X-Request-ID": request_id}
+
+
+def stranger(tenant: SealedTenant) -> dict[str, str]:
+    return {"Content-Type": "application/octet-stream", "X-Tenant-ID": tenant.name, "X-Model-Pool": "demo"}
+
+
 class TestPossession:
     def test_no_api_key_is_needed_and_strangers_use_nothing_up(
         self, running_system: RunningSystem, holder: tuple[SealedTenant, str]
     ) -> None:
         tenant, arn = holder
-        nobody = SealedTenant(running_system, tenant.name, tenant.api_key)
-        stranger = {"Content-Type": "application/octet-stream", "X-Tenant-ID": tenant.name, "X-Model-Pool": "demo"}
         url = f"{running_system.base_url}/inference"
+        message, headers = esdk_request(tenant, arn, "holder-1")
         for _ in range(8):
-            refused = requests.post(url, data=os.urandom(200), headers=stranger, timeout=PATIENCE_S)
+            refused = requests.post(url, data=os.urandom(200), headers=headers, timeout=PATIENCE_S)
             assert refused.status_code == 401
-        blob = nobody.sealed(arn, ASKED)
-        answer = requests.post(url, data=blob, headers=stranger, timeout=PATIENCE_S)
+        answer = requests.post(url, data=message, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
-        assert b"text" in tenant.kms.decrypt(CiphertextBlob=answer.content)["Plaintext"]
-        assert requests.post(url, data=blob, headers=stranger, timeout=PATIENCE_S).status_code == 401
+        response = esdk.response_context(tenant=tenant.name, request_id="holder-1")
+        assert b"text" in esdk.open(tenant.kms, arn, response, answer.content)
+        assert requests.post(url, data=message, headers=headers, timeout=PATIENCE_S).status_code == 401
 
     def test_who_has_only_seen_requests_and_answers_pass_holds_no_key_and_uses_nothing_up(
         self, running_system: RunningSystem
@@ -259,26 +269,31 @@ class TestPossession:
         limits = {"rates": [rate], "budgets": [], "in_flight": 4}
         tenant, arn = sealed_tenant(running_system, "sealed-holder-seen", limits=limits)
         requests.put(f"{tenant.url}/sealing", json={"auth": "kms"}, headers=tenant.headers, timeout=PATIENCE_S)
-        stranger = {"Content-Type": "application/octet-stream", "X-Tenant-ID": tenant.name, "X-Model-Pool": "demo"}
         url = f"{running_system.base_url}/inference"
-        blob = tenant.sealed(arn, ASKED)
-        answer = requests.post(url, data=blob, headers=stranger, timeout=PATIENCE_S)
+        message, headers = esdk_request(tenant, arn, "seen-1")
+        answer = requests.post(url, data=message, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
-        for seen in (blob, answer.content) * 2:
-            assert requests.post(url, data=seen, headers=stranger, timeout=PATIENCE_S).status_code == 401
-        said = {"X-Seal-Mode": "esdk", "X-Request-ID": "seen-1"}
-        context = esdk.request_context(tenant=tenant.name, request_id="seen-1")
-        message = esdk.seal(tenant.kms, arn, context, json.dumps(ASKED).encode())
-        for status in (200, 401, 401):
-            got = requests.post(url, data=message, headers=stranger | said, timeout=PATIENCE_S)
+        for seen in (message, answer.content) * 2:
+            assert requests.post(url, data=seen, headers=headers, timeout=PATIENCE_S).status_code == 401
+        for request_id, status in (("seen-2", 200), ("seen-2", 401)):
+            message, headers = esdk_request(tenant, arn, request_id)
+            got = requests.post(url, data=message, headers=headers, timeout=PATIENCE_S)
             assert got.status_code == status, got.text
+
+    def test_what_the_enclaves_host_can_make_as_well_lets_nobody_in(
+        self, running_system: RunningSystem, holder: tuple[SealedTenant, str]
+    ) -> None:
+        tenant, arn = holder
+        url = f"{running_system.base_url}/inference"
+        refused = requests.post(url, data=tenant.sealed(arn, ASKED), headers=stranger(tenant), timeout=PATIENCE_S)
+        assert (refused.status_code, refused.json()["type"]) == (401, "/problems/invalid-api-key")
+        assert "seal in mode esdk" in refused.json()["detail"]
 
     def test_others_still_need_theirs(self, acme: tuple[SealedTenant, str]) -> None:
         tenant, arn = acme
-        stranger = {"Content-Type": "application/octet-stream", "X-Tenant-ID": tenant.name, "X-Model-Pool": "demo"}
-        blob = tenant.sealed(arn, ASKED)
+        message, headers = esdk_request(tenant, arn, "others-1")
         url = f"{tenant.system.base_url}/inference"
-        assert requests.post(url, data=blob, headers=stranger, timeout=PATIENCE_S).status_code == 401
+        assert requests.post(url, data=message, headers=headers, timeout=PATIENCE_S).status_code == 401
 
 
 def test_the_enclaves_role_opens_nothing_without_its_document(

@@ -1,15 +1,18 @@
 """What is asked of the enclave apart from exchanges."""
 
 import base64
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sealed import attestation, esdk
-from sealed.hpke import KeyConfiguration
+from sealed.hpke import EpochKeys, KeyConfiguration, seal_request
+from sealed.hpke_keys import MOST_EPOCH_MS
 from tests.enclave.houses import Kms, Line, Refusal, TestedEnclave, now_ms
 
 NONCE = b"n" * 24
@@ -60,10 +63,44 @@ def test_the_seed_of_an_epoch_belongs_to_its_name_and_end(house: TestedEnclave, 
 
 
 def test_no_epoch_lives_for_longer_than_a_quarter_of_a_year(house: TestedEnclave, line: Line) -> None:
-    most_ms = 91 * 86_400_000
-    assert ask(house, line, "epoch", {"epoch": "e-long", "expires_ms": now_ms() + most_ms - 60_000})["token"]
-    with pytest.raises(Refusal, match="not_opened"):
-        ask(house, line, "epoch", {"epoch": "e-too-long", "expires_ms": now_ms() + most_ms + 60_000})
+    assert ask(house, line, "epoch", {"epoch": "e-long", "expires_ms": now_ms() + MOST_EPOCH_MS - 60_000})["token"]
+    for lives_ms in (MOST_EPOCH_MS + 60_000, -1):
+        with pytest.raises(Refusal, match="not_opened"):
+            ask(house, line, "epoch", {"epoch": "e-too-long", "expires_ms": now_ms() + lives_ms})
+
+
+@pytest.mark.parametrize(
+    ("lives_ms", "opens"),
+    [(-1, False), (60_000, True), (MOST_EPOCH_MS - 60_000, True), (MOST_EPOCH_MS + 60_000, False), (2**52, False)],
+)
+def test_no_longer_epoch_is_vouched_for_or_opened_though_kms_opens_its_token(
+    house: TestedEnclave, kms: Kms, line: Line, lives_ms: int, opens: bool
+) -> None:
+    """As who may encrypt under the platform key makes one: no enclave has asked how long it lives."""
+    seed, expires_ms = os.urandom(64), now_ms() + lives_ms
+    context = {"purpose": "cloister-hpke-epoch", "epoch": "e-planted", "expires_ms": str(expires_ms)}
+    token = kms.encrypt(house.platform_key, seed, **context)
+    configuration = EpochKeys.derive(seed).configuration(epoch="e-planted", expires_ms=expires_ms, token=token)
+    names: dict[str, Any] = {"tenant": "acme", "request_id": "request-1", "pool": "demo"}
+    blob, _ = seal_request(configuration, plaintext=b"{}", **names)
+    about = {"epoch": "e-planted", "expires_ms": expires_ms, "token": b64(token)}
+    with contextlib.nullcontext() if opens else pytest.raises(Refusal, match="not_opened"):
+        ask(house, line, "attest", {"nonce": "", "configuration": about})
+    with contextlib.nullcontext() if opens else pytest.raises(Refusal, match="not_opened"):
+        assert line.opened(house.ticket(blob), blob) == b"{}"
+
+
+def test_an_epoch_that_is_known_ends_though_the_clock_is_set_back(house: TestedEnclave, line: Line) -> None:
+    configuration = house.epoch_of(line, "e-clock", MOST_EPOCH_MS - 60_000)
+    blob, _ = seal_request(configuration, tenant="acme", request_id="request-1", pool="demo", plaintext=b"{}")
+    house.drift_ms = -120_000
+    try:
+        with pytest.raises(Refusal, match="not_opened"):
+            line.opened(house.ticket(blob), blob)
+    finally:
+        house.drift_ms = 0
+    assert line.opened(house.ticket(blob), blob) == b"{}"
+    line.drop()
 
 
 @pytest.mark.parametrize("about", [{"epoch": "e\0"}, {"epoch": ""}, {"expires_ms": -1}, {"expires_ms": 2**53}])
@@ -97,48 +134,55 @@ def test_a_proof_of_another_tenant_or_key_proves_nothing(house: TestedEnclave, k
             ask(house, line, "prove", proof, **said)
 
 
-def checkable(house: TestedEnclave, kms: Kms, mode: str) -> bytes:
-    """A request of acme's, with the id that tickets have unless told otherwise."""
-    if mode == "kms":
-        return kms.encrypt(house.key, b'{"prompt":"checked"}')
+def checkable(house: TestedEnclave, kms: Kms) -> bytes:
+    """A request of acme's in mode esdk, with the id that tickets have unless told otherwise."""
     context = esdk.request_context(tenant="acme", request_id="request-1")
     return esdk.seal(kms.client, house.key, context, b'{"prompt":"checked"}')
 
 
-@pytest.mark.parametrize("mode", ["kms", "esdk"])
-def test_check_says_that_a_request_opens_and_leaves_it_unopened(
-    house: TestedEnclave, kms: Kms, line: Line, mode: str
-) -> None:
-    blob = checkable(house, kms, mode)
-    assert ask(house, line, "check", blob, mode=mode) == {"opened": True}
-    assert ask(house, line, "check", blob, mode=mode) == {"opened": True}
-    assert line.opened(house.ticket(blob, mode=mode), blob) == b'{"prompt":"checked"}'
+def test_check_says_that_a_request_opens_and_leaves_it_unopened(house: TestedEnclave, kms: Kms, line: Line) -> None:
+    blob = checkable(house, kms)
+    assert ask(house, line, "check", blob, mode="esdk") == {"opened": True}
+    assert ask(house, line, "check", blob, mode="esdk") == {"opened": True}
+    assert line.opened(house.ticket(blob, mode="esdk"), blob) == b'{"prompt":"checked"}'
     line.drop()
 
 
-@pytest.mark.parametrize("mode", ["kms", "esdk"])
 def test_check_refuses_what_does_not_open_and_what_was_opened_before(
-    house: TestedEnclave, kms: Kms, line: Line, mode: str
+    house: TestedEnclave, kms: Kms, line: Line
 ) -> None:
-    blob = checkable(house, kms, mode)
-    for said in ({"key_arn": kms.key()}, {"mode": "hpke"}, {"mode": ""}):
+    blob = checkable(house, kms)
+    for said in ({"key_arn": kms.key()}, {"mode": "hpke"}, {"mode": "kms"}, {"mode": ""}):
         with pytest.raises(Refusal, match="not_opened"):
-            ask(house, line, "check", blob, **{"mode": mode, **said})
-    line.opened(house.ticket(blob, mode=mode), blob)
+            ask(house, line, "check", blob, **{"mode": "esdk", **said})
+    line.opened(house.ticket(blob, mode="esdk"), blob)
     line.drop()
     with pytest.raises(Refusal, match="not_opened"):
-        ask(house, line, "check", blob, mode=mode)
+        ask(house, line, "check", blob, mode="esdk")
 
 
-def test_an_answer_proves_no_possession_and_is_no_request(house: TestedEnclave, kms: Kms, line: Line) -> None:
-    """It is made under the same key as requests are, and others than the tenant see it pass."""
+def test_what_encrypts_proves_no_possession(house: TestedEnclave, kms: Kms, line: Line) -> None:
+    """The enclave's own host may encrypt without a context, and opens nothing: the request is good, and no proof."""
     blob = kms.encrypt(house.key, b'{"prompt":"hello"}')
-    line.opened(house.ticket(blob, mode="kms"), blob)
+    for _ in range(2):
+        with pytest.raises(Refusal, match="not_opened"):
+            ask(house, line, "check", blob, mode="kms")
+    assert line.opened(house.ticket(blob, mode="kms"), blob) == b'{"prompt":"hello"}'
+    line.drop()
+
+
+@pytest.mark.parametrize("mode", ["kms", "esdk"])
+def test_an_answer_proves_no_possession_and_is_no_request(
+    house: TestedEnclave, kms: Kms, line: Line, mode: str
+) -> None:
+    """It is made under the same key as requests are, and others than the tenant see it pass."""
+    blob = checkable(house, kms) if mode == "esdk" else kms.encrypt(house.key, b'{"prompt":"hello"}')
+    line.opened(house.ticket(blob, mode=mode), blob)
     answer = line.sealed(b'{"text":"world"}')
     with pytest.raises(Refusal, match="not_opened"):
-        ask(house, line, "check", answer, mode="kms")
+        ask(house, line, "check", answer, mode=mode)
     with pytest.raises(Refusal, match="not_opened"):
-        line.opened(house.ticket(answer, mode="kms"), answer)
+        line.opened(house.ticket(answer, mode=mode), answer)
 
 
 POLICY_OF_ANYBODY = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*"}

@@ -1,5 +1,6 @@
 """What the enclave does not open, and that the caller never learns why."""
 
+import hashlib
 import itertools
 import json
 import threading
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from enclave.refusal import NotOpened
 from sealed import esdk, hpke, ticket
+from tests.enclave.chosen_ids import message_with_id
 from tests.enclave.houses import TICKET_KEY, Kms, Line, Refusal, TestedEnclave, enclave, now_ms
 from tests.examples import examples
 
@@ -69,6 +71,24 @@ def test_a_replay_is_refused_in_each_mode(house: TestedEnclave, line: Line, requ
     # Neither a new ticket nor another connection makes it new.
     with house.greeted() as other:
         assert is_not_opened(other, house.ticket(request_in.blob, **request_in.said), request_in.blob)
+
+
+def test_whoever_chooses_a_message_id_uses_up_nobody_elses(house: TestedEnclave, kms: Kms, line: Line) -> None:
+    """Not that of another tenant's message, seen on its way, and not the hash by which one in mode kms is known."""
+    evil = {"mode": "esdk", "tenant": "evil", "key_arn": kms.key(), "request_id": "evil-1"}
+    theirs = esdk.request_context(tenant="evil", request_id="evil-1")
+    for mode in ("esdk", "kms"):
+        request = Request(house, kms, house.epoch("e-ids"), mode)
+        message_id = request.blob[3:35] if mode == "esdk" else hashlib.sha256(request.blob).digest()
+        copy = message_with_id(kms.client, evil["key_arn"], theirs, ASKED, message_id)
+        assert line.opened(house.ticket(copy, **evil), copy) == ASKED
+        line.drop()
+        assert is_not_opened(line, house.ticket(copy, **evil), copy)
+        # Theirs is known by its key and id: sealed anew with another content, it is that message still.
+        again = message_with_id(kms.client, evil["key_arn"], theirs, b"{}", message_id)
+        assert is_not_opened(line, house.ticket(again, **evil), again)
+        assert line.opened(request.ticket, request.blob) == ASKED
+        line.drop()
 
 
 def test_of_many_that_open_one_request_at_once_exactly_one_succeeds(house: TestedEnclave, request_in: Request) -> None:

@@ -1,16 +1,17 @@
 """Who is calling: what a credential is worth, and what nobody learns from a wrong one."""
 
 from collections.abc import Callable
-from typing import get_args
+from typing import NoReturn, cast, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.identity import ApiKey, Signed, identify, operator
+from chalicelib.identity import ENCRYPTING_PROVES_NOTHING, ApiKey, KeyHolder, Signed, identify, operator
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden, NotFound, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT, Change
+from chalicelib.tenancy.snapshot import Reading
 from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName, Tenant
 from chalicelib.tenancy.token import Token, mint, parse
 from tests.small_deployments import Deployment
@@ -46,6 +47,17 @@ def test_a_key_stands_for_its_tenant_role_and_scopes(deployment: Deployment) -> 
         proof="api_key",
         scopes=Scopes(("model-a",), ("openai",)),
     )
+
+
+@pytest.mark.parametrize("tenant", ["acme", "nobody", None])
+def test_what_anybody_may_have_encrypted_is_judged_before_any_tenant_is_looked_at(tenant: str | None) -> None:
+    def reading(_: str) -> NoReturn:
+        raise AssertionError("nobody's snapshot is needed")
+
+    for arn in ("arn:aws:kms:us-east-1:111122223333:key/11111111-1111-4111-8111-111111111111", None):
+        with pytest.raises(Unauthenticated) as refused:
+            identify(KeyHolder(arn, "kms"), tenant, cast(Reading, reading), 0)
+        assert refused.value.text == ENCRYPTING_PROVES_NOTHING
 
 
 def _other_secret(deployment: Deployment) -> str:

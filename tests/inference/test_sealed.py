@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chalicelib.admission.limits import Limits, Rate
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import ScriptedEngine, Step
-from chalicelib.identity import ApiKey, KeyHolder
+from chalicelib.identity import ENCRYPTING_PROVES_NOTHING, ApiKey, KeyHolder
 from chalicelib.inference import Answer, Ask, Path, run
 from chalicelib.inference.plan import KMS_BLOB_BYTES, SealedRequest
 from chalicelib.ledger import Entry
@@ -65,7 +65,7 @@ class Acme:
     def run(self, mode: Any = "kms", body: bytes = BLOB, arn: str | None = None, **more: Any) -> Answer:
         key = more.pop("credential", self.key)
         fields: dict[str, Any] = {
-            "credential": ApiKey(key) if key else KeyHolder(arn) if mode != "hpke" else None,
+            "credential": ApiKey(key) if key else None if mode == "hpke" else KeyHolder(arn, mode),
             "tenant": "acme",
             "surface": "native",
             "operation": "chat.completions",
@@ -217,7 +217,7 @@ def test_a_target_that_broke_after_opening_is_not_mistaken_for_a_replay() -> Non
 
 def test_who_holds_the_key_needs_no_other_credential_where_the_tenant_wants_it_so() -> None:
     acme = Acme(auth="kms")
-    assert acme.answered(credential=None) == b"sealed answer"
+    assert acme.answered("esdk", credential=None) == b"sealed answer"
     (question,) = acme.asked
     claims, body = split(question)
     assert (claims.use, claims.tenant, claims.key_arn, body) == ("check", "acme", KEY, BLOB)
@@ -228,7 +228,7 @@ def test_what_the_key_does_not_open_costs_the_tenant_nothing_of_its_rate() -> No
     acme = Acme(auth="kms", check=NotOpened())
     for _ in range(20):
         with pytest.raises(NotOpened):
-            acme.run(credential=None)
+            acme.run("esdk", credential=None)
     assert not acme.called
     assert not acme.entries()
     assert acme.left() == Acme().left() > 1
@@ -242,15 +242,42 @@ def test_key_possession_is_no_credential_unless_the_tenant_opted_in() -> None:
         (Acme(auth="kms", status="suspended"), {}),
     ]
     for acme, more in cases:
-        with pytest.raises(Unauthenticated):
-            acme.run(**{"credential": None, **more})
+        with pytest.raises(Unauthenticated) as refused:
+            acme.run(**{"credential": None, "mode": "esdk", **more})
+        assert refused.value.text == Unauthenticated.API_KEY
         assert not acme.asked
+
+
+def test_what_kms_encrypt_makes_is_no_credential_and_whose_it_might_be_is_not_told() -> None:
+    """The host of every enclave may encrypt, so the enclave is not even asked whether it opens."""
+    cases: list[tuple[Acme, dict[str, Any]]] = [
+        (Acme(auth="kms"), {}),
+        (Acme(auth="kms"), {"arn": KEY}),
+        (Acme(auth="kms"), {"surface": "openai"}),
+        (Acme(auth="kms"), {"tenant": "nobody"}),
+        (Acme(auth="kms"), {"tenant": None}),
+        (Acme(auth="kms", status="suspended"), {}),
+        (Acme(), {}),
+    ]
+    for acme, more in cases:
+        with pytest.raises(Unauthenticated) as refused:
+            acme.run("kms", **{"credential": None, **more})
+        assert refused.value.text == ENCRYPTING_PROVES_NOTHING
+        assert not acme.asked
+        assert not acme.called
+        assert not acme.entries()
+
+
+def test_an_api_key_lets_mode_kms_in_where_possession_of_a_key_does_not() -> None:
+    acme = Acme(auth="kms")
+    assert acme.answered("kms") == b"sealed answer"
+    assert not acme.asked
 
 
 def test_possession_that_no_enclave_can_judge_admits_nothing() -> None:
     acme = Acme(auth="kms", check=NoCapacity("no enclave"))
     with pytest.raises(NoCapacity):
-        acme.run(credential=None)
+        acme.run("esdk", credential=None)
     assert acme.left() == Acme().left() > 1
 
 

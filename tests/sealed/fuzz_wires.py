@@ -49,7 +49,7 @@ def answer() -> bytes:
 
 
 def open_message(data: bytes) -> None:
-    esdk.replay_key(data)
+    esdk.replay_key(data, "arn")
     esdk.open(Kms(), ARN, CONTEXT, data)
 
 

@@ -1,5 +1,6 @@
 """In mode esdk a message opens under its own key and context alone, whole and in order, at one call of KMS."""
 
+import hashlib
 import io
 import socket
 from typing import Any
@@ -251,13 +252,20 @@ def test_a_message_has_one_replay_key_and_each_message_its_own(kms: Client, arn:
             CreateAwsKmsKeyringInput(kms_key_id=arn, kms_client=kms.client)
         ),
     )
-    assert esdk.replay_key(one) == header.message_id != esdk.replay_key(other)
+    named = hashlib.sha256(b"cloister esdk v1 replay\0" + arn.encode() + b"\0" + header.message_id).digest()
+    assert esdk.replay_key(one, arn) == named != esdk.replay_key(other, arn)
+
+
+def test_one_message_id_under_two_keys_are_two_messages(kms: Client, arn: str) -> None:
+    message = esdk.seal(kms, arn, REQUEST, PROMPT)
+    elsewhere = arn.replace(":us-", ":eu-")
+    assert esdk.replay_key(message, arn) != esdk.replay_key(message, elsewhere)
 
 
 @pytest.mark.parametrize("message", [b"", b"\x02" + bytes(33), b"\x01" + bytes(100)])
 def test_what_is_no_message_has_no_replay_key(message: bytes) -> None:
     with pytest.raises(NotOpened):
-        esdk.replay_key(message)
+        esdk.replay_key(message, "arn")
 
 
 def test_what_kms_says_goes_through_unchanged(kms: Client, arn: str) -> None:

@@ -90,6 +90,11 @@ def test_a_seed_gives_its_key_configuration() -> None:
     assert keys.x25519.private_bytes_raw().hex() == HPKE["x25519_private_key"]
 
 
+@pytest.mark.parametrize("vector", HPKE["life"])
+def test_the_life_of_an_epoch_has_an_end_that_is_near(vector: Mapping[str, Any]) -> None:
+    assert hpke.epoch_fault(HPKE["configuration"]["expires_ms"], vector["now_ms"]) == vector["fault"]
+
+
 @pytest.mark.parametrize("vector", HPKE["exchanges"], ids=lambda vector: vector["kem"])
 def test_an_exchange_in_hpke_holds(vector: Mapping[str, Any]) -> None:
     answer = vector["answer"]
@@ -156,7 +161,7 @@ def open_as_it_comes(vector: Mapping[str, Any]) -> bytes:
 @pytest.mark.parametrize("vector", ESDK["messages"], ids=named)
 def test_an_esdk_message_holds(vector: Mapping[str, Any]) -> None:
     assert open_at_once(vector).hex() == vector["plaintext"]
-    assert esdk.replay_key(bytes.fromhex(vector["message"])).hex() == vector["replay_key"]
+    assert esdk.replay_key(bytes.fromhex(vector["message"]), ESDK["key_arn"]).hex() == vector["replay_key"]
 
 
 def test_the_streamed_answer_holds_frame_by_frame() -> None:
