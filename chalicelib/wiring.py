@@ -21,7 +21,7 @@ from chalicelib.ledger import Heads
 from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
-from chalicelib.placement.reports import StoredReports
+from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 from chalicelib.settings import Settings
@@ -155,7 +155,7 @@ def _path() -> Path:
     telemetry = LogTelemetry()
     placement = Placement(
         engines,
-        Health(engines, settings(), StoredReports(documents(), telemetry)),
+        Health(engines, settings(), StoredWatch(documents(), telemetry)),
         clock,
         patience_ms=settings().lease_ms - settings().idle_deadline_ms,
     )

@@ -46,7 +46,7 @@ from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
-from chalicelib.placement.reports import StoredReports
+from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
@@ -140,7 +140,7 @@ class Deployment:
             first_uses=self.store.ledger,
             placement=Placement(
                 engines,
-                Health(engines, settings, StoredReports(self.store.documents, self.telemetry)),
+                Health(engines, settings, StoredWatch(self.store.documents, self.telemetry)),
                 self.clock,
                 patience_ms=30_000,
             ),

@@ -11,7 +11,7 @@ from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry,
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.placement import TargetState
-from chalicelib.placement.standing import Failure
+from chalicelib.placement.failure import Failure
 from chalicelib.pool import Capacity, OpenAICompatible, Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change
@@ -273,20 +273,20 @@ def _epoch_view(epoch: KeyEpoch) -> KeyEpochView:
 
 
 def _target_view(state: TargetState, now_ms: int) -> TargetView:
-    probe, standing = state.probe, state.standing
+    probe, breaker = state.probe, state.breaker
     met: dict[MetBy, Failure | None] = {
-        "call": standing.failure if standing else None,
+        "call": breaker.failure if breaker else None,
         "probe": probe.failure if probe else None,
     }
     failures = [FailureView(why.at_ms, why.cause, why.symptom, why.model, by) for by, why in met.items() if why]
-    retry_at_ms = standing.retry_at_ms if standing else None
+    retry_at_ms = breaker.retry_at_ms if breaker else None
     return TargetView(
         name=state.target.name,
         engine=state.target.engine,
         healthy=probe is not None and probe.capacity is not None,
         latency_ms=probe.latency_ms if probe else None,
         capacity=probe.capacity if probe else None,
-        breaker=standing.breaker(now_ms) if standing else "closed",
+        breaker=breaker.phase(now_ms) if breaker else "closed",
         retry_in_ms=None if retry_at_ms is None else max(retry_at_ms - now_ms, 0),
         last_failure=max(failures, key=lambda each: each.at_ms, default=None),
     )

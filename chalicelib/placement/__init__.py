@@ -3,7 +3,7 @@
 place    Placement: run a call at the first target that begins to answer; put a question to an enclave
 choose   which targets, in which order: pure      breaker   when one is left alone: a value
 health   what this sandbox knows of its targets   probes    asking them how they are
-standing how a target stands, and why: a value    reports   telling operators, whichever sandbox they ask
+failure  why a target failed: a value              watch     telling operators, whichever sandbox they ask
 """
 
 from chalicelib.placement.place import PlacedCall, Placement, TargetState

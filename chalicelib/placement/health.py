@@ -11,9 +11,9 @@ from chalicelib.clock import Clock
 from chalicelib.engines import Engine
 from chalicelib.placement import breaker
 from chalicelib.placement.breaker import CLOSED, Breaker, Rule
+from chalicelib.placement.failure import BreakerState, Failure, Sighting, failure_of
 from chalicelib.placement.probes import Probe, Probes
-from chalicelib.placement.reports import Reports
-from chalicelib.placement.standing import Failure, Report, Standing, failure_of
+from chalicelib.placement.watch import Watch
 from chalicelib.pool import Capacity, Pool, Target
 from chalicelib.refusal import Refusal
 from chalicelib.settings import Settings
@@ -34,15 +34,15 @@ class Visit(msgspec.Struct, frozen=True):
 class Health:
     """One for each sandbox. Thread-safe. Targets are known by their place: pools that share one share its fate."""
 
-    def __init__(self, engines: Mapping[str, Engine[Any]], settings: Settings, reports: Reports | None = None) -> None:
-        """`reports` hears of targets that fail; None: nobody does."""
-        self._reports = reports
+    def __init__(self, engines: Mapping[str, Engine[Any]], settings: Settings, watch: Watch | None = None) -> None:
+        """`watch` hears of targets that fail; None: nobody does."""
+        self._watch = watch
         self._rule = Rule(settings.breaker_failures, settings.breaker_pause_ms)
         self._probes = Probes(engines, settings.health_max_age_ms)
         self._lock = threading.Lock()
         self._breakers: dict[str, Breaker] = {}  # only those that are not CLOSED
         self._in_flight: Counter[str] = Counter()
-        self._standings: dict[str, Standing] = {}  # by the target's own place; of those that ever failed here
+        self._states: dict[str, BreakerState] = {}  # by the target's own place; of those that ever failed here
 
     def admits(self, place: str, now_ms: int) -> bool:
         """Whether a call may try this place now."""
@@ -74,7 +74,7 @@ class Health:
         if not visit.trial:
             return visit
         before, after = self._change(visit, breaker.answered)
-        self._report(visit, before, after, None, clock())
+        self._tell(visit, before, after, None, clock())
         return msgspec.structs.replace(visit, trial=False)
 
     def succeeded(self, visit: Visit, clock: Clock) -> None:
@@ -85,12 +85,12 @@ class Health:
         """The target broke, before or after its first event."""
         before, after = self._change(visit, lambda before: breaker.failed(before, now_ms, self._rule))
         model = "" if visit.place == visit.target.place() else visit.model_id
-        self._report(visit, before, after, failure_of(refusal, now_ms, model), now_ms)
+        self._tell(visit, before, after, failure_of(refusal, now_ms, model), now_ms)
 
     def no_target(self, pool: Pool, last: Refusal | None, now_ms: int) -> None:
         """None of the pool's targets ran a call."""
-        if self._reports is not None:
-            self._reports.tell_no_target(pool.name, failure_of(last, now_ms) if last else None, now_ms)
+        if self._watch is not None:
+            self._watch.tell_no_target(pool.name, failure_of(last, now_ms) if last else None, now_ms)
 
     def leave(self, visit: Visit) -> None:
         """The visit is over; without a report before, it says nothing of the target."""
@@ -102,10 +102,10 @@ class Health:
             if visit.trial:
                 self._keep(place, breaker.trial_over(self._breakers.get(place, CLOSED)))
 
-    def standing(self, target: Target) -> Standing | None:
+    def state(self, target: Target) -> BreakerState | None:
         """As any sandbox saw it last; None where nobody saw it fail. Raises StoreUnavailable."""
-        here = self._standings.get(target.place())
-        told = self._reports.recall(target) if self._reports is not None else None
+        here = self._states.get(target.place())
+        told = self._watch.recall(target) if self._watch is not None else None
         return max((each for each in (here, told) if each), key=lambda each: each.at_ms, default=None)
 
     def probe(self, target: Target) -> Probe | None:
@@ -126,19 +126,19 @@ class Health:
             self._keep(visit.place, after)
             return before, after
 
-    def _report(self, visit: Visit, before: Breaker, after: Breaker, failure: Failure | None, now_ms: int) -> None:
+    def _tell(self, visit: Visit, before: Breaker, after: Breaker, failure: Failure | None, now_ms: int) -> None:
         own = visit.target.place()
         with self._lock:
-            last = self._standings.pop(own, None)
+            last = self._states.pop(own, None)
             known = last.failure if last else None
-            standing = Standing(now_ms, after.retry_at_ms, failure or known)
-            if len(self._standings) >= MOST_BREAKERS:
-                del self._standings[next(iter(self._standings))]
-            self._standings[own] = standing
-        if self._reports is not None:
+            state = BreakerState(now_ms, after.retry_at_ms, failure or known)
+            if len(self._states) >= MOST_BREAKERS:
+                del self._states[next(iter(self._states))]
+            self._states[own] = state
+        if self._watch is not None:
             was_open, is_open = before.retry_at_ms is not None, after.retry_at_ms is not None
             another = is_open and not _alike(failure, known)
-            self._reports.tell(Report(visit.target, visit.pool, standing, was_open != is_open or another))
+            self._watch.tell(Sighting(visit.target, visit.pool, state, was_open != is_open or another))
 
     def _keep(self, place: str, value: Breaker) -> None:
         if value == CLOSED:

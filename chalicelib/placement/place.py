@@ -8,9 +8,9 @@ from chalicelib.call import Call, Event, Finished, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
+from chalicelib.placement.failure import BreakerState
 from chalicelib.placement.health import Health, Visit
 from chalicelib.placement.probes import Probe
-from chalicelib.placement.standing import Standing
 from chalicelib.pool import Capacity, Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
@@ -31,7 +31,7 @@ class TargetState(NamedTuple):
 
     target: Target
     probe: Probe | None  # what it said of itself
-    standing: Standing | None  # what calls met there; None: none that failed
+    breaker: BreakerState | None  # what calls met there; None: none that failed
 
 
 class Placement:
@@ -129,9 +129,7 @@ class Placement:
     def states(self, pool: Pool) -> list[TargetState]:
         """How each of the pool's targets is, for its operator. Raises StoreUnavailable."""
         self.look([pool])
-        return [
-            TargetState(target, self._health.probe(target), self._health.standing(target)) for target in pool.targets
-        ]
+        return [TargetState(target, self._health.probe(target), self._health.state(target)) for target in pool.targets]
 
     def _candidates(self, pool: Pool, pin: str | None, model_id: str, draw: float) -> tuple[Target, ...]:
         now_ms = self._clock()

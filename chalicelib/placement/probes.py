@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from chalicelib.engines import Engine
-from chalicelib.placement.standing import Failure, failure_of
+from chalicelib.placement.failure import Failure, failure_of
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 

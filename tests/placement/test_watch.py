@@ -12,9 +12,9 @@ from chalicelib.documents import Document
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.engines.scripted import ScriptedEngine, Step, words
 from chalicelib.placement import Placement, TargetState
+from chalicelib.placement.failure import BreakerState
 from chalicelib.placement.health import Health
-from chalicelib.placement.reports import StoredReports
-from chalicelib.placement.standing import Standing
+from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock, Capacity, Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, StoreUnavailable
 from chalicelib.settings import Settings
@@ -57,7 +57,7 @@ class Sandbox:
         health = Health(
             engines,
             Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS),
-            StoredReports(documents, LogTelemetry()),
+            StoredWatch(documents, LogTelemetry()),
         )
         self.placement = Placement(engines, health, lambda: self.now_ms, patience_ms=30_000)
 
@@ -83,8 +83,8 @@ class Sandbox:
     def first(self) -> TargetState:
         return self.placement.states(self.pool)[0]
 
-    def seen(self) -> Standing | None:
-        return self.first.standing
+    def seen(self) -> BreakerState | None:
+        return self.first.breaker
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -141,17 +141,17 @@ def test_every_sandbox_can_tell_how_a_target_stands_and_why() -> None:
     assert doors.seen() is None
     calls.script["a"] = (GONE,)
     calls.run(3)
-    standing = until(doors.seen, lambda seen: seen is not None and seen.retry_at_ms is not None)
-    assert standing is not None and standing.failure is not None
-    assert [standing.breaker(at) for at in (T0, T0 + PAUSE_MS - 1, T0 + PAUSE_MS)] == ["open", "open", "half_open"]
-    assert (standing.failure.at_ms, standing.failure.cause) == (T0, GONE.text)
-    assert standing.failure.symptom == "ECONNREFUSED"
+    state = until(doors.seen, lambda seen: seen is not None and seen.retry_at_ms is not None)
+    assert state is not None and state.failure is not None
+    assert [state.phase(at) for at in (T0, T0 + PAUSE_MS - 1, T0 + PAUSE_MS)] == ["open", "open", "half_open"]
+    assert (state.failure.at_ms, state.failure.cause) == (T0, GONE.text)
+    assert state.failure.symptom == "ECONNREFUSED"
     calls.now_ms += PAUSE_MS
     calls.script["a"] = HELLO
     calls.run()
-    standing = until(doors.seen, lambda seen: seen is not None and seen.retry_at_ms is None)
-    assert standing is not None and standing.breaker(calls.now_ms) == "closed"
-    assert standing.failure is not None and standing.failure.at_ms == T0, "what it failed of is known still"
+    state = until(doors.seen, lambda seen: seen is not None and seen.retry_at_ms is None)
+    assert state is not None and state.phase(calls.now_ms) == "closed"
+    assert state.failure is not None and state.failure.at_ms == T0, "what it failed of is known still"
 
 
 def test_a_single_failure_is_known_though_no_breaker_opens(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,9 +159,9 @@ def test_a_single_failure_is_known_though_no_breaker_opens(capsys: pytest.Captur
     calls, doors = Sandbox(documents), Sandbox(documents)
     calls.script["a"] = (EngineTimedOut("The model did not answer in time."),)
     calls.run()
-    standing = until(doors.seen, lambda seen: seen is not None)
-    assert standing is not None and standing.breaker(T0) == "closed"
-    assert standing.failure is not None and standing.failure.cause == "The model did not answer in time."
+    state = until(doors.seen, lambda seen: seen is not None)
+    assert state is not None and state.phase(T0) == "closed"
+    assert state.failure is not None and state.failure.cause == "The model did not answer in time."
     assert lines(capsys) == []
 
 
@@ -213,9 +213,9 @@ def test_of_a_model_that_a_caller_names_only_an_id_is_told(
     sandbox = Sandbox(CountingDocuments(), Bedrock("a", region="us-east-1"))
     sandbox.script["a"] = (LOST,)
     sandbox.run(3, msgspec.structs.replace(CALL, model_id=model))
-    standing = sandbox.seen()
-    assert standing is not None and standing.failure is not None
-    assert standing.failure.model == (model if shown else "")
+    state = sandbox.seen()
+    assert state is not None and state.failure is not None
+    assert state.failure.model == (model if shown else "")
     assert (model in capsys.readouterr().out) == shown
 
 

@@ -1,5 +1,6 @@
-"""How a target stands, as its operator is told: its breaker, and why it failed last. Of what targets and callers
-write, nothing is in it: texts of ours, and codes.
+"""Why a target failed, and how its breaker stood when it did, as its operator is told.
+
+Nothing that targets or callers write is in it: texts of ours, and codes.
 """
 
 import re
@@ -23,25 +24,25 @@ class Failure(msgspec.Struct, frozen=True):
     model: str = ""  # which one, where the target leaves it to callers
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What was seen of a target at a call that failed there, or at the first one that was answered after those."""
+class BreakerState(msgspec.Struct, frozen=True):
+    """A target's breaker after a call that failed there, or after the first one that was answered again."""
 
     at_ms: int
     retry_at_ms: int | None = None  # when an open breaker lets a call try; None: it is closed
-    failure: Failure | None = None
+    failure: Failure | None = None  # the last one, also of a breaker that is closed
 
-    def breaker(self, now_ms: int) -> Literal["closed", "open", "half_open"]:
+    def phase(self, now_ms: int) -> Literal["closed", "open", "half_open"]:
         if self.retry_at_ms is None:
             return "closed"
         return "open" if now_ms < self.retry_at_ms else "half_open"
 
 
-class Report(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True):
     """A target that failed, or is well again; `change` where its breaker changed by it, or what is wrong with it."""
 
     target: Target
     pool: str  # that the call was for
-    standing: Standing
+    state: BreakerState
     change: bool
 
 
