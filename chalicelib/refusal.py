@@ -52,6 +52,7 @@ class Refusal(Exception):
         limit: str | None = None,
         remaining: int | None = None,
         retry_in_ms: int | None = None,
+        symptom: str = "",
     ) -> None:
         super().__init__(text)
         self.text = text
@@ -60,6 +61,7 @@ class Refusal(Exception):
         self.limit = limit  # the limit that denied
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass
+        self.symptom = symptom  # what was met at a target, as a code: for its operator, never for the caller
 
 
 class Malformed(Refusal):

@@ -12,6 +12,7 @@
 | tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
+| tenancy | `~platform`   | `breaker#<digest of a place>` | BreakerState: of a target that failed, and why |
 | meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |

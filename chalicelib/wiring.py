@@ -21,6 +21,7 @@ from chalicelib.ledger import Heads
 from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
+from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 from chalicelib.settings import Settings
@@ -151,9 +152,10 @@ def _path() -> Path:
 
     ledger = DynamoLedger(tables(), retention_days)
     engines = Engines()
+    telemetry = LogTelemetry()
     placement = Placement(
         engines,
-        Health(engines, settings()),
+        Health(engines, settings(), StoredWatch(documents(), telemetry)),
         clock,
         patience_ms=settings().lease_ms - settings().idle_deadline_ms,
     )
@@ -168,7 +170,7 @@ def _path() -> Path:
         first_uses=ledger,
         placement=placement,
         tickets=Tickets(TicketKey(settings()), clock),
-        telemetry=LogTelemetry(),
+        telemetry=telemetry,
     )
 
 

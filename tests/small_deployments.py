@@ -46,10 +46,11 @@ from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
+from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
-from chalicelib.telemetry import LogTelemetry
+from chalicelib.telemetry import LogTelemetry, Telemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Offering, Snapshots
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant
@@ -113,6 +114,7 @@ class Deployment:
         self.models: tuple[FoundationModel, ...] = ()
         self.kinds: tuple[str, ...] = ("scripted",)  # of targets, that the engine stands for
         self.engines: Mapping[str, Engine[Any]] = {}  # of other kinds
+        self.telemetry: Telemetry = LogTelemetry()
         self.clock = Hands()
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
@@ -136,9 +138,14 @@ class Deployment:
             ),
             ledger=self.store.ledger,
             first_uses=self.store.ledger,
-            placement=Placement(engines, Health(engines, settings), self.clock, patience_ms=30_000),
+            placement=Placement(
+                engines,
+                Health(engines, settings, StoredWatch(self.store.documents, self.telemetry)),
+                self.clock,
+                patience_ms=30_000,
+            ),
             tickets=Tickets(lambda: TICKET_KEY, self.clock),
-            telemetry=LogTelemetry(),
+            telemetry=self.telemetry,
         )
 
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:

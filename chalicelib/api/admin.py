@@ -1,6 +1,6 @@
 """What the operator does: tenants, pools, a tenant's first keys, key epochs. IAM-authorised by API Gateway."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -23,7 +23,9 @@ from chalicelib.api.management import (
 )
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
-from chalicelib.pool import OpenAICompatible, Pool
+from chalicelib.placement import TargetState
+from chalicelib.placement.failure import Failure
+from chalicelib.pool import Capacity, OpenAICompatible, Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_epochs import KeyEpoch
@@ -46,6 +48,7 @@ NAME_TEXT = (
     "A pool's name has 1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between; each part "
     "begins and ends with a letter or a digit."
 )
+MetBy = Literal["call", "probe"]
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 
@@ -70,6 +73,36 @@ class Tenants(msgspec.Struct, frozen=True):
 
 class Pools(msgspec.Struct, frozen=True):
     pools: list[Pool]
+
+
+class FailureView(msgspec.Struct, frozen=True):
+    """When and why. `symptom` is what was met there: an HTTP status, a code of AWS or of the system."""
+
+    at_ms: int
+    cause: str
+    symptom: str
+    model: str  # where the target leaves it to callers
+    met_by: MetBy
+
+
+class TargetView(msgspec.Struct, frozen=True):
+    """How a target is, by its last probe and by the last call that failed there, in any sandbox."""
+
+    name: str
+    engine: str
+    healthy: bool  # as the last probe found it
+    latency_ms: int | None  # of the answer to it; null: there was none
+    capacity: Capacity | None
+    breaker: Literal["closed", "open", "half_open"]
+    retry_in_ms: int | None  # until an open breaker lets a call try
+    last_failure: FailureView | None
+
+
+class PoolView(msgspec.Struct, frozen=True):
+    """`pool` is what PUT takes; `targets`, in the same order, how they are."""
+
+    pool: Pool
+    targets: list[TargetView]
 
 
 class Principals(msgspec.Struct, frozen=True):
@@ -201,6 +234,16 @@ def list_pools(_: Incoming) -> Pools:
 
 
 @surface.door(
+    "GET", "/admin/pools/{pool+}", permission="operate",
+    summary="Look at a pool: how its targets are, and why one failed", returns=PoolView,
+)  # fmt: skip
+def show_pool(asked: Incoming) -> PoolView:
+    pool = wiring.tenancy().pool(asked.parameters["pool"])
+    path = wiring.path()
+    return PoolView(pool, [_target_view(state, path.clock()) for state in path.placement.states(pool)])
+
+
+@surface.door(
     "PUT", "/admin/pools/{pool+}", permission="operate",
     summary="Create or replace a pool", accepts=Pool, returns=Pool,
 )  # fmt: skip
@@ -256,3 +299,23 @@ def begin_key_epoch(asked: Incoming) -> KeyEpochView:
 
 def _epoch_view(epoch: KeyEpoch) -> KeyEpochView:
     return KeyEpochView(epoch.epoch, epoch.expires_ms)
+
+
+def _target_view(state: TargetState, now_ms: int) -> TargetView:
+    probe, breaker = state.probe, state.breaker
+    met: dict[MetBy, Failure | None] = {
+        "call": breaker.failure if breaker else None,
+        "probe": probe.failure if probe else None,
+    }
+    failures = [FailureView(why.at_ms, why.cause, why.symptom, why.model, by) for by, why in met.items() if why]
+    retry_at_ms = breaker.retry_at_ms if breaker else None
+    return TargetView(
+        name=state.target.name,
+        engine=state.target.engine,
+        healthy=probe is not None and probe.capacity is not None,
+        latency_ms=probe.latency_ms if probe else None,
+        capacity=probe.capacity if probe else None,
+        breaker=breaker.phase(now_ms) if breaker else "closed",
+        retry_in_ms=None if retry_at_ms is None else max(retry_at_ms - now_ms, 0),
+        last_failure=max(failures, key=lambda each: each.at_ms, default=None),
+    )

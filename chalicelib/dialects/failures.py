@@ -51,6 +51,7 @@ _EXCEEDED = re.compile(
 """How vLLM, SGLang, TGI, llama.cpp, Claude, Nova and others say that a prompt is longer than their context."""
 
 _MEMBER = re.compile(r"[\w.\[\]-]{1,64}")
+_SERVICE_CODE = re.compile(r"[A-Z][A-Za-z]{2,63}")
 
 _STATUS_OF_TYPE = {
     "exceed_context_size_error": 400,
@@ -68,6 +69,14 @@ _STATUS_OF_TYPE = {
     "service_unavailable": 503,
     "unavailable_error": 503,
     "engine_timeout": 504,
+}
+
+# What else servers call a failure. No other word of theirs is told: it could be a piece of a prompt or of a key.
+_KNOWN = {
+    *_STATUS_OF_TYPE,
+    *("model_not_found", "not_found_error", "NotFoundError", "invalid_api_key", "authentication_error"),
+    *("permission_error", "insufficient_quota", "billing_not_active", "server_error", "internal_error", "api_error"),
+    *("InternalServerError", "engine_failed", "engine_restarting", "generation", "not_found", "model_not_ready"),
 }
 
 
@@ -110,12 +119,16 @@ def parse(body: bytes) -> _Error | None:
 
 def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None = None) -> Refusal:
     """The refusal for an HTTP answer that is not 2xx. `body` may be cut off."""
+    return _refusal(status, body, target, f"http {status}", retry_in_ms)
+
+
+def _refusal(status: int, body: bytes, target: Target, met: str, retry_in_ms: int | None = None) -> Refusal:
     if status in (400, 422):
         return _malformed(parse(body), target)
     if status == 401 and (error := parse(body)) and error.code == "not_opened":
         return NotOpened()
     if status in (401, 403):
-        return EngineFailed(REFUSED)
+        return EngineFailed(REFUSED, symptom=_symptom(met, parse(body)))
     if status == 413:
         error = parse(body)
         too_long = error is not None and error.code == "answer_too_large"
@@ -123,12 +136,13 @@ def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None 
     if status in (429, 503):
         error = parse(body)
         absent = error is not None and error.code == "enclave_unavailable"
-        return NoCapacity(NO_ENCLAVE if absent else FULL, retry_in_ms=retry_in_ms)
+        return NoCapacity(NO_ENCLAVE if absent else FULL, retry_in_ms=retry_in_ms, symptom=_symptom(met, error))
     if status in (408, 504):
-        return EngineTimedOut(SILENT)
-    if status >= 500 and (error := parse(body)) and _code(error) == CONTEXT_LENGTH_EXCEEDED:
+        return EngineTimedOut(SILENT, symptom=_symptom(met, parse(body)))
+    error = parse(body)
+    if status >= 500 and error and _code(error) == CONTEXT_LENGTH_EXCEEDED:
         return _malformed(error, target)  # llama.cpp calls it its own fault
-    return EngineFailed(FAILED)
+    return EngineFailed(FAILED, symptom=_symptom(met, error))
 
 
 def of_sealed(status: int, code: str, message: str, target: Target) -> Refusal:
@@ -140,8 +154,13 @@ def in_stream(body: bytes, target: Target) -> Refusal:
     """The refusal for an error object that came in place of an answer, under status 200."""
     error = parse(body)
     if error is None:
-        return EngineFailed(FAILED)
-    return of_status(_status(error.code, error.type), body, target)
+        return EngineFailed(FAILED, symptom="error in the answer")
+    return _refusal(_status(error.code, error.type), body, target, "error in the answer")
+
+
+def service_code(code: str) -> str:
+    """The code of an AWS service's error as a symptom; empty where it is none."""
+    return code if _SERVICE_CODE.fullmatch(code) else ""
 
 
 def retry_after_ms(value: str | None) -> int | None:
@@ -165,6 +184,12 @@ def _status(*hints: int | str | None) -> int:
             if hint in _STATUS_OF_TYPE:
                 return _STATUS_OF_TYPE[hint]
     return 500
+
+
+def _symptom(met: str, error: _Error | None) -> str:
+    """What was met, with the server's own word for it where that is one of those that servers have."""
+    words = (error.code, error.type) if error else ()
+    return " ".join([met, *[str(word) for word in words if word in _KNOWN][:1]])
 
 
 def _malformed(error: _Error | None, target: Target) -> Malformed:

@@ -119,7 +119,7 @@ class OpenAICompatibleEngine:
         if status in (404, 405):
             status, body = self._get(target, path + "/models")
         if status != 200:
-            raise EngineFailed(failures.FAILED)
+            raise EngineFailed(failures.FAILED, symptom=f"http {status}")
         return capacity(body, target)
 
     def _server(self, target: OpenAICompatible) -> tuple[urllib3.HTTPConnectionPool, str]:
@@ -133,7 +133,7 @@ class OpenAICompatibleEngine:
                             target.url, maxsize=CONNECTIONS, timeout=self._timeout, retries=False
                         )
                     except urllib3.exceptions.LocationValueError as error:
-                        raise EngineFailed(failures.UNREACHABLE) from error
+                        raise EngineFailed(failures.UNREACHABLE, symptom="the url is none") from error
                     found = self._servers[target.url] = (pool, urlsplit(target.url).path.rstrip("/"))
         return found
 
@@ -161,7 +161,7 @@ class OpenAICompatibleEngine:
             # connection was made, so once more, on a fresh one: otherwise a lone target costs a 502.
             reused = server.num_connections == connections
             if not reused or not isinstance(error.args[-1], ConnectionError):
-                raise EngineFailed(failures.BROKE_OFF) from error
+                raise refusal(error) from error
         except urllib3.exceptions.HTTPError as error:
             raise refusal(error) from error
         try:

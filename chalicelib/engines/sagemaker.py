@@ -158,7 +158,7 @@ class SageMakerEngine:
         except EngineTimedOut:
             raise
         except Refusal as refusal:  # full, or whatever it finds wrong with a probe: it is not well
-            raise EngineFailed(failures.FAILED) from refusal
+            raise EngineFailed(failures.FAILED, symptom=refusal.symptom) from refusal
         body = HttpBody(response["Body"]._raw_stream, self._clock, self._clock() + round(PROBE_DEADLINE_S * 1_000))
         try:
             return capacity(body.read(PROBE_LIMIT_BYTES), target)
@@ -267,12 +267,13 @@ def _refusal(error: BotoCoreError | ClientError, target: SageMaker) -> Refusal:
         if code in _BUSY:
             return NoCapacity(failures.FULL)
         # A wrong name, a missing permission, a fault of SageMaker: nothing that the caller could mend.
-        return EngineFailed(failures.FAILED)
+        return EngineFailed(failures.FAILED, symptom=failures.service_code(code))
+    symptom = type(error).__name__
     if isinstance(error, ReadTimeoutError):
-        return EngineTimedOut(failures.SILENT)
+        return EngineTimedOut(failures.SILENT, symptom=symptom)
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
-        return EngineFailed(failures.UNREACHABLE)
-    return EngineFailed(failures.BROKE_OFF)
+        return EngineFailed(failures.UNREACHABLE, symptom=symptom)
+    return EngineFailed(failures.BROKE_OFF, symptom=symptom)
 
 
 def _model_error(response: Mapping[str, Any], target: SageMaker) -> Refusal:
@@ -280,8 +281,9 @@ def _model_error(response: Mapping[str, Any], target: SageMaker) -> Refusal:
     status = response.get("OriginalStatusCode") or 0
     message = response.get("OriginalMessage") or ""
     if status == 0:  # no answer came from the container at all
-        silent = "timed out" in message
-        return EngineTimedOut(failures.SILENT) if silent else EngineFailed(failures.BROKE_OFF)
+        if "timed out" in message:
+            return EngineTimedOut(failures.SILENT, symptom="ModelError")
+        return EngineFailed(failures.BROKE_OFF, symptom="ModelError")
     return failures.of_status(status, message.encode(), target)
 
 
@@ -291,5 +293,6 @@ def _broken(frame: EventStreamMessage) -> Refusal:
     except (msgspec.DecodeError, UnicodeDecodeError):
         code = ""
     if code == "ModelInvocationTimeExceeded":
-        return EngineTimedOut(failures.SILENT)
-    return EngineFailed(failures.BROKE_OFF)
+        return EngineTimedOut(failures.SILENT, symptom=code)
+    kind = str(frame.headers.get(":exception-type") or frame.headers.get(":error-code") or "")
+    return EngineFailed(failures.BROKE_OFF, symptom=failures.service_code(kind[:1].upper() + kind[1:]))

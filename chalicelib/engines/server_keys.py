@@ -69,7 +69,7 @@ class ServerKeys:
         another. Raises EngineFailed where there is no key, or it would be readable on the way; what `send` raises.
         """
         if not target.private:
-            raise EngineFailed(failures.NO_CREDENTIALS)
+            raise EngineFailed(failures.NO_CREDENTIALS, symptom="no key goes over plain HTTP")
         with self._lock:
             held = self._keys.setdefault(target.secret, SecretKey(target.secret, self._read, self._clock))
         try:
@@ -77,7 +77,7 @@ class ServerKeys:
         except Unreadable as error:
             # Callers hear of a target that fails. What is to be mended, its operator finds here.
             log.warning("The target %s has no key: %s", target.name, error)
-            raise EngineFailed(failures.NO_CREDENTIALS) from error
+            raise EngineFailed(failures.NO_CREDENTIALS, symptom="no key in its secret") from error
         response = send(_bearer(key))
         if response.status in (401, 403):
             newer = held.after(key)

@@ -3,8 +3,9 @@
 place    Placement: run a call at the first target that begins to answer; put a question to an enclave
 choose   which targets, in which order: pure      breaker   when one is left alone: a value
 health   what this sandbox knows of its targets   probes    asking them how they are
+failure  why a target failed: a value              watch     telling operators, whichever sandbox they ask
 """
 
-from chalicelib.placement.place import PlacedCall, Placement
+from chalicelib.placement.place import PlacedCall, Placement, TargetState
 
-__all__ = ["PlacedCall", "Placement"]
+__all__ = ["PlacedCall", "Placement", "TargetState"]

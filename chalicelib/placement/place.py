@@ -8,7 +8,9 @@ from chalicelib.call import Call, Event, Finished, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
+from chalicelib.placement.failure import BreakerState
 from chalicelib.placement.health import Health, Visit
+from chalicelib.placement.probes import Probe
 from chalicelib.pool import Capacity, Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
@@ -22,6 +24,14 @@ class PlacedCall(NamedTuple):
     target: Target
     stream: Stream  # what follows the first event
     first: Event
+
+
+class TargetState(NamedTuple):
+    """What is known of a target."""
+
+    target: Target
+    probe: Probe | None  # what it said of itself
+    breaker: BreakerState | None  # what calls met there; None: none that failed
 
 
 class Placement:
@@ -67,7 +77,7 @@ class Placement:
         waits_ms: list[int] = []
         last: Refusal | None = None
         for target in self._candidates(pool, pin, call.model_id, self._draw()):
-            visit = self._health.enter(target.place(call.model_id), self._clock())
+            visit = self._health.enter(pool, target, call.model_id, self._clock())
             if visit is None:
                 continue
             try:
@@ -84,6 +94,7 @@ class Placement:
                 if last is None:
                     raise
                 raise last from None  # a target that broke had opened it already: to the next one it is a replay
+        self._health.no_target(pool, last, self._clock())
         if isinstance(last, EngineTimedOut):
             raise last  # that the model is slow, and not only away, is what the caller should hear
         now_ms = self._clock()
@@ -115,6 +126,11 @@ class Placement:
         """See Health.look, of all targets of these pools."""
         return self._health.look([target for pool in pools for target in pool.targets], self._clock())
 
+    def states(self, pool: Pool) -> list[TargetState]:
+        """How each of the pool's targets is, for its operator. Raises StoreUnavailable."""
+        self.look([pool])
+        return [TargetState(target, self._health.probe(target), self._health.state(target)) for target in pool.targets]
+
     def _candidates(self, pool: Pool, pin: str | None, model_id: str, draw: float) -> tuple[Target, ...]:
         now_ms = self._clock()
         return candidates(
@@ -129,13 +145,13 @@ class Placement:
             first = next(events, None)
             if first is None:
                 raise EngineFailed("The model did not answer.")
-            visit = self._health.answered(visit)
+            visit = self._health.answered(visit, self._clock)
             return PlacedCall(target, _VisitStream(stream, events, visit, self._health, self._clock), first)
         except BaseException as error:
             if isinstance(error, EngineFailed | EngineTimedOut):
-                self._health.failed(visit, self._clock())
+                self._health.failed(visit, error, self._clock())
             elif isinstance(error, Malformed | TooLarge | NotOpened):
-                self._health.succeeded(visit)
+                self._health.succeeded(visit, self._clock)
             if stream is not None:
                 stream.close()
             self._health.leave(visit)
@@ -157,11 +173,11 @@ class _VisitStream:
         try:
             for event in self._events:
                 if type(event) is Finished:
-                    self._health.succeeded(self._visit)
+                    self._health.succeeded(self._visit, self._clock)
                 yield event
-        except (EngineFailed, EngineTimedOut):
+        except (EngineFailed, EngineTimedOut) as refusal:
             if not self._closed:  # one that we cut off ourselves has not failed
-                self._health.failed(self._visit, self._clock())
+                self._health.failed(self._visit, refusal, self._clock())
             raise
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """What the operator does: tenants, pools, and a tenant's first keys."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,8 +11,12 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.admission.limits import DEFAULT_LIMITS
+from chalicelib.call import Call
+from chalicelib.engines.scripted import ScriptedEngine, Step, whole
+from chalicelib.pool import Target
+from chalicelib.refusal import EngineFailed
 from chalicelib.tenancy import PLATFORM_TENANT
-from tests.small_deployments import Answer, Deployment, Gateway
+from tests.small_deployments import Answer, Deployment, Gateway, Script
 
 
 class Operator:
@@ -235,6 +240,67 @@ def test_a_targets_key_is_kept_in_secrets_manager_and_shown_nowhere(operator: Op
             refused = operator("PUT", "/pools/theirs", {"name": "theirs", "targets": [wrong]})
             assert (refused.status, refused.json["field"]) == (400, field)
             assert b"sk-1" not in refused.body
+
+
+GONE = EngineFailed("The model could not be reached.", symptom="ECONNREFUSED")
+
+
+@contextmanager
+def answering(deployment: Deployment, script: Script) -> Iterator[None]:
+    """Another engine behind the doors, in a sandbox of its own."""
+    deployment.engine = ScriptedEngine(script)
+    with wiring.opening_into(deployment.rooms()):
+        yield
+
+
+def test_a_pool_tells_how_its_targets_are_and_why_one_failed(operator: Operator) -> None:
+    key = operator.deployment.key()
+
+    def script(target: Target, _: Call) -> Iterable[Step]:
+        return (GONE,) if target.name == "a" else whole("hello", instance=target.name)
+
+    with answering(operator.deployment, script):
+        fresh = operator("GET", "/pools/model-a").json
+        assert fresh["pool"] == operator("GET", "/pools").json["pools"][0]
+        assert [(each["name"], each["last_failure"]) for each in fresh["targets"]] == [("a", None), ("b", None)]
+        for _ in range(4):
+            assert operator.infer(key).status == 200
+        first, second = operator("GET", "/pools/model-a").json["targets"]
+        assert first.pop("latency_ms") >= 0
+        assert first == {
+            "name": "a",
+            "engine": "scripted",
+            "healthy": True,
+            "capacity": {"total": 1, "in_flight": 0, "queue_depth": 0, "instance": ""},
+            "breaker": "open",
+            "retry_in_ms": 10_000,
+            "last_failure": {
+                "at_ms": operator.deployment.clock(),
+                "cause": "The model could not be reached.",
+                "symptom": "ECONNREFUSED",
+                "model": "",
+                "met_by": "call",
+            },
+        }
+        assert (second["breaker"], second["retry_in_ms"], second["last_failure"]) == ("closed", None, None)
+        operator.deployment.clock.now_ms += 10_000
+        first = operator("GET", "/pools/model-a").json["targets"][0]
+        assert (first["breaker"], first["retry_in_ms"]) == ("half_open", 0)
+
+
+def test_a_pool_that_nobody_can_run_is_named_to_the_operator_and_not_to_the_tenant(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(operator.deployment, lambda _target, _call: (GONE,)):
+        answer = operator.infer(operator.deployment.key())
+    assert (answer.status, answer.json["detail"]) == (503, "no healthy target")
+    assert b"ECONNREFUSED" not in answer.body and GONE.text.encode() not in answer.body
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"NoTarget":1' in line]
+    assert (line["pool"], line["cause"], line["symptom"]) == ("model-a", GONE.text, "ECONNREFUSED")
+
+
+def test_a_pool_that_is_not_there_is_not_found(operator: Operator) -> None:
+    assert operator("GET", "/pools/none").status == 404
 
 
 def test_a_target_says_of_which_kind_it_is(operator: Operator) -> None:

@@ -100,6 +100,7 @@ TABLE = {
     ),
     "DELETE /admin/tenants/{tenant}/principals": Row(NOBODY, "admin", None, 204),
     "GET /admin/pools": Row(NOBODY, "admin"),
+    "GET /admin/pools/{pool}": Row(NOBODY, "admin"),
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),
     "GET /health": Row(ALL, "public"),

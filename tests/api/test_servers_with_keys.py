@@ -10,6 +10,8 @@ from chalicelib.call import Operation
 from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.settings import Settings
+from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.tenant import Tenant
 from tests.api.test_names import DOORS, ask, serve
 from tests.engines.servers import Request, Wire, serving, whole
 from tests.small_deployments import T0, Deployment, Gateway
@@ -66,3 +68,19 @@ def test_a_key_that_is_refused_is_never_the_callers_401(
     assert KEY not in f"{answer.headers} {answer.body!r}"
     entry = guarded.deployment.store.ledger.page("acme", 0, T0 * 2, None, 1).entries[0]
     assert (entry.outcome, entry.charged.tokens) == ("failed", 0)
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_what_a_server_quotes_reaches_no_log_and_no_operators_page(
+    gateway: Gateway, guarded: Guarded, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    guarded.status, guarded.accepted = status, "another"
+    guarded.deployment.tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
+    operator = guarded.deployment.key(PLATFORM_TENANT)
+    for _ in range(3):
+        ask(gateway, guarded.deployment.key(), DOORS["chats"], "chat")
+    shown = gateway.call("GET", "/admin/pools/chat", key=operator)
+    assert shown.json["targets"][0]["last_failure"]["symptom"] == f"http {status} invalid_api_key"
+    told = capsys.readouterr()
+    assert '"BreakerOpened":1' in told.out
+    assert KEY not in f"{shown.body!r} {told.out} {told.err}"

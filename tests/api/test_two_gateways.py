@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.tenancy.token import parse
+from tests.patience import until
 from tests.small_deployments import Gateway
 from tests.two_gateways import TwoGateways
 
@@ -103,6 +104,25 @@ def test_a_budget_is_one_for_both(two_gateways: TwoGateways) -> None:
     tenant.change(limits=limited(calls=5))
     said = [tenant.ask(gateway) for gateway in (two_gateways.left, two_gateways.right) * 4]
     assert said == ["a"] * 5 + [429] * 3
+
+
+def test_any_gateway_tells_why_a_target_failed_at_another(two_gateways: TwoGateways) -> None:
+    tenant = Tenant(two_gateways, "fail")
+    tenant.pool([{"name": "gone", "engine": "openai_compatible", "url": "http://127.0.0.1:9/v1"}])
+    assert [tenant.ask(two_gateways.left) for _ in range(3)] == [503, 503, 503]
+
+    def seen() -> dict[str, Any]:
+        [target] = two_gateways.admin(two_gateways.right, "GET", "/pools/fail").json["targets"]
+        found: dict[str, Any] = target
+        return found
+
+    target = until(seen, lambda target: target["breaker"] != "closed")
+    assert target["healthy"] is False
+    failure = target["last_failure"]
+    assert (failure["cause"], failure["symptom"]) == ("The model could not be reached.", "ECONNREFUSED")
+    told = [json.loads(line) for line in two_gateways.log.read_text().splitlines() if '"pool":"fail"' in line]
+    assert [line["symptom"] for line in told if "BreakerOpened" in line] == ["ECONNREFUSED"]
+    assert {line["symptom"] for line in told if "NoTarget" in line} == {"ECONNREFUSED"}
 
 
 def test_only_the_operators_own_key_pair_signs(two_gateways: TwoGateways) -> None:

@@ -123,3 +123,51 @@ def test_a_fault_of_the_server_stays_one_and_is_not_quoted(status: int) -> None:
 )
 def test_addresses_are_hidden_and_nothing_else(target: Target, said: str, shown: str) -> None:
     assert refused(400, body(said), target).text == shown
+
+
+SECRETS = ("tell me of my cancer", "sk-theirs-0123456789", "It is benign")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "symptom"),
+    [
+        (404, body("no such model", code="model_not_found"), "http 404 model_not_found"),
+        (404, body("no such model", code=404, type="NotFoundError"), "http 404 NotFoundError"),
+        (401, body("Wrong key: sk-theirs-0123456789", code="invalid_api_key"), "http 401 invalid_api_key"),
+        (402, body("no money left", type="insufficient_quota"), "http 402 insufficient_quota"),
+        (500, b"<html>It is benign</html>", "http 500"),
+        (500, body("tell me of my cancer", code="tell me of my cancer", type="sk-theirs-0123456789"), "http 500"),
+        (502, body("It is benign", code="sk-theirs-0123456789"), "http 502"),
+        (504, body("tell me of my cancer", type="engine_timeout"), "http 504 engine_timeout"),
+    ],
+)  # fmt: skip
+def test_operators_hear_the_status_and_a_word_that_servers_have_and_nothing_of_what_was_said(
+    status: int, said: bytes, symptom: str
+) -> None:
+    refusal = refused(status, said)
+    assert refusal.symptom == symptom
+    assert not [secret for secret in SECRETS if secret in refusal.text + refusal.symptom]
+
+
+@pytest.mark.parametrize(
+    ("said", "symptom"),
+    [
+        (body("It is benign", type="server_error"), "error in the answer server_error"),
+        (body("It is benign", type="It is benign"), "error in the answer"),
+        (b"It is benign", "error in the answer"),
+    ],
+)
+def test_an_error_in_place_of_an_answer_is_told_likewise(said: bytes, symptom: str) -> None:
+    assert failures.in_stream(said, SERVER).symptom == symptom
+
+
+@pytest.mark.parametrize(
+    ("failure", "symptom"),
+    [
+        (Failure("AccessDeniedException", 403, "tell me of my cancer"), "AccessDeniedException"),
+        (Failure("unreachable"), "unreachable"),
+        (Failure("tell me of my cancer", 500, "It is benign"), ""),
+    ],
+)
+def test_of_an_aws_service_operators_hear_its_code(failure: Failure, symptom: str) -> None:
+    assert refusal(failure, Bedrock("b", region="us-east-1")).symptom == symptom

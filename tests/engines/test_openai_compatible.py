@@ -268,6 +268,16 @@ def test_an_address_that_is_none_is_a_failed_engine() -> None:
         OpenAICompatibleEngine(IMPATIENT).open(OpenAICompatible("odd", url="http://"), chat())
 
 
+@pytest.mark.parametrize(
+    ("url", "symptom"),
+    [("http://127.0.0.1:9/v1", "ECONNREFUSED"), ("http://nowhere.invalid/v1", "name not resolved")],
+)
+def test_operators_hear_why_a_server_is_not_reached(url: str, symptom: str) -> None:
+    with pytest.raises(EngineFailed) as caught:
+        OpenAICompatibleEngine(PATIENT).open(OpenAICompatible("odd", url=url), chat())
+    assert caught.value.symptom == symptom
+
+
 def test_an_answer_without_end_is_cut_off() -> None:
     def endless(_: Request, wire: Wire) -> None:
         wire.send(stream_head())

@@ -176,6 +176,20 @@ def test_every_error_of_the_runtime_says_what_the_caller_can_do(answer: bytes, k
             assert len(server.requests) == 1, "placement fails over, botocore does not retry"
 
 
+@pytest.mark.parametrize(
+    ("answer", "symptom"),
+    [
+        (error(403, "AccessDeniedException"), "AccessDeniedException"),
+        (model_error(500, '{"error":{"message":"secret","code":"internal_error"}}'), "http 500 internal_error"),
+        (model_error(0, "secret"), "ModelError"),
+    ],
+)
+def test_operators_hear_the_code_of_a_failure(answer: bytes, symptom: str) -> None:
+    with engine_for(answer_then_hang_up(answer)) as (engine, _), pytest.raises(EngineFailed) as caught:
+        engine.open(COMPONENT, chat())
+    assert caught.value.symptom == symptom
+
+
 def test_a_connection_that_closed_while_the_sandbox_was_frozen_costs_nobody_a_failure() -> None:
     def closes_the_second(_: Request, wire: Wire) -> None:
         if len(server.requests) == 2:

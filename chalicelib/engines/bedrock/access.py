@@ -118,7 +118,7 @@ class Access:
             # The body is left unread: it need not end, and the deadline is for each read only.
             http.send(AWSRequest("GET", url, stream_output=True).prepare()).raw.close()
         except BotoCoreError as error:
-            raise EngineFailed(failures.UNREACHABLE) from error
+            raise EngineFailed(failures.UNREACHABLE, symptom=type(error).__name__) from error
         finally:
             http.close()
 
@@ -126,7 +126,7 @@ class Access:
         try:
             credential = self._source.current() if self._source else None
         except Unreadable as error:
-            raise EngineFailed(NO_CREDENTIALS) from error
+            raise EngineFailed(NO_CREDENTIALS, symptom="no credential in its secret") from error
         clients = self._clients
         if clients is None or clients.credential != credential:
             with self._lock:

@@ -29,6 +29,7 @@ _BUSY = {
 _STALE = {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidSignatureException"}
 
 SILENT, UNREACHABLE, CUT, GARBLED = "silent", "unreachable", "cut", "garbled"
+_OURS = (SILENT, UNREACHABLE, CUT, GARBLED)
 """Codes of our own, for what was no answer of Bedrock's."""
 
 # What only the operator can mend. That it is so helps callers, and the ledger tells the operator what it is.
@@ -100,11 +101,12 @@ def failure_of(error: BotoCoreError | ClientError) -> Failure:
 
 def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:
     """`named`: the model or the profile that the caller named, if it was the caller who did."""
+    symptom = failure.code if failure.code in _OURS else failures.service_code(failure.code)
     if failure.busy:
-        return NoCapacity(failures.FULL)
+        return NoCapacity(failures.FULL, symptom=symptom)
     if failure.unknown_model or failure.wants_profile:
         if not named:
-            return EngineFailed(NOT_THERE)
+            return EngineFailed(NOT_THERE, symptom=symptom)
         if failure.unknown_model:
             return Malformed(f"Bedrock knows no model {named!r} here. Name one that it lists.", field="modelId")
         return Malformed(
@@ -113,13 +115,13 @@ def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:
             field="modelId",
         )
     if failure.code == SILENT or failure.status == 408:
-        return EngineTimedOut(failures.SILENT)
+        return EngineTimedOut(failures.SILENT, symptom=symptom)
     if failure.refused:
-        return EngineFailed(REFUSED)
+        return EngineFailed(REFUSED, symptom=symptom)
     if failure.status in (400, 413):
         complaint = _ARN.sub("the model", failure.message)
         return failures.of_status(failure.status, msgspec.json.encode({"error": {"message": complaint}}), target)
-    return EngineFailed(_TEXTS.get(failure.code, failures.FAILED))
+    return EngineFailed(_TEXTS.get(failure.code, failures.FAILED), symptom=symptom)
 
 
 def in_stream(kind: str, message: str, target: Target) -> Refusal:
@@ -128,4 +130,4 @@ def in_stream(kind: str, message: str, target: Target) -> Refusal:
     status = {"ValidationException": 400, "ModelTimeoutException": 408}.get(code, 0)
     if status or code in _BUSY:
         return refusal(Failure(code, status, message), target)
-    return EngineFailed(failures.BROKE_OFF)
+    return EngineFailed(failures.BROKE_OFF, symptom=failures.service_code(code))

@@ -1,6 +1,9 @@
 """The body of a target's HTTP response: read as it arrives by one thread, closed by any."""
 
 import contextlib
+import errno
+import socket
+import ssl
 import threading
 import time
 from http.client import HTTPException
@@ -28,11 +31,29 @@ def monotonic_ms() -> int:
 
 def refusal(error: urllib3.exceptions.HTTPError) -> Refusal:
     """What a failure of the connection means for the caller."""
+    symptom = symptom_of(error)
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError):
-        return EngineFailed(failures.UNREACHABLE)
+        return EngineFailed(failures.UNREACHABLE, symptom=symptom)
     if isinstance(error, urllib3.exceptions.TimeoutError):
-        return EngineTimedOut(failures.SILENT)
-    return EngineFailed(failures.BROKE_OFF)
+        return EngineTimedOut(failures.SILENT, symptom=symptom)
+    return EngineFailed(failures.BROKE_OFF, symptom=symptom)
+
+
+def symptom_of(error: BaseException) -> str:
+    """What was met on the way, as a code: the system's or OpenSSL's, or the exception's class. Never its text."""
+    for _ in range(8):  # urllib3 wraps what Python raised, a few times over
+        if isinstance(error, ssl.SSLError) and error.reason:
+            return f"tls {error.reason}"
+        if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+            return errno.errorcode[error.errno]
+        if isinstance(error, socket.gaierror):
+            return "name not resolved"
+        told = [each for each in error.args if isinstance(each, BaseException)]
+        inner = told[-1] if told else error.__cause__
+        if inner is None:
+            break
+        error = inner
+    return type(error).__name__
 
 
 class HttpBody:
@@ -65,12 +86,12 @@ class HttpBody:
                 self._chunks = None  # the rest is urllib3's: it puts the connection back
             return self._response.read1(READ_BYTES)
         except TimeoutError as error:
-            raise EngineTimedOut(failures.SILENT) from error
+            raise EngineTimedOut(failures.SILENT, symptom="TimeoutError") from error
         except urllib3.exceptions.HTTPError as error:
             raise refusal(error) from error
         except (OSError, HTTPException, ValueError, AttributeError) as error:
             # A response that another thread cut off may come apart in any of these ways.
-            raise EngineFailed(failures.BROKE_OFF) from error
+            raise EngineFailed(failures.BROKE_OFF, symptom=symptom_of(error)) from error
         finally:
             with self._lock:
                 self._reading = False
