@@ -8,7 +8,7 @@ from chalicelib import wiring
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
-from chalicelib.http.incoming import Incoming
+from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
 from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.refusal import Conflict, Malformed
@@ -29,10 +29,6 @@ from chalicelib.tickets import Claims
 
 surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
 
-NAME_TEXT = (
-    "A pool's name has 1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between; each part "
-    "begins and ends with a letter or a digit."
-)
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
 
@@ -179,10 +175,7 @@ def put_pool(asked: Incoming) -> Pool:
     pool = asked.json(Pool)
     if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
-    try:
-        msgspec.convert(pool.name, PoolName)
-    except msgspec.ValidationError:
-        raise Malformed(NAME_TEXT, field="name") from None
+    must_fit(pool.name, PoolName, "name")
     for target in pool.targets:
         if target.engine not in wiring.path().placement.kinds:
             raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")

@@ -9,7 +9,7 @@ from chalicelib import wiring
 from chalicelib.admission import standing
 from chalicelib.admission.limits import Limits
 from chalicelib.http.callers import Caller
-from chalicelib.http.incoming import Incoming
+from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
@@ -219,10 +219,8 @@ def list_members(_: Incoming, caller: Caller) -> Members:
 )  # fmt: skip
 def put_member(asked: Incoming, caller: Caller) -> Member:
     request = asked.json(MemberRequest)
-    try:
-        subject = msgspec.convert(asked.parameters["subject"], Subject)
-    except msgspec.ValidationError:
-        raise Malformed("A subject has 1 to 128 letters, digits or any of . _ @ + -", field="subject") from None
+    subject = asked.parameters["subject"]
+    must_fit(subject, Subject, "subject")
     return wiring.tenancy().put_member(caller.principal.tenant, Member(subject=subject, role=request.role))
 
 

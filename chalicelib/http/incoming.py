@@ -48,7 +48,7 @@ class Incoming(msgspec.Struct, frozen=True):
         try:
             return msgspec.json.decode(self.document, type=form)
         except msgspec.ValidationError as error:
-            raise _invalid(error) from None
+            raise misfit(error, form) from None
         except msgspec.DecodeError as error:
             raise Malformed(f"The body is not valid JSON: {error}.") from None
         except UnicodeDecodeError:
@@ -61,7 +61,7 @@ class Incoming(msgspec.Struct, frozen=True):
         try:
             return msgspec.convert(dict(self.query), form, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid(error) from None
+            raise misfit(error, form) from None
 
     def _must_be_known(self, form: Any) -> None:
         """Raises Malformed for the first member, at any depth, that the type has no place for."""
@@ -95,12 +95,19 @@ class Incoming(msgspec.Struct, frozen=True):
             raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
 
 
-def _invalid(error: msgspec.ValidationError) -> Malformed:
-    """msgspec says "Expected `int`, got `str` - at `$.limit`"."""
-    text, _, place = str(error).partition(" - at `$")
-    field = place.strip("`.") or None
-    text = text.removesuffix(".")  # a type's own words may be whole sentences
-    return Malformed(f"{field}: {text}." if field else f"{text}.", field=field)
+def must_fit(value: Any, form: Any, field: str) -> None:
+    """Raises Malformed, of that member."""
+    try:
+        msgspec.convert(value, form)
+    except msgspec.ValidationError as error:
+        raise misfit(error, form, field) from None
+
+
+def misfit(error: msgspec.ValidationError, form: Any, holder: str = "") -> Malformed:
+    """What msgspec found wrong with a value that is to be a `form`, in the words of who sent it as `holder`."""
+    from chalicelib.http import misfits  # nobody else pays for loading it
+
+    return misfits.misfit(error, form, holder)
 
 
 def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str, body_limit: int) -> Incoming:

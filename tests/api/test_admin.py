@@ -238,9 +238,10 @@ def test_a_targets_key_is_kept_in_secrets_manager_and_shown_nowhere(operator: Op
 
 
 def test_a_target_says_of_which_kind_it_is(operator: Operator) -> None:
-    for target, field in (({}, "targets[0]"), ({"engine": "magic"}, "targets[0].engine")):
+    for target in ({}, {"engine": "magic"}):
         answer = operator("PUT", "/pools/lost", {"name": "lost", "targets": [{"name": "a", **target}]})
-        assert (answer.status, answer.json["field"], "engine" in answer.json["detail"]) == (400, field, True)
+        assert (answer.status, answer.json["field"]) == (400, "targets[0].engine")
+        assert "It is one of: sagemaker, openai_compatible, bedrock, scripted." in answer.json["detail"]
 
 
 def test_the_principals_of_a_tenant_are_what_was_put_last(operator: Operator) -> None:
