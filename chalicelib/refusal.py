@@ -57,6 +57,7 @@ class Refusal(Exception):
         self.limit = limit  # the limit that denied
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass
+        self.admitted = False  # whether it refused what had been admitted, so that its caller is known
 
 
 class Malformed(Refusal):

@@ -100,7 +100,7 @@ class _Chat(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def infer(asked: Incoming) -> Reply:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.headers.get("x-tenant-id"), "native", "chat.completions")
+        return infer_sealed(asked, asked.tenant, "native", "chat.completions")
     request = asked.json(InferenceRequest)
     if (request.prompt is None) == (request.messages is None):
         raise Malformed("Send either `prompt` or `messages`.", field="prompt")
@@ -115,7 +115,7 @@ def infer(asked: Incoming) -> Reply:
         asked,
         "native",
         "chat.completions",
-        tenant=asked.headers.get("x-tenant-id"),
+        tenant=asked.tenant,
         pool=pool,
         fields=fields,
         max_tokens=ceilings.of_chat(fields),
