@@ -102,6 +102,7 @@ TABLE = {
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),
     "GET /health": Row(ALL, "public"),
     "GET /openapi.json": Row(ALL, "public"),
+    "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
 }
 TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signed", "public")]
