@@ -1,5 +1,6 @@
 """What the operator does: tenants, pools, a tenant's first keys, key epochs. IAM-authorised by API Gateway."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -7,12 +8,12 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.api.kms_keys import ask_enclave, read
-from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
+from chalicelib.api.management import KeyRequest, Keys, NewKey, RevokedKey, expiry, new_key, revoked, view
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
-from chalicelib.pool import OpenAICompatible, Pool
+from chalicelib.pool import Pool
 from chalicelib.refusal import Conflict, Malformed
-from chalicelib.tenancy import Change
+from chalicelib.tenancy import Change, validity
 from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import (
     Aliases,
@@ -93,6 +94,7 @@ def list_tenants(_: Incoming) -> Tenants:
 )  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
     request = asked.json(TenantRequest)
+    _must_name_what_there_is(request.pools, request.pins, request.pools)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
 
 
@@ -107,7 +109,20 @@ def show_any_tenant(asked: Incoming) -> Tenant:
     returns=Tenant,
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
-    return wiring.tenancy().change_tenant(asked.parameters["tenant"], asked.json(Change))
+    change, tenancy = asked.json(Change), wiring.tenancy()
+    if change.pools or change.pins:
+        tenant = tenancy.tenant(asked.parameters["tenant"])
+        pools = tenant.pools if change.pools is None else change.pools
+        _must_name_what_there_is(change.pools or (), change.pins or {}, pools)
+    return tenancy.change_tenant(asked.parameters["tenant"], change)
+
+
+def _must_name_what_there_is(named: Sequence[str], pins: Mapping[str, str], pools: Sequence[str]) -> None:
+    """`named`: pools that are to be the tenant's; `pools`: all that it has then."""
+    if named or pins:
+        known = wiring.tenancy().pools()
+        validity.must_be_pools(named, [pool.name for pool in known], "pools", "here")
+        validity.must_be_pinned_to_targets(pins, pools, known)
 
 
 @surface.door(
@@ -131,10 +146,10 @@ def create_any_key(asked: Incoming) -> NewKey:
 
 @surface.door(
     "DELETE", "/admin/tenants/{tenant}/keys/{key}", permission="operate",
-    summary="Revoke a tenant's API key", returns=KeyView,
+    summary="Revoke a tenant's API key", returns=RevokedKey,
 )  # fmt: skip
-def revoke_any_key(asked: Incoming) -> KeyView:
-    return view(wiring.tenancy().revoke_key(asked.parameters["tenant"], asked.parameters["key"]), wiring.path().clock())
+def revoke_any_key(asked: Incoming) -> RevokedKey:
+    return revoked(asked.parameters["tenant"], asked.parameters["key"])
 
 
 @surface.door(
@@ -176,15 +191,16 @@ def put_pool(asked: Incoming) -> Pool:
     if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
     must_fit(pool.name, PoolName, "name")
-    for target in pool.targets:
-        if target.engine not in wiring.path().placement.kinds:
-            raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
-        if isinstance(target, OpenAICompatible) and target.secret and not target.private:
+    placement, tenancy = wiring.path().placement, wiring.tenancy()
+    for index, target in enumerate(pool.targets):
+        if target.engine not in placement.kinds:
             raise Malformed(
-                f"The target {target.name!r} has a key: its `url` has to begin with https://, or be a private address.",
-                field="targets",
+                f"The engine {target.engine} is not wired here, only {', '.join(sorted(placement.kinds))}.",
+                field=f"targets[{index}].engine",
             )
-    return wiring.tenancy().put_pool(pool)
+    held = next((held for held in tenancy.pools() if held.name == pool.name), None)
+    validity.must_be_sound(pool, held, placement.speaks)
+    return tenancy.put_pool(pool)
 
 
 @surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)

@@ -180,7 +180,7 @@ def test_the_operators_own_tenant_runs_no_model_and_cannot_be_locked_out(operato
 
 
 def test_a_pool_keeps_its_first_day_when_it_is_replaced(operator: Operator) -> None:
-    born = operator("PUT", "/pools/new", {"name": "new", "targets": []}).json["created_s"]
+    born = operator("PUT", "/pools/new", {"name": "new", "targets": [_target("w")]}).json["created_s"]
     operator.deployment.clock.now_ms += 5_000
     assert operator("PUT", "/pools/new", {"name": "new", "targets": [_target("x")]}).json["created_s"] == born
     assert operator("DELETE", "/pools/new").status == 204
@@ -228,7 +228,7 @@ def test_a_targets_key_is_kept_in_secrets_manager_and_shown_nowhere(operator: Op
         put = operator("PUT", "/pools/theirs", {"name": "theirs", "targets": [target]})
         assert (put.status, put.json["targets"][0]["secret"]) == (200, "cloister-key")  # its name, all that there is
         for wrong, field in (
-            (target | {"url": "http://a.example.com/v1"}, "targets"),
+            (target | {"url": "http://a.example.com/v1"}, "targets[0].url"),
             (target | {"api_key": "sk-1"}, "targets[0].api_key"),
             (target | {"secret": "x" * 3_000}, "targets[0].secret"),
         ):

@@ -40,7 +40,7 @@ CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
 RESPONSE = {"model": "model-a", "input": "hi"}
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
-POOL = {"name": "model-a", "targets": []}
+POOL = {"name": "model-a", "targets": [{"name": "a", "engine": "scripted"}]}
 
 TABLE = {
     "POST /inference": Row(INFER, "native", {"model": "model-a", "prompt": "hi"}),
