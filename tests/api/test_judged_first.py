@@ -1,28 +1,33 @@
 """Who is calling is judged before what they send: at every door, whatever is wrong with the request."""
 
 import gzip
-from collections.abc import Iterator
-from typing import NamedTuple, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, get_args
 
+import msgspec
 import pytest
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
+from chalicelib.admission.memory import MemoryMeters
+from chalicelib.call import Call
+from chalicelib.engines.scripted import Step
 from chalicelib.http.route import SEALED_TYPE, Route
 from chalicelib.http.surface import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
+from chalicelib.pool import Target
+from chalicelib.refusal import Malformed
 from chalicelib.settings import Settings
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role, SurfaceName
 from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
-from tests.api.test_permissions import Caller
-from tests.small_deployments import Answer, Deployment, Gateway
+from tests.api.test_permissions import CHAT, Caller
+from tests.small_deployments import Answer, Deployment, Gateway, Script, memory
 
 GUARDED = [route for route in ROUTES if route.permission != "public"]
 KEYED = [route for route in GUARDED if route.auth != "signed"]
 MODELS = [route for route in ROUTES if route.infers]
-every = pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.name)
 every_keyed = pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
 
 
@@ -148,3 +153,42 @@ def test_whoever_was_let_in_once_is_judged_again(caller: Caller, route: Route) -
     assert send(caller, route, WRONGS["no JSON"], key).status == 401
     caller.deployment.tenancy.change_tenant("acme", Change(status="suspended"))
     assert send(caller, route, WRONGS["no JSON"], caller.deployment.key()).status == 403
+
+
+class CountingMeters(MemoryMeters):
+    """Tells how often the epoch was read: once by whoever wants to know a tenant afresh."""
+
+    reads = 0
+
+    def read(self, tenant: str) -> int:
+        self.reads += 1
+        return super().read(tenant)
+
+
+def _refusing(_target: Target, _call: Call) -> Iterable[Step]:
+    return (Malformed("It does not fit.", field="messages"),)
+
+
+@pytest.mark.parametrize(
+    ("script", "body", "status", "reads"),
+    [
+        (None, CHAT, 200, 0),
+        (_refusing, CHAT, 400, 0),  # the model's server says so: whoever was admitted is known
+        (None, {**CHAT, "messages": 7}, 400, 1),
+        (None, {"messages": []}, 400, 1),
+    ],
+)
+def test_only_a_malformed_request_costs_a_read(
+    gateway: Gateway, script: Script | None, body: dict[str, Any], status: int, reads: int
+) -> None:
+    meters = CountingMeters()
+    deployment = Deployment(msgspec.structs.replace(memory(), meters=meters), script)
+    deployment.pool("model-a", "a")
+    deployment.tenant("acme")
+    key = deployment.key("acme")
+    path = "/tenants/acme/v1/chat/completions"
+    with wiring.opening_into(deployment.rooms()):
+        gateway.call("POST", path, key=key, json=CHAT)  # now the gateway knows them
+        before = meters.reads
+        assert gateway.call("POST", path, key=key, json=body).status == status
+        assert meters.reads - before == reads
