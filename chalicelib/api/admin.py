@@ -8,7 +8,21 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.api.kms_keys import ask_enclave, read
-from chalicelib.api.management import KeyRequest, Keys, NewKey, RevokedKey, expiry, new_key, revoked, view
+from chalicelib.api.management import (
+    KeyRequest,
+    Keys,
+    LedgerPage,
+    LedgerQuery,
+    NewKey,
+    RevokedKey,
+    Usage,
+    expiry,
+    new_key,
+    page_of,
+    revoked,
+    usage_of,
+    view,
+)
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
 from chalicelib.pool import Pool
@@ -123,6 +137,22 @@ def _must_name_what_there_is(named: Sequence[str], pins: Mapping[str, str], pool
         known = wiring.tenancy().pools()
         validity.must_be_pools(named, [pool.name for pool in known], "pools", "here")
         validity.must_be_pinned_to_targets(pins, pools, known)
+
+
+@surface.door(
+    "GET", "/admin/tenants/{tenant}/usage", permission="operate",
+    summary="What is left of each of a tenant's limits", returns=Usage,
+)  # fmt: skip
+def show_any_usage(asked: Incoming) -> Usage:
+    return usage_of(wiring.tenancy().tenant(asked.parameters["tenant"]))
+
+
+@surface.door(
+    "GET", "/admin/tenants/{tenant}/requests", permission="operate",
+    summary="A tenant's ledger, newest first", query=LedgerQuery, returns=LedgerPage,
+)  # fmt: skip
+def list_any_requests(asked: Incoming) -> LedgerPage:
+    return page_of(wiring.tenancy().tenant(asked.parameters["tenant"]).id, asked)
 
 
 @surface.door(
