@@ -20,9 +20,16 @@ SecretId = Annotated[str, msgspec.Meta(max_length=2_048)]  # a name or an ARN
 MOST_NAME_PARTS = 8
 # As models are called elsewhere, too: `meta-llama/Llama-3.1-8B`, `claude-sonnet-4:latest`. Between slashes stand parts.
 _PART = r"[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?"
-# Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
+# Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same. The description
+# is what is said of the pattern to whoever has sent something else.
 PoolName = Annotated[
-    str, msgspec.Meta(pattern=rf"^{_PART}(/{_PART}){{0,{MOST_NAME_PARTS - 1}}}$(?!\n)", max_length=128)
+    str,
+    msgspec.Meta(
+        pattern=rf"^{_PART}(/{_PART}){{0,{MOST_NAME_PARTS - 1}}}$(?!\n)",
+        max_length=128,
+        description="1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between, each of which "
+        "begins and ends with a letter or a digit",
+    ),
 ]
 
 

@@ -62,6 +62,7 @@ class Refusal(Exception):
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass
         self.symptom = symptom  # what was met at a target, as a code: for its operator, never for the caller
+        self.admitted = False  # whether it refused what had been admitted, so that its caller is known
 
 
 class Malformed(Refusal):

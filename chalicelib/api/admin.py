@@ -1,5 +1,6 @@
 """What the operator does: tenants, pools, a tenant's first keys, key epochs. IAM-authorised by API Gateway."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,24 +11,25 @@ from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import (
     KeyRequest,
     Keys,
-    KeyView,
     LedgerPage,
     LedgerQuery,
     NewKey,
+    RevokedKey,
     Usage,
     expiry,
     new_key,
     page_of,
+    revoked,
     usage_of,
     view,
 )
-from chalicelib.http.incoming import Incoming
+from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
 from chalicelib.placement import TargetState
 from chalicelib.placement.failure import Failure
-from chalicelib.pool import Capacity, OpenAICompatible, Pool
+from chalicelib.pool import Capacity, Pool
 from chalicelib.refusal import Conflict, Malformed
-from chalicelib.tenancy import Change
+from chalicelib.tenancy import Change, validity
 from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import (
     Aliases,
@@ -44,10 +46,6 @@ from chalicelib.tickets import Claims
 
 surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
 
-NAME_TEXT = (
-    "A pool's name has 1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between; each part "
-    "begins and ends with a letter or a digit."
-)
 MetBy = Literal["call", "probe"]
 HOUR_S = 3_600
 DAY_S = 24 * HOUR_S
@@ -143,6 +141,7 @@ def list_tenants(_: Incoming) -> Tenants:
 )  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
     request = asked.json(TenantRequest)
+    _must_name_what_there_is(request.pools, request.pins, request.pools)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
 
 
@@ -157,7 +156,20 @@ def show_any_tenant(asked: Incoming) -> Tenant:
     returns=Tenant,
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
-    return wiring.tenancy().change_tenant(asked.parameters["tenant"], asked.json(Change))
+    change, tenancy = asked.json(Change), wiring.tenancy()
+    if change.pools or change.pins:
+        tenant = tenancy.tenant(asked.parameters["tenant"])
+        pools = tenant.pools if change.pools is None else change.pools
+        _must_name_what_there_is(change.pools or (), change.pins or {}, pools)
+    return tenancy.change_tenant(asked.parameters["tenant"], change)
+
+
+def _must_name_what_there_is(named: Sequence[str], pins: Mapping[str, str], pools: Sequence[str]) -> None:
+    """`named`: pools that are to be the tenant's; `pools`: all that it has then."""
+    if named or pins:
+        known = wiring.tenancy().pools()
+        validity.must_be_pools(named, [pool.name for pool in known], "pools", "here")
+        validity.must_be_pinned_to_targets(pins, pools, known)
 
 
 @surface.door(
@@ -197,10 +209,10 @@ def create_any_key(asked: Incoming) -> NewKey:
 
 @surface.door(
     "DELETE", "/admin/tenants/{tenant}/keys/{key}", permission="operate",
-    summary="Revoke a tenant's API key", returns=KeyView,
+    summary="Revoke a tenant's API key", returns=RevokedKey,
 )  # fmt: skip
-def revoke_any_key(asked: Incoming) -> KeyView:
-    return view(wiring.tenancy().revoke_key(asked.parameters["tenant"], asked.parameters["key"]), wiring.path().clock())
+def revoke_any_key(asked: Incoming) -> RevokedKey:
+    return revoked(asked.parameters["tenant"], asked.parameters["key"])
 
 
 @surface.door(
@@ -251,19 +263,17 @@ def put_pool(asked: Incoming) -> Pool:
     pool = asked.json(Pool)
     if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
-    try:
-        msgspec.convert(pool.name, PoolName)
-    except msgspec.ValidationError:
-        raise Malformed(NAME_TEXT, field="name") from None
-    for target in pool.targets:
-        if target.engine not in wiring.path().placement.kinds:
-            raise Malformed(f"The engine {target.engine} is not wired here.", field="targets")
-        if isinstance(target, OpenAICompatible) and target.secret and not target.private:
+    must_fit(pool.name, PoolName, "name")
+    placement, tenancy = wiring.path().placement, wiring.tenancy()
+    for index, target in enumerate(pool.targets):
+        if target.engine not in placement.kinds:
             raise Malformed(
-                f"The target {target.name!r} has a key: its `url` has to begin with https://, or be a private address.",
-                field="targets",
+                f"The engine {target.engine} is not wired here, only {', '.join(sorted(placement.kinds))}.",
+                field=f"targets[{index}].engine",
             )
-    return wiring.tenancy().put_pool(pool)
+    held = next((held for held in tenancy.pools() if held.name == pool.name), None)
+    validity.must_be_sound(pool, held, placement.speaks)
+    return tenancy.put_pool(pool)
 
 
 @surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)

@@ -19,7 +19,9 @@ ENTRIES = 500  # in one page: about a megabyte
 HEADS = 10
 _PLACE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}#[0-9]{3}")
 
-Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)")]
+Day = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)", description="a day in UTC, as 2026-11-21")
+]
 Cursor = Annotated[str, msgspec.Meta(max_length=200)]
 
 

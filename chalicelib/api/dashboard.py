@@ -113,6 +113,8 @@ def audit_log(asked: Incoming, caller: Caller) -> LogPage | Reply:
     after = _lease_of(query.cursor, tenant)
     ledger = wiring.path().ledger
     if query.format == "csv":
+        if "limit" in asked.query:
+            raise Malformed(f"A CSV has no pages: leave out `limit`. It ends after {MOST_ROWS:,} rows.", field="limit")
         headers = {
             "Content-Type": "text/csv; charset=utf-8",
             "Content-Disposition": f'attachment; filename="requests-{tenant}.csv"',

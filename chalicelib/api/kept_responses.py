@@ -111,7 +111,12 @@ def list_input_items(asked: Incoming, caller: Caller) -> Items:
     items = [{"id": f"in_{own}_{number}", "type": "message", **item} for number, item in enumerate(kept)]
     if query.order == "desc":
         items.reverse()
-    begun = next((number + 1 for number, item in enumerate(items) if item["id"] == query.after), 0)
+    begun = 0
+    if query.after is not None:
+        ids = [item["id"] for item in items]
+        if query.after not in ids:
+            raise Malformed("`after` is no item of this input. Begin anew, without it.", field="after")
+        begun = ids.index(query.after) + 1
     shown = items[begun : begun + query.limit]
     first, last = (shown[0]["id"], shown[-1]["id"]) if shown else (None, None)
     return Items(shown, first, last, begun + query.limit < len(items))

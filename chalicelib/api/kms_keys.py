@@ -36,7 +36,13 @@ Blob = Annotated[bytes, msgspec.Meta(min_length=1, max_length=KMS_BLOB_BYTES)]
 """What kms:Decrypt takes (https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html)."""
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=1, max_length=64)]
-NonceText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{2,86}$(?!\n)")]  # base64url of as many bytes
+NonceText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{2,86}$(?!\n)",
+        description="1 to 64 bytes in base64url without padding: 2 to 86 letters",
+    ),
+]
 
 
 class KmsKeyRequest(msgspec.Struct, frozen=True):

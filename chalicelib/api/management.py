@@ -9,10 +9,11 @@ from chalicelib import wiring
 from chalicelib.admission import standing
 from chalicelib.admission.limits import Limits
 from chalicelib.http.callers import Caller
-from chalicelib.http.incoming import Incoming
+from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
+from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject, Tenant
 from chalicelib.tenancy.token import Token
 
@@ -20,6 +21,14 @@ surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="pro
 
 DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400
+LAST_OWNER = (
+    "No owner key of this tenant is left: nobody manages its keys and members any more. The operator of the service "
+    "can make a new one."
+)
+LAST_OPERATOR = (
+    "No owner key of the platform tenant is left: only requests signed by IAM open the admin surface now. Sign one to "
+    "make a new key."
+)
 LAST_MS = 10**15
 """Some time in the year 33658; ids of requests sort by their time until a little later."""
 
@@ -51,6 +60,12 @@ class KeyView(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_ms: int | None = None
     revoked_ms: int | None = None
     replaced_by: str | None = None
+
+
+class RevokedKey(KeyView, frozen=True, omit_defaults=True):
+    """A key that opens nothing any more. `warning`: what else does not, now."""
+
+    warning: str | None = None
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -195,11 +210,10 @@ def create_key(asked: Incoming, caller: Caller) -> NewKey:
 
 @surface.door(
     "DELETE", "/tenants/{tenant}/keys/{key}", permission="keys.manage",
-    summary="Revoke an API key, at once and everywhere", returns=KeyView,
+    summary="Revoke an API key, at once and everywhere", returns=RevokedKey,
 )  # fmt: skip
-def revoke_key(asked: Incoming, caller: Caller) -> KeyView:
-    revoked = wiring.tenancy().revoke_key(caller.principal.tenant, asked.parameters["key"])
-    return view(revoked, wiring.path().clock())
+def revoke_key(asked: Incoming, caller: Caller) -> RevokedKey:
+    return revoked(caller.principal.tenant, asked.parameters["key"])
 
 
 @surface.door(
@@ -229,10 +243,8 @@ def list_members(_: Incoming, caller: Caller) -> Members:
 )  # fmt: skip
 def put_member(asked: Incoming, caller: Caller) -> Member:
     request = asked.json(MemberRequest)
-    try:
-        subject = msgspec.convert(asked.parameters["subject"], Subject)
-    except msgspec.ValidationError:
-        raise Malformed("A subject has 1 to 128 letters, digits or any of . _ @ + -", field="subject") from None
+    subject = asked.parameters["subject"]
+    must_fit(subject, Subject, "subject")
     return wiring.tenancy().put_member(caller.principal.tenant, Member(subject=subject, role=request.role))
 
 
@@ -249,11 +261,27 @@ def expiry(request: KeyRequest) -> int | None:
 
 
 def new_key(tenant: str, request: KeyRequest, expires_ms: int | None) -> NewKey:
+    """Raises Malformed for a scope that the tenant has not; NotFound."""
+    validity.must_be_of_tenant(request.scopes, wiring.tenancy().tenant(tenant).pools)
     return _shown(
         *wiring.tenancy().create_key(
             tenant, request.role, label=request.label, scopes=request.scopes, expires_ms=expires_ms
         )
     )
+
+
+def revoked(tenant: str, key_id: str) -> RevokedKey:
+    """The key, revoked; with a warning where it leaves nobody to manage the tenant's keys and members."""
+    now_ms = wiring.path().clock()
+    key = wiring.tenancy().revoke_key(tenant, key_id)
+    manages = key.role == "owner" and not any(_manages(each, now_ms) for each in wiring.tenancy().keys(tenant))
+    warning = (LAST_OPERATOR if tenant == PLATFORM_TENANT else LAST_OWNER) if manages else None
+    return RevokedKey(**msgspec.structs.asdict(view(key, now_ms)), warning=warning)
+
+
+def _manages(key: Key, now_ms: int) -> bool:
+    surfaces = key.scopes.surfaces
+    return key.role == "owner" and key.valid(now_ms) and (not surfaces or "management" in surfaces)
 
 
 def view(key: Key, now_ms: int) -> KeyView:

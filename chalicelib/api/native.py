@@ -64,12 +64,27 @@ class Health(msgspec.Struct, frozen=True):
     timestamp: str
 
 
-class ProblemPage(msgspec.Struct, frozen=True):
-    """What a problem's `type` means."""
+class ErrorName(msgspec.Struct, frozen=True):
+    """What a problem is called where errors have another shape."""
 
+    status: int
+    name: str
+
+
+class ProblemPage(msgspec.Struct, frozen=True):
+    """What a problem's `type` means, and the `code`, `type` and exception by which the other shapes know it."""
+
+    type: str
     title: str
     status: int
     meaning: str
+    openai: ErrorName
+    anthropic: ErrorName
+    aws: ErrorName
+
+
+class ProblemPages(msgspec.Struct, frozen=True):
+    problems: list[ProblemPage]
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -100,7 +115,7 @@ class _Chat(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def infer(asked: Incoming) -> Reply:
     if is_sealed(asked):
-        return infer_sealed(asked, asked.headers.get("x-tenant-id"), "native", "chat.completions")
+        return infer_sealed(asked, asked.tenant, "native", "chat.completions")
     request = asked.json(InferenceRequest)
     if (request.prompt is None) == (request.messages is None):
         raise Malformed("Send either `prompt` or `messages`.", field="prompt")
@@ -115,7 +130,7 @@ def infer(asked: Incoming) -> Reply:
         asked,
         "native",
         "chat.completions",
-        tenant=asked.headers.get("x-tenant-id"),
+        tenant=asked.tenant,
         pool=pool,
         fields=fields,
         max_tokens=ceilings.of_chat(fields),
@@ -159,17 +174,40 @@ def describe(_: Incoming) -> dict[str, Any]:
     return openapi.document()
 
 
+@public.door("GET", "/problems", permission="public", summary="Every problem that there is", returns=ProblemPages)
+def list_problems(_: Incoming) -> ProblemPages:
+    return ProblemPages(_pages())
+
+
 @public.door(
     "GET", "/problems/{name}", permission="public",
     summary="What a problem means, and what to do", returns=ProblemPage,
 )  # fmt: skip
 def explain(asked: Incoming) -> ProblemPage:
-    for refusal, kind in problems.KINDS.items():
-        if kind.slug == asked.parameters["name"]:
-            return ProblemPage(kind.title, kind.status, " ".join((refusal.__doc__ or "").split()))
-    if asked.parameters["name"] == problems.FAULT.slug:
-        return ProblemPage(problems.FAULT.title, problems.FAULT.status, problems.FAULT_TEXT)
-    raise NotFound("There is no such problem.")
+    asked_for = f"{problems.PAGES}/{asked.parameters['name']}"
+    for page in _pages():
+        if page.type == asked_for:
+            return page
+    raise NotFound(f"There is no such problem. GET {problems.PAGES} lists those there are.", field="name")
+
+
+def _pages() -> list[ProblemPage]:
+    known = [
+        (kind, " ".join((refusal.__doc__ or "").split()), problems.EXCEPTIONS[refusal])
+        for refusal, kind in problems.KINDS.items()
+    ]
+    return [
+        ProblemPage(
+            f"{problems.PAGES}/{kind.name}",
+            kind.title,
+            kind.status,
+            meaning,
+            openai=ErrorName(problems.status_of_kind(kind, "openai"), kind.openai_code),
+            anthropic=ErrorName(problems.status_of_kind(kind, "anthropic"), kind.anthropic_type),
+            aws=ErrorName(problems.status_of_kind(kind, "bedrock"), exception),
+        )
+        for kind, meaning, exception in (*known, (problems.FAULT, problems.FAULT_TEXT, problems.FAULT_EXCEPTION))
+    ]
 
 
 def _events(answer: Answer, pool: str, request_id: str) -> Iterator[bytes]:

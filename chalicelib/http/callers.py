@@ -34,15 +34,31 @@ def let_in(route: Route, asked: Incoming) -> Caller | None:
     credential = asked.credential
     if route.auth == "signed" and not isinstance(credential, Signed):
         raise Forbidden(f"{SIGN} {OR_BRING_A_KEY}" if route.shape == "bedrock" else SIGN)
-    path = wiring.path()
-    reading = path.snapshots.fresh
     if route.permission == "operate":
-        operator(credential, reading, path.clock())
+        path = wiring.path()
+        operator(credential, path.snapshots.fresh, path.clock())
     held = route.held
     if held is None:
         return None
-    caller = Caller(*identify(credential, asked.parameters.get("tenant"), reading, path.clock()))
+    caller = _identified(asked)
     caller.principal.must(held)
     if not route.for_sealers:  # whichever surface a key is narrowed to, it may seal there, and must know to whom
         caller.principal.must_reach(asked.surface)
     return caller
+
+
+def must_be_known(asked: Incoming) -> None:
+    """Before whoever wants to run a model hears what is wrong with their request: that they might run one.
+
+    Requests that are right are not looked at for this: the admission asks whose they are.
+
+    Raises: as `let_in`; NotOpened.
+    """
+    principal, _ = _identified(asked)
+    principal.must("infer")
+    principal.must_reach(asked.surface)
+
+
+def _identified(asked: Incoming) -> Caller:
+    path = wiring.path()
+    return Caller(*identify(asked.credential, asked.tenant, path.snapshots.fresh, path.clock()))

@@ -11,7 +11,7 @@ def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam
 
     A signature counts where the route asks for one, and there before a key; nothing else may bring it along.
     """
-    if iam_arn and route.auth in ("signed", "signed_or_key"):
+    if iam_arn and route.signed:
         return Signed(iam_arn)
     keys = _api_keys(headers)
     if keys:

@@ -33,22 +33,32 @@ class Incoming(msgspec.Struct, frozen=True):
     parameters: Mapping[str, str]  # of the path
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes  # none until `with_body`: who is calling is judged first
     request_id: str
     arrived_ms: int
     credential: Credential | None  # as the route takes it
     source_ip: str
     closed: bool  # members that the body's type does not know are refused
 
+    @property
+    def tenant(self) -> str | None:
+        """The one that the request names, if it names one."""
+        return self.headers.get("x-tenant-id") if self.surface == "native" else self.parameters.get("tenant")
+
+    def with_body(self, event: Mapping[str, Any], limit: int) -> "Incoming":
+        """The same, with what the event has as its body. Raises Malformed, TooLarge."""
+        body = _decoded(sent_body(event, limit), self.headers.get("content-encoding"), limit)
+        return msgspec.structs.replace(self, body=body) if body else self
+
     def json(self, form: type[T]) -> T:
         """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""
         self.must_be_json()
-        if self.closed:
-            self._must_be_known(form)
         try:
+            if self.closed:
+                self._must_be_known(form)
             return msgspec.json.decode(self.document, type=form)
         except msgspec.ValidationError as error:
-            raise _invalid(error) from None
+            raise misfit(error, form) from None
         except msgspec.DecodeError as error:
             raise Malformed(f"The body is not valid JSON: {error}.") from None
         except UnicodeDecodeError:
@@ -61,17 +71,18 @@ class Incoming(msgspec.Struct, frozen=True):
         try:
             return msgspec.convert(dict(self.query), form, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid(error) from None
+            raise misfit(error, form) from None
 
     def _must_be_known(self, form: Any) -> None:
-        """Raises Malformed for the first member, at any depth, that the type has no place for."""
-        # Not at the top: who runs models does not pay for loading it.
-        from chalicelib.http.unknown_members import unknown_members
+        """Raises Malformed for the first member, at any depth, that the type has no place for, or that is there twice.
 
-        try:
-            body = msgspec.json.decode(self.document)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return  # whoever reads it as the type says what is wrong
+        Raises also what msgspec does, for what is no JSON.
+        """
+        # Not at the top: who runs models does not pay for loading it.
+        from chalicelib.http.unknown_members import must_be_there_once, unknown_members
+
+        body = msgspec.json.decode(self.document)
+        must_be_there_once(self.document)
         for unknown in unknown_members(body, form):
             name = unknown.name[:64]
             raise Malformed(
@@ -95,18 +106,25 @@ class Incoming(msgspec.Struct, frozen=True):
             raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
 
 
-def _invalid(error: msgspec.ValidationError) -> Malformed:
-    """msgspec says "Expected `int`, got `str` - at `$.limit`"."""
-    text, _, place = str(error).partition(" - at `$")
-    field = place.strip("`.") or None
-    text = text.removesuffix(".")  # a type's own words may be whole sentences
-    return Malformed(f"{field}: {text}." if field else f"{text}.", field=field)
+def must_fit(value: Any, form: Any, field: str) -> None:
+    """Raises Malformed, of that member."""
+    try:
+        msgspec.convert(value, form)
+    except msgspec.ValidationError as error:
+        raise misfit(error, form, field) from None
 
 
-def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str, body_limit: int) -> Incoming:
-    """Read an API Gateway proxy event (REST, format 1.0) that came in by this route.
+def misfit(error: msgspec.ValidationError, form: Any, holder: str = "") -> Malformed:
+    """What msgspec found wrong with a value that is to be a `form`, in the words of who sent it as `holder`."""
+    from chalicelib.http import misfits  # nobody else pays for loading it
 
-    Raises: Malformed, TooLarge; `request_id_of` still tells the id to answer with.
+    return misfits.misfit(error, form, holder)
+
+
+def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str) -> Incoming:
+    """Read an API Gateway proxy event (REST, format 1.0) that came in by this route, all but its body.
+
+    Raises: TooLarge; `request_id_of` still tells the id to answer with.
     """
     headers = {name.lower(): value or "" for name, value in (event.get("headers") or {}).items()}
     # With what was repeated, of which `headers` holds the last.
@@ -123,7 +141,7 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str,
         parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
         query=event.get("queryStringParameters") or {},
         headers=headers,
-        body=_decoded(_body(event, body_limit), headers.get("content-encoding"), body_limit),
+        body=b"",
         request_id=request_id_of(event, fresh_id),
         arrived_ms=now_ms,
         credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
@@ -153,7 +171,8 @@ def request_id_of(event: Mapping[str, Any], fresh_id: str) -> str:
     return fresh_id
 
 
-def _body(event: Mapping[str, Any], limit: int) -> bytes:
+def sent_body(event: Mapping[str, Any], limit: int) -> bytes:
+    """The body as it came. Raises Malformed, TooLarge."""
     text = event.get("body") or ""
     if isinstance(text, bytes):  # the bridge has no reason to encode what it would decode again
         body = text

@@ -49,10 +49,12 @@ class Kind(msgspec.Struct, frozen=True):
     anthropic_type: str
     openai_status: int | None = None  # where it is not `status`
     anthropic_status: int | None = None
+    own_name: str = ""  # where it is not OpenAI's, which has one word for two
 
     @property
-    def slug(self) -> str:
-        return self.openai_code.replace("_", "-")
+    def name(self) -> str:
+        """On the wire: the last part of a problem's `type`."""
+        return self.own_name or self.openai_code.replace("_", "-")
 
 
 KINDS: dict[type[Refusal], Kind] = {
@@ -62,7 +64,13 @@ KINDS: dict[type[Refusal], Kind] = {
         401, "Key validation failed", "invalid_request_error", "key_validation_failed", "authentication_error"
     ),
     OverBudget: Kind(
-        402, "Over budget", "insufficient_quota", "insufficient_quota", "billing_error", openai_status=429
+        402,
+        "Over budget",
+        "insufficient_quota",
+        "insufficient_quota",
+        "billing_error",
+        openai_status=429,
+        own_name="over-budget",
     ),
     Forbidden: Kind(403, "Not permitted", "invalid_request_error", "permission_denied", "permission_error"),
     NotFound: Kind(404, "Not found", "invalid_request_error", "not_found", "not_found_error"),
@@ -206,12 +214,15 @@ def exception_of(error: Exception) -> str:
 
 
 def status_of(error: Exception, shape: Shape) -> int:
-    kind = kind_of(error)
+    return status_of_kind(kind_of(error), shape)
+
+
+def status_of_kind(kind: Kind, shape: Shape) -> int:
     own = {
         "problem": None,
         "openai": kind.openai_status,
         "anthropic": kind.anthropic_status,
-        "bedrock": QUOTA_STATUS if isinstance(error, OverBudget | QuotaExhausted) else None,
+        "bedrock": QUOTA_STATUS if kind.openai_code == "insufficient_quota" else None,
     }
     return own[shape] or kind.status
 
@@ -273,7 +284,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
             reason=refusal.code,
         )
     return Problem(
-        type=f"{PAGES}/{kind.slug}",
+        type=f"{PAGES}/{kind.name}",
         title=kind.title,
         status=kind.status,
         detail=refusal.text,

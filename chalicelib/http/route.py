@@ -58,6 +58,11 @@ class Route(msgspec.Struct, frozen=True):
         return self.permission
 
     @property
+    def signed(self) -> bool:
+        """Whether API Gateway asks for a signature of IAM."""
+        return self.auth in ("signed", "signed_or_key")
+
+    @property
     def for_pages(self) -> bool:
         """Below a tenant, whose document says which web pages may call there. Nothing else is for pages of others."""
         return self.path.startswith(OF_A_TENANT)

@@ -9,7 +9,7 @@ from chalicelib import wiring
 from chalicelib.call import Delta, Operation, SealMode
 from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import Incoming
+from chalicelib.http.incoming import Incoming, misfit
 from chalicelib.http.outgoing import STREAMS, Outflow, inference_headers
 from chalicelib.http.route import SEALED_TYPE
 from chalicelib.inference import run
@@ -85,5 +85,4 @@ def _headers(asked: Incoming) -> SealHeaders:
     try:
         return msgspec.convert(dict(asked.headers), SealHeaders, strict=False)
     except msgspec.ValidationError as error:
-        text, _, place = str(error).partition(" - at `$.")
-        raise Malformed(f"{place.strip('`') or 'The headers'}: {text}.", field=place.strip("`") or None) from None
+        raise misfit(error, SealHeaders) from None

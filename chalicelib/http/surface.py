@@ -10,13 +10,13 @@ from chalice.app import Blueprint, IAMAuthorizer
 
 from chalicelib import wiring
 from chalicelib.http import problems
-from chalicelib.http.callers import let_in
+from chalicelib.http.callers import let_in, must_be_known
 from chalicelib.http.cross_origin import headers_for, origin_of, preflight
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import incoming, request_id_of, taken_as
+from chalicelib.http.incoming import Incoming, incoming, request_id_of, sent_body, taken_as
 from chalicelib.http.route import Auth, Needed, Route
 from chalicelib.http.routing import Prefixes
-from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
+from chalicelib.refusal import Malformed, NoCapacity, Refusal, StoreUnavailable, TooLarge
 from chalicelib.tenancy.tenant import SurfaceName
 
 View = Callable[..., Any]
@@ -100,7 +100,7 @@ class Surface(Blueprint):
                 return self._serve(route, view)
 
             served.__name__ = route.name
-            options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
+            options = {"authorizer": IAMAuthorizer()} if route.signed else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
             self.route(path, methods=methods_of(route), name=route.name, content_types=[], **options)(served)
             if route.for_pages and not any(each.resource == path for each in ROUTES[:-1]):
@@ -129,9 +129,8 @@ class Surface(Blueprint):
         request_id = request_id_of(event, fresh := path.randomness(12).hex())
         _, shape = taken_as(event, route)
         try:
-            asked = incoming(event, route, path.clock(), fresh, path.settings.body_limit_bytes)
-            caller = let_in(route, asked)
-            answer = view(asked) if caller is None else view(asked, caller)
+            asked = incoming(event, route, path.clock(), fresh)
+            answer = _answered(route, view, asked, event, path.settings.body_limit_bytes)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
         except Exception as error:
             reply = refused(error, shape, request_id)
@@ -141,6 +140,24 @@ class Surface(Blueprint):
         if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
             reply.headers.update(headers_for(origin, event["pathParameters"]["tenant"]))
         return reply if event["httpMethod"] != "HEAD" else without_body(reply)
+
+
+def _answered(route: Route, view: View, asked: Incoming, event: Mapping[str, Any], body_limit: int) -> Any:
+    """What the view answers. Who is calling is judged before what they send."""
+    if asked.credential is None and route.signed:
+        sent_body(event, body_limit)  # a signature is of the whole body: where that is too large, nobody looked at it
+    caller = let_in(route, asked)
+    try:
+        asked = asked.with_body(event, body_limit)
+        if asked.query or (asked.body and route.accepts is None):
+            from chalicelib.http.strays import must_have_a_place  # most requests have none of this
+
+            must_have_a_place(asked, event, route)
+        return view(asked) if caller is None else view(asked, caller)
+    except (Malformed, TooLarge) as refusal:
+        if route.infers and not refusal.admitted:
+            must_be_known(asked)
+        raise
 
 
 def methods_of(route: Route) -> list[str]:

@@ -4,10 +4,13 @@ The types of what is stored forbid none: yesterday's gateways and tomorrow's wri
 sends in is another matter: a member that nobody reads is a wish that is not granted, and they must hear of it.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from msgspec import inspect
+
+from chalicelib.refusal import Malformed
 
 _LISTS = (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspect.FrozenSetType)
 
@@ -18,9 +21,23 @@ class Unknown(NamedTuple):
     known: tuple[str, ...]  # members that the object may have
 
 
+def must_be_there_once(document: bytes) -> None:
+    """Raises Malformed for a member that an object of this JSON has twice: readers take the last of them."""
+    json.loads(document, object_pairs_hook=_once)
+
+
 def unknown_members(body: Any, form: Any) -> Iterator[Unknown]:
     """All of them, of a decoded JSON body that is to be a `form`; whatever else is wrong with it does not matter."""
     return _within(body, inspect.type_info(form), "")
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        name = next(name for name in names if names.count(name) > 1)[:64]
+        raise Malformed(f"The member `{name}` is there twice. Send it once.", field=name)
+    return found
 
 
 def _within(value: Any, form: inspect.Type, place: str) -> Iterator[Unknown]:

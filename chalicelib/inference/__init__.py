@@ -17,7 +17,7 @@ from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
 from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
-from chalicelib.refusal import Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Unauthenticated
+from chalicelib.refusal import Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal, Unauthenticated
 from chalicelib.tenancy.snapshot import Reading
 
 __all__ = ["Answer", "Ask", "Path", "run"]
@@ -39,6 +39,8 @@ def run(ask: Ask, path: Path) -> Answer:
             stream, first, call, lease, path, settle=lambda held, ending: settle(planned, held, target, ending, path)
         )
     except BaseException as error:
+        if isinstance(error, Refusal):
+            error.admitted = True
         settle(planned, lease, target, Ending(reason_of(error), None, 0), path)
         raise
 

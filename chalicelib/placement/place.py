@@ -1,10 +1,10 @@
 """Run a call at the first target that begins to answer. After the first event there is no other try."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib.call import Call, Event, Finished, Stream
+from chalicelib.call import Call, Event, Finished, Operation, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
@@ -61,6 +61,10 @@ class Placement:
     def kinds(self) -> Iterable[str]:
         """The kinds of target that there are engines for."""
         return self._engines.keys()
+
+    def speaks(self, target: Target) -> Collection[Operation]:
+        """See Engine.speaks."""
+        return self._engines[target.engine].speaks(target)
 
     def place(self, pool: Pool, pin: str | None, call: Call) -> PlacedCall:
         """Try the pool's targets until one gives its first event.

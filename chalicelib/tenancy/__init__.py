@@ -3,6 +3,7 @@
     tenant       what we know of a customer: values     token        the text of an API key
     snapshot     what a sandbox remembers of them       records      documents, changed in the order told below
     principals   the IAM principals that sign           kms_keys     the KMS keys that tenants seal with
+    validity     what of it may be put
     ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
     inference_profiles   through which Bedrock's models were reached
 
@@ -49,6 +50,8 @@ from chalicelib.tenancy.token import Token, digest_of, mint
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
 
+NO_POOLS = "The platform's own tenant uses no pools and cannot be suspended."
+
 
 class Change(msgspec.Struct, frozen=True):
     """What an operator may change of a tenant; a member left out stays as it is."""
@@ -88,6 +91,8 @@ class Tenancy:
     def create_tenant(self, tenant: Tenant) -> Tenant:
         """Raises Malformed, for limits that cannot be kept and aliases of no pool; Conflict."""
         _must_hold(tenant.limits)
+        if tenant.id == PLATFORM_TENANT and tenant.pools:
+            raise Conflict(NO_POOLS)
         _must_name_pools(tenant.aliases, tenant)
         created = msgspec.structs.replace(tenant, created_ms=self._clock())
         # The meter first: a tenant without one could not be repaired by creating it again.
@@ -110,7 +115,7 @@ class Tenancy:
         if change.limits is not None:
             _must_hold(change.limits)
         if tenant_id == PLATFORM_TENANT and (change.pools or change.status == "suspended"):
-            raise Conflict("The platform's own tenant uses no pools and cannot be suspended.")
+            raise Conflict(NO_POOLS)
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
         named = {name: said for name, said in msgspec.structs.asdict(change).items() if said is not None}
         changed = msgspec.structs.replace(value(document, Tenant), **named)

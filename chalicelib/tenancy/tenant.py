@@ -12,21 +12,43 @@ Role = Literal["owner", "developer", "analyst", "viewer"]
 SurfaceName = Literal["openai", "anthropic", "native", "bedrock", "management"]
 SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key, which mode esdk proves, is enough
 
-# Python's `$` also matches before a last newline, JSON Schema's does not: `(?!\n)` makes them the same.
-TenantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)")]
+# Of patterns, see `chalicelib.pool`.
+TenantId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)",
+        description="1 to 40 lower-case letters, digits or -, not beginning or ending with -",
+    ),
+]
 Aliases = Annotated[dict[PoolName, PoolName], msgspec.Meta(max_length=100)]  # name -> pool
 Label = Annotated[str, msgspec.Meta(max_length=100)]
-Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)")]
+Subject = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)",
+        description="1 to 128 letters, digits or any of . _ @ + -, beginning with a letter or a digit",
+    ),
+]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
 # As browsers say it: lower case, no path, no default port; never `*` or `null`, which are anybody.
 Origin = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$(?!\n)", max_length=250),
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$(?!\n)",
+        max_length=250,
+        description="an origin as browsers say it, as https://app.example.com or http://localhost:3000: lower case, "
+        "without a path",
+    ),
 ]
 Origins = Annotated[tuple[Origin, ...], msgspec.Meta(max_length=50)]
 RetentionDays = Annotated[int, msgspec.Meta(ge=1, le=3_650)]  # of ledger entries, after their settlement
 PrincipalArn = Annotated[
-    str, msgspec.Meta(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/[A-Za-z0-9+=,.@_/-]+$(?!\n)", max_length=200)
+    str,
+    msgspec.Meta(
+        pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/[A-Za-z0-9+=,.@_/-]+$(?!\n)",
+        max_length=200,
+        description="the ARN of an IAM user or role, ending in :user/ or :role/ and its name",
+    ),
 ]
 
 

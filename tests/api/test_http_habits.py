@@ -101,7 +101,7 @@ def unwrapped(body: bytes, coding: str = "gzip") -> Incoming:
     event: dict[str, Any] = {
         "httpMethod": "POST", "headers": {"Content-Encoding": coding}, "requestContext": {}, "body": body,
     }  # fmt: skip
-    return incoming(event, route, 0, "id", LIMIT)
+    return incoming(event, route, 0, "id").with_body(event, LIMIT)
 
 
 def test_what_is_unpacked_may_be_as_large_as_what_is_sent() -> None:

@@ -263,13 +263,16 @@ def test_plain_lambda_is_handed_a_name_as_the_client_wrote_it(deployment: Deploy
 # What operators may name
 
 
+TARGET = {"name": "a", "engine": "scripted"}
+
+
 def test_a_pool_of_such_a_name_is_put_and_removed_however_its_slash_is_written(
     gateway: Gateway, deployment: Deployment
 ) -> None:
     key = deployment.key(PLATFORM_TENANT)
     name = "meta-llama/Llama-3.1-70B"
     for path in (name, quote(name, safe="")):
-        put = gateway.call("PUT", f"/admin/pools/{path}", key=key, json={"name": name, "targets": []})
+        put = gateway.call("PUT", f"/admin/pools/{path}", key=key, json={"name": name, "targets": [TARGET]})
         assert put.status == 200, put.body
         assert gateway.call("DELETE", f"/admin/pools/{path}", key=key).status == 204
 

@@ -40,7 +40,7 @@ CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
 RESPONSE = {"model": "model-a", "input": "hi"}
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
-POOL = {"name": "model-a", "targets": []}
+POOL = {"name": "model-a", "targets": [{"name": "a", "engine": "scripted"}]}
 
 TABLE = {
     "POST /inference": Row(INFER, "native", {"model": "model-a", "prompt": "hi"}),
@@ -105,6 +105,7 @@ TABLE = {
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),
     "GET /health": Row(ALL, "public"),
     "GET /openapi.json": Row(ALL, "public"),
+    "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
 }
 TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signed", "public")]

@@ -129,6 +129,8 @@ def test_from_nothing_to_a_tenants_last_requests(
     assert cloister("keys", "list", "cora")[1].splitlines()[1].startswith(f"{listed['id']}  developer  active")
     assert cloister("keys", "revoke", "cora", listed["id"])[1] == f"{listed['id']} is revoked.\n"
     assert ask(key.strip(), "third") == 401
+    last = told(cloister("keys", "create", "cora", "--json"))["key"]["id"]
+    assert "can make a new one." in cloister("keys", "revoke", "cora", last)[1]
 
 
 def test_limits_are_replaced_and_shown_with_what_is_left(cloister: Cloister, tmp_path: Path) -> None:

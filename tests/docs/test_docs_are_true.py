@@ -19,7 +19,17 @@ from app import app
 from chalicelib.dialects.anthropic import members as anthropic
 from chalicelib.dialects.converse import members
 from chalicelib.http import openapi, problems
-from chalicelib.refusal import MethodNotAllowed, NotOpened, Refusal, Unauthenticated
+from chalicelib.refusal import (
+    Crowded,
+    MethodNotAllowed,
+    NotOpened,
+    OverBudget,
+    QuotaExhausted,
+    RateLimited,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+)
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
 from tests.local_system import RunningSystem
@@ -46,18 +56,28 @@ def example(refusal: type[Refusal]) -> Refusal:
     return refusal() if refusal in (Unauthenticated, NotOpened) else refusal("")
 
 
-def test_every_refusal_is_documented_with_its_statuses() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)` \| (\d+) `(\w+)` \|", API, re.MULTILINE)
+def test_every_problem_is_documented_by_its_name_with_its_statuses() -> None:
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)` \| (\d+) `(\w+)` \|", API, re.MULTILINE
+    )
+    fault = problems.FAULT
     assert set(rows) == {
         (
-            refusal.__name__,
+            kind.name,
             str(kind.status),
             *(str(kind.openai_status or kind.status), kind.openai_code),
             *(str(kind.anthropic_status or kind.status), kind.anthropic_type),
             *(str(problems.status_of(example(refusal), "bedrock")), problems.EXCEPTIONS[refusal]),
         )
         for refusal, kind in problems.KINDS.items()
-    }
+    } | {(fault.name, "500", "500", fault.openai_code, "500", fault.anthropic_type, "500", problems.FAULT_EXCEPTION)}
+
+
+def test_limits_are_documented_by_the_names_of_what_they_answer() -> None:
+    page = (ROOT / "docs" / "admission.md").read_text()
+    said = re.findall(r"^\| .* \| .* \| `([a-z-]+)` \| .* \|$", page, re.MULTILINE)
+    limits = (RateLimited, QuotaExhausted, OverBudget, Crowded, TooLarge)
+    assert set(said) == {problems.KINDS[refusal].name for refusal in limits}
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

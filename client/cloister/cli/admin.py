@@ -181,7 +181,8 @@ def _revoke_key(operator: Operator, options: argparse.Namespace) -> Any:
 
 
 def _key_state(key: Any) -> str:
-    return f"{key['id']} is {key['state']}."
+    said = f"{key['id']} is {key['state']}."
+    return f"{said} {key['warning']}" if "warning" in key else said
 
 
 def _usage(operator: Operator, options: argparse.Namespace) -> Any:
