@@ -27,7 +27,7 @@ from chalicelib.tenancy.tenant import (
 )
 from chalicelib.tickets import Claims
 
-surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
+surface = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed_or_key")
 
 NAME_TEXT = (
     "A pool's name has 1 to 128 letters, digits or any of . _ : @ - in up to 8 parts with slashes between; each part "

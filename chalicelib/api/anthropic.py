@@ -23,7 +23,9 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed
 
-surface = Surface(__name__, "anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key")
+surface = Surface(
+    __name__, "anthropic", title="Anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key"
+)
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 
@@ -63,7 +65,7 @@ class MessageUsage(msgspec.Struct, frozen=True):
     output_tokens: int
 
 
-class Message(msgspec.Struct, frozen=True):
+class AnthropicMessage(msgspec.Struct, frozen=True):
     """An answer, as Anthropic has it."""
 
     id: str
@@ -89,7 +91,7 @@ _event = msgspec.json.Decoder(_Event)
 
 @surface.door(
     "POST", "/tenants/{tenant}/v1/messages", permission="infer",
-    summary="Answer a message", accepts=MessagesRequest, returns=Message, streams=True, infers=True,
+    summary="Answer a message", accepts=MessagesRequest, returns=AnthropicMessage, streams=True, infers=True,
 )  # fmt: skip
 def create_message(asked: Incoming) -> Any:
     _must_be_clear(asked)

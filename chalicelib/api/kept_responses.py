@@ -21,7 +21,14 @@ from chalicelib.tenancy.tenant import Tenant
 if TYPE_CHECKING:
     from chalicelib.dialects.responses.history import Kept
 
-surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
+surface = Surface(
+    __name__,
+    "openai",
+    title="OpenAI Responses that were kept",
+    prefix="/tenants/{tenant}/v1/responses",
+    shape="openai",
+    auth="key",
+)
 
 DAY_MS = 86_400_000
 MOST_TURNS = 100

@@ -23,7 +23,7 @@ from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import PoolName, RegisteredKey, Scopes, SealingAuth
 from chalicelib.tickets import Claims, KeyArn
 
-surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Sealing", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
 T = TypeVar("T")
 

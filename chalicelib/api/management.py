@@ -16,7 +16,7 @@ from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject
 from chalicelib.tenancy.token import Token
 
-surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
 DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.openai import Count, Message
+from chalicelib.api.openai import ChatMessage, Count
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.http import problems
@@ -21,15 +21,15 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed, NotFound
 
-surface = Surface(__name__, "native", prefix="/inference", shape="problem", auth="key")
-public = Surface(__name__, "native", prefix="/", shape="problem", auth="none")
+surface = Surface(__name__, "native", title="Native", prefix="/inference", shape="problem", auth="key")
+public = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):
     """`prompt` or `messages`; all members that are not listed reach the engine as they are."""
 
     prompt: str | None = None
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] | None = None
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)] | None = None
     model: str | None = None  # the pool, where the header X-Model-Pool does not name it
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None

@@ -24,7 +24,7 @@ from chalicelib.inference.answer import Answer
 from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1", shape="openai", auth="key")
+surface = Surface(__name__, "openai", title="OpenAI", prefix="/tenants/{tenant}/v1", shape="openai", auth="key")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=16)]
@@ -35,7 +35,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class Message(msgspec.Struct, frozen=True):
+class ChatMessage(msgspec.Struct, frozen=True):
     """One message of a chat; its other members pass through."""
 
     role: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -46,7 +46,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     """Members that the gateway itself looks at; all others reach the engine as they are."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None

@@ -26,7 +26,9 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed, StoreUnavailable
 
-surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
+surface = Surface(
+    __name__, "openai", title="OpenAI Responses", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key"
+)
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 Metadata = Annotated[

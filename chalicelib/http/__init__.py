@@ -14,5 +14,5 @@
     outgoing     an answer on its way out               problems     refusals as callers see them
     openapi      the document of all routes
 
-`stream.sh` starts the bridge where Lambda streams.
+`stream.sh` starts the bridge where Lambda streams. `browser` holds what `/` and `/docs` send.
 """

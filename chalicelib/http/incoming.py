@@ -39,6 +39,7 @@ class Incoming(msgspec.Struct, frozen=True):
     credential: Credential | None  # as the route takes it
     source_ip: str
     closed: bool  # members that the body's type does not know are refused
+    full_path: str  # with API Gateway's stage, or its custom domain's base path; empty where there is no API Gateway
 
     def json(self, form: type[T]) -> T:
         """The body decoded and checked; none at all counts as `{}`. Raises Malformed naming what is wrong."""
@@ -129,6 +130,7 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str,
         credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
         source_ip=caller.get("sourceIp") or "",
         closed=route.closed,
+        full_path=event["requestContext"].get("path") or "",
     )
 
 

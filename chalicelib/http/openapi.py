@@ -139,6 +139,8 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         success["content"] |= SEALED
     if route.exports:
         success["content"]["text/csv"] = {"schema": {"type": "string"}}
+    for form in route.other_forms:
+        success.setdefault("content", {})[form] = {"schema": {"type": "string"}}
     names = {"X-Request-ID": "the request's id"} | (INFERENCE_HEADERS if route.infers else {})
     success["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
     shapes: list[problems.Shape] = [route.shape]

@@ -101,6 +101,9 @@ TABLE = {
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),
     "GET /health": Row(ALL, "public"),
+    "GET /": Row(ALL, "public"),
+    "GET /docs": Row(ALL, "public"),
+    "GET /docs/redoc.js": Row(ALL, "public"),
     "GET /openapi.json": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
 }

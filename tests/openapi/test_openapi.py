@@ -51,7 +51,7 @@ def fuzzed_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
 
 
 @pytest.mark.parametrize(
-    "surface", ["^/(tenants|inference|health|openapi|problems)", "^/admin"], ids=["tenant", "admin"]
+    "surface", ["^/(tenants|inference|health|openapi|problems|docs|$)", "^/admin"], ids=["tenant", "admin"]
 )
 def test_nothing_that_fits_or_breaks_the_schema_breaks_the_system(fuzzed_system: RunningSystem, surface: str) -> None:
     if surface == "^/admin":
