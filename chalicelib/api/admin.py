@@ -52,10 +52,14 @@ class TenantRequest(msgspec.Struct, frozen=True):
 
 
 class Tenants(msgspec.Struct, frozen=True):
+    """All tenants."""
+
     tenants: list[Tenant]
 
 
 class Pools(msgspec.Struct, frozen=True):
+    """All pools."""
+
     pools: list[Pool]
 
 
@@ -72,6 +76,8 @@ class KeyEpochRequest(msgspec.Struct, frozen=True):
 
 
 class KeyEpochView(msgspec.Struct, frozen=True):
+    """A key epoch, and until when requests may be sealed to it."""
+
     epoch: str
     expires_ms: int
 
@@ -88,6 +94,7 @@ class _NewEpoch(msgspec.Struct, frozen=True):
 
 @surface.door("GET", "/admin/tenants", permission="operate", summary="List the tenants", returns=Tenants)
 def list_tenants(_: Incoming) -> Tenants:
+    """All of them, whatever their status."""
     return Tenants(list(wiring.tenancy().tenants()))
 
 
@@ -96,12 +103,14 @@ def list_tenants(_: Incoming) -> Tenants:
     summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201,
 )  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
+    """Limits that are left out are the defaults."""
     request = asked.json(TenantRequest)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
 
 
 @surface.door("GET", "/admin/tenants/{tenant}", permission="operate", summary="Look at a tenant", returns=Tenant)
 def show_any_tenant(asked: Incoming) -> Tenant:
+    """Everything that is kept of it, but its API keys."""
     return wiring.tenancy().tenant(asked.parameters["tenant"])
 
 
@@ -111,6 +120,7 @@ def show_any_tenant(asked: Incoming) -> Tenant:
     returns=Tenant,
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
+    """A member that is left out stays as it is; a list replaces the one before."""
     return wiring.tenancy().change_tenant(asked.parameters["tenant"], asked.json(Change))
 
 
@@ -119,6 +129,7 @@ def change_tenant(asked: Incoming) -> Tenant:
     summary="List a tenant's API keys", returns=Keys,
 )  # fmt: skip
 def list_any_keys(asked: Incoming) -> Keys:
+    """Without their secrets; revoked and expired ones, too."""
     tenant = wiring.tenancy().tenant(asked.parameters["tenant"])
     now_ms = wiring.path().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(tenant.id)])
@@ -129,6 +140,7 @@ def list_any_keys(asked: Incoming) -> Keys:
     summary="Create an API key for a tenant", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
 def create_any_key(asked: Incoming) -> NewKey:
+    """Its secret is shown this once."""
     request = asked.json(KeyRequest)
     return new_key(asked.parameters["tenant"], request, expiry(request))
 
@@ -138,6 +150,7 @@ def create_any_key(asked: Incoming) -> NewKey:
     summary="Revoke a tenant's API key", returns=KeyView,
 )  # fmt: skip
 def revoke_any_key(asked: Incoming) -> KeyView:
+    """It is refused on the next request."""
     return view(wiring.tenancy().revoke_key(asked.parameters["tenant"], asked.parameters["key"]), wiring.path().clock())
 
 
@@ -146,6 +159,7 @@ def revoke_any_key(asked: Incoming) -> KeyView:
     summary="List the IAM principals that sign for a tenant", returns=Principals,
 )  # fmt: skip
 def list_principals(asked: Incoming) -> Principals:
+    """IAM users and roles; a role stands without its path."""
     return Principals(wiring.tenancy().tenant(asked.parameters["tenant"]).principals)
 
 
@@ -154,6 +168,7 @@ def list_principals(asked: Incoming) -> Principals:
     summary="Say which IAM principals sign for a tenant: these, no other", accepts=Principals, returns=Principals,
 )  # fmt: skip
 def put_principals(asked: Incoming) -> Principals:
+    """The list replaces the one before."""
     wanted = asked.json(Principals).principals
     return Principals(wiring.tenancy().principals.put(asked.parameters["tenant"], wanted).principals)
 
@@ -163,11 +178,13 @@ def put_principals(asked: Incoming) -> Principals:
     summary="Let no IAM principal sign for a tenant any more", status=204,
 )  # fmt: skip
 def delete_principals(asked: Incoming) -> Any:
+    """Signed requests of the tenant are refused from now on."""
     wiring.tenancy().principals.put(asked.parameters["tenant"], ())
 
 
 @surface.door("GET", "/admin/pools", permission="operate", summary="List the pools", returns=Pools)
 def list_pools(_: Incoming) -> Pools:
+    """With their targets and prices."""
     return Pools(list(wiring.tenancy().pools()))
 
 
@@ -176,6 +193,7 @@ def list_pools(_: Incoming) -> Pools:
     summary="Create or replace a pool", accepts=Pool, returns=Pool,
 )  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
+    """`name` is the one in the path. What runs already goes on as it began."""
     pool = asked.json(Pool)
     if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
@@ -196,6 +214,7 @@ def put_pool(asked: Incoming) -> Pool:
 
 @surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)
 def delete_pool(asked: Incoming) -> Any:
+    """Tenants that list it can no longer use it."""
     wiring.tenancy().delete_pool(asked.parameters["pool"])
 
 
@@ -204,6 +223,7 @@ def delete_pool(asked: Incoming) -> Any:
     summary="List the key epochs that have not expired", returns=KeyEpochList,
 )  # fmt: skip
 def list_key_epochs(_: Incoming) -> KeyEpochList:
+    """Newest first: the first is the one that clients seal to."""
     return KeyEpochList([_epoch_view(epoch) for epoch in wiring.tenancy().key_epochs.living()])
 
 
@@ -213,6 +233,7 @@ def list_key_epochs(_: Incoming) -> KeyEpochList:
     returns=KeyEpochView, status=201,
 )  # fmt: skip
 def begin_key_epoch(asked: Incoming) -> KeyEpochView:
+    """Clients are given the new one from now on; the older ones open until they expire."""
     request = asked.json(KeyEpochRequest)
     pool = next((pool for pool in wiring.tenancy().pools() if pool.sealed), None)
     if pool is None:

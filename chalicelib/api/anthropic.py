@@ -61,6 +61,8 @@ class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
 
 
 class MessageUsage(msgspec.Struct, frozen=True):
+    """The server's own count."""
+
     input_tokens: int
     output_tokens: int
 
@@ -79,6 +81,8 @@ class AnthropicMessage(msgspec.Struct, frozen=True):
 
 
 class TokenCount(msgspec.Struct, frozen=True):
+    """The server's own count."""
+
     input_tokens: int
 
 
@@ -94,6 +98,7 @@ _event = msgspec.json.Decoder(_Event)
     summary="Answer a message", accepts=MessagesRequest, returns=AnthropicMessage, streams=True, infers=True,
 )  # fmt: skip
 def create_message(asked: Incoming) -> Any:
+    """On every pool that answers chats. With `stream`, the answer comes as Anthropic's named events."""
     _must_be_clear(asked)
     request = asked.json(MessagesRequest)
     return _infer(asked, request, "messages", request.max_tokens, stream=bool(request.stream))
@@ -104,6 +109,7 @@ def create_message(asked: Incoming) -> Any:
     summary="Count the tokens of a message", accepts=CountTokensRequest, returns=TokenCount, infers=True,
 )  # fmt: skip
 def count_message_tokens(asked: Incoming) -> Any:
+    """By the server's own count: it costs the prompt, and nothing for an answer."""
     _must_be_clear(asked)
     return _infer(asked, asked.json(CountTokensRequest), "messages.count_tokens", None, stream=False)
 

@@ -80,6 +80,8 @@ class Logged(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ModelCount(msgspec.Struct, frozen=True, rename="camel"):
+    """How many of the requests were for a model."""
+
     model_id: str
     count: int
 
@@ -109,6 +111,7 @@ class LogPage(msgspec.Struct, frozen=True):
     summary="The audit log, newest first, with totals", query=LogQuery, returns=LogPage,
 )  # fmt: skip
 def audit_log(asked: Incoming, caller: Caller) -> LogPage | Reply:
+    """Page by page, with totals of everything that matches; or as CSV, with `format=csv`."""
     query = asked.query_as(LogQuery)
     tenant = _tenant(caller.principal, query.tenant)
     wanted = _wanted(query, tenant)

@@ -61,14 +61,20 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class Keys(msgspec.Struct, frozen=True):
+    """API keys, without their secrets."""
+
     keys: list[KeyView]
 
 
 class MemberRequest(msgspec.Struct, frozen=True):
+    """What a member may be."""
+
     role: Role
 
 
 class Members(msgspec.Struct, frozen=True):
+    """The members of a tenant."""
+
     members: list[Member]
 
 
@@ -95,6 +101,8 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
+    """Requests in flight, and every limit."""
+
     in_flight: int
     in_flight_limit: int
     limits: list[Use]
@@ -121,6 +129,7 @@ class LedgerPage(msgspec.Struct, frozen=True):
     summary="The tenant, its pools and limits", returns=Profile,
 )  # fmt: skip
 def show_tenant(_: Incoming, caller: Caller) -> Profile:
+    """As its own people see it, with the KMS keys that it seals with."""
     tenant = caller.snapshot.tenant
     return Profile(
         tenant.id,
@@ -138,6 +147,7 @@ def show_tenant(_: Incoming, caller: Caller) -> Profile:
     summary="What is left of each limit", returns=Usage,
 )  # fmt: skip
 def show_usage(_: Incoming, caller: Caller) -> Usage:
+    """The limits as they stand now, and how many requests are in flight."""
     path = wiring.path()
     limits = caller.snapshot.tenant.limits
     meter = path.meters.reading(caller.snapshot.tenant.id)
@@ -156,6 +166,7 @@ def show_usage(_: Incoming, caller: Caller) -> Usage:
     summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage,
 )  # fmt: skip
 def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
+    """An entry for each admitted request: what was reserved, used and charged."""
     query = asked.query_as(LedgerQuery)
     path = wiring.path()
     until_ms = query.until_ms if query.until_ms is not None else path.clock() + DAY_MS
@@ -168,6 +179,7 @@ def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
 
 @surface.door("GET", "/tenants/{tenant}/keys", permission="keys.manage", summary="List the API keys", returns=Keys)
 def list_keys(_: Incoming, caller: Caller) -> Keys:
+    """Without their secrets; revoked and expired ones, too."""
     now_ms = wiring.path().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(caller.principal.tenant)])
 
@@ -177,6 +189,7 @@ def list_keys(_: Incoming, caller: Caller) -> Keys:
     summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
 def create_key(asked: Incoming, caller: Caller) -> NewKey:
+    """Its secret is shown this once. A key that is narrowed makes only keys that are at least as narrow."""
     request = asked.json(KeyRequest)
     expires_ms = expiry(request)
     caller.principal.must_cover(request.scopes, expires_ms)
@@ -188,6 +201,7 @@ def create_key(asked: Incoming, caller: Caller) -> NewKey:
     summary="Revoke an API key, at once and everywhere", returns=KeyView,
 )  # fmt: skip
 def revoke_key(asked: Incoming, caller: Caller) -> KeyView:
+    """It is refused on the next request. Revoking again changes nothing."""
     revoked = wiring.tenancy().revoke_key(caller.principal.tenant, asked.parameters["key"])
     return view(revoked, wiring.path().clock())
 
@@ -197,6 +211,7 @@ def revoke_key(asked: Incoming, caller: Caller) -> KeyView:
     summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
 )  # fmt: skip
 def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
+    """The new key is as wide as the old one, which stays valid for `grace_s`."""
     request = asked.json(Rotation)
     old = wiring.tenancy().key(caller.principal.tenant, asked.parameters["key"])
     caller.principal.must_cover(old.scopes, old.expires_ms)
@@ -210,6 +225,7 @@ def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     summary="List the members", returns=Members,
 )  # fmt: skip
 def list_members(_: Incoming, caller: Caller) -> Members:
+    """Who belongs to the tenant, and as what."""
     return Members(list(wiring.tenancy().members(caller.principal.tenant)))
 
 
@@ -218,6 +234,7 @@ def list_members(_: Incoming, caller: Caller) -> Members:
     summary="Add a member, or change their role", accepts=MemberRequest, returns=Member,
 )  # fmt: skip
 def put_member(asked: Incoming, caller: Caller) -> Member:
+    """The role decides what they may do."""
     request = asked.json(MemberRequest)
     try:
         subject = msgspec.convert(asked.parameters["subject"], Subject)
@@ -231,6 +248,7 @@ def put_member(asked: Incoming, caller: Caller) -> Member:
     summary="Remove a member", status=204,
 )  # fmt: skip
 def remove_member(asked: Incoming, caller: Caller) -> None:
+    """Their keys are not theirs alone, and stay."""
     wiring.tenancy().remove_member(caller.principal.tenant, asked.parameters["subject"])
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.openai import ChatMessage, Count
+from chalicelib.api.openai import ChatMessage, Count, TokenUsage
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.http import problems
@@ -39,13 +39,9 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     stream: bool | None = None
 
 
-class TokenUsage(msgspec.Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-
-
 class InferenceAnswer(msgspec.Struct, frozen=True):
+    """The text, and why it ended."""
+
     text: str
     finish_reason: str | None
     usage: TokenUsage
@@ -99,6 +95,10 @@ class _Chat(msgspec.Struct, frozen=True):
     headers=("X-Tenant-ID", "X-Model-Pool", "X-Request-ID"),
 )  # fmt: skip
 def infer(asked: Incoming) -> Reply:
+    """`prompt` or `messages`; the pool in `X-Model-Pool` or `model`.
+
+    With `stream`, each event is `{"text"}`, and the last one the rest of the answer.
+    """
     if is_sealed(asked):
         return infer_sealed(asked, asked.headers.get("x-tenant-id"), "native", "chat.completions")
     request = asked.json(InferenceRequest)
@@ -132,6 +132,7 @@ def infer(asked: Incoming) -> Reply:
     summary="What can be run right now", returns=Health, own_statuses={503: "No target is healthy"},
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
+    """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none."""
     path = wiring.path()
     now_ms = path.clock()
     said_by = path.placement.look(wiring.offering().pools())
@@ -153,10 +154,10 @@ def health(_: Incoming) -> Reply:
 
 
 @public.door("GET", "/openapi.json", permission="public", summary="This API, as OpenAPI 3.1", returns=dict[str, Any])
-def describe(_: Incoming) -> dict[str, Any]:
+def describe(asked: Incoming) -> dict[str, Any]:
     from chalicelib.http import openapi  # nobody else pays for loading it
 
-    return openapi.document()
+    return openapi.document(asked.mount("/openapi.json"))
 
 
 @public.door(

@@ -4,7 +4,6 @@ Nothing of the pages comes from another host: what draws the document lies in `h
 is read when somebody asks for it.
 """
 
-import html
 import re
 from functools import cache
 from pathlib import Path
@@ -12,13 +11,13 @@ from pathlib import Path
 import msgspec
 
 from chalicelib import wiring
+from chalicelib.http import SUMMARY
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface, drawn
 
 surface = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
 
-SUMMARY = "A private AI endpoint for every tenant on shared GPUs."
 FOLDER = Path(__file__).parents[1] / "http" / "browser"
 REDOC = "redoc-2.5.4.js.gz"
 
@@ -48,7 +47,7 @@ class FrontPage(msgspec.Struct, frozen=True):
     summary="What this is, and where to read on", returns=FrontPage, other_forms={"text/html": "The same, for people"},
 )  # fmt: skip
 def front_page(asked: Incoming) -> Reply:
-    mount = _mount(asked, "/")
+    mount = asked.mount("/")
     if _accepts(asked.headers.get("accept", ""), "text/html"):
         reply = _page("front.html", mount)
     else:
@@ -62,7 +61,7 @@ def front_page(asked: Incoming) -> Reply:
     summary="This API, for people", other_forms={"text/html": "A page that draws the OpenAPI document"},
 )  # fmt: skip
 def docs(asked: Incoming) -> Reply:
-    return _page("docs.html", _mount(asked, "/docs"))
+    return _page("docs.html", asked.mount("/docs"))
 
 
 @surface.door(
@@ -85,6 +84,8 @@ def docs_script(asked: Incoming) -> Reply:
 
 
 def _page(name: str, mount: str) -> Reply:
+    import html  # not for those who call
+
     nonce = wiring.path().randomness(16).hex()
     page = _template(name)
     for hole, value in {"nonce": nonce, "mount": mount, "summary": SUMMARY}.items():
@@ -97,11 +98,6 @@ def _page(name: str, mount: str) -> Reply:
         "X-Content-Type-Options": "nosniff",
     }
     return Reply(page.encode(), headers)
-
-
-def _mount(asked: Incoming, path: str) -> str:
-    """What stands before our paths where the caller is: the stage, on API Gateway."""
-    return asked.full_path.rstrip("/").removesuffix(path.rstrip("/"))
 
 
 def _accepts(said: str, name: str) -> bool:

@@ -16,3 +16,6 @@
 
 `stream.sh` starts the bridge where Lambda streams. `browser` holds what `/` and `/docs` send.
 """
+
+SUMMARY = "A private AI endpoint for every tenant on shared GPUs."
+"""What all of this is, in a line."""

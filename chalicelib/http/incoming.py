@@ -86,6 +86,11 @@ class Incoming(msgspec.Struct, frozen=True):
         place for (RFC 8259, section 8.1). None at all counts as `{}`."""
         return self.body.removeprefix(codecs.BOM_UTF8) or b"{}"
 
+    def mount(self, path: str) -> str:
+        """What stands before our paths where the caller is: the stage, on API Gateway. `path`: the one of ours that was
+        called."""
+        return self.full_path.rstrip("/").removesuffix(path.rstrip("/"))
+
     @property
     def media_type(self) -> str:
         return _media_type(self.headers)
