@@ -15,6 +15,7 @@ from chalicelib.api import (
     management,
     native,
     openai,
+    pages,
     responses,
 )
 from chalicelib.http.doors import Doors
@@ -25,7 +26,7 @@ app.api.binary_types = ["*/*"]
 
 for surface in (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
-    bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed,
+    pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed,
     management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)

@@ -44,7 +44,7 @@ from chalicelib.tenancy.tenant import (
 )
 from chalicelib.tickets import Claims
 
-surface = Surface(__name__, "management", prefix="/admin", shape="problem", auth="signed_or_key")
+surface = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed_or_key")
 
 MetBy = Literal["call", "probe"]
 HOUR_S = 3_600
@@ -66,10 +66,14 @@ class TenantRequest(msgspec.Struct, frozen=True):
 
 
 class Tenants(msgspec.Struct, frozen=True):
+    """All tenants."""
+
     tenants: list[Tenant]
 
 
 class Pools(msgspec.Struct, frozen=True):
+    """All pools."""
+
     pools: list[Pool]
 
 
@@ -116,6 +120,8 @@ class KeyEpochRequest(msgspec.Struct, frozen=True):
 
 
 class KeyEpochView(msgspec.Struct, frozen=True):
+    """A key epoch, and until when requests may be sealed to it."""
+
     epoch: str
     expires_ms: int
 
@@ -132,6 +138,7 @@ class _NewEpoch(msgspec.Struct, frozen=True):
 
 @surface.door("GET", "/admin/tenants", permission="operate", summary="List the tenants", returns=Tenants)
 def list_tenants(_: Incoming) -> Tenants:
+    """All of them, whatever their status."""
     return Tenants(list(wiring.tenancy().tenants()))
 
 
@@ -140,6 +147,7 @@ def list_tenants(_: Incoming) -> Tenants:
     summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201,
 )  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
+    """Limits that are left out are the defaults."""
     request = asked.json(TenantRequest)
     _must_name_what_there_is(request.pools, request.pins, request.pools)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
@@ -147,6 +155,7 @@ def create_tenant(asked: Incoming) -> Tenant:
 
 @surface.door("GET", "/admin/tenants/{tenant}", permission="operate", summary="Look at a tenant", returns=Tenant)
 def show_any_tenant(asked: Incoming) -> Tenant:
+    """Everything that is kept of it, but its API keys."""
     return wiring.tenancy().tenant(asked.parameters["tenant"])
 
 
@@ -156,6 +165,7 @@ def show_any_tenant(asked: Incoming) -> Tenant:
     returns=Tenant,
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
+    """A member that is left out stays as it is; a list replaces the one before."""
     change, tenancy = asked.json(Change), wiring.tenancy()
     if change.pools or change.pins:
         tenant = tenancy.tenant(asked.parameters["tenant"])
@@ -177,6 +187,7 @@ def _must_name_what_there_is(named: Sequence[str], pins: Mapping[str, str], pool
     summary="What is left of each of a tenant's limits", returns=Usage,
 )  # fmt: skip
 def show_any_usage(asked: Incoming) -> Usage:
+    """The limits as they stand now, and how many requests are in flight."""
     return usage_of(wiring.tenancy().tenant(asked.parameters["tenant"]))
 
 
@@ -185,6 +196,7 @@ def show_any_usage(asked: Incoming) -> Usage:
     summary="A tenant's ledger, newest first", query=LedgerQuery, returns=LedgerPage,
 )  # fmt: skip
 def list_any_requests(asked: Incoming) -> LedgerPage:
+    """An entry for each admitted request: what was reserved, used and charged."""
     return page_of(wiring.tenancy().tenant(asked.parameters["tenant"]).id, asked)
 
 
@@ -193,6 +205,7 @@ def list_any_requests(asked: Incoming) -> LedgerPage:
     summary="List a tenant's API keys", returns=Keys,
 )  # fmt: skip
 def list_any_keys(asked: Incoming) -> Keys:
+    """Without their secrets; revoked and expired ones, too."""
     tenant = wiring.tenancy().tenant(asked.parameters["tenant"])
     now_ms = wiring.path().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(tenant.id)])
@@ -203,6 +216,7 @@ def list_any_keys(asked: Incoming) -> Keys:
     summary="Create an API key for a tenant", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
 def create_any_key(asked: Incoming) -> NewKey:
+    """Its secret is shown this once."""
     request = asked.json(KeyRequest)
     return new_key(asked.parameters["tenant"], request, expiry(request))
 
@@ -212,6 +226,7 @@ def create_any_key(asked: Incoming) -> NewKey:
     summary="Revoke a tenant's API key", returns=RevokedKey,
 )  # fmt: skip
 def revoke_any_key(asked: Incoming) -> RevokedKey:
+    """It is refused on the next request."""
     return revoked(asked.parameters["tenant"], asked.parameters["key"])
 
 
@@ -220,6 +235,7 @@ def revoke_any_key(asked: Incoming) -> RevokedKey:
     summary="List the IAM principals that sign for a tenant", returns=Principals,
 )  # fmt: skip
 def list_principals(asked: Incoming) -> Principals:
+    """IAM users and roles; a role stands without its path."""
     return Principals(wiring.tenancy().tenant(asked.parameters["tenant"]).principals)
 
 
@@ -228,6 +244,7 @@ def list_principals(asked: Incoming) -> Principals:
     summary="Say which IAM principals sign for a tenant: these, no other", accepts=Principals, returns=Principals,
 )  # fmt: skip
 def put_principals(asked: Incoming) -> Principals:
+    """The list replaces the one before."""
     wanted = asked.json(Principals).principals
     return Principals(wiring.tenancy().principals.put(asked.parameters["tenant"], wanted).principals)
 
@@ -237,11 +254,13 @@ def put_principals(asked: Incoming) -> Principals:
     summary="Let no IAM principal sign for a tenant any more", status=204,
 )  # fmt: skip
 def delete_principals(asked: Incoming) -> Any:
+    """Signed requests of the tenant are refused from now on."""
     wiring.tenancy().principals.put(asked.parameters["tenant"], ())
 
 
 @surface.door("GET", "/admin/pools", permission="operate", summary="List the pools", returns=Pools)
 def list_pools(_: Incoming) -> Pools:
+    """With their targets and prices."""
     return Pools(list(wiring.tenancy().pools()))
 
 
@@ -260,6 +279,7 @@ def show_pool(asked: Incoming) -> PoolView:
     summary="Create or replace a pool", accepts=Pool, returns=Pool,
 )  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
+    """`name` is the one in the path. What runs already goes on as it began."""
     pool = asked.json(Pool)
     if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
@@ -278,6 +298,7 @@ def put_pool(asked: Incoming) -> Pool:
 
 @surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)
 def delete_pool(asked: Incoming) -> Any:
+    """Tenants that list it can no longer use it."""
     wiring.tenancy().delete_pool(asked.parameters["pool"])
 
 
@@ -286,6 +307,7 @@ def delete_pool(asked: Incoming) -> Any:
     summary="List the key epochs that have not expired", returns=KeyEpochList,
 )  # fmt: skip
 def list_key_epochs(_: Incoming) -> KeyEpochList:
+    """Newest first: the first is the one that clients seal to."""
     return KeyEpochList([_epoch_view(epoch) for epoch in wiring.tenancy().key_epochs.living()])
 
 
@@ -295,6 +317,7 @@ def list_key_epochs(_: Incoming) -> KeyEpochList:
     returns=KeyEpochView, status=201,
 )  # fmt: skip
 def begin_key_epoch(asked: Incoming) -> KeyEpochView:
+    """Clients are given the new one from now on; the older ones open until they expire."""
     request = asked.json(KeyEpochRequest)
     pool = next((pool for pool in wiring.tenancy().pools() if pool.sealed), None)
     if pool is None:

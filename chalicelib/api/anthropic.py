@@ -23,7 +23,9 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed
 
-surface = Surface(__name__, "anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key")
+surface = Surface(
+    __name__, "anthropic", title="Anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key"
+)
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 
@@ -59,11 +61,13 @@ class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
 
 
 class MessageUsage(msgspec.Struct, frozen=True):
+    """The server's own count."""
+
     input_tokens: int
     output_tokens: int
 
 
-class Message(msgspec.Struct, frozen=True):
+class AnthropicMessage(msgspec.Struct, frozen=True):
     """An answer, as Anthropic has it."""
 
     id: str
@@ -77,6 +81,8 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class TokenCount(msgspec.Struct, frozen=True):
+    """The server's own count."""
+
     input_tokens: int
 
 
@@ -89,9 +95,10 @@ _event = msgspec.json.Decoder(_Event)
 
 @surface.door(
     "POST", "/tenants/{tenant}/v1/messages", permission="infer",
-    summary="Answer a message", accepts=MessagesRequest, returns=Message, streams=True, infers=True,
+    summary="Answer a message", accepts=MessagesRequest, returns=AnthropicMessage, streams=True, infers=True,
 )  # fmt: skip
 def create_message(asked: Incoming) -> Any:
+    """On every pool that answers chats. With `stream`, the answer comes as Anthropic's named events."""
     _must_be_clear(asked)
     request = asked.json(MessagesRequest)
     return _infer(asked, request, "messages", request.max_tokens, stream=bool(request.stream))
@@ -102,6 +109,7 @@ def create_message(asked: Incoming) -> Any:
     summary="Count the tokens of a message", accepts=CountTokensRequest, returns=TokenCount, infers=True,
 )  # fmt: skip
 def count_message_tokens(asked: Incoming) -> Any:
+    """By the server's own count: it costs the prompt, and nothing for an answer."""
     _must_be_clear(asked)
     return _infer(asked, asked.json(CountTokensRequest), "messages.count_tokens", None, stream=False)
 

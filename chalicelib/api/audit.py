@@ -13,7 +13,7 @@ from chalicelib.ledger.chain import DAY_MS, Link, day_of, start_ms
 from chalicelib.ledger.head import SignedHead
 from chalicelib.refusal import Malformed
 
-surface = Surface(__name__, "management", prefix="/tenants/{tenant}/audit", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Audit", prefix="/tenants/{tenant}/audit", shape="problem", auth="key")
 
 ENTRIES = 500  # in one page: about a megabyte
 HEADS = 10
@@ -60,6 +60,7 @@ class SignedHeads(msgspec.Struct, frozen=True):
     summary="A day's ledger, byte for byte, with its hash chains", query=DayQuery, returns=KeptEntries,
 )  # fmt: skip
 def list_kept_entries(asked: Incoming, caller: Caller) -> KeptEntries:
+    """For whoever verifies them: an entry's text is what its hash is of."""
     query = asked.query_as(DayQuery)
     first = _start(query.day)
     page = wiring.path().ledger.kept(caller.principal.tenant, first, first + DAY_MS, query.cursor, ENTRIES)
@@ -72,6 +73,7 @@ def list_kept_entries(asked: Incoming, caller: Caller) -> KeptEntries:
     summary="What was signed of a day's hash chains", query=DayQuery, returns=SignedHeads,
 )  # fmt: skip
 def list_heads(asked: Incoming, caller: Caller) -> SignedHeads:
+    """The heads that the platform's key signed when the day was over."""
     query = asked.query_as(DayQuery)
     end = day_of(_start(query.day) + DAY_MS)
     if query.cursor is not None and not (_PLACE.fullmatch(query.cursor) and query.day <= query.cursor < end):

@@ -25,7 +25,7 @@ from chalicelib.inference.plan import offering
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, "bedrock", prefix="/v1/bedrock", shape="problem", auth="signed")
+surface = Surface(__name__, "bedrock", title="Bedrock", prefix="/v1/bedrock", shape="problem", auth="signed")
 
 ModelId = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]  # an ARN is one, too
 
@@ -50,6 +50,8 @@ class ModelsQuery(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BedrockModels(msgspec.Struct, frozen=True):
+    """Models, in the order that Bedrock lists them."""
+
     models: list[FoundationModel]
 
 
@@ -59,6 +61,10 @@ class BedrockModels(msgspec.Struct, frozen=True):
     headers=("X-Data-Classification",),
 )  # fmt: skip
 def invoke_model(asked: Incoming) -> Reply:
+    """`body` goes to the model as it is, and its answer comes back as it is.
+
+    With `stream`, its chunks come as events, the last of them `done`.
+    """
     request = asked.json(InvokeRequest)
     fields = asked.json(dict[str, msgspec.Raw])
     if isinstance(request.body, str):
@@ -86,6 +92,7 @@ def invoke_model(asked: Incoming) -> Reply:
     summary="The Bedrock models of the tenant's pool", query=ModelsQuery, returns=BedrockModels,
 )  # fmt: skip
 def list_bedrock_models(asked: Incoming, caller: Caller) -> BedrockModels:
+    """Of the tenant's first pool that offers `invoke`: what its credentials may see."""
     query = asked.query_as(ModelsQuery)
     pool = offering("invoke", caller.snapshot)
     if pool is None or not caller.principal.may_use(pool.name):

@@ -27,8 +27,8 @@ from chalicelib.refusal import Malformed
 BELOW = "/v1/bedrock/model"
 OF_TENANT = f"/tenants/{{tenant}}{BELOW}"
 
-signed = Surface(__name__, "bedrock", prefix=BELOW, shape="bedrock", auth="signed")
-keyed = Surface(__name__, "bedrock", prefix=OF_TENANT, shape="bedrock", auth="key")
+signed = Surface(__name__, "bedrock", title="Bedrock runtime", prefix=BELOW, shape="bedrock", auth="signed")
+keyed = Surface(__name__, "bedrock", title="Bedrock runtime", prefix=OF_TENANT, shape="bedrock", auth="key")
 
 OPERATORS = {
     "x-amzn-bedrock-guardrailidentifier": "",
@@ -62,6 +62,7 @@ STREAMS: dict[str, Any] = {"streams": True}
 @signed.door("POST", f"{BELOW}/{{model}}/invoke", name="bedrock_invoke", **INVOKES, **WHOLE)
 @keyed.door("POST", f"{OF_TENANT}/{{model}}/invoke", name="bedrock_invoke_with_key", **INVOKES, **WHOLE)
 def invoke(asked: Incoming) -> Reply:
+    """InvokeModel: the model's own request in, its own answer out."""
     answer = _invoked(asked, stream=False)
     return _whole(answer, asked)
 
@@ -71,6 +72,7 @@ def invoke(asked: Incoming) -> Reply:
     "POST", f"{OF_TENANT}/{{model}}/invoke-with-response-stream", name="bedrock_stream_with_key", **INVOKES, **STREAMS
 )
 def invoke_with_response_stream(asked: Incoming) -> Reply:
+    """InvokeModelWithResponseStream: the model's own chunks, each in a frame of AWS's event stream."""
     answer = _invoked(asked, stream=True)
     return _framed(answer, asked, _chunks, {"X-Amzn-Bedrock-Content-Type": "application/json"})
 
@@ -78,6 +80,7 @@ def invoke_with_response_stream(asked: Incoming) -> Reply:
 @signed.door("POST", f"{BELOW}/{{model}}/converse", name="bedrock_converse", **CONVERSES, **WHOLE)
 @keyed.door("POST", f"{OF_TENANT}/{{model}}/converse", name="bedrock_converse_with_key", **CONVERSES, **WHOLE)
 def converse(asked: Incoming) -> Reply:
+    """Converse: one request and one answer for all models, as Bedrock has them."""
     answer = _conversed(asked, stream=False)
     return _whole(answer, asked)
 
@@ -87,6 +90,7 @@ def converse(asked: Incoming) -> Reply:
     "POST", f"{OF_TENANT}/{{model}}/converse-stream", name="bedrock_converse_stream_with_key", **CONVERSES, **STREAMS
 )
 def converse_stream(asked: Incoming) -> Reply:
+    """ConverseStream: the answer's events, each in a frame of AWS's event stream."""
     from chalicelib.dialects.converse import verbatim  # not for those who only chat
 
     answer = _conversed(asked, stream=True)

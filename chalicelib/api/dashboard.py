@@ -21,7 +21,9 @@ from chalicelib.ledger.log import Found, Record, Totals, Wanted, find, totals
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT
 
-surface = Surface(__name__, "management", prefix="/v1/dashboard", shape="problem", auth="signed_or_key")
+surface = Surface(
+    __name__, "management", title="Audit log", prefix="/v1/dashboard", shape="problem", auth="signed_or_key"
+)
 
 DAY_MS = 86_400_000
 MOST_ROWS = 15_000
@@ -78,6 +80,8 @@ class Logged(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ModelCount(msgspec.Struct, frozen=True, rename="camel"):
+    """How many of the requests were for a model."""
+
     model_id: str
     count: int
 
@@ -107,6 +111,7 @@ class LogPage(msgspec.Struct, frozen=True):
     summary="The audit log, newest first, with totals", query=LogQuery, returns=LogPage,
 )  # fmt: skip
 def audit_log(asked: Incoming, caller: Caller) -> LogPage | Reply:
+    """Page by page, with totals of everything that matches; or as CSV, with `format=csv`."""
     query = asked.query_as(LogQuery)
     tenant = _tenant(caller.principal, query.tenant)
     wanted = _wanted(query, tenant)

@@ -21,7 +21,14 @@ from chalicelib.tenancy.tenant import Tenant
 if TYPE_CHECKING:
     from chalicelib.dialects.responses.history import Kept
 
-surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
+surface = Surface(
+    __name__,
+    "openai",
+    title="OpenAI Responses that were kept",
+    prefix="/tenants/{tenant}/v1/responses",
+    shape="openai",
+    auth="key",
+)
 
 DAY_MS = 86_400_000
 MOST_TURNS = 100
@@ -55,6 +62,8 @@ class KeptResponse(msgspec.Struct, frozen=True):
 
 
 class Deleted(msgspec.Struct, frozen=True):
+    """What is no longer there."""
+
     id: str
     object: Literal["response"] = "response"
     deleted: Literal[True] = True
@@ -81,6 +90,7 @@ class About(msgspec.Struct, frozen=True):
     summary="Look at a Response that was kept", query=RetrieveQuery, returns=KeptResponse,
 )  # fmt: skip
 def retrieve_response(asked: Incoming, caller: Caller) -> Reply:
+    """As it was answered, as long as it is kept."""
     if asked.query_as(RetrieveQuery).stream:
         raise Malformed("A Response that is over is not streamed again: leave out `stream`.", field="stream")
     fields = _found(asked.parameters["response"], caller.principal)
@@ -92,6 +102,7 @@ def retrieve_response(asked: Incoming, caller: Caller) -> Reply:
     summary="Delete a Response that was kept", returns=Deleted,
 )  # fmt: skip
 def delete_response(asked: Incoming, caller: Caller) -> Deleted:
+    """To the last byte: what was asked and what was answered."""
     name = asked.parameters["response"]
     _found(name, caller.principal)
     if contents := wiring.contents():
@@ -104,6 +115,7 @@ def delete_response(asked: Incoming, caller: Caller) -> Deleted:
     summary="List what a Response that was kept was asked", query=ItemsQuery, returns=Items,
 )  # fmt: skip
 def list_input_items(asked: Incoming, caller: Caller) -> Items:
+    """Page by page: `after` is the id of the last item of the page before."""
     query = asked.query_as(ItemsQuery)
     name = asked.parameters["response"]
     kept = msgspec.json.decode(_found(name, caller.principal)["asked"], type=list[dict[str, Any]])

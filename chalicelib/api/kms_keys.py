@@ -23,7 +23,7 @@ from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import PoolName, RegisteredKey, Scopes, SealingAuth
 from chalicelib.tickets import Claims, KeyArn
 
-surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Sealing", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
 T = TypeVar("T")
 
@@ -66,11 +66,15 @@ class KmsKeyProof(msgspec.Struct, frozen=True):
 
 
 class KmsKeyView(msgspec.Struct, frozen=True):
+    """A registered KMS key."""
+
     key_arn: str
     registered_ms: int
 
 
 class KmsKeyList(msgspec.Struct, frozen=True):
+    """The KMS keys that a tenant seals with."""
+
     keys: list[KmsKeyView]
 
 
@@ -138,6 +142,7 @@ class _Attest(msgspec.Struct, frozen=True):
     summary="List the registered KMS keys", returns=KmsKeyList,
 )  # fmt: skip
 def list_kms_keys(_: Incoming, caller: Caller) -> KmsKeyList:
+    """With these keys the tenant seals its requests."""
     return KmsKeyList([_view(key) for key in caller.snapshot.tenant.sealing.keys])
 
 
@@ -147,6 +152,7 @@ def list_kms_keys(_: Incoming, caller: Caller) -> KmsKeyList:
     status=201,
 )  # fmt: skip
 def challenge_kms_key(asked: Incoming, caller: Caller) -> KmsKeyChallenge:
+    """The enclave encrypts a secret under the key. Whoever decrypts it controls the key."""
     arn = str(KeyArn.parse(asked.json(KmsKeyRequest).key_arn, wiring.path().settings.key_regions))
     claims = Claims("challenge", tenant=caller.principal.tenant, key_arn=arn, request_id=asked.request_id)
     with _registering():
@@ -160,6 +166,7 @@ def challenge_kms_key(asked: Incoming, caller: Caller) -> KmsKeyChallenge:
     summary="Register a KMS key: prove control of it", accepts=KmsKeyProof, returns=KmsKeyView,
 )  # fmt: skip
 def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
+    """The proof is the challenge's secret, encrypted again. `{key}` is the last part of the key's ARN."""
     request = asked.json(KmsKeyProof)
     if caller.snapshot.tenant.sealing.auth == "kms":
         _must_cover_everything(caller.principal)
@@ -176,6 +183,7 @@ def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
     summary="Remove a KMS key, at once and everywhere", status=204,
 )  # fmt: skip
 def remove_kms_key(asked: Incoming, caller: Caller) -> None:
+    """Or withdraw a challenge. Requests sealed under it no longer open."""
     wiring.tenancy().kms_keys.remove(caller.principal.tenant, asked.parameters["key"])
 
 
@@ -184,6 +192,7 @@ def remove_kms_key(asked: Incoming, caller: Caller) -> None:
     summary="Have the enclave show what a KMS key's policy allows it", accepts=KmsKeyProbe, returns=Probed,
 )  # fmt: skip
 def probe_kms_key(asked: Incoming, caller: Caller) -> Probed:
+    """The enclave tries to decrypt with its attestation and without: only the first should work."""
     request = asked.json(KmsKeyProbe)
     key = caller.snapshot.tenant.sealing.named(asked.parameters["key"])
     if key is None:
@@ -197,6 +206,10 @@ def probe_kms_key(asked: Incoming, caller: Caller) -> Probed:
     summary="The enclave's attestation document and key configuration", query=AttestationQuery, returns=Attested,
 )  # fmt: skip
 def attest(asked: Incoming, caller: Caller) -> Attested:
+    """Verify the document before you seal to the key that comes with it.
+
+    Where the tenant's `sealing` says `kms`, no API key is needed.
+    """
     query = asked.query_as(AttestationQuery)
     question = msgspec.json.encode(_Attest(_nonce(query.nonce), wiring.tenancy().key_epochs.current()))
     claims = Claims("attest", tenant=caller.principal.tenant, request_id=asked.request_id)
@@ -209,6 +222,7 @@ def attest(asked: Incoming, caller: Caller) -> Attested:
     returns=SealingRequest,
 )  # fmt: skip
 def put_sealing(asked: Incoming, caller: Caller) -> SealingRequest:
+    """`key`: an API key; `kms`: a sealed request that a registered key opens needs none."""
     request = asked.json(SealingRequest)
     if request.auth == "kms":
         _must_cover_everything(caller.principal)

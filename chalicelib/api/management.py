@@ -17,7 +17,7 @@ from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject, Tenant
 from chalicelib.tenancy.token import Token
 
-surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
 DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400
@@ -76,14 +76,20 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class Keys(msgspec.Struct, frozen=True):
+    """API keys, without their secrets."""
+
     keys: list[KeyView]
 
 
 class MemberRequest(msgspec.Struct, frozen=True):
+    """What a member may be."""
+
     role: Role
 
 
 class Members(msgspec.Struct, frozen=True):
+    """The members of a tenant."""
+
     members: list[Member]
 
 
@@ -110,6 +116,8 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
+    """Requests in flight, and every limit."""
+
     in_flight: int
     in_flight_limit: int
     limits: list[Use]
@@ -136,6 +144,7 @@ class LedgerPage(msgspec.Struct, frozen=True):
     summary="The tenant, its pools and limits", returns=Profile,
 )  # fmt: skip
 def show_tenant(_: Incoming, caller: Caller) -> Profile:
+    """As its own people see it, with the KMS keys that it seals with."""
     tenant = caller.snapshot.tenant
     return Profile(
         tenant.id,
@@ -153,6 +162,7 @@ def show_tenant(_: Incoming, caller: Caller) -> Profile:
     summary="What is left of each limit", returns=Usage,
 )  # fmt: skip
 def show_usage(_: Incoming, caller: Caller) -> Usage:
+    """The limits as they stand now, and how many requests are in flight."""
     return usage_of(caller.snapshot.tenant)
 
 
@@ -176,6 +186,7 @@ def usage_of(tenant: Tenant) -> Usage:
     summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage,
 )  # fmt: skip
 def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
+    """An entry for each admitted request: what was reserved, used and charged."""
     return page_of(caller.principal.tenant, asked)
 
 
@@ -193,6 +204,7 @@ def page_of(tenant: str, asked: Incoming) -> LedgerPage:
 
 @surface.door("GET", "/tenants/{tenant}/keys", permission="keys.manage", summary="List the API keys", returns=Keys)
 def list_keys(_: Incoming, caller: Caller) -> Keys:
+    """Without their secrets; revoked and expired ones, too."""
     now_ms = wiring.path().clock()
     return Keys([view(key, now_ms) for key in wiring.tenancy().keys(caller.principal.tenant)])
 
@@ -202,6 +214,7 @@ def list_keys(_: Incoming, caller: Caller) -> Keys:
     summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
 def create_key(asked: Incoming, caller: Caller) -> NewKey:
+    """Its secret is shown this once. A key that is narrowed makes only keys that are at least as narrow."""
     request = asked.json(KeyRequest)
     expires_ms = expiry(request)
     caller.principal.must_cover(request.scopes, expires_ms)
@@ -213,6 +226,7 @@ def create_key(asked: Incoming, caller: Caller) -> NewKey:
     summary="Revoke an API key, at once and everywhere", returns=RevokedKey,
 )  # fmt: skip
 def revoke_key(asked: Incoming, caller: Caller) -> RevokedKey:
+    """It is refused on the next request. Revoking again changes nothing."""
     return revoked(caller.principal.tenant, asked.parameters["key"])
 
 
@@ -221,6 +235,7 @@ def revoke_key(asked: Incoming, caller: Caller) -> RevokedKey:
     summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
 )  # fmt: skip
 def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
+    """The new key is as wide as the old one, which stays valid for `grace_s`."""
     request = asked.json(Rotation)
     old = wiring.tenancy().key(caller.principal.tenant, asked.parameters["key"])
     caller.principal.must_cover(old.scopes, old.expires_ms)
@@ -234,6 +249,7 @@ def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     summary="List the members", returns=Members,
 )  # fmt: skip
 def list_members(_: Incoming, caller: Caller) -> Members:
+    """Who belongs to the tenant, and as what."""
     return Members(list(wiring.tenancy().members(caller.principal.tenant)))
 
 
@@ -242,6 +258,7 @@ def list_members(_: Incoming, caller: Caller) -> Members:
     summary="Add a member, or change their role", accepts=MemberRequest, returns=Member,
 )  # fmt: skip
 def put_member(asked: Incoming, caller: Caller) -> Member:
+    """The role decides what they may do."""
     request = asked.json(MemberRequest)
     subject = asked.parameters["subject"]
     must_fit(subject, Subject, "subject")
@@ -253,6 +270,7 @@ def put_member(asked: Incoming, caller: Caller) -> Member:
     summary="Remove a member", status=204,
 )  # fmt: skip
 def remove_member(asked: Incoming, caller: Caller) -> None:
+    """Their keys are not theirs alone, and stay."""
     wiring.tenancy().remove_member(caller.principal.tenant, asked.parameters["subject"])
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.openai import Count, Message
+from chalicelib.api.openai import ChatMessage, Count, TokenUsage
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.http import problems
@@ -21,15 +21,15 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed, NotFound
 
-surface = Surface(__name__, "native", prefix="/inference", shape="problem", auth="key")
-public = Surface(__name__, "native", prefix="/", shape="problem", auth="none")
+surface = Surface(__name__, "native", title="Native", prefix="/inference", shape="problem", auth="key")
+public = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):
     """`prompt` or `messages`; all members that are not listed reach the engine as they are."""
 
     prompt: str | None = None
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] | None = None
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)] | None = None
     model: str | None = None  # the pool, where the header X-Model-Pool does not name it
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
@@ -39,13 +39,9 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     stream: bool | None = None
 
 
-class TokenUsage(msgspec.Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-
-
 class InferenceAnswer(msgspec.Struct, frozen=True):
+    """The text, and why it ended."""
+
     text: str
     finish_reason: str | None
     usage: TokenUsage
@@ -114,6 +110,10 @@ class _Chat(msgspec.Struct, frozen=True):
     headers=("X-Tenant-ID", "X-Model-Pool", "X-Request-ID"),
 )  # fmt: skip
 def infer(asked: Incoming) -> Reply:
+    """`prompt` or `messages`; the pool in `X-Model-Pool` or `model`.
+
+    With `stream`, each event is `{"text"}`, and the last one the rest of the answer.
+    """
     if is_sealed(asked):
         return infer_sealed(asked, asked.tenant, "native", "chat.completions")
     request = asked.json(InferenceRequest)
@@ -147,6 +147,7 @@ def infer(asked: Incoming) -> Reply:
     summary="What can be run right now", returns=Health, own_statuses={503: "No target is healthy"},
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
+    """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none."""
     path = wiring.path()
     now_ms = path.clock()
     said_by = path.placement.look(wiring.offering().pools())
@@ -168,10 +169,10 @@ def health(_: Incoming) -> Reply:
 
 
 @public.door("GET", "/openapi.json", permission="public", summary="This API, as OpenAPI 3.1", returns=dict[str, Any])
-def describe(_: Incoming) -> dict[str, Any]:
+def describe(asked: Incoming) -> dict[str, Any]:
     from chalicelib.http import openapi  # nobody else pays for loading it
 
-    return openapi.document()
+    return openapi.document(asked.mount("/openapi.json"))
 
 
 @public.door("GET", "/problems", permission="public", summary="Every problem that there is", returns=ProblemPages)

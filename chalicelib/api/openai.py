@@ -24,7 +24,7 @@ from chalicelib.inference.answer import Answer
 from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1", shape="openai", auth="key")
+surface = Surface(__name__, "openai", title="OpenAI", prefix="/tenants/{tenant}/v1", shape="openai", auth="key")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=16)]
@@ -32,10 +32,12 @@ Tokens = list[int]
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
+    """What a stream tells besides the answer."""
+
     include_usage: bool | None = None
 
 
-class Message(msgspec.Struct, frozen=True):
+class ChatMessage(msgspec.Struct, frozen=True):
     """One message of a chat; its other members pass through."""
 
     role: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -46,7 +48,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True):
     """Members that the gateway itself looks at; all others reach the engine as they are."""
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None
@@ -62,6 +64,8 @@ class ChatRequest(ChatCompletionRequest, frozen=True):
 
 
 class CompletionRequest(msgspec.Struct, frozen=True):
+    """Members that the gateway itself looks at; all others reach the engine as they are."""
+
     model: Annotated[str, msgspec.Meta(min_length=1)]
     prompt: str | list[str | int | Tokens]
     stream: bool | None = None
@@ -73,11 +77,15 @@ class CompletionRequest(msgspec.Struct, frozen=True):
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
+    """Members that the gateway itself looks at; all others reach the engine as they are."""
+
     model: Annotated[str, msgspec.Meta(min_length=1)]
     input: str | Annotated[list[str | int | Tokens], msgspec.Meta(min_length=1, max_length=2048)]
 
 
 class Model(msgspec.Struct, frozen=True):
+    """A model, as OpenAI has it."""
+
     id: str
     created: int
     object: Literal["model"] = "model"
@@ -85,29 +93,99 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Models(msgspec.Struct, frozen=True):
+    """All models that the key may use."""
+
     data: list[Model]
     object: Literal["list"] = "list"
 
 
+class TokenUsage(msgspec.Struct, frozen=True):
+    """The engine's own count."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ChatAnswer(msgspec.Struct, frozen=True):
+    """What the model said; its other members are the engine's (`tool_calls`, ...)."""
+
+    role: str
+    content: str | None = None
+
+
+class ChatChoice(msgspec.Struct, frozen=True):
+    """One of the answers that were asked for."""
+
+    index: int
+    message: ChatAnswer
+    finish_reason: str | None = None
+
+
+class ChatCompletion(msgspec.Struct, frozen=True):
+    """An engine's answer to a chat; it passes through as the engine gave it."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: TokenUsage | None = None
+
+
+class TextChoice(msgspec.Struct, frozen=True):
+    """One of the texts that were asked for."""
+
+    index: int
+    text: str
+    finish_reason: str | None = None
+
+
 class Completion(msgspec.Struct, frozen=True):
-    """An engine's answer, OpenAI-shaped; it passes through as the engine gave it."""
+    """An engine's continuation of a prompt; it passes through as the engine gave it."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: TokenUsage | None = None
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """Of one text: numbers, or their bytes in base64 where `encoding_format` asks for that."""
+
+    index: int
+    embedding: list[float] | str
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """An engine's embeddings; they pass through as the engine gave them."""
 
     object: str
+    model: str
+    data: list[Embedding]
+    usage: TokenUsage | None = None
 
 
 @surface.door(
     "POST", "/tenants/{tenant}/v1/chat/completions", permission="infer",
-    summary="Answer a chat", accepts=ChatCompletionRequest, returns=Completion, streams=True, infers=True,
+    summary="Answer a chat", accepts=ChatCompletionRequest, returns=ChatCompletion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat_completion(asked: Incoming) -> Any:
+    """Members that the gateway does not know reach the engine untouched, and its answer comes back untouched.
+
+    With `stream`, the answer comes as events, the last of them `[DONE]`.
+    """
     return _chat(asked, ChatCompletionRequest)
 
 
 @surface.door(
     "POST", "/tenants/{tenant}/v1/chat", permission="infer",
-    summary="Answer a chat, streaming", accepts=ChatRequest, returns=Completion, streams=True, infers=True,
+    summary="Answer a chat, streaming", accepts=ChatRequest, returns=ChatCompletion, streams=True, infers=True,
 )  # fmt: skip
 def create_chat(asked: Incoming) -> Any:
+    """The same as `/chat/completions`, but that the answer streams unless `stream` is false."""
     return _chat(asked, ChatRequest)
 
 
@@ -116,6 +194,7 @@ def create_chat(asked: Incoming) -> Any:
     summary="Continue a prompt", accepts=CompletionRequest, returns=Completion, streams=True, infers=True,
 )  # fmt: skip
 def create_completion(asked: Incoming) -> Any:
+    """`prompt` is a text, a list of texts, or tokens."""
     if is_sealed(asked):
         return infer_sealed(asked, asked.parameters["tenant"], "openai", "completions")
     request = asked.json(CompletionRequest)
@@ -126,9 +205,10 @@ def create_completion(asked: Incoming) -> Any:
 
 @surface.door(
     "POST", "/tenants/{tenant}/v1/embeddings", permission="infer",
-    summary="Embed texts", accepts=EmbeddingRequest, returns=Completion, infers=True,
+    summary="Embed texts", accepts=EmbeddingRequest, returns=Embeddings, infers=True,
 )  # fmt: skip
 def create_embedding(asked: Incoming) -> Any:
+    """`input` is a text, a list of texts, or tokens. Every text counts; nothing is generated."""
     if is_sealed(asked):
         return infer_sealed(asked, asked.parameters["tenant"], "openai", "embeddings")
     return _infer(asked, asked.json(EmbeddingRequest), "embeddings")
@@ -139,6 +219,7 @@ def create_embedding(asked: Incoming) -> Any:
     summary="List the models this key may use", query=ModelsQuery, returns=Models, returns_to_anthropic=ModelPage,
 )  # fmt: skip
 def list_models(asked: Incoming, caller: Caller) -> Models | ModelPage:
+    """By each of their names, also by aliases. With the header `anthropic-version`, in Anthropic's shape and pages."""
     query = asked.query_as(ModelsQuery)
     names = sorted((*caller.snapshot.pools, *caller.snapshot.aliases))  # whatever can be asked for
     found = [(name, pool) for name in names if (pool := _pool(name, asked, caller))]
@@ -150,6 +231,7 @@ def list_models(asked: Incoming, caller: Caller) -> Models | ModelPage:
     summary="Look at one model", returns=Model, returns_to_anthropic=ModelInfo,
 )  # fmt: skip
 def retrieve_model(asked: Incoming, caller: Caller) -> Model | ModelInfo:
+    """By a name or an alias. With the header `anthropic-version`, in Anthropic's shape."""
     name = asked.parameters["model"]
     pool = _pool(name, asked, caller)
     if pool is None:

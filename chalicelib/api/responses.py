@@ -26,7 +26,9 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed, StoreUnavailable
 
-surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
+surface = Surface(
+    __name__, "openai", title="OpenAI Responses", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key"
+)
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 Metadata = Annotated[
@@ -60,6 +62,8 @@ class ResponseRequest(msgspec.Struct, frozen=True):
 
 
 class ResponseUsage(msgspec.Struct, frozen=True):
+    """The server's own count."""
+
     input_tokens: int
     output_tokens: int
     total_tokens: int
@@ -91,6 +95,10 @@ _event = msgspec.json.Decoder(_Event)
     summary="Answer a Response", accepts=ResponseRequest, returns=Response, streams=True, infers=True, clear_only=True,
 )  # fmt: skip
 def create_response(asked: Incoming) -> Any:
+    """On every pool that answers chats. Nothing is kept unless `store` is true.
+
+    With `stream`, the answer comes as named events, the last of them `response.completed` or `response.incomplete`.
+    """
     if is_sealed(asked):
         raise Malformed("Responses are not sealed: seal a chat, and send it to .../chat/completions.")
     request = asked.json(ResponseRequest)

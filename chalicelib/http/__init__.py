@@ -15,5 +15,8 @@
     outgoing     an answer on its way out               problems     refusals as callers see them
     openapi      the document of all routes
 
-`stream.sh` starts the bridge where Lambda streams.
+`stream.sh` starts the bridge where Lambda streams. `browser` holds what `/` and `/docs` send.
 """
+
+SUMMARY = "A private AI endpoint for every tenant on shared GPUs."
+"""What all of this is, in a line."""

@@ -74,7 +74,7 @@ class Reply(Response):
                 body = b"".join(body)
             finally:
                 self.body.close()
-        if self.headers.get("Content-Type") in BINARY_TYPES:
+        if self.headers.get("Content-Type") in BINARY_TYPES or "Content-Encoding" in self.headers:
             return {**drawn, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
         # Engines' answers are not read through: a byte that is no UTF-8 must not cost the caller all the others.
         return {**drawn, "body": body.decode(errors="replace")}

@@ -39,6 +39,7 @@ class Incoming(msgspec.Struct, frozen=True):
     credential: Credential | None  # as the route takes it
     source_ip: str
     closed: bool  # members that the body's type does not know are refused
+    full_path: str  # with API Gateway's stage, or its custom domain's base path; empty where there is no API Gateway
 
     @property
     def tenant(self) -> str | None:
@@ -96,6 +97,11 @@ class Incoming(msgspec.Struct, frozen=True):
         place for (RFC 8259, section 8.1). None at all counts as `{}`."""
         return self.body.removeprefix(codecs.BOM_UTF8) or b"{}"
 
+    def mount(self, path: str) -> str:
+        """What stands before our paths where the caller is: the stage, on API Gateway. `path`: the one of ours that was
+        called."""
+        return self.full_path.rstrip("/").removesuffix(path.rstrip("/"))
+
     @property
     def media_type(self) -> str:
         return _media_type(self.headers)
@@ -147,6 +153,7 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str)
         credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
         source_ip=caller.get("sourceIp") or "",
         closed=route.closed,
+        full_path=event["requestContext"].get("path") or "",
     )
 
 

@@ -152,6 +152,8 @@ class OpenAIErrorBody(msgspec.Struct, frozen=True):
 
 
 class OpenAIError(msgspec.Struct, frozen=True):
+    """What OpenAI's SDKs raise."""
+
     error: OpenAIErrorBody
 
 
@@ -175,6 +177,8 @@ class AnthropicErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AnthropicError(msgspec.Struct, frozen=True):
+    """What Anthropic's SDKs raise."""
+
     error: AnthropicErrorBody
     request_id: str
     type: Literal["error"] = "error"

@@ -48,6 +48,10 @@ class Route(msgspec.Struct, frozen=True):
     clear_only: bool  # takes nothing that is sealed, though it runs a model
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
+    other_forms: Mapping[str, str]  # other content types of the answer, and what each is
+    module: str  # whose docstring says what its doors are for
+    title: str  # of the doors that belong together
+    description: str  # what the view says of itself
 
     @property
     def held(self) -> Permission | None:

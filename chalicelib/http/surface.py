@@ -30,9 +30,13 @@ SHAPES: Prefixes[problems.Shape] = Prefixes("problem")
 class Surface(Blueprint):
     """A blueprint whose views take an `Incoming` and give a value, or a `Reply`."""
 
-    def __init__(self, import_name: str, name: SurfaceName, *, prefix: str, shape: problems.Shape, auth: Auth) -> None:
-        """`prefix`: of all its paths; `shape`: of all its errors."""
+    def __init__(
+        self, import_name: str, name: SurfaceName, *, title: str, prefix: str, shape: problems.Shape, auth: Auth
+    ) -> None:
+        """`title`: what its doors are called together; `prefix`: of all their paths; `shape`: of all their errors."""
         super().__init__(import_name)
+        self._module = import_name
+        self._title = title
         self._name = name
         self._prefix = prefix
         self._shape = shape
@@ -57,6 +61,7 @@ class Surface(Blueprint):
         clear_only: bool = False,
         for_sealers: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
+        other_forms: Mapping[str, str] = MappingProxyType({}),
         name: str = "",
     ) -> Callable[[View], View]:
         """Serve `method path` with the view, and list it in ROUTES; by `name`, where the view has several doors.
@@ -88,6 +93,10 @@ class Surface(Blueprint):
                 clear_only=clear_only,
                 for_sealers=for_sealers,
                 own_statuses=own_statuses,
+                other_forms=other_forms,
+                module=self._module,
+                title=self._title,
+                description=view.__doc__ or "",
             )
             assert infers == (permission == "infer"), "who runs a model is admitted, and who is admitted must hold it"
             takes_caller = len(signature(view).parameters) == 2

@@ -75,7 +75,6 @@ def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
         ("/v1/dashboard/nothing", "problem"),
         ("/admin/nothing", "problem"),
         ("/nothing", "problem"),
-        ("/", "problem"),
     ],
 )
 def test_what_is_not_served_below_a_prefix_is_refused_in_its_shape(

@@ -21,6 +21,8 @@ class ModelsQuery(msgspec.Struct, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
+    """A model, as Anthropic has it."""
+
     id: str
     display_name: str
     created_at: str
