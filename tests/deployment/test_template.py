@@ -212,7 +212,7 @@ def test_the_reaper_runs_every_minute(packaged: Package) -> None:
 
 
 def test_what_api_gateway_refuses_by_itself_looks_like_a_problem_of_ours(packaged: Package) -> None:
-    pages = {kind.slug: kind for kind in (*problems.KINDS.values(), problems.FAULT)}
+    pages = {kind.name: kind for kind in (*problems.KINDS.values(), problems.FAULT)}
     answers = packaged.definition["x-amazon-apigateway-gateway-responses"]
 
     for name, answer in answers.items():
