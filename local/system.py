@@ -200,7 +200,8 @@ class System:
 
     async def _start_container(self, container: layout.Container) -> None:
         port = self._reserved[container.name].getsockname()[1]
-        command = [sys.executable, "-m", "serving", "--port", str(port), "--grace-s", str(CONTAINER_GRACE_S)]
+        command = [sys.executable, "-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--grace-s", str(CONTAINER_GRACE_S)]
         command += ["--instance-id", f"local-{container.name}", *container.arguments]
         if container.sealed:
             files = self._sealing
