@@ -64,7 +64,7 @@ class Placement:
             EngineTimedOut: likewise, or the last one that was tried did not answer in time.
         """
         began_ms = self._clock()
-        waits_ms: list[int] = []
+        full: dict[str, NoCapacity] = {}
         last: Refusal | None = None
         for target in self._candidates(pool, pin, call.model_id, self._draw()):
             visit = self._health.enter(target.place(call.model_id), self._clock())
@@ -73,9 +73,7 @@ class Placement:
             try:
                 return self._begin(target, visit, call)
             except NoCapacity as refusal:
-                last = refusal
-                if refusal.retry_in_ms is not None:
-                    waits_ms.append(refusal.retry_in_ms)
+                last = full[visit.place] = refusal
             except (EngineFailed, EngineTimedOut) as refusal:
                 last = refusal
                 if self._clock() - began_ms > self._patience_ms:
@@ -86,13 +84,8 @@ class Placement:
                 raise last from None  # a target that broke had opened it already: to the next one it is a replay
         if isinstance(last, EngineTimedOut):
             raise last  # that the model is slow, and not only away, is what the caller should hear
-        now_ms = self._clock()
-        for target in pool.targets:
-            if pin in (None, target.name):
-                wait_ms = self._health.retry_in_ms(target.place(call.model_id), now_ms)
-                if wait_ms is not None:
-                    waits_ms.append(wait_ms)
-        raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
+        places = [target.place(call.model_id) for target in pool.targets if pin in (None, target.name)]
+        raise self._soonest(places, full) from last
 
     def consult(self, pool: Pool, pin: str | None, question: bytes) -> bytes:
         """What the enclave of the first target that reaches one tells, as JSON.
@@ -120,6 +113,20 @@ class Placement:
         return candidates(
             pool.targets, pin=pin, admits=lambda each: self._health.admits(each.place(model_id), now_ms), draw=draw
         )
+
+    def _soonest(self, places: Iterable[str], full: Mapping[str, NoCapacity]) -> NoCapacity:
+        """When the first of these places may be tried again, in its own words where it has said so itself."""
+        now_ms = self._clock()
+
+        def wait_ms(place: str) -> int:
+            # A place that is full has just answered: when its breaker lets the next call try is no longer the question.
+            known = full[place].retry_in_ms if place in full else self._health.retry_in_ms(place, now_ms)
+            return known or RETRY_IN_MS
+
+        first = min(places, key=wait_ms, default=None)
+        if first is None:
+            return NoCapacity(NO_TARGET, retry_in_ms=RETRY_IN_MS)
+        return NoCapacity(full[first].text if first in full else NO_TARGET, retry_in_ms=wait_ms(first))
 
     def _begin(self, target: Target, visit: Visit, call: Call) -> PlacedCall:
         stream: Stream | None = None

@@ -258,7 +258,7 @@ def test_the_entry_with_nothing_set_is_reached_from_outside(tmp_path: Path) -> N
         assert entry.stdout
         said = (json.loads(line) for line in entry.stdout)
         port = next(each["port"] for each in said if each["event"] == "ready")
-        # Whoever listens on 127.0.0.1 is not at this address: as SageMaker's caller, it is another one of the machine's.
+        # Another one of the machine's addresses, as SageMaker calls: who listens on 127.0.0.1 is not here.
         with socket.create_connection(("127.0.0.2", port), PATIENCE_S) as caller:
             caller.sendall(b"GET /ping HTTP/1.1\r\nHost: container\r\nConnection: close\r\n\r\n")
             assert caller.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
