@@ -8,6 +8,7 @@ from chalicelib.api import (
     anthropic,
     audit,
     bedrock,
+    bedrock_runtime,
     dashboard,
     kept_responses,
     kms_keys,
@@ -24,7 +25,8 @@ app.api.binary_types = ["*/*"]
 
 for surface in (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
-    bedrock.surface, management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
+    bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed,
+    management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 

@@ -18,9 +18,12 @@ Operation = Literal[
     "messages.count_tokens",
     "responses",  # OpenAI's Responses, as they are
     "invoke",  # a Bedrock model's own body
+    "converse",  # Bedrock's Converse, as it is
 ]
 MESSAGES: tuple[Operation, ...] = ("messages", "messages.count_tokens")
 """Anthropic's: a chat, and the count of its tokens."""
+BEDROCKS: tuple[Operation, ...] = ("invoke", "converse")
+"""Bedrock's own: each call names its model."""
 
 AS_CHATS: tuple[Operation, ...] = (*MESSAGES, "responses")
 """What whoever answers chats answers as well, by asking a chat that says the same."""
@@ -59,7 +62,7 @@ class Call(msgspec.Struct, frozen=True):
     tenant_tag: str  # opaque: the engine's fairness and cache key, never the tenant's name
     priority: int = 5  # 0 lowest .. 9 highest
     alias: str = ""  # the name by which the caller asked for the pool, where it is not the pool's own
-    model_id: str = ""  # the model that an `invoke` names; the target's own where it names one
+    model_id: str = ""  # the model that one of BEDROCKS names; the target's own where it names one
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
 
     @property

@@ -13,6 +13,11 @@ from cryptography.x509.oid import NameOID
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
+    """See self_signed."""
+    return self_signed(tmp_path)
+
+
+def self_signed(folder: Path) -> Path:
     """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "target")])
@@ -29,7 +34,7 @@ def certificate(tmp_path: Path) -> Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    path = tmp_path / "target.pem"
+    path = folder / "target.pem"
     path.write_bytes(
         signed.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

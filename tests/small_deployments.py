@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import msgspec
@@ -243,10 +244,17 @@ class Gateway:
 
 
 @contextmanager
-def served(bridge: Bridge) -> Iterator[Gateway]:
-    """The bridge under uvicorn, in a thread."""
+def served(bridge: Bridge, certificate: FilePath | None = None) -> Iterator[Gateway]:
+    """The bridge under uvicorn, in a thread; over TLS with a certificate and its key."""
     config = uvicorn.Config(
-        bridge, host="127.0.0.1", port=0, http="httptools", ws="none", log_level="warning", access_log=False
+        bridge,
+        host="127.0.0.1",
+        port=0,
+        http="httptools",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        ssl_certfile=certificate,
     )
     server = PromptServer(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)

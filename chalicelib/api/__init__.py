@@ -5,6 +5,7 @@
     kept_responses   the same, of those that were kept
     native       /inference, /health, and the pages that describe the service
     bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
+    bedrock_runtime   /v1/bedrock/model, and the same below a tenant: Bedrock's own API, for AWS's SDKs
     management   /tenants/{tenant}: keys, members, limits, usage, the ledger
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's

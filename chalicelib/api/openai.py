@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.call import Delta, Finished, Operation, Waiting
+from chalicelib.call import BEDROCKS, Delta, Finished, Operation, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.dialects.anthropic.models import ModelInfo, ModelPage, ModelsQuery, model_info, model_page
 from chalicelib.http.asks import ask_of
@@ -220,7 +220,7 @@ def _pool(name: str, asked: Incoming, caller: Caller) -> Pool | None:
         return None
     if asked.shape == "anthropic":
         return pool if "chat.completions" in pool.operations else None
-    return pool if any(operation != "invoke" for operation in pool.operations) else None
+    return pool if any(operation not in BEDROCKS for operation in pool.operations) else None
 
 
 def _model(name: str, pool: Pool) -> Model:

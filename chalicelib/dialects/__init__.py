@@ -8,7 +8,7 @@
     sealed       frames around ciphertext                container    what our inference container says besides
     families     what only some of Bedrock's models have     names   what is called otherwise there
     ceilings     where a request says how much may be answered
-    media        what of a request is no text
+    media        what of a request is no text            eventstream  frames around what AWS's SDKs read
     failures     what a target's error means for the caller
     reader       what reads an answer in events          tool_calls   put together from what servers send of them
     model_name   as the caller asked for it              member       one of a request, checked

@@ -49,6 +49,11 @@ BODIES: dict[str, tuple[Location, ...]] = {
 ANY: tuple[Location, ...] = tuple(dict.fromkeys(location for row in BODIES.values() for location in row))
 """Of the body of a model that nobody here knows: whatever is there. Where none is, none can be written."""
 
+CONVERSE: Location = ("inferenceConfig", "maxTokens")
+EXTRAS = "additionalModelRequestFields"
+"""Of Converse: what goes to the model itself, which may have a name of its own for its ceiling."""
+IN_EXTRAS: tuple[Location, ...] = (*ANY, ("max_new_tokens",), ("max_tokens_to_sample",))
+
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
@@ -98,6 +103,41 @@ def bounded_body(body: bytes, model: str, ceiling_tokens: int) -> bytes:
 
 def _first(fields: Fields, locations: tuple[Location, ...]) -> int | None:
     return next((count for location in locations if (count := _read(fields, location)) is not None), None)
+
+
+def of_converse(body: bytes) -> int | None:
+    """The ceiling that a Converse request names: the largest, where it does so twice. Raises Malformed."""
+    fields = _object(body)
+    locations = (CONVERSE, *((EXTRAS, *location) for location in IN_EXTRAS))
+    counts = (_read(fields, location) for location in locations)
+    return max((count for count in counts if count is not None), default=None)
+
+
+def bounded_converse(body: bytes, ceiling_tokens: int) -> bytes:
+    """The request with the reserved ceiling in force: said where Converse has it, and nowhere besides.
+
+    Whatever a model makes of two, or of one by another's name, is not left to it. Raises Malformed.
+    """
+    fields = _object(body)
+    if EXTRAS in fields:
+        for location in IN_EXTRAS:
+            fields = _without(fields, (EXTRAS, *location))
+    outer, name = CONVERSE
+    config = _object(fields.get(outer, msgspec.Raw(b"{}")), outer)
+    return msgspec.json.encode({**fields, outer: {**config, name: ceiling_tokens}})
+
+
+def _without(fields: dict[str, msgspec.Raw], location: Location) -> dict[str, msgspec.Raw]:
+    name, *inner = location
+    if name not in fields:
+        return fields
+    held = fields[name]
+    rest = {each: value for each, value in fields.items() if each != name}
+    if not inner:
+        return rest
+    if not bytes(held).startswith(b"{"):
+        return fields  # what it is instead, Bedrock may say
+    return {**rest, name: msgspec.Raw(msgspec.json.encode(_without(_object(held, name), tuple(inner))))}
 
 
 def _locations(model: str) -> tuple[Location, ...]:

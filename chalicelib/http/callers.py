@@ -10,6 +10,14 @@ from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy.snapshot import Snapshot
 
+SIGN = "Sign this request with AWS Signature Version 4, for the service execute-api."
+OR_BRING_A_KEY = (
+    "Clients of Bedrock sign for `bedrock` by themselves: set `request.context['signing']['signing_name']` to "
+    "`execute-api` before they sign; or call .../tenants/{tenant}/v1/bedrock with an API key, as "
+    "AWS_BEARER_TOKEN_BEDROCK."
+)
+"""The two ways in for a client of Bedrock's, said to who has found neither."""
+
 
 class Caller(NamedTuple):
     """Who was let in, and their tenant, read afresh: no admission follows that would notice a revoked key."""
@@ -25,7 +33,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | None:
     """
     credential = asked.credential
     if route.auth == "signed" and not isinstance(credential, Signed):
-        raise Forbidden("Sign this request with AWS Signature Version 4, for the service execute-api.")
+        raise Forbidden(f"{SIGN} {OR_BRING_A_KEY}" if route.shape == "bedrock" else SIGN)
     path = wiring.path()
     reading = path.snapshots.fresh
     if route.permission == "operate":

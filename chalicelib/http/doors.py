@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
-from chalicelib.http.route import SEALED_TYPE
+from chalicelib.http.route import BINARY_TYPES
 from chalicelib.http.silence import streaming_transport
 
 _request: ContextVar[Request | None] = ContextVar("current_request", default=None)
@@ -74,7 +74,7 @@ class Reply(Response):
                 body = b"".join(body)
             finally:
                 self.body.close()
-        if self.headers.get("Content-Type") == SEALED_TYPE:
+        if self.headers.get("Content-Type") in BINARY_TYPES:
             return {**drawn, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
         # Engines' answers are not read through: a byte that is no UTF-8 must not cost the caller all the others.
         return {**drawn, "body": body.decode(errors="replace")}

@@ -21,9 +21,6 @@ T = TypeVar("T")
 HEADER_BYTES = 10_240
 """What API Gateway takes for all headers together; the same bound holds wherever there is none."""
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""What some editors and clients begin UTF-8 with, and JSON has no place for (RFC 8259, section 8.1)."""
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -49,7 +46,7 @@ class Incoming(msgspec.Struct, frozen=True):
         if self.closed:
             self._must_be_known(form)
         try:
-            return msgspec.json.decode(self.body.removeprefix(BYTE_ORDER_MARK) or b"{}", type=form)
+            return msgspec.json.decode(self.document, type=form)
         except msgspec.ValidationError as error:
             raise _invalid(error) from None
         except msgspec.DecodeError as error:
@@ -72,7 +69,7 @@ class Incoming(msgspec.Struct, frozen=True):
         from chalicelib.http.unknown_members import unknown_members
 
         try:
-            body = msgspec.json.decode(self.body.removeprefix(codecs.BOM_UTF8))
+            body = msgspec.json.decode(self.document)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return  # whoever reads it as the type says what is wrong
         for unknown in unknown_members(body, form):
@@ -81,6 +78,12 @@ class Incoming(msgspec.Struct, frozen=True):
                 f"{unknown.holder or 'The body'} has no member `{name}`. It takes: {', '.join(unknown.known)}.",
                 field=f"{unknown.holder}.{name}" if unknown.holder else name,
             )
+
+    @property
+    def document(self) -> bytes:
+        """The body as JSON: without a byte-order mark, which some editors and clients begin UTF-8 with and JSON has no
+        place for (RFC 8259, section 8.1). None at all counts as `{}`."""
+        return self.body.removeprefix(codecs.BOM_UTF8) or b"{}"
 
     @property
     def media_type(self) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from chalicelib.http import problems
 from chalicelib.http.outgoing import INFERENCE_HEADERS
-from chalicelib.http.route import SEALED_TYPE, Route
+from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE, Route
 from chalicelib.http.surface import ROUTES
 
 SEALED = {SEALED_TYPE: {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
@@ -131,7 +131,9 @@ def _responses(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
     if route.returns is not None:
         forms = [form for form in (route.returns, route.returns_to_anthropic) if form is not None]
         success["content"] = {"application/json": {"schema": _any_of([schema_of[form] for form in forms])}}
-    if route.streams:
+    if route.streams and route.shape == "bedrock":
+        success["content"] = {FRAMED_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+    elif route.streams:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if route.seals:
         success["content"] |= SEALED
@@ -170,6 +172,8 @@ def _refusals(route: Route) -> set[int]:
         found = found - {503} | {529}
     if route.returns_to_anthropic is not None:
         found.add(529)
+    if route.shape == "bedrock":
+        found = found - {402}
     return found
 
 

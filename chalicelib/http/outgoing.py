@@ -36,7 +36,7 @@ EVENTS = {"Content-Type": "text/event-stream; charset=utf-8", **STREAMS}
 def promise(asked: Incoming) -> None:
     """Say that the answer is going to be a stream of events, or a refusal, to a transport that sends as it comes."""
     transport = streaming_transport.get()
-    if transport is None:
+    if transport is None or asked.shape == "bedrock":  # AWS's framing has no comments
         return
     headers = EVENTS | {"X-Region": wiring.path().settings.region, "X-Request-ID": asked.request_id}
     if asked.shape == "anthropic":

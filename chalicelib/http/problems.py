@@ -2,7 +2,8 @@
 
 Native routes answer RFC 9457 `application/problem+json`; OpenAI routes answer OpenAI's error object, in
 which an exhausted budget is 429 `insufficient_quota`, as their SDK expects; Anthropic routes answer Anthropic's,
-in which a missing capacity is 529 `overloaded_error` (https://docs.claude.com/en/api/errors).
+in which a missing capacity is 529 `overloaded_error` (https://docs.claude.com/en/api/errors); routes for AWS's SDKs
+answer Bedrock's exceptions.
 """
 
 from typing import Literal
@@ -32,7 +33,7 @@ from chalicelib.refusal import (
     Unauthenticated,
 )
 
-Shape = Literal["problem", "openai", "anthropic"]
+Shape = Literal["problem", "openai", "anthropic", "bedrock"]
 
 PAGES = "/problems"
 """Where the gateway itself explains the `type` of every problem."""
@@ -77,6 +78,31 @@ KINDS: dict[type[Refusal], Kind] = {
     NoCapacity: Kind(503, "No capacity", "server_error", "no_capacity", "overloaded_error", anthropic_status=529),
     EngineTimedOut: Kind(504, "The model timed out", "server_error", "engine_timed_out", "timeout_error"),
 }
+
+EXCEPTIONS: dict[type[Refusal], str] = {
+    Malformed: "ValidationException",
+    Unauthenticated: "AccessDeniedException",
+    NotOpened: "AccessDeniedException",
+    OverBudget: "ServiceQuotaExceededException",
+    Forbidden: "AccessDeniedException",
+    NotFound: "ResourceNotFoundException",
+    MethodNotAllowed: "ValidationException",
+    Conflict: "ConflictException",
+    TooLarge: "ValidationException",
+    RateLimited: "ThrottlingException",
+    QuotaExhausted: "ServiceQuotaExceededException",
+    Crowded: "ThrottlingException",
+    EngineFailed: "ModelErrorException",
+    NoCapacity: "ServiceUnavailableException",
+    EngineTimedOut: "ModelTimeoutException",
+}
+"""What AWS's SDKs raise: exceptions that Bedrock's runtime has, so that a client that knows it knows them all.
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"""
+
+FAULT_EXCEPTION = "InternalServerException"
+
+QUOTA_STATUS = 400
+"""Bedrock's own for a quota. By 429, the SDKs would try again within seconds, which is in vain."""
 
 CLIENT_LEFT_STATUS = 499
 """nginx's, for an answer that nobody waited for."""
@@ -139,18 +165,47 @@ class AnthropicError(msgspec.Struct, frozen=True):
     type: Literal["error"] = "error"
 
 
-ErrorBody = Problem | OpenAIError | AnthropicError
+class BedrockError(msgspec.Struct, frozen=True, omit_defaults=True, rename={"kind": "__type"}):
+    """An exception of AWS's, whose name clients read from a header, from `code` or from `__type`; and ours besides."""
 
-SCHEMAS: dict[Shape, type[ErrorBody]] = {"problem": Problem, "openai": OpenAIError, "anthropic": AnthropicError}
+    kind: str
+    code: str
+    message: str
+    request_id: str
+    limit: str | None = None
+    remaining: int | None = None
+    retry_in_ms: int | None = None
+    field: str | None = None
+    reason: str | None = None  # a Refusal's own code, whose name is taken here
+
+
+ErrorBody = Problem | OpenAIError | AnthropicError | BedrockError
+
+SCHEMAS: dict[Shape, type[ErrorBody]] = {
+    "problem": Problem,
+    "openai": OpenAIError,
+    "anthropic": AnthropicError,
+    "bedrock": BedrockError,
+}
 
 
 def kind_of(error: Exception) -> Kind:
     return KINDS.get(type(error), FAULT) if isinstance(error, Refusal) else FAULT
 
 
+def exception_of(error: Exception) -> str:
+    """The exception that AWS's SDKs raise for it."""
+    return EXCEPTIONS.get(type(error), FAULT_EXCEPTION) if isinstance(error, Refusal) else FAULT_EXCEPTION
+
+
 def status_of(error: Exception, shape: Shape) -> int:
     kind = kind_of(error)
-    own = {"problem": None, "openai": kind.openai_status, "anthropic": kind.anthropic_status}
+    own = {
+        "problem": None,
+        "openai": kind.openai_status,
+        "anthropic": kind.anthropic_status,
+        "bedrock": QUOTA_STATUS if isinstance(error, OverBudget | QuotaExhausted) else None,
+    }
     return own[shape] or kind.status
 
 
@@ -196,6 +251,19 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
             ),
             request_id,
         )
+    if shape == "bedrock":
+        name = exception_of(error)
+        return BedrockError(
+            kind=name,
+            code=name,
+            message=_in_bedrocks_words(refusal),
+            request_id=request_id,
+            limit=refusal.limit,
+            remaining=refusal.remaining,
+            retry_in_ms=refusal.retry_in_ms,
+            field=refusal.field,
+            reason=refusal.code,
+        )
     return Problem(
         type=f"{PAGES}/{kind.slug}",
         title=kind.title,
@@ -218,9 +286,19 @@ def _in_anthropics_words(refusal: Refusal) -> str:
     return refusal.text
 
 
+def _in_bedrocks_words(refusal: Refusal) -> str:
+    """Nor has Bedrock: another ValidationException, which its clients know by these words."""
+    said = "Input is too long"
+    if refusal.code == CONTEXT_LENGTH_EXCEEDED and said.lower() not in refusal.text.lower():
+        return f"{said} for requested model: {refusal.text}"
+    return refusal.text
+
+
 def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
     """The headers that go with the error's body: content type, and when to come back."""
     headers = {"Content-Type": "application/problem+json" if shape == "problem" else "application/json"}
+    if shape == "bedrock":
+        headers["X-Amzn-ErrorType"] = exception_of(error)
     if isinstance(error, Unauthenticated | NotOpened):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):

@@ -15,6 +15,9 @@ no API Gateway."""
 
 SEALED_TYPE = "application/octet-stream"
 """Of sealed requests and answers."""
+FRAMED_TYPE = "application/vnd.amazon.eventstream"
+"""Of answers that stream as AWS's own do."""
+BINARY_TYPES = (SEALED_TYPE, FRAMED_TYPE)
 
 OF_A_TENANT = "/tenants/{tenant}"
 
@@ -67,7 +70,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def seals(self) -> bool:
         """Takes sealed requests as well."""
-        return self.infers and self.auth == "key" and self.shape != "anthropic" and not self.clear_only
+        return self.infers and self.auth == "key" and self.shape in ("problem", "openai") and not self.clear_only
 
     @property
     def exports(self) -> bool:

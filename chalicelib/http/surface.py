@@ -57,8 +57,9 @@ class Surface(Blueprint):
         clear_only: bool = False,
         for_sealers: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
+        name: str = "",
     ) -> Callable[[View], View]:
-        """Serve `method path` with the view, and list it in ROUTES.
+        """Serve `method path` with the view, and list it in ROUTES; by `name`, where the view has several doors.
 
         Whatever the view raises becomes an error body here, under Chalice's `@route`: Chalice would turn
         it into a 500 of its own before any middleware saw it.
@@ -70,7 +71,7 @@ class Surface(Blueprint):
                 method=method,
                 path=path.replace("+}", "}"),
                 resource=path,
-                name=view.__name__,
+                name=name or view.__name__,
                 summary=summary,
                 surface=self._name,
                 auth=self._auth,
@@ -98,10 +99,10 @@ class Surface(Blueprint):
             def served(**_path: str) -> Reply:
                 return self._serve(route, view)
 
-            served.__name__ = view.__name__
+            served.__name__ = route.name
             options = {"authorizer": IAMAuthorizer()} if self._auth in ("signed", "signed_or_key") else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
-            self.route(path, methods=methods_of(route), name=view.__name__, content_types=[], **options)(served)
+            self.route(path, methods=methods_of(route), name=route.name, content_types=[], **options)(served)
             if route.for_pages and not any(each.resource == path for each in ROUTES[:-1]):
                 self._answer_preflights(path)
             return view
@@ -178,10 +179,11 @@ def without_body(reply: Reply) -> Reply:
 def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:
     """An error as a reply in the route's own shape. What is not a Refusal is counted, and shown without its text."""
     error = error_to_show(error, request_id)
+    headers = problems.headers_of(error, shape)
+    if shape == "bedrock":
+        headers["X-Amzn-RequestId"] = request_id  # where AWS's SDKs look for it
     return Reply(
-        msgspec.json.encode(problems.body_of(error, shape, request_id)),
-        problems.headers_of(error, shape),
-        problems.status_of(error, shape),
+        msgspec.json.encode(problems.body_of(error, shape, request_id)), headers, problems.status_of(error, shape)
     )
 
 

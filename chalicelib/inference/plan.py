@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.call import AS_CHATS, Call, Operation, SealMode, Usage
+from chalicelib.call import AS_CHATS, BEDROCKS, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings, media
 from chalicelib.dialects.anthropic import members
 from chalicelib.dialects.media import Medium
@@ -57,7 +57,7 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool = False
     idempotency_key: str | None = None
     sealed: SealedRequest | None = None
-    model_id: str = ""  # what an `invoke` names
+    model_id: str = ""  # what one of BEDROCKS names
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     def prompt_tokens(self, pool: Pool) -> int:
@@ -151,12 +151,14 @@ def weight(medium: Medium, pool: Pool) -> int:
 def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
     """The tenant's first pool that offers it, for callers who name none."""
     named = (snapshot.pools[name] for name in snapshot.tenant.pools if name in snapshot.pools)
-    return next((pool for pool in named if operation in pool.operations), None)
+    return next((pool for pool in named if _offered_as(operation) in pool.operations), None)
 
 
 def _offered_as(operation: Operation) -> Operation:
-    """Which of a pool's operations has to be there."""
-    return "chat.completions" if operation in AS_CHATS else operation
+    """Which of a pool's operations has to be there; whoever offers Bedrock's models offers both ways to call them."""
+    if operation in AS_CHATS:
+        return "chat.completions"
+    return "invoke" if operation in BEDROCKS else operation
 
 
 def _sealed(asked: SealedRequest, pool: Pool, snapshot: Snapshot) -> SealedRequest:

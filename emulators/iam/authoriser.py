@@ -13,7 +13,7 @@ import msgspec
 import urllib3
 
 from emulators.clock import Clock
-from emulators.iam.refusal import AccessDenied, NoJudge
+from emulators.iam.refusal import AccessDenied, NoJudge, WrongService
 from emulators.iam.signature import (
     Authorization,
     SignedRequest,
@@ -117,7 +117,7 @@ class Authoriser:
             raise AccessDenied("Credential must have exactly 5 slash-delimited elements.")
         for part, allowed, text in zip(parts, expected, wrong, strict=True):
             if part not in allowed:
-                raise AccessDenied(text)
+                raise WrongService(text, part) if allowed == {SERVICE} else AccessDenied(text)
 
 
 class LocalCloud:

@@ -9,5 +9,13 @@ class AccessDenied(Exception):
         self.text = text
 
 
+class WrongService(AccessDenied):
+    """It was signed for another service than the API's."""
+
+    def __init__(self, text: str, service: str) -> None:
+        super().__init__(text)
+        self.service = service
+
+
 class NoJudge(Exception):
     """Nobody is there to say whether the request may come in."""

@@ -192,7 +192,8 @@ class SageMakerRuntime:
         if url is None:
             raise _invalid(
                 "Inference Component has no capacity to process this request. ApplicationAutoScaling may be "
-                "in-progress (if configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+                "in-progress (if configured) or try to increase the capacity by invoking "
+                "UpdateInferenceComponentRuntimeConfig API."
             )
         return url
 

@@ -6,6 +6,7 @@ from chalicelib import wiring
 from chalicelib.pool import Pool, Scripted
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
+from tests.api.bedrock_script import Caller, ScriptedBedrock
 from tests.api.signing import IAM
 from tests.small_deployments import Deployment, Gateway, front, served
 
@@ -22,9 +23,17 @@ def deployment() -> Iterator[Deployment]:
     """In memory: the platform's tenant, `acme`, `bolt`, and the pool `model-a` on the targets a and b."""
     deployment = Deployment()
     targets = (Scripted("a", url="a"), Scripted("b", url="b", weight=0))
-    deployment.tenancy.put_pool(Pool("model-a", targets, ("chat.completions", "completions", "embeddings")))
+    deployment.tenancy.put_pool(Pool("model-a", targets, ("chat.completions", "completions", "embeddings", "invoke")))
     deployment.tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
     deployment.tenant("acme")
     deployment.tenant("bolt")
     with wiring.opening_into(deployment.rooms()):
         yield deployment
+
+
+@pytest.fixture
+def bedrock_caller(gateway: Gateway) -> Iterator[Caller]:
+    """Of Bedrock's runtime API, whose engine is scripted."""
+    bedrock = ScriptedBedrock()
+    with wiring.opening_into(bedrock.deployment.rooms()):
+        yield Caller(gateway, bedrock)

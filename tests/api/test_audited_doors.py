@@ -56,7 +56,7 @@ class Caller:
 
     def __call__(self, manner: Manner, classification: str = "cui") -> Answer:
         route = manner.route
-        path = route.path.format(tenant="acme")
+        path = route.path.format(tenant="acme", model="m")
         headers = {"X-Data-Classification": classification, "Content-Type": "application/json", "X-Request-ID": "r-1"}
         if manner.how == "sealed":
             headers |= {"Content-Type": "application/octet-stream", "X-Seal-Mode": "hpke", "X-Model-Pool": "model-a"}
@@ -136,7 +136,7 @@ def test_a_call_to_bedrock_is_audited_with_its_classification(
         source_ip="127.0.0.1",
         source_partition="commercial",
         destination_partition="govcloud",
-        model_id="m" if signed else MODEL,
+        model_id="m" if manner.route.surface == "bedrock" else MODEL,  # whose callers name it
         inference_profile="us-gov.anthropic.claude-x",
         request_bytes=len(caller.body(manner)),
         response_bytes=sum(map(len, deltas(calls[0]))),
@@ -144,7 +144,9 @@ def test_a_call_to_bedrock_is_audited_with_its_classification(
     )
 
 
-@pytest.mark.parametrize("manner", [each for each in MANNERS if each.route.auth == "key"], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "manner", [each for each in MANNERS if each.route.surface != "bedrock"], ids=lambda each: each.name
+)
 def test_a_call_that_stays_with_our_own_models_is_not(caller: Caller, deployment: Deployment, manner: Manner) -> None:
     deployment.tenancy.put_pool(Pool("model-a", (Scripted("here"),), OPERATIONS, sealed=True))
     assert caller(manner).status == 200

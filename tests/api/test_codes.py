@@ -17,7 +17,12 @@ from tests.api.test_permissions import TABLE
 from tests.small_deployments import Deployment, Gateway
 
 ADAPTED = [route for route in ROUTES if route.infers and route.auth == "key"]
-OPERATIONS = ("chat.completions", "completions", "embeddings")
+OPERATIONS = ("chat.completions", "completions", "embeddings", "invoke")
+PROMPT_TOO_LONG = {
+    "anthropic": "prompt is too long: It does not fit.",
+    "bedrock": "Input is too long for requested model: It does not fit.",
+}
+"""What clients know it by, where there is no such code."""
 
 
 BEGUN = {
@@ -59,6 +64,8 @@ def told(route: Route, body: Any) -> tuple[str | None, str]:
     """Code and text, in the route's shape."""
     if route.shape == "problem":
         return body["code"], body["detail"]
+    if route.shape == "bedrock":
+        return body["reason"], body["message"]
     return body["error"]["code"], body["error"]["message"]
 
 
@@ -68,13 +75,12 @@ def test_the_code_of_a_refusal_survives(
     gateway: Gateway, deployment: Deployment, refusing: Refusing, route: Route, code: str
 ) -> None:
     refusing.code = code
-    path = route.path.format(tenant="acme")
+    path = route.path.format(tenant="acme", model="m")
     answer = gateway.call("POST", path, key=deployment.key(), json=TABLE[f"POST {route.path}"].body)
     found, text = told(route, answer.json)
     assert (answer.status, found) == (400, code)
-    # Anthropic's clients compact on the text, for there is no such code there.
-    compacts = route.shape == "anthropic" and code == CONTEXT_LENGTH_EXCEEDED
-    assert text == ("prompt is too long: It does not fit." if compacts else "It does not fit.")
+    too_long = PROMPT_TOO_LONG.get(route.shape) if code == CONTEXT_LENGTH_EXCEEDED else None
+    assert text == (too_long or "It does not fit.")
 
 
 @pytest.mark.parametrize("route", [route for route in ADAPTED if route.streams], ids=lambda route: route.name)
@@ -83,6 +89,8 @@ def test_the_code_of_a_refusal_survives_in_a_stream(
 ) -> None:
     refusing.code, refusing.late = CONTEXT_LENGTH_EXCEEDED, True
     body = {**(TABLE[f"POST {route.path}"].body or {}), "stream": True}
-    answer = gateway.call("POST", route.path.format(tenant="acme"), key=deployment.key(), json=body)
+    path = route.path.format(tenant="acme", model="m")
+    answer = gateway.call("POST", path, key=deployment.key(), json=body)
     assert answer.status == 200
-    assert b'"code":"context_length_exceeded"' in answer.body.rpartition(b"data: ")[2]
+    name = b"reason" if route.shape == "bedrock" else b"code"
+    assert b'"%s":"context_length_exceeded"' % name in answer.body.rpartition(b"data: ")[2]

@@ -34,6 +34,11 @@ def shape_of(answer: Answer) -> Shape:
         assert (said["type"].startswith("/problems/"), said["request_id"]) == (True, request_id)
         return "problem"
     assert answer.headers["content-type"] == "application/json"
+    if "__type" in said:
+        assert said["request_id"] == answer.headers["x-amzn-requestid"] == request_id
+        assert said["__type"] == said["code"] == answer.headers["x-amzn-errortype"]
+        assert said["message"]
+        return "bedrock"
     if said.get("type") == "error":
         assert said["request_id"] == answer.headers["request-id"] == request_id
         return "anthropic"
@@ -64,6 +69,9 @@ def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
         ("/tenants/acme/nothing", "problem"),
         ("/tenants//v1/models", "openai"),
         ("/v1/bedrock/nothing", "problem"),
+        ("/v1/bedrock/model/m/count-tokens", "bedrock"),
+        ("/tenants/acme/v1/bedrock/model/m/count-tokens", "bedrock"),
+        ("/tenants/acme/v1/bedrock/nothing", "openai"),
         ("/v1/dashboard/nothing", "problem"),
         ("/admin/nothing", "problem"),
         ("/nothing", "problem"),

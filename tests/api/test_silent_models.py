@@ -43,7 +43,11 @@ ENDING = (
     b'{"type":"message_stop"}',
 )
 STREAMING = [route for route in ROUTES if route.streams]
+OPENED = [route for route in STREAMING if route.shape != "bedrock"]
+"""AWS's framing has no sign of life: its SDKs take whatever event they meet for a part of the answer."""
+
 every_door = pytest.mark.parametrize("route", STREAMING, ids=lambda route: route.name)
+every_opened_door = pytest.mark.parametrize("route", OPENED, ids=lambda route: route.name)
 
 
 def front(*script: Step, gaps: Gaps = AT_ONCE) -> Front:
@@ -62,7 +66,7 @@ def client(front: Front, route: Route) -> Client:
     headers = {"x-request-id": "req-1", "x-tenant-id": "acme"}
     if route.auth == "signed":
         headers["authorization"] = "AWS4-HMAC-SHA256 whatever"
-    return Client(front, path=route.path.format(tenant="acme"), body=body or {}, headers=headers)
+    return Client(front, path=route.path.format(tenant="acme", model="model-a"), body=body or {}, headers=headers)
 
 
 def dialect_of(route: Route) -> str:
@@ -101,7 +105,7 @@ def without_signs(body: bytes) -> bytes:
     return body.replace(PING, b"").replace(COMMENT, b"")
 
 
-@every_door
+@every_opened_door
 def test_a_stream_is_opened_while_its_model_keeps_silent(route: Route) -> None:
     gate, open_gate = threading.Event(), threading.Event()
     open_gate.set()
@@ -133,7 +137,7 @@ def test_a_stream_is_opened_while_its_model_keeps_silent(route: Route) -> None:
     assert [entry.outcome for entry in silent.entries] == ["completed"]
 
 
-@every_door
+@every_opened_door
 def test_a_gap_in_a_stream_is_filled(route: Route) -> None:
     gate = threading.Event()
     said = saying("one two", dialect_of(route))
@@ -152,7 +156,7 @@ def test_a_gap_in_a_stream_is_filled(route: Route) -> None:
     assert [entry.outcome for entry in pausing.entries] == ["completed"]
 
 
-@every_door
+@every_opened_door
 def test_what_is_refused_after_the_opening_is_the_last_event(route: Route) -> None:
     gate = threading.Event()
     failing = front(gate, EngineFailed("It broke."))

@@ -94,7 +94,7 @@ def test_from_an_operators_first_request_to_a_callers_audit_log(
         assert entry.split(" ", 1)[1] == f"{principal} govcloud commercial {model} 200 internal"
 
 
-def test_the_callers_policy_allows_the_three_routes_and_no_other() -> None:
+def test_the_callers_policy_allows_the_callers_routes_and_no_other() -> None:
     identity = Identity((identity_policy(POLICY),))
     api = f"arn:aws-us-gov:execute-api:us-gov-west-1:{THERE}"
     who = Caller("arn:aws-us-gov:iam::111122223333:user/x", "111122223333", "AKIAEXAMPLEEXAMPLE00")
@@ -106,6 +106,7 @@ def test_the_callers_policy_allows_the_three_routes_and_no_other() -> None:
     assert {route.path for route in ROUTES if may(route.method, route.path)} == {
         "/v1/bedrock/models",
         "/v1/bedrock/invoke-model",
+        *(route.path for route in ROUTES if route.path.startswith("/v1/bedrock/model/")),
         "/v1/dashboard/requests",
     }
 

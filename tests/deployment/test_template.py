@@ -108,6 +108,11 @@ def test_what_was_found_to_stream_are_the_inference_routes() -> None:
         "/tenants/{tenant}/v1/messages/count_tokens",
         "/tenants/{tenant}/v1/responses",
         "/v1/bedrock/invoke-model",
+        *(
+            f"{base}/v1/bedrock/model/{{model}}/{way}"
+            for base in ("", "/tenants/{tenant}")
+            for way in ("invoke", "invoke-with-response-stream", "converse", "converse-stream")
+        ),
     }
 
 
@@ -217,6 +222,7 @@ def test_what_api_gateway_refuses_by_itself_looks_like_a_problem_of_ours(package
         assert (problem.title, problem.status) == (kind.title, kind.status), name
         assert answer["statusCode"] == str(problem.status), name
         assert problem.request_id == "$context.requestId", name
+        assert msgspec.json.decode(template)["message"] == problem.detail, name  # which AWS's SDKs show
         headers = answer["responseParameters"]
         assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'", name
         assert headers["gatewayresponse.header.X-Request-ID"] == "context.requestId", name

@@ -19,6 +19,7 @@ from app import app
 from chalicelib.dialects.anthropic import members as anthropic
 from chalicelib.dialects.converse import members
 from chalicelib.http import openapi, problems
+from chalicelib.refusal import MethodNotAllowed, NotOpened, Refusal, Unauthenticated
 from chalicelib.settings import Settings
 from sealed.measurements import read_manifest
 from tests.local_system import RunningSystem
@@ -38,14 +39,22 @@ def test_every_route_is_documented_and_every_documented_route_exists() -> None:
     assert {route.replace("+}", "}") for route in served} == described == documented
 
 
+def example(refusal: type[Refusal]) -> Refusal:
+    """One whose text does not matter."""
+    if refusal is MethodNotAllowed:
+        return MethodNotAllowed("", ())
+    return refusal() if refusal in (Unauthenticated, NotOpened) else refusal("")
+
+
 def test_every_refusal_is_documented_with_its_statuses() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)`", API, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) `(\w+)` \| (\d+) `(\w+)` \| (\d+) `(\w+)` \|", API, re.MULTILINE)
     assert set(rows) == {
         (
             refusal.__name__,
             str(kind.status),
             *(str(kind.openai_status or kind.status), kind.openai_code),
             *(str(kind.anthropic_status or kind.status), kind.anthropic_type),
+            *(str(problems.status_of(example(refusal), "bedrock")), problems.EXCEPTIONS[refusal]),
         )
         for refusal, kind in problems.KINDS.items()
     }
@@ -95,7 +104,7 @@ EXAMPLES = [
 INSTALLED = str(ROOT / "client")  # as by `pip install ./client`
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed", "boto3"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["clear", "sealed", "boto3", "bedrock"])
 def test_the_examples_run(running_system: RunningSystem, example: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", example],

@@ -155,6 +155,10 @@ def invoke(model: str, body: object, *, stream: bool = False, **fields: object) 
     return ask("invoke", {"modelId": model, "body": body, **fields}, stream=stream, model_id=model)
 
 
+def converse(model: str, body: object, *, stream: bool = False) -> Call:
+    return ask("converse", {"body": body}, stream=stream, model_id=model)
+
+
 def anthropic(text: str = "Hello there") -> dict[str, object]:
     """A Message as a model of Anthropic's takes it at Bedrock."""
     messages = [{"role": "user", "content": text}]

@@ -121,6 +121,9 @@ class ConverseHarness(Wired):
         self.capacity = Capacity(self.target.capacity, 0, 0)  # Bedrock does not tell
 
     def call(self, operation: Operation, *, stream: bool = False, fields: Mapping[str, object] = {}) -> Call:
+        if operation == "converse":
+            call = bedrocks.converse(self._aim.model, {"messages": [], **fields}, stream=stream)
+            return msgspec.structs.replace(call, ceiling_tokens=CEILING)
         if operation != "invoke":
             return call_of(operation, stream, fields)
         body = bedrocks.anthropic() if "anthropic" in self._aim.model else NOVAS

@@ -21,6 +21,15 @@ from tests.patience import PATIENCE_S
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 RIVALS = dict.fromkeys(("max_tokens", "max_completion_tokens", "max_new_tokens", "n_predict", "n_cmpl"), 999)
+CONVERSES: dict[str, object] = {
+    "inferenceConfig": {"maxTokens": 999},
+    "additionalModelRequestFields": {
+        **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_new_tokens", "max_gen_len"), 999),
+        "inferenceConfig": {"maxTokens": 999, "max_new_tokens": 999, "topK": 5},
+        "textGenerationConfig": {"maxTokenCount": 999},
+    },
+}
+"""Those that a Converse request may name, whatever its model."""
 
 
 @pytest.fixture(scope="module", params=HARNESSES)
@@ -130,7 +139,8 @@ def test_what_an_engine_says_that_it_speaks_it_does_not_refuse(there: Harness) -
 def test_the_reserved_ceiling_and_no_other_reaches_the_target(there: Harness) -> None:
     for operation in set(there.engine.speaks(there.target)) - {"embeddings", "messages.count_tokens"}:
         # A model's own body names its own, and so does a Message: nobody knows another there.
-        rivals = {"invoke": {}, "messages": {"max_tokens": 999}}.get(operation, RIVALS)
+        own: dict[str, dict[str, object]] = {"invoke": {}, "converse": CONVERSES, "messages": {"max_tokens": 999}}
+        rivals = own.get(operation, {**RIVALS})
         events_of(there.engine.open(there.target, there.call(operation, fields=rivals)))
         assert set(there.heard[-1].ceilings) == {CEILING}, operation
 

@@ -17,6 +17,7 @@ from tests.patience import PATIENCE_S
 OPERATIONS = (
     *("chat", "chat/completions", "completions", "embeddings", "messages", "messages/count_tokens", "responses"),
 )
+RUNTIME = ("invoke", "invoke-with-response-stream", "converse", "converse-stream")
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
@@ -38,7 +39,8 @@ def test_every_route_that_runs_a_model_names_the_header_against_a_second_charge(
         if any(each["name"] == "Idempotency-Key" for each in operation["parameters"])
     }
     inference = (f"/tenants/{{tenant}}/v1/{name}" for name in OPERATIONS)
-    assert named == {"/inference", "/v1/bedrock/invoke-model", *inference}
+    runtime = (f"{base}/v1/bedrock/model/{{model}}/{way}" for base in ("", "/tenants/{tenant}") for way in RUNTIME)
+    assert named == {"/inference", "/v1/bedrock/invoke-model", *runtime, *inference}
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,11 @@ def whole(answer: Mapping[str, Any], heading: Heading) -> tuple[Delta, Finished]
     return Delta(msgspec.json.encode(body), counted.completion_tokens), Finished(counted)
 
 
+def counted(usage: msgspec.Raw) -> Usage:
+    """What Converse counted, as we count. Raises msgspec.DecodeError."""
+    return _counted(msgspec.json.decode(usage, type=_Counted))
+
+
 class Reader:
     """One streamed answer, from Converse's events to ours. Not thread-safe."""
 

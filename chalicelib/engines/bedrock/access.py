@@ -23,6 +23,7 @@ from botocore.utils import get_environ_proxies
 
 from chalicelib.clock import Clock
 from chalicelib.dialects import failures
+from chalicelib.engines.bedrock import passage
 from chalicelib.engines.bedrock.credentials import Credential, Source
 from chalicelib.engines.bedrock.failures import GARBLED, NO_CREDENTIALS, Failure, failure_of
 from chalicelib.engines.secrets_manager import Unreadable
@@ -163,6 +164,8 @@ class Access:
                     )
                     if clients.credential is not None and clients.credential.api_key:
                         client.meta.events.register("before-send", _Bearer(clients.credential))
+                    if service == RUNTIME:
+                        passage.opened(client)
                     clients.made[service] = client
         return client
 

@@ -1,4 +1,5 @@
-"""Amazon Bedrock: chats by Converse, Messages by InvokeModel (Anthropic's models), and models' own bodies as they are.
+"""Amazon Bedrock: chats by Converse, Messages by InvokeModel (Anthropic's models); Converse and models' own bodies as
+they are.
 
 botocore signs and sends; streams are read from its urllib3 response directly, because only a socket can be
 cut off by another thread while one is reading it.
@@ -12,12 +13,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from chalicelib.call import MESSAGES, Call, Delta, Finished, Operation, Started, Stream, Usage
+from chalicelib.call import BEDROCKS, MESSAGES, Call, Delta, Finished, Operation, Started, Stream, Usage
 from chalicelib.dialects import failures, invoke
-from chalicelib.dialects.converse import answers, members, requests
+from chalicelib.dialects.converse import answers, members, requests, verbatim
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.dialects.names import Names
-from chalicelib.engines.bedrock import profiles
+from chalicelib.engines.bedrock import passage, profiles
 from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
 from chalicelib.engines.bedrock.credentials import Source
 from chalicelib.engines.bedrock.failures import Failure, refusal
@@ -30,7 +31,7 @@ from chalicelib.pool import Bedrock, Capacity
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from chalicelib.settings import Settings
 
-OTHERS: tuple[Operation, ...] = ("chat.completions", "invoke")
+OTHERS: tuple[Operation, ...] = ("chat.completions", *BEDROCKS)
 ANTHROPICS: tuple[Operation, ...] = (*OTHERS, *MESSAGES)
 
 NOTHING = msgspec.Raw(b"null")
@@ -83,6 +84,8 @@ class BedrockEngine:
         errand = self._errand(target, call)
         if call.operation == "chat.completions":
             return self._conversed(errand, call)
+        if call.operation == "converse":
+            return self._passed(errand, call)
         if call.operation == "invoke":
             return self._invoked(errand, call, invoke.invocation(call, errand.model))
         names = Names()
@@ -130,6 +133,14 @@ class BedrockEngine:
             reader = answers.Reader(running.started, heading)
             return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
         return BufferedAnswer((running.started, *answers.whole(running.response, heading)))
+
+    def _passed(self, errand: _Errand, call: Call) -> Stream:
+        operation = "converse_stream" if call.stream else "converse"
+        running = self._sent(errand, operation, {passage.BODY: verbatim.request(call)})
+        if call.stream:
+            reader = verbatim.Reader(running.started)
+            return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
+        return BufferedAnswer((running.started, *verbatim.whole(running.response[passage.BODY])))
 
     def _invoked(self, errand: _Errand, call: Call, request: Mapping[str, object]) -> Stream:
         operation = "invoke_model_with_response_stream" if call.stream else "invoke_model"

@@ -22,6 +22,10 @@ PAGE = 1_000
 # is recognised too, so that it cannot be used without being allowed.
 _PROFILE = re.compile(r"(?P<geography>[a-z]{2}(-[a-z]+)?|apac|global)\.(?P<model>.+)")
 _MODEL = re.compile(r"[A-Za-z0-9-]{1,63}\.[A-Za-z0-9.:-]{1,128}")
+# What AWS itself has made is the same in every account; all else belongs to one.
+_PUBLIC = re.compile(
+    r"arn:aws[a-z-]*:bedrock:(?P<region>[a-z0-9-]+):\d*:(foundation-model|inference-profile)/(?P<id>.+)"
+)
 
 
 class Recollection(Protocol):
@@ -37,11 +41,20 @@ class Recollection(Protocol):
 def named(model_id: str, profile: str, target: Bedrock, region: str) -> tuple[str, str]:
     """The model, and the profile or "", that a caller names; a profile may stand in place of the model, as at AWS.
 
+    An ARN may name a model that Bedrock lists, or a system-defined profile, in the region that is called.
+
     Raises: Malformed, also for a profile of another model or of a geography that is not allowed here.
     """
+    public = _PUBLIC.fullmatch(model_id)
+    if public is not None and public["region"] == region:
+        model_id = public["id"]
     if not _MODEL.fullmatch(model_id):
-        # An ARN could name what belongs to others in the account.
-        raise Malformed("`modelId` has to be the id of a model that Bedrock lists, not an ARN.", field="modelId")
+        # Another ARN could name what belongs to others in the account.
+        raise Malformed(
+            "`modelId` has to be the id of a model that Bedrock lists, not an ARN; unless it is that of such a model, "
+            f"or of a system-defined inference profile, in {region}.",
+            field="modelId",
+        )
     model_id, of_the_model = split(model_id)
     profile = profile or of_the_model
     if not profile:
