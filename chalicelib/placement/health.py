@@ -1,17 +1,13 @@
-"""What this sandbox knows of its targets: their breakers, its open calls at each, and what they last said."""
+"""What this sandbox knows of its targets: their breakers, and its open calls at each."""
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
-from chalicelib.engines import Engine
 from chalicelib.placement import breaker
 from chalicelib.placement.breaker import CLOSED, Breaker, Rule
-from chalicelib.placement.probes import Probes
-from chalicelib.pool import Capacity, Target
 from chalicelib.settings import Settings
 
 MOST_BREAKERS = 10_000
@@ -27,9 +23,8 @@ class Visit(msgspec.Struct, frozen=True):
 class Health:
     """One for each sandbox. Thread-safe. Targets are known by their place: pools that share one share its fate."""
 
-    def __init__(self, engines: Mapping[str, Engine[Any]], settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._rule = Rule(settings.breaker_failures, settings.breaker_pause_ms)
-        self._probes = Probes(engines, settings.health_max_age_ms)
         self._lock = threading.Lock()
         self._breakers: dict[str, Breaker] = {}  # only those that are not CLOSED
         self._in_flight: Counter[str] = Counter()
@@ -82,13 +77,6 @@ class Health:
                 del self._in_flight[place]
             if visit.trial:
                 self._keep(place, breaker.trial_over(self._breakers.get(place, CLOSED)))
-
-    def look(self, targets: Iterable[Target], now_ms: int) -> dict[str, Capacity | None]:
-        """What each place says of itself, at most `health_max_age_ms` old; None for one that does not answer.
-
-        The keys are opaque: targets of several pools that are the same place are one. Takes about a second at most.
-        """
-        return self._probes.look({target.probe_place: target for target in targets}, now_ms)
 
     def _change(self, visit: Visit, transition: Callable[[Breaker], Breaker]) -> None:
         with self._lock:

@@ -9,7 +9,9 @@ from chalicelib.clock import Clock
 from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.health import Health, Visit
-from chalicelib.pool import Capacity, Pool, Target
+from chalicelib.placement.probes import ask
+from chalicelib.placement.report import Report, summary
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
 NO_TARGET = "no healthy target"
@@ -104,9 +106,12 @@ class Placement:
                 last = refusal
         raise last
 
-    def look(self, pools: Iterable[Pool]) -> dict[str, Capacity | None]:
-        """See Health.look, of all targets of these pools."""
-        return self._health.look([target for pool in pools for target in pool.targets], self._clock())
+    def look(self, pools: Iterable[Pool]) -> Report:
+        """How the targets of these pools are, each place asked once; none that a question might wake."""
+        places = {target.probe_place: target for pool in pools for target in pool.targets}
+        awake = {place: target for place, target in places.items() if not target.may_sleep}
+        asked_ms = self._clock()
+        return summary(ask(self._engines, awake), len(places) - len(awake), asked_ms)
 
     def _candidates(self, pool: Pool, pin: str | None, model_id: str, draw: float) -> tuple[Target, ...]:
         now_ms = self._clock()

@@ -14,7 +14,7 @@ LEAVES = {"call", "pool", "refusal", "clock", "randomness", "partition", "settin
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "wiring"),
+        *("contents", "placement", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring"},
     "wiring": {
@@ -29,7 +29,7 @@ ARROWS = {
     "tickets": set(),
     "admission": {"ledger", "tables"},
     "ledger": {"tables"},
-    "placement": {"engines"},
+    "placement": {"engines", "documents"},
     "engines": {"dialects"},
     "dialects": set(),
     "tables": {"dynamodb"},

@@ -31,7 +31,7 @@ class Sandbox:
         self.engine = ScriptedEngine(self._script)
         self.pool = Pool("model-a", tuple(Scripted(name, weight=0) for name in scripts))
         self.engines = {"scripted": self.engine}
-        self.health = Health(self.engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
+        self.health = Health(Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
 
     def _script(self, target: Target, _: Call) -> Iterable[Step]:
         self.tried.append(target.name)
@@ -268,7 +268,7 @@ def test_a_model_that_fails_does_not_close_its_region_to_the_others() -> None:
         return (DIED,) if call.model_id == "broken" else HELLO
 
     engines = {"bedrock": ScriptedEngine(says)}
-    health = Health(engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
+    health = Health(Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
     placement = Placement(engines, health, lambda: 1_000_000, patience_ms=30_000)
 
     def run(model: str, pool: str) -> str:
