@@ -15,11 +15,13 @@ from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
 from chalicelib.contents.memory import MemoryKeys
 from chalicelib.contents.store import DynamoPieces
+from chalicelib.documents import PLATFORM
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
+from chalicelib.placement.report import REPORTS, Reports, summary
 from chalicelib.pool import Pool, SageMaker
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
@@ -30,7 +32,7 @@ from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
 STAGES = ("dev", "prod", "gov-dev", "gov-prod")
-KINDS = ("", "-reaper", "-notary")
+KINDS = ("", "-reaper", "-prober", "-notary")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
 # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
@@ -128,6 +130,28 @@ def test_the_reaper_uses_every_permission_it_has_and_needs_no_other(stores: Serv
     assert asked == set(allowed("policy-prod-reaper.json", prefix))
 
 
+def test_the_prober_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _probing)
+
+    assert asked == set(allowed("policy-prod-prober.json", prefix))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_prober_writes_reports_and_nothing_else_of_the_table_and_runs_no_model(stage: str) -> None:
+    found = statements(f"policy-{stage}-prober.json")
+
+    for statement in found:
+        if "dynamodb:" in str(statement["Action"]):
+            partition = REPORTS if "dynamodb:PutItem" in statement["Action"] else PLATFORM
+            assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [partition]}}
+    # Those of a component would reach a model that sleeps.
+    (models,) = [statement for statement in found if statement["Sid"] == "Models"]
+    assert (models["Action"], models["Resource"]) == (
+        "sagemaker:InvokeEndpoint", "arn:*:sagemaker:*:*:endpoint/cloister-*"
+    )  # fmt: skip
+    assert not [action for statement in found for action in each(statement["Action"]) if action.startswith("bedrock:")]
+
+
 def test_the_notary_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
     prefix, asked = _exercised(stores, _signing)
 
@@ -147,7 +171,7 @@ def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_the
         if "notary" in policy:
             assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
         else:
-            wraps = set() if "reaper" in policy else {"kms:GenerateDataKey", "kms:Decrypt"}
+            wraps = set() if "reaper" in policy or "prober" in policy else {"kms:GenerateDataKey", "kms:Decrypt"}
             assert heads <= {"dynamodb:Query"} and kms == wraps
 
 
@@ -212,6 +236,12 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
 def _reaping(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     prepared.admit(1)
     assert sandbox.admission.reap(NOW + 91_000) == 1
+
+
+def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000)
+    assert sandbox.tenancy.pools() == []
+    reports.keep(summary({}, 0, NOW))
 
 
 def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:

@@ -17,7 +17,7 @@ from chalicelib.http import problems
 from chalicelib.http.surface import ROUTES
 from tests.deployment.packages import ROOT, Package, uploaded
 
-FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Notary"}
+FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Prober", "Notary"}
 STACKS = sorted((ROOT / "infra").glob("*.yaml"))
 DEPLOYED_IN = ["us-east-1", "us-gov-west-1"]
 
@@ -209,6 +209,13 @@ def test_the_reaper_runs_every_minute(packaged: Package) -> None:
 
     assert event["Properties"]["Schedule"] == "rate(1 minute)"
     assert packaged.function("Reaper")["Handler"] == "app.reap" and callable(app.reap)
+
+
+def test_the_targets_are_asked_every_minute(packaged: Package) -> None:
+    (event,) = packaged.function("Prober")["Events"].values()
+
+    assert event["Properties"]["Schedule"] == "rate(1 minute)"
+    assert packaged.function("Prober")["Handler"] == "app.probe" and callable(app.probe)
 
 
 def test_what_api_gateway_refuses_by_itself_looks_like_a_problem_of_ours(packaged: Package) -> None:
