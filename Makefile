@@ -84,9 +84,7 @@ test-vllm: $(VENV)/test.stamp
 # Ready for `aws cloudformation package`; prints the size of what Lambda gets.
 package: known-stage $(VENV)/run.stamp
 	rm -rf build/package
-	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/chalice package --stage $(STAGE) \
-	  --template-format yaml --merge-template .chalice/overlay.yaml build/package
-	$(BIN)/python -m infra.finish_package build/package
+	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/python -m infra.package '$(STAGE)' build/package
 
 .PHONY: known-stage
 known-stage:
