@@ -105,11 +105,13 @@ test-vllm: $(VENV)/test.stamp
 	PATH="$(CURDIR)/$(VLLM)/bin:$$PATH" $(BIN)/pytest -m vllm tests/images/test_vllm.py $(ARGS)
 
 # Ready for `aws cloudformation package`; prints the size of what Lambda gets.
-package: $(VENV)/run.stamp
+package: known-stage $(VENV)/run.stamp
 	rm -rf build/package
-	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/chalice package --stage $(STAGE) \
-	  --template-format yaml --merge-template .chalice/overlay.yaml build/package
-	$(BIN)/python -m infra.finish_package build/package
+	AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(BIN)/python -m infra.package '$(STAGE)' build/package
+
+.PHONY: known-stage
+known-stage:
+	@$(PYTHON) -m infra.stages '$(STAGE)'
 
 clean:
 	rm -rf $(VENV) .local build dist .chalice/deployments

@@ -36,11 +36,13 @@ for surface in (
 @app.schedule("rate(1 minute)", name="reaper")
 def reap(_event: Any) -> dict[str, int]:
     """Finish the leases of requests whose sandbox died."""
-    path = wiring.path()
-    finished = path.admission.reap(path.clock())
-    if finished:
-        path.telemetry.count("LeasesAbandoned", path.clock(), leases=finished)
-    return {"finished": finished}
+    return {"finished": wiring.reap()}
+
+
+@app.schedule("rate(1 minute)", name="prober")
+def probe(_event: Any) -> None:
+    """Ask the targets how they are, for /health: nobody who asks there makes us ask them."""
+    wiring.ask_targets()
 
 
 @app.schedule("rate(1 hour)", name="notary")

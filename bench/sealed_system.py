@@ -89,7 +89,8 @@ def running() -> Iterator[System]:
         container_port = free_port()
         container = start(
             "container",
-            *("serving", "--engine", "scripted", "--model", f"{MODEL}={folder}", "--port", str(container_port)),
+            *("serving", "--engine", "scripted", "--model", f"{MODEL}={folder}"),
+            *("--host", "127.0.0.1", "--port", str(container_port)),
             *("--enclave", f"unix:{files.socket}", "--enclave-identity", str(files.container)),
             *("--enclave-root", str(files.root), "--enclave-pcr", f"0={PCR0}"),
             environment={"PYTHONPATH": str(ROOT / "sagemaker")},

@@ -59,6 +59,11 @@ class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
         return self.place()
 
     @property
+    def may_sleep(self) -> bool:
+        """Whether a question of how it is could start it, which nobody but a caller shall pay for."""
+        return False
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """What is nobody's business but the operator's."""
         return ()
@@ -91,6 +96,11 @@ class SageMaker(_Target, frozen=True, kw_only=True, tag="sagemaker"):
     def probe_place(self) -> str:
         # The models of a multi-model endpoint share its instances, and to probe one is to load it: one for all.
         return f"sagemaker {self.endpoint} {self.component}"
+
+    @property
+    def may_sleep(self) -> bool:
+        # A component may be at zero, and scales from there by the very calls that fail; a model may not be loaded.
+        return bool(self.component or self.target_model)
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
 | tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Owner: the one tenant whose KMS key it is           |
 | tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
+| tenancy | `~reports`    | a region             | Report: how its targets were when they were asked   |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | tenancy | `~platform`   | `breaker#<digest of a place>` | BreakerState: of a target that failed, and why |

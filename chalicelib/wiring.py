@@ -21,6 +21,7 @@ from chalicelib.ledger import Heads
 from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
+from chalicelib.placement.report import Reports
 from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
@@ -28,7 +29,7 @@ from chalicelib.settings import Settings
 from chalicelib.tables import Tables, open_tables
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.snapshot import Offering, Snapshots
+from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tickets import Tickets
 from chalicelib.tickets.secret import TicketKey
 
@@ -46,7 +47,7 @@ class Rooms(msgspec.Struct, frozen=True):
     path: Path
     tenancy: Tenancy
     heads: Heads
-    offering: Offering
+    reports: Reports
     models: Models  # those that a Bedrock target has
     contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
 
@@ -63,8 +64,8 @@ def heads() -> Heads:
     return _rooms().heads
 
 
-def offering() -> Offering:
-    return _rooms().offering
+def reports() -> Reports:
+    return _rooms().reports
 
 
 def models() -> Models:
@@ -131,7 +132,7 @@ def _on_aws() -> Rooms:
         path=path,
         tenancy=Tenancy(documents(), epochs(), clock, secrets.token_bytes, path.admission.forget),
         heads=DynamoHeads(tables()),
-        offering=Offering(documents(), clock, settings().health_max_age_ms),
+        reports=Reports(documents(), settings().region, clock, settings().health_max_age_ms),
         models=_models,
         contents=_contents,
     )
@@ -155,7 +156,7 @@ def _path() -> Path:
     telemetry = LogTelemetry()
     placement = Placement(
         engines,
-        Health(engines, settings(), StoredWatch(documents(), telemetry)),
+        Health(settings(), StoredWatch(documents(), telemetry)),
         clock,
         patience_ms=settings().lease_ms - settings().idle_deadline_ms,
     )
@@ -185,6 +186,20 @@ def _contents() -> "Contents | None":
 
     keys = DataKeys(documents(), KmsKeys(settings()), clock)
     return Contents(DynamoPieces(tables()), keys, clock, secrets.token_bytes)
+
+
+def reap() -> int:
+    """Finish the leases of requests whose sandbox died; how many. Raises StoreUnavailable."""
+    here = path()
+    finished = here.admission.reap(here.clock())
+    if finished:
+        here.telemetry.count("LeasesAbandoned", here.clock(), leases=finished)
+    return finished
+
+
+def ask_targets() -> None:
+    """Ask every target that is awake how it is, and keep what they say. Raises StoreUnavailable."""
+    reports().keep(path().placement.look(tenancy().pools()))
 
 
 def sign_heads() -> int:

@@ -70,12 +70,14 @@ def main() -> int:
 
 
 def _repeat(schedule: Schedule, stopped: threading.Event) -> None:
-    while not stopped.wait(schedule.period_s):
+    """At once, so that nobody waits an hour to see it, and then in its time."""
+    while not stopped.is_set():
         try:
             schedule.run()
         except Exception:
             print(f"schedule {schedule.name} failed", file=sys.stderr)
             traceback.print_exc()
+        stopped.wait(schedule.period_s)
 
 
 def _schedule(app: Chalice, source: ScheduledEventConfig) -> Schedule:

@@ -1,7 +1,7 @@
 """The local system: starts everything at once, says when it is healthy, and stops it all.
 
 The gateway, the cloud and the scheduler end the system when they end; a container that crashes is started again,
-one that was told to stop stays stopped, and `/health` says so meanwhile.
+one that was told to stop stays stopped, and within the minute `/health` says so.
 """
 
 import asyncio
@@ -132,10 +132,11 @@ class System:
         gateway = self._begin(self._start_gateway())
         bedrock_key = (await self._unless_one_ends(bedrock))["bearer"]
         keys = await self._unless_one_ends(self._bootstrap(account, bedrock_key))
-        scheduler = self._begin(self._start_module("scheduler", "local.scheduler"))
-        for starting in (gateway, scheduler, enclave):
+        for starting in (gateway, enclave):
             await self._unless_one_ends(starting)
-        await self._unless_one_ends(self._healthy())
+        await self._unless_one_ends(self._ready())
+        # Last, because it asks the targets at once how they are, and they shall be there.
+        await self._unless_one_ends(self._begin(self._start_module("scheduler", "local.scheduler")))
         await self._unless_one_ends(self._begin_key_epoch(keys["admin_key"]))
         self._watchers = [asyncio.create_task(self._keep_running(container)) for container in layout.CONTAINERS]
         self._write_state(keys, account)
@@ -200,7 +201,8 @@ class System:
 
     async def _start_container(self, container: layout.Container) -> None:
         port = self._reserved[container.name].getsockname()[1]
-        command = [sys.executable, "-m", "serving", "--port", str(port), "--grace-s", str(CONTAINER_GRACE_S)]
+        command = [sys.executable, "-m", "serving", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--grace-s", str(CONTAINER_GRACE_S)]
         command += ["--instance-id", f"local-{container.name}", *container.arguments]
         if container.sealed:
             files = self._sealing
@@ -251,10 +253,10 @@ class System:
             raise await _death(process)
         del self._running[name]
 
-    async def _healthy(self) -> None:
+    async def _ready(self) -> None:
         """Until every container answers a ping and the gateway says that it can serve."""
         asked = [(f"container {name}", held, "/ping") for name, held in self._container_urls.items()]
-        for name, where, path in [*asked, ("gateway", self._base_url, "/health")]:
+        for name, where, path in [*asked, ("gateway", self._base_url, "/ready")]:
             while (status := await _status(where, path)) != 200:
                 self._waiting_for = f"the {name}, whose {path} answers {status or 'nothing'}"
                 await asyncio.sleep(POLL_S)

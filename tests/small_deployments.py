@@ -46,13 +46,14 @@ from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
+from chalicelib.placement.report import Reports
 from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
 from chalicelib.tables import Tables
 from chalicelib.telemetry import LogTelemetry, Telemetry
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.snapshot import Offering, Snapshots
+from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
 from chalicelib.wiring import Rooms
@@ -140,7 +141,7 @@ class Deployment:
             first_uses=self.store.ledger,
             placement=Placement(
                 engines,
-                Health(engines, settings, StoredWatch(self.store.documents, self.telemetry)),
+                Health(settings, StoredWatch(self.store.documents, self.telemetry)),
                 self.clock,
                 patience_ms=30_000,
             ),
@@ -151,12 +152,12 @@ class Deployment:
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:
         path = path or self.path()
         tenancy = tenancy or self._tenancy(path.admission.forget)
-        offering = Offering(self.store.documents, self.clock, Settings().health_max_age_ms)
+        reports = Reports(self.store.documents, Settings().region, self.clock, Settings().health_max_age_ms)
         return Rooms(
             path,
             tenancy,
             self.store.heads,
-            offering,
+            reports,
             models=lambda _target: self.models,
             contents=lambda: self.contents,
         )

@@ -3,7 +3,7 @@
     openai       /tenants/{tenant}/v1                   anthropic    /tenants/{tenant}/v1/messages
     responses    /tenants/{tenant}/v1/responses         the same package's other wire
     kept_responses   the same, of those that were kept
-    native       /inference, /health, and what describes the service to programs
+    native       /inference, /live, /ready, /health, and what describes the service to programs
     pages        / and /docs: the service as a browser shows it
     bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
     bedrock_runtime   /v1/bedrock/model, and the same below a tenant: Bedrock's own API, for AWS's SDKs

@@ -88,11 +88,11 @@ class FailureView(msgspec.Struct, frozen=True):
 
 
 class TargetView(msgspec.Struct, frozen=True):
-    """How a target is, by its last probe and by the last call that failed there, in any sandbox."""
+    """How a target is, by its own word and by the last call that failed there, in any sandbox."""
 
     name: str
     engine: str
-    healthy: bool  # as the last probe found it
+    healthy: bool | None  # as it answers now; null: it is not asked, because that might wake it
     latency_ms: int | None  # of the answer to it; null: there was none
     capacity: Capacity | None
     breaker: Literal["closed", "open", "half_open"]
@@ -345,7 +345,7 @@ def _target_view(state: TargetState, now_ms: int) -> TargetView:
     return TargetView(
         name=state.target.name,
         engine=state.target.engine,
-        healthy=probe is not None and probe.capacity is not None,
+        healthy=None if probe is None else probe.capacity is not None,
         latency_ms=probe.latency_ms if probe else None,
         capacity=probe.capacity if probe else None,
         breaker=breaker.phase(now_ms) if breaker else "closed",

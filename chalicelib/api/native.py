@@ -1,4 +1,4 @@
-"""The native surface: `POST /inference`, `/health`, and the pages that describe the service."""
+"""The native surface: `POST /inference`, how the service stands, and the pages that describe it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from chalicelib.http.sealed_calls import infer_sealed, is_sealed
 from chalicelib.http.surface import Surface, drawn
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
+from chalicelib.placement.report import Status, standing
 from chalicelib.refusal import EngineFailed, Malformed, NotFound
 
 surface = Surface(__name__, "native", title="Native", prefix="/inference", shape="problem", auth="key")
@@ -50,14 +51,27 @@ class InferenceAnswer(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What can be run right now. Capacities count requests side by side, over all targets of all pools."""
+    """How the targets were when they were last asked, which is each minute: asking here asks none of them.
 
-    status: Literal["healthy", "degraded", "unhealthy"]
+    Capacities count requests side by side, over all targets of all pools; null where nothing is known.
+    """
+
+    status: Status
     region: str
-    available_capacity: int
-    total_capacity: int
-    avg_queue_depth: float
+    available_capacity: int | None
+    total_capacity: int | None
+    avg_queue_depth: float | None
+    unknown_targets: int | None  # that are not asked, since it could start them: what may be scaled to zero
+    asked_at: str | None
+    age_ms: int | None
     timestamp: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Of this process alone; no target is asked."""
+
+    status: Literal["live", "ready"]
+    region: str
 
 
 class ErrorName(msgspec.Struct, frozen=True):
@@ -142,29 +156,45 @@ def infer(asked: Incoming) -> Reply:
     return buffered(answer, asked, lambda whole: _translated(whole, pool, asked.request_id))
 
 
+@public.door("GET", "/live", permission="public", summary="Whether this process answers", returns=Standing)
+def live(_: Incoming) -> Standing:
+    return Standing("live", wiring.path().settings.region)
+
+
+@public.door(
+    "GET", "/ready", permission="public",
+    summary="Whether requests may be sent here: settings and store are there", returns=Standing,
+    own_statuses={503: "The store does not answer"},
+)  # fmt: skip
+def ready(_: Incoming) -> Standing:
+    wiring.reports().latest()
+    return Standing("ready", wiring.path().settings.region)
+
+
 @public.door(
     "GET", "/health", permission="public",
-    summary="What can be run right now", returns=Health, own_statuses={503: "No target is healthy"},
+    summary="What can be run, as of the last minute", returns=Health, own_statuses={503: "No target is healthy"},
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
-    """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none."""
-    path = wiring.path()
-    now_ms = path.clock()
-    said_by = path.placement.look(wiring.offering().pools())
-    # Two targets may be one instance, reached in two ways; its capacity is there once.
-    alive = {said.instance or place: said for place, said in said_by.items() if said is not None}.values()
-    healthy = all(said is not None for said in said_by.values())
+    """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none; `unknown`: nobody asked lately."""
+    now_ms = wiring.path().clock()
+    report = wiring.reports().latest()
+    status = standing(report, now_ms)
+    known = report if status != "unknown" else None
     body = Health(
-        status="unhealthy" if not alive else "healthy" if healthy else "degraded",
-        region=path.settings.region,
-        available_capacity=sum(max(0, capacity.total - capacity.in_flight) for capacity in alive),
-        total_capacity=sum(capacity.total for capacity in alive),
-        avg_queue_depth=round(sum(capacity.queue_depth for capacity in alive) / len(alive), 2) if alive else 0.0,
-        timestamp=datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        status=status,
+        region=wiring.path().settings.region,
+        available_capacity=known.available if known else None,
+        total_capacity=known.total if known else None,
+        avg_queue_depth=round(known.queued / known.answering, 2) if known and known.answering else None,
+        unknown_targets=report.not_asked if report else None,
+        asked_at=_moment(report.asked_ms) if report else None,
+        age_ms=now_ms - report.asked_ms if report else None,
+        timestamp=_moment(now_ms),
     )
-    reply = drawn(body, 200 if alive else 503)
-    if not alive:
-        reply.headers["Retry-After"] = "5"
+    reply = drawn(body, 503 if status == "unhealthy" else 200)
+    if status == "unhealthy":
+        reply.headers["Retry-After"] = "60"  # when they are asked again
     return reply
 
 
@@ -209,6 +239,10 @@ def _pages() -> list[ProblemPage]:
         )
         for kind, meaning, exception in (*known, (problems.FAULT, problems.FAULT_TEXT, problems.FAULT_EXCEPTION))
     ]
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _events(answer: Answer, pool: str, request_id: str) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ UNREACHABLE = "The model could not be reached."
 SILENT = "The model did not answer in time."
 TOO_LONG = "The model's answer is over the size limit."
 FULL = "The model is at its capacity."
+AT_ZERO = "No copy of the model runs. Where it scales from zero, one is started now, which takes minutes."
 FAILED = "The model failed."
 # What only the operator can mend. That it is so helps callers.
 NO_CREDENTIALS = "The gateway has no credentials for the model. Tell its operator."

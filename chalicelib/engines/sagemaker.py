@@ -59,6 +59,12 @@ _BUSY = {
     "ModelNotReadyException",
 }
 
+_NO_COPY = "no capacity"
+"""What SageMaker says of an inference component at zero, which has no code of its own: `ValidationError: Inference
+Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if configured) or …`."""
+STARTS_IN_MS = 120_000
+"""For an instance, its image and its weights. The very call starts it, by the metric `NoCapacityInvocationFailures`."""
+
 
 class _StreamError(msgspec.Struct):
     code: str = msgspec.field(default="", name="ErrorCode")
@@ -262,6 +268,8 @@ def _invoked(
 def _refusal(error: BotoCoreError | ClientError, target: SageMaker) -> Refusal:
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
+        if code == "ValidationError" and _NO_COPY in error.response["Error"].get("Message", "").lower():
+            return NoCapacity(failures.AT_ZERO, retry_in_ms=STARTS_IN_MS)
         if code == "ModelError":
             return _model_error(error.response, target)
         if code in _BUSY:

@@ -4,6 +4,7 @@ place    Placement: run a call at the first target that begins to answer; put a 
 choose   which targets, in which order: pure      breaker   when one is left alone: a value
 health   what this sandbox knows of its targets   probes    asking them how they are
 failure  why a target failed: a value              watch     telling operators, whichever sandbox they ask
+report   how they were when they were last asked: kept for /health
 """
 
 from chalicelib.placement.place import PlacedCall, Placement, TargetState

@@ -1,20 +1,17 @@
-"""What this sandbox knows of its targets: their breakers, its open calls at each, and what they last said."""
+"""What this sandbox knows of its targets: their breakers, and its open calls at each."""
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from chalicelib.clock import Clock
-from chalicelib.engines import Engine
 from chalicelib.placement import breaker
 from chalicelib.placement.breaker import CLOSED, Breaker, Rule
 from chalicelib.placement.failure import BreakerState, Failure, Sighting, failure_of
-from chalicelib.placement.probes import Probe, Probes
 from chalicelib.placement.watch import Watch
-from chalicelib.pool import Capacity, Pool, Target
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import Refusal
 from chalicelib.settings import Settings
 
@@ -34,11 +31,10 @@ class Visit(msgspec.Struct, frozen=True):
 class Health:
     """One for each sandbox. Thread-safe. Targets are known by their place: pools that share one share its fate."""
 
-    def __init__(self, engines: Mapping[str, Engine[Any]], settings: Settings, watch: Watch | None = None) -> None:
+    def __init__(self, settings: Settings, watch: Watch | None = None) -> None:
         """`watch` hears of targets that fail; None: nobody does."""
         self._watch = watch
         self._rule = Rule(settings.breaker_failures, settings.breaker_pause_ms)
-        self._probes = Probes(engines, settings.health_max_age_ms)
         self._lock = threading.Lock()
         self._breakers: dict[str, Breaker] = {}  # only those that are not CLOSED
         self._in_flight: Counter[str] = Counter()
@@ -107,17 +103,6 @@ class Health:
         here = self._states.get(target.place())
         told = self._watch.recall(target) if self._watch is not None else None
         return max((each for each in (here, told) if each), key=lambda each: each.at_ms, default=None)
-
-    def probe(self, target: Target) -> Probe | None:
-        """What `look` heard of the target last."""
-        return self._probes.last(target.probe_place)
-
-    def look(self, targets: Iterable[Target], now_ms: int) -> dict[str, Capacity | None]:
-        """What each place says of itself, at most `health_max_age_ms` old; None for one that does not answer.
-
-        The keys are opaque: targets of several pools that are the same place are one. Takes about a second at most.
-        """
-        return self._probes.look({target.probe_place: target for target in targets}, now_ms)
 
     def _change(self, visit: Visit, transition: Callable[[Breaker], Breaker]) -> tuple[Breaker, Breaker]:
         with self._lock:

@@ -10,8 +10,9 @@ from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.failure import BreakerState
 from chalicelib.placement.health import Health, Visit
-from chalicelib.placement.probes import Probe
-from chalicelib.pool import Capacity, Pool, Target
+from chalicelib.placement.probes import Probe, ask, probe
+from chalicelib.placement.report import Report, summary
+from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
 NO_TARGET = "no healthy target"
@@ -30,7 +31,7 @@ class TargetState(NamedTuple):
     """What is known of a target."""
 
     target: Target
-    probe: Probe | None  # what it said of itself
+    probe: Probe | None  # what it said of itself; None: it was not asked, since that might wake it
     breaker: BreakerState | None  # what calls met there; None: none that failed
 
 
@@ -78,7 +79,7 @@ class Placement:
             EngineTimedOut: likewise, or the last one that was tried did not answer in time.
         """
         began_ms = self._clock()
-        waits_ms: list[int] = []
+        full: dict[str, NoCapacity] = {}
         last: Refusal | None = None
         for target in self._candidates(pool, pin, call.model_id, self._draw()):
             visit = self._health.enter(pool, target, call.model_id, self._clock())
@@ -87,9 +88,7 @@ class Placement:
             try:
                 return self._begin(target, visit, call)
             except NoCapacity as refusal:
-                last = refusal
-                if refusal.retry_in_ms is not None:
-                    waits_ms.append(refusal.retry_in_ms)
+                last = full[visit.place] = refusal
             except (EngineFailed, EngineTimedOut) as refusal:
                 last = refusal
                 if self._clock() - began_ms > self._patience_ms:
@@ -101,13 +100,8 @@ class Placement:
         self._health.no_target(pool, last, self._clock())
         if isinstance(last, EngineTimedOut):
             raise last  # that the model is slow, and not only away, is what the caller should hear
-        now_ms = self._clock()
-        for target in pool.targets:
-            if pin in (None, target.name):
-                wait_ms = self._health.retry_in_ms(target.place(call.model_id), now_ms)
-                if wait_ms is not None:
-                    waits_ms.append(wait_ms)
-        raise NoCapacity(NO_TARGET, retry_in_ms=min(waits_ms, default=RETRY_IN_MS) or RETRY_IN_MS) from last
+        places = [target.place(call.model_id) for target in pool.targets if pin in (None, target.name)]
+        raise self._soonest(places, full) from last
 
     def consult(self, pool: Pool, pin: str | None, question: bytes) -> bytes:
         """What the enclave of the first target that reaches one tells, as JSON.
@@ -126,20 +120,40 @@ class Placement:
                 last = refusal
         raise last
 
-    def look(self, pools: Iterable[Pool]) -> dict[str, Capacity | None]:
-        """See Health.look, of all targets of these pools."""
-        return self._health.look([target for pool in pools for target in pool.targets], self._clock())
+    def look(self, pools: Iterable[Pool]) -> Report:
+        """How the targets of these pools are, each place asked once; none that a question might wake."""
+        places = {target.probe_place: target for pool in pools for target in pool.targets}
+        awake = {place: target for place, target in places.items() if not target.may_sleep}
+        asked_ms = self._clock()
+        return summary(ask(self._engines, awake), len(places) - len(awake), asked_ms)
 
     def states(self, pool: Pool) -> list[TargetState]:
-        """How each of the pool's targets is, for its operator. Raises StoreUnavailable."""
-        self.look([pool])
-        return [TargetState(target, self._health.probe(target), self._health.state(target)) for target in pool.targets]
+        """How each of the pool's targets is, for its operator; none is woken. Raises StoreUnavailable."""
+        awake = {target.probe_place: target for target in pool.targets if not target.may_sleep}
+        said = probe(self._engines, awake, self._clock())
+        return [
+            TargetState(target, said.get(target.probe_place), self._health.state(target)) for target in pool.targets
+        ]
 
     def _candidates(self, pool: Pool, pin: str | None, model_id: str, draw: float) -> tuple[Target, ...]:
         now_ms = self._clock()
         return candidates(
             pool.targets, pin=pin, admits=lambda each: self._health.admits(each.place(model_id), now_ms), draw=draw
         )
+
+    def _soonest(self, places: Iterable[str], full: Mapping[str, NoCapacity]) -> NoCapacity:
+        """When the first of these places may be tried again, in its own words where it has said so itself."""
+        now_ms = self._clock()
+
+        def wait_ms(place: str) -> int:
+            # A place that is full has just answered: when its breaker lets the next call try is no longer the question.
+            known = full[place].retry_in_ms if place in full else self._health.retry_in_ms(place, now_ms)
+            return known or RETRY_IN_MS
+
+        first = min(places, key=wait_ms, default=None)
+        if first is None:
+            return NoCapacity(NO_TARGET, retry_in_ms=RETRY_IN_MS)
+        return NoCapacity(full[first].text if first in full else NO_TARGET, retry_in_ms=wait_ms(first))
 
     def _begin(self, target: Target, visit: Visit, call: Call) -> PlacedCall:
         stream: Stream | None = None

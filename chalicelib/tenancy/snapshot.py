@@ -11,7 +11,6 @@ from typing import TypeVar
 import msgspec
 
 from chalicelib.admission import Epochs, NoMeter
-from chalicelib.clock import Clock
 from chalicelib.documents import PLATFORM, Documents
 from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
@@ -143,24 +142,3 @@ class _Memory:
             if name not in memory and len(memory) >= most:
                 del memory[next(iter(memory))]
             memory[name] = value
-
-
-class Offering:
-    """Every pool there is, for /health: read at most once in `max_age_ms`."""
-
-    def __init__(self, documents: Documents, clock: Clock, max_age_ms: int) -> None:
-        self._documents = documents
-        self._clock = clock
-        self._max_age_ms = max_age_ms
-        self._pools: list[Pool] = []
-        self._read_ms: int | None = None
-
-    def pools(self) -> list[Pool]:
-        """Raises StoreUnavailable."""
-        now_ms = self._clock()
-        if self._read_ms is None or now_ms - self._read_ms > self._max_age_ms:
-            self._pools = [
-                msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#")
-            ]
-            self._read_ms = now_ms
-        return self._pools

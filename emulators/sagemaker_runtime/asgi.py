@@ -188,7 +188,14 @@ class SageMakerRuntime:
             )
         if component not in endpoint.urls:
             raise _invalid(f"Inference Component {component} of account {self._account} not found.")
-        return endpoint.urls[component]
+        url = endpoint.urls[component]
+        if url is None:
+            raise _invalid(
+                "Inference Component has no capacity to process this request. ApplicationAutoScaling may be "
+                "in-progress (if configured) or try to increase the capacity by invoking "
+                "UpdateInferenceComponentRuntimeConfig API."
+            )
+        return url
 
     def _model_error(self, invocation: Invocation, status: int, original: str) -> InvocationError:
         side = "client" if 400 <= status < 500 else "server"

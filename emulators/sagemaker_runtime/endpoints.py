@@ -17,7 +17,7 @@ class SingleModel(msgspec.Struct, frozen=True, tag="single_model"):
 class Components(msgspec.Struct, frozen=True, tag="components"):
     """Inference components: each invocation names one."""
 
-    urls: dict[str, str]  # component's name -> http://host:port of its container
+    urls: dict[str, str | None]  # component's name -> http://host:port of its container; None while it has no copy
 
 
 class MultiModel(msgspec.Struct, frozen=True, tag="multi_model"):

@@ -13,6 +13,9 @@ from serving.queue import Limits
 
 ENGINE_NAMES = ("llamacpp", "vllm", "scripted")
 DEFAULT_MODEL_DIR = "/opt/ml/model"
+# Who runs the image reaches it from outside of its network namespace, and SageMaker says so by no variable where one
+# container stands alone. So this is what nothing said means, and loopback is what a developer asks for.
+EVERYWHERE = "0.0.0.0"  # noqa: S104
 ENCLAVE_ADDRESS = "unix:PATH, tcp:HOST:PORT or vsock:CID:PORT"
 
 
@@ -30,7 +33,7 @@ class EnclaveSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    host: str = "127.0.0.1"
+    host: str = EVERYWHERE
     port: int = 8080
     engine: str = "llamacpp"
     models: tuple[tuple[str, Path], ...] = ()
@@ -123,10 +126,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
             raise BadSettings(f"{variable} must be a whole number")
         parser.add_argument(flag, type=int, default=int(text or default), help=f"{meaning} [{variable}, {default}]")
 
-    # SageMaker reaches the container from outside of its network namespace, a developer's machine must not be open.
-    inside = "SAGEMAKER_BIND_TO_PORT" in environ or "SAGEMAKER_BASE_DIR" in environ
-    host = environ.get("CLOISTER_HOST") or ("0.0.0.0" if inside else "127.0.0.1")  # noqa: S104  the point of it
-    parser.add_argument("--host", default=host, help="address to listen on [CLOISTER_HOST]")
+    host = environ.get("CLOISTER_HOST") or EVERYWHERE
+    parser.add_argument("--host", default=host, help=f"address to listen on [CLOISTER_HOST, {EVERYWHERE}]")
     number("--port", "SAGEMAKER_BIND_TO_PORT", 8080, "port to listen on")
     engine = environ.get("CLOISTER_ENGINE", "llamacpp")
     parser.add_argument("--engine", choices=ENGINE_NAMES, default=engine, help="[CLOISTER_ENGINE, llamacpp]")

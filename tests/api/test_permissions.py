@@ -103,6 +103,8 @@ TABLE = {
     "GET /admin/pools/{pool}": Row(NOBODY, "admin"),
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204),
+    "GET /live": Row(ALL, "public"),
+    "GET /ready": Row(ALL, "public"),
     "GET /health": Row(ALL, "public"),
     "GET /": Row(ALL, "public"),
     "GET /docs": Row(ALL, "public"),

@@ -17,6 +17,12 @@ def dev(project: Path) -> Package:
 
 
 @pytest.fixture(scope="session")
+def dev_here(project: Path, dev: Package) -> Package:
+    """The same for this Python and this processor, so that it can be run."""
+    return package(project, "dev", "us-east-1", project.parent / "dev-here", "--here")
+
+
+@pytest.fixture(scope="session")
 def gov_prod(project: Path, dev: Package) -> Package:
     """After `dev`, whose zip it takes: what differs is the template."""
     return package(project, "gov-prod", "us-gov-west-1", project.parent / "gov-prod")
@@ -28,10 +34,10 @@ def packaged(request: pytest.FixtureRequest, dev: Package, gov_prod: Package) ->
 
 
 @pytest.fixture(scope="session")
-def unpacked(dev: Package, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unpacked(dev_here: Package, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """/var/task, with the permissions that Lambda gives the files."""
     root = tmp_path_factory.mktemp("task")
-    with ZipFile(dev.zip) as opened:
+    with ZipFile(dev_here.zip) as opened:
         for entry in opened.infolist():
             place = Path(opened.extract(entry, root))
             place.chmod(entry.external_attr >> 16 & 0o777)

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from infra.finish_package import Size, finish
+from infra.finish_package import Size, size
 
 ROOT = Path(__file__).parents[2]
+FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Prober", "Notary"}
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def package(project: Path, stage: str, region: str, folder: Path) -> Package:
+def package(project: Path, stage: str, region: str, folder: Path, *options: str) -> Package:
     """Without credentials, and without any place to find some."""
     nowhere = str(folder.parent / "nowhere")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
@@ -60,10 +61,10 @@ def package(project: Path, stage: str, region: str, folder: Path) -> Package:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": nowhere,
         "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+        "PYTHONPATH": str(ROOT),
     }
-    chalice = Path(sys.executable).with_name("chalice")
     done = subprocess.run(
-        [chalice, "package", "--stage", stage, "--merge-template", ".chalice/overlay.yaml", folder],
+        [sys.executable, "-m", "infra.package", stage, folder, *options],
         cwd=project,
         env=environment,
         capture_output=True,
@@ -71,8 +72,9 @@ def package(project: Path, stage: str, region: str, folder: Path) -> Package:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    size = finish(folder)
-    return Package(stage, folder, size, msgspec.json.decode((folder / "template.json").read_bytes()))
+    return Package(
+        stage, folder, size(folder / "deployment.zip"), msgspec.json.decode((folder / "template.json").read_bytes())
+    )
 
 
 def uploaded(template: dict[str, Any]) -> dict[str, Any]:

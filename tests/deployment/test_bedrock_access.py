@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import cfnlint.decode
 import pytest
@@ -43,6 +43,13 @@ ALLOWED_BY = {
 }
 
 
+class Used(NamedTuple):
+    """The actions of IAM that are needed."""
+
+    by_calls: set[str]  # of models
+    in_all: set[str]  # and to list them
+
+
 @pytest.fixture(scope="module")
 def served_bedrock() -> Iterator[LocalBedrock]:
     with_credentials()
@@ -51,8 +58,7 @@ def served_bedrock() -> Iterator[LocalBedrock]:
 
 
 @pytest.fixture
-def used(served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The actions of IAM that the engine needs for all that it does."""
+def used(served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> Used:
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", served_bedrock.url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", served_bedrock.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", served_bedrock.access_key_id)
@@ -66,9 +72,14 @@ def used(served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> set[s
         list(engine.open(ANY_MODEL, invoke(HAIKU, anthropic(), stream=stream)))
     list(engine.open(ON_HAIKU, counted))
     list(engine.open(FROM_EUROPE, chat()))
+    by_calls = _permissions(served_bedrock)
     assert Catalogue(engine, monotonic_ms).models(ANY_MODEL)
+    return Used(by_calls, _permissions(served_bedrock))
+
+
+def _permissions(bedrock: LocalBedrock) -> set[str]:
     # A probe is no operation, and needs no permission.
-    return {ALLOWED_BY.get(operation, f"bedrock:{operation}") for operation in served_bedrock.operations() if operation}
+    return {ALLOWED_BY.get(operation, f"bedrock:{operation}") for operation in bedrock.operations() if operation}
 
 
 def template(name: str) -> dict[str, Any]:
@@ -100,15 +111,17 @@ def denied(resource: str, action: str, on: str, region: str = "us-east-1") -> bo
     return identity.refusal(Call(caller, action, on, {}, {"aws:requestedregion": (region,)})) is not None
 
 
-def test_commercial_stages_use_every_permission_of_bedrock_that_they_have_and_need_no_other(used: set[str]) -> None:
+def test_commercial_stages_use_every_permission_of_bedrock_that_they_have_and_need_no_other(used: Used) -> None:
     for stage in ("dev", "prod"):
-        actions = [action for statement in statements(f"policy-{stage}.json") for action in each(statement["Action"])]
-        assert {action for action in actions if action.startswith("bedrock:")} == used
+        for kind, needed in (("", used.in_all), ("-streaming", used.by_calls)):
+            found = statements(f"policy-{stage}{kind}.json")
+            actions = [action for statement in found for action in each(statement["Action"])]
+            assert {action for action in actions if action.startswith("bedrock:")} == needed
 
 
-def test_the_role_in_bedrocks_account_uses_every_permission_that_it_has_and_needs_no_other(used: set[str]) -> None:
+def test_the_role_in_bedrocks_account_uses_every_permission_that_it_has_and_needs_no_other(used: Used) -> None:
     allowed = [statement for statement in commercial("InvokePolicy")["Statement"] if statement["Effect"] == "Allow"]
-    assert {action for statement in allowed for action in each(statement["Action"])} == used
+    assert {action for statement in allowed for action in each(statement["Action"])} == used.in_all
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.startswith("gov-")])

@@ -15,11 +15,14 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from emulators.sockets import reserve, url
 from infra import cold_start
 from infra.finish_package import LIMIT_BYTES, SERVICES, size
-from tests.deployment.packages import ROOT, Package
+from infra.package import RUNTIME, interpreter
+from tests.deployment.packages import FUNCTIONS, ROOT, Package
 from tests.patience import PATIENCE_S
 
 
@@ -31,8 +34,8 @@ def test_the_package_stays_small(dev: Package, capsys: pytest.CaptureFixture[str
     assert dev.size.unzipped_bytes < LIMIT_BYTES <= 50_000_000
 
 
-def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(dev: Package) -> None:
-    with ZipFile(dev.zip) as opened:
+def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(dev_here: Package) -> None:
+    with ZipFile(dev_here.zip) as opened:
         names = set(opened.namelist())
         for name in names:
             if name.startswith("chalicelib/") and name.endswith(".py"):
@@ -41,6 +44,51 @@ def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(de
                 assert compiled[4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, unchecked
     assert {"app.py", "chalice/app.py", "chalicelib/http/bridge.py", "chalicelib/http/stream.sh"} <= names
     assert len(names) == len(opened.namelist())
+
+
+def test_whoever_packages_it_is_for_one_runtime_and_one_processor(packaged: Package) -> None:
+    """Chalice alone would take both the runtime and the wheels from the Python that runs it."""
+    for function in FUNCTIONS:
+        assert packaged.function(function)["Runtime"] == RUNTIME == "python3.13"
+        assert packaged.function(function)["Architectures"] == ["arm64"]
+    binaries: dict[str, bytes] = {}
+    with ZipFile(packaged.zip) as opened:
+        for name in opened.namelist():
+            if name.endswith(".so"):
+                binaries[name] = opened.read(name)[:20]
+        for name in opened.namelist():
+            if name.endswith(".dist-info/WHEEL"):
+                tags = re.findall(r"^Tag: (.+)$", opened.read(name).decode(), re.MULTILINE)
+                assert any(
+                    re.fullmatch(r"(py2\.)?py[23]-none-any|cp313-cp313-.*aarch64|cp311-abi3-.*aarch64", tag)
+                    for tag in tags
+                ), name
+    assert len(binaries) >= 4
+    for name, header in binaries.items():
+        # ELF of 64 bits, little endian, whose machine is EM_AARCH64.
+        assert header[:6] == b"\x7fELF\x02\x01" and int.from_bytes(header[18:20], "little") == 183, name
+        assert re.search(r"\.cpython-313-|\.abi3\.so$", name), name
+
+
+def test_nothing_is_missing_that_a_package_needs_on_the_runtime(dev: Package) -> None:
+    """pip looks at conditions (`python_version < "3.13"`) with the eyes of the Python that runs it."""
+    there = {"python_version": "3.13", "python_full_version": "3.13.0", "sys_platform": "linux"} | {
+        "platform_machine": "aarch64", "implementation_name": "cpython", "platform_python_implementation": "CPython",
+        "os_name": "posix", "platform_system": "Linux", "extra": "",
+    }  # fmt: skip
+    with ZipFile(dev.zip) as opened:
+        told = [opened.read(name).decode() for name in opened.namelist() if name.endswith(".dist-info/METADATA")]
+    shipped = {canonicalize_name(re.findall(r"^Name: (.+)$", each, re.MULTILINE)[0]) for each in told}
+    needed = [Requirement(line) for each in told for line in re.findall(r"^Requires-Dist: (.+)$", each, re.MULTILINE)]
+    wanted = {canonicalize_name(each.name) for each in needed if each.marker is None or each.marker.evaluate(there)}
+    assert wanted and wanted <= shipped
+
+
+def test_without_a_python_of_the_runtime_the_modules_go_in_as_source(dev: Package) -> None:
+    with ZipFile(dev.zip) as opened:
+        compiled = {name for name in opened.namelist() if name.endswith(".pyc")}
+    assert bool(compiled) == (interpreter(RUNTIME) is not None)
+    assert all(name.endswith(".cpython-313.pyc") for name in compiled)
 
 
 def test_nothing_is_shipped_that_is_not_the_gateway(dev: Package) -> None:
@@ -61,9 +109,9 @@ def test_botocore_describes_every_service_that_the_gateway_makes_a_client_of(dev
     assert described == SERVICES
 
 
-def test_the_package_answers_with_nothing_else_installed(dev: Package) -> None:
+def test_the_package_answers_with_nothing_else_installed(dev_here: Package) -> None:
     """The measure itself is printed, and compared with its goal by `make bench`; a busy machine proves nothing."""
-    assert cold_start.measure(dev.zip, rounds=1).total_ms > 0
+    assert cold_start.measure(dev_here.zip, rounds=1).total_ms > 0
 
 
 def test_the_streaming_functions_handler_is_a_script_that_lambda_can_start(dev: Package, unpacked: Path) -> None:

@@ -15,29 +15,34 @@ from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
 from chalicelib.contents.memory import MemoryKeys
 from chalicelib.contents.store import DynamoPieces
+from chalicelib.documents import PLATFORM
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
+from chalicelib.placement.report import REPORTS, Reports, summary
 from chalicelib.pool import Pool, SageMaker
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Member, Tenant
 from tests.deployment.packages import ROOT
 from tests.deployment.recorder import Asked, recorder
+from tests.deployment.streaming import answers, everything_that_streams
+from tests.small_deployments import Deployment, dynamodb
 from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
 STAGES = ("dev", "prod", "gov-dev", "gov-prod")
-KINDS = ("", "-reaper", "-notary")
+KINDS = ("", "-streaming", "-reaper", "-prober", "-notary")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
 # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
 # and https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "bedrock:ListFoundationModels"}
 # Bedrock names its models and profiles, and nobody else does.
-OF_BEDROCK = r"arn:\*:bedrock:\*:(:foundation-model|\*:inference-profile|\*:application-inference-profile)/\*"
+OF_BEDROCK = r"arn:\*:bedrock:([a-z0-9-]+):(:foundation-model|\*:inference-profile|\*:application-inference-profile)/\*"
+BEDROCK_REGIONS = {"us-east-1", "us-east-2", "us-west-2"}  # to serve others, their names in the four policies and here
 
 
 def statements(policy: str) -> list[dict[str, Any]]:
@@ -74,6 +79,28 @@ def test_policies_name_what_they_allow_in_every_partition(policy: str) -> None:
                 assert named[0] == "kms:ResourceAliases" and re.fullmatch("alias/cloister-.+", named[1])
             elif not re.fullmatch(OF_BEDROCK, resource):
                 assert re.fullmatch(r"arn:\*:[a-z]+:\*:\*:[a-z-]+[:/].*cloister-.+", resource), resource
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+@pytest.mark.parametrize("kind", ["", "-streaming"])
+def test_bedrock_is_reached_in_regions_that_are_listed_and_in_the_same_for_all_that_is_done_there(
+    stage: str, kind: str
+) -> None:
+    listed = [
+        statement for statement in statements(f"policy-{stage}{kind}.json") if "bedrock:" in str(statement["Action"])
+    ]
+    assert listed
+    for statement in listed:
+        if statement["Resource"] == "*":
+            (named,) = statement["Condition"]["StringEquals"].items()
+            assert named == ("aws:RequestedRegion", sorted(BEDROCK_REGIONS))
+            continue
+        kinds: dict[str, set[str]] = {}
+        for resource in each(statement["Resource"]):
+            matched = re.fullmatch(OF_BEDROCK, resource)
+            assert matched, resource
+            kinds.setdefault(matched[2], set()).add(matched[1])
+        assert set(map(frozenset, kinds.values())) == {frozenset(BEDROCK_REGIONS)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,10 +149,52 @@ def test_the_doors_use_every_permission_they_have_and_need_no_other(stores: Serv
     assert asked == set(allowed("policy-prod.json", prefix))
 
 
+def test_the_streaming_function_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _streaming)
+
+    assert asked == set(allowed("policy-prod-streaming.json", prefix))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_streaming_function_may_do_nothing_that_the_doors_may_not(stage: str) -> None:
+    """And so much less that whoever takes it over reads no ledger, opens no tenant and removes nobody's key."""
+    streams, doors = _permissions(f"policy-{stage}-streaming.json"), _permissions(f"policy-{stage}.json")
+
+    assert streams < doors
+    on = {resource.rpartition(f"cloister-{stage}-")[2]: set[str]() for _, resource in streams if "table/" in resource}
+    for action, resource in streams:
+        if "table/" in resource:
+            on[resource.rpartition(f"cloister-{stage}-")[2]].add(action.removeprefix("dynamodb:"))
+    assert not on["tenancy"] & {"DeleteItem", "Scan"}
+    assert "PutItem" not in on["meters"] and "Query" not in on["ledger"] and "heads" not in on
+
+
 def test_the_reaper_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
     prefix, asked = _exercised(stores, _reaping)
 
     assert asked == set(allowed("policy-prod-reaper.json", prefix))
+
+
+def test_the_prober_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _probing)
+
+    assert asked == set(allowed("policy-prod-prober.json", prefix))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_prober_writes_reports_and_nothing_else_of_the_table_and_runs_no_model(stage: str) -> None:
+    found = statements(f"policy-{stage}-prober.json")
+
+    for statement in found:
+        if "dynamodb:" in str(statement["Action"]):
+            partition = REPORTS if "dynamodb:PutItem" in statement["Action"] else PLATFORM
+            assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [partition]}}
+    # Those of a component would reach a model that sleeps.
+    (models,) = [statement for statement in found if statement["Sid"] == "Models"]
+    assert (models["Action"], models["Resource"]) == (
+        "sagemaker:InvokeEndpoint", "arn:*:sagemaker:*:*:endpoint/cloister-*"
+    )  # fmt: skip
+    assert not [action for statement in found for action in each(statement["Action"]) if action.startswith("bedrock:")]
 
 
 def test_the_notary_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
@@ -147,7 +216,7 @@ def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_the
         if "notary" in policy:
             assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
         else:
-            wraps = set() if "reaper" in policy else {"kms:GenerateDataKey", "kms:Decrypt"}
+            wraps = set() if "reaper" in policy or "prober" in policy else {"kms:GenerateDataKey", "kms:Decrypt"}
             assert heads <= {"dynamodb:Query"} and kms == wraps
 
 
@@ -156,6 +225,7 @@ class _Sandbox:
 
     def __init__(self, url: str, prefix: str) -> None:
         tables = reach_tables(url, prefix)
+        self.store = dynamodb(tables)
         self.meters = DynamoMeters(tables, REGION)
         self.documents = DynamoDocuments(tables)
         self.snapshots = Snapshots(self.documents, self.meters)
@@ -209,9 +279,37 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     assert sandbox.admission.settle(late, _entry(late.lease_id, "completed")).late
 
 
+def _streaming(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    whole = Deployment(prepared.store)
+    whole.clock.now_ms = NOW
+    for pool, target in (("model-a", "a"), ("broken", "broken")):
+        whole.pool(pool, target)
+    prepared.tenancy.change_tenant("acme", Change(pools=("model-a", "broken")))
+    everything_that_streams(Deployment(sandbox.store, answers), whole.key("acme"))
+    late = sandbox.admit(2)
+    sandbox.admission.renew(late, NOW)
+    prepared.admission.reap(NOW + 91_000)
+    assert sandbox.admission.settle(late, _entry(late.lease_id, "completed")).late
+
+
+def _permissions(policy: str) -> set[tuple[str, str]]:
+    return {
+        (action, resource)
+        for statement in statements(policy)
+        for action in each(statement["Action"])
+        for resource in each(statement["Resource"])
+    }
+
+
 def _reaping(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     prepared.admit(1)
     assert sandbox.admission.reap(NOW + 91_000) == 1
+
+
+def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000)
+    assert sandbox.tenancy.pools() == []
+    reports.keep(summary({}, 0, NOW))
 
 
 def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:

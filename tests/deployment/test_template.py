@@ -15,9 +15,8 @@ import app
 from chalicelib import settings
 from chalicelib.http import problems
 from chalicelib.http.surface import ROUTES
-from tests.deployment.packages import ROOT, Package, uploaded
+from tests.deployment.packages import FUNCTIONS, ROOT, Package, uploaded
 
-FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Notary"}
 STACKS = sorted((ROOT / "infra").glob("*.yaml"))
 DEPLOYED_IN = ["us-east-1", "us-gov-west-1"]
 
@@ -158,7 +157,6 @@ def test_the_streaming_function_is_the_adapter_before_the_same_code(packaged: Pa
     variables = streaming["Environment"]["Variables"]
 
     assert (streaming["Runtime"], streaming["CodeUri"]) == (handler["Runtime"], handler["CodeUri"])
-    assert streaming["Runtime"] == f"python{sys.version_info.major}.{sys.version_info.minor}"
     assert streaming["Layers"] == [{"Ref": "WebAdapterLayerArn"}]
     assert streaming["Timeout"] == 900
     assert variables["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/bootstrap"
@@ -209,6 +207,13 @@ def test_the_reaper_runs_every_minute(packaged: Package) -> None:
 
     assert event["Properties"]["Schedule"] == "rate(1 minute)"
     assert packaged.function("Reaper")["Handler"] == "app.reap" and callable(app.reap)
+
+
+def test_the_targets_are_asked_every_minute(packaged: Package) -> None:
+    (event,) = packaged.function("Prober")["Events"].values()
+
+    assert event["Properties"]["Schedule"] == "rate(1 minute)"
+    assert packaged.function("Prober")["Handler"] == "app.probe" and callable(app.probe)
 
 
 def test_what_api_gateway_refuses_by_itself_looks_like_a_problem_of_ours(packaged: Package) -> None:

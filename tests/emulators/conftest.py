@@ -26,7 +26,7 @@ def _open(folder: Path) -> Iterator[Sky]:
     with container() as alone, container() as part, container(room=2) as many:
         known: Endpoints = {
             "alone": SingleModel(alone.url),
-            "parts": Components({"part": part.url, "dead": "http://127.0.0.1:9"}),
+            "parts": Components({"part": part.url, "dead": "http://127.0.0.1:9", "asleep": None}),
             "many": MultiModel(many.url, {name: f"/models/{name}" for name in "abc"}),
         }
         with cloud(known, folder) as aws:

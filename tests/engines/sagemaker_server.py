@@ -24,6 +24,11 @@ FRAMED_HEAD = head(
     **{ATTRIBUTES: "instance=i-9"},
 )
 
+AT_ZERO = (
+    "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress "
+    "(if configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API."
+)
+
 
 def framed(*pieces: bytes) -> bytes:
     return FRAMED_HEAD + b"".join(map(chunk, pieces))

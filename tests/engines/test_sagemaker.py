@@ -7,6 +7,7 @@ import pytest
 from botocore.config import Config
 
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
+from chalicelib.dialects import failures
 from chalicelib.engines.sagemaker import SageMakerEngine
 from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
@@ -15,6 +16,7 @@ from tests.engines.answers import DONE, ENDED, STREAM, USAGE_CHUNK, WHOLE, chat,
 from tests.engines.frames import exception, part
 from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT
 from tests.engines.sagemaker_server import (
+    AT_ZERO,
     ATTRIBUTES,
     COMPONENT,
     MULTI_MODEL,
@@ -159,6 +161,7 @@ def test_a_connection_serves_one_call_after_the_other(
         pytest.param(error(400, "ThrottlingException"), NoCapacity, id="throttled"),
         pytest.param(error(503, "ServiceUnavailable"), NoCapacity, id="unavailable"),
         pytest.param(error(429, "ModelNotReadyException"), NoCapacity, id="still loading"),
+        pytest.param(error(400, "ValidationError", Message=AT_ZERO), NoCapacity, id="component at zero"),
         pytest.param(error(400, "ValidationError"), EngineFailed, id="no such endpoint"),
         pytest.param(error(403, "AccessDeniedException"), EngineFailed, id="no permission"),
         pytest.param(error(500, "InternalFailure"), EngineFailed, id="a fault of SageMaker"),
@@ -188,6 +191,13 @@ def test_operators_hear_the_code_of_a_failure(answer: bytes, symptom: str) -> No
     with engine_for(answer_then_hang_up(answer)) as (engine, _), pytest.raises(EngineFailed) as caught:
         engine.open(COMPONENT, chat())
     assert caught.value.symptom == symptom
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_component_at_zero_says_how_long_it_takes_to_start(stream: bool) -> None:
+    _, refusal = outcome(always(error(400, "ValidationError", Message=AT_ZERO)), chat(stream=stream))
+    assert refusal is not None
+    assert (refusal.text, refusal.retry_in_ms) == (failures.AT_ZERO, 120_000)
 
 
 def test_a_connection_that_closed_while_the_sandbox_was_frozen_costs_nobody_a_failure() -> None:

@@ -208,7 +208,7 @@ class Process(Client):
         super().__init__(port=0)  # it takes a free one, and says which when it is ready
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOISTER_", "SAGEMAKER_"))}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serving", "--port", "0", *arguments],
+            [sys.executable, "-m", "serving", "--host", "127.0.0.1", "--port", "0", *arguments],
             env={**clean, "PYTHONPATH": f"{ROOT / 'sagemaker'}{os.pathsep}{ROOT}", **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -126,12 +126,19 @@ def test_the_environment_of_sagemaker_is_understood() -> None:
     assert (many.models, many.multi_model) == ((), True)
 
 
-def test_a_flag_wins_over_the_environment_and_a_developers_machine_stays_closed() -> None:
+def test_an_empty_environment_is_open_to_whoever_runs_the_image_and_loopback_is_asked_for() -> None:
+    nothing = settings.read(["serve"], {})
+    assert (nothing.host, nothing.port, nothing.models) == ("0.0.0.0", 8080, (("default", Path("/opt/ml/model")),))
+    assert settings.read([], {"CLOISTER_HOST": ""}).host == "0.0.0.0"
+    assert settings.read([], {"CLOISTER_HOST": "127.0.0.1"}).host == "127.0.0.1"
+    assert settings.read(["--host", "127.0.0.1"], {}).host == "127.0.0.1"
+
+
+def test_a_flag_wins_over_the_environment() -> None:
     chosen = settings.read(
         ["--port", "1", "--capacity", "7"], {"SAGEMAKER_BIND_TO_PORT": "2", "CLOISTER_CAPACITY": "3"}
     )
     assert (chosen.port, chosen.limits.capacity) == (1, 7)
-    assert settings.read([], {}).host == "127.0.0.1"
     with pytest.raises(BadSettings):
         settings.read([], {"CLOISTER_AGING_MS": "0"})
 
@@ -235,6 +242,30 @@ def install(image: str, tmp_path: Path, **environ: str) -> "subprocess.Completed
         text=True,
         check=False,
     )
+
+
+def test_the_entry_with_nothing_set_is_reached_from_outside(tmp_path: Path) -> None:
+    """Neither SageMaker, where one container stands alone, nor `docker run` sets a variable. Only the port is ours."""
+    model = tmp_path / "model"
+    model.touch()
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    script = f'PATH="{tmp_path}:$PATH" exec "{ROOT}/sagemaker/serving/entry.sh" "$@"'
+    flags = ["serve", "--engine", "scripted", "--model", f"one={model}", "--port", "0"]
+    entry = subprocess.Popen(["/bin/sh", "-c", script, "sh", *flags], env={}, stdout=subprocess.PIPE, text=True)
+    try:
+        assert entry.stdout
+        said = (json.loads(line) for line in entry.stdout)
+        port = next(each["port"] for each in said if each["event"] == "ready")
+        # Another one of the machine's addresses, as SageMaker calls: who listens on 127.0.0.1 is not here.
+        with socket.create_connection(("127.0.0.2", port), PATIENCE_S) as caller:
+            caller.sendall(b"GET /ping HTTP/1.1\r\nHost: container\r\nConnection: close\r\n\r\n")
+            assert caller.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    finally:
+        entry.send_signal(signal.SIGTERM)
+        entry.communicate(timeout=PATIENCE_S)
+    assert entry.returncode == 0
 
 
 def test_the_entry_serves_the_demo_model_as_sagemaker_runs_it(tmp_path: Path) -> None:

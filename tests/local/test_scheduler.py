@@ -35,7 +35,7 @@ def test_an_apps_schedules_are_called_with_eventbridges_event() -> None:
     assert seen[0].source == "aws.events"
 
 
-def test_the_apps_reaper_and_notary_are_scheduled() -> None:
+def test_the_apps_own_schedules_are_run() -> None:
     from app import app
 
-    assert [(each.name, each.period_s) for each in schedules(app)] == [("reaper", 60), ("notary", 3600)]
+    assert [(each.name, each.period_s) for each in schedules(app)] == [("reaper", 60), ("prober", 60), ("notary", 3600)]

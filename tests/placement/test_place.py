@@ -31,7 +31,7 @@ class Sandbox:
         self.engine = ScriptedEngine(self._script)
         self.pool = Pool("model-a", tuple(Scripted(name, weight=0) for name in scripts))
         self.engines = {"scripted": self.engine}
-        self.health = Health(self.engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
+        self.health = Health(Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
 
     def _script(self, target: Target, _: Call) -> Iterable[Step]:
         self.tried.append(target.name)
@@ -165,7 +165,28 @@ def test_a_full_target_is_not_a_broken_one() -> None:
 def test_no_capacity_anywhere_says_when_to_come_back() -> None:
     sandbox = Sandbox(a=(NoCapacity("full", retry_in_ms=7_000),), b=(NoCapacity("full", retry_in_ms=3_000),))
     refusal = refused(sandbox)
-    assert (refusal.text, refusal.retry_in_ms) == ("no healthy target", 3_000)
+    assert (refusal.text, refusal.retry_in_ms) == ("full", 3_000)
+
+
+def test_a_target_at_zero_opens_no_breaker_and_says_itself_when_to_come_back() -> None:
+    at_zero = NoCapacity("no copy runs", retry_in_ms=120_000)
+    sandbox = Sandbox(a=(DIED,))
+    for _ in range(3):
+        sandbox.run()
+    sandbox.now_ms += PAUSE_MS
+    sandbox.scripts["a"] = (at_zero,)
+    for _ in range(6):
+        refusal = refused(sandbox)
+        assert (refusal.text, refusal.retry_in_ms) == ("no copy runs", 120_000), "though its breaker is half open"
+    sandbox.scripts["a"] = HELLO
+    assert sandbox.run() == "a", "whoever waited finds it"
+
+
+@pytest.mark.parametrize("other", [NoCapacity("full"), DIED])
+def test_a_wait_that_one_target_needs_is_not_the_callers_where_another_may_be_tried_sooner(other: Refusal) -> None:
+    at_zero = NoCapacity("no copy runs", retry_in_ms=120_000)
+    assert refused(Sandbox(a=(at_zero,), b=(other,))).retry_in_ms == 1_000
+    assert refused(Sandbox(a=(at_zero,))).retry_in_ms == 120_000
 
 
 def test_all_breakers_open_say_when_the_first_of_them_lets_a_call_try() -> None:
@@ -247,7 +268,7 @@ def test_a_model_that_fails_does_not_close_its_region_to_the_others() -> None:
         return (DIED,) if call.model_id == "broken" else HELLO
 
     engines = {"bedrock": ScriptedEngine(says)}
-    health = Health(engines, Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
+    health = Health(Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS))
     placement = Placement(engines, health, lambda: 1_000_000, patience_ms=30_000)
 
     def run(model: str, pool: str) -> str:

@@ -55,7 +55,6 @@ class Sandbox:
         engines = {"scripted": engine, "bedrock": engine}
         self.pool = Pool("chat", targets or (Scripted("a"), Scripted("b", weight=0)))
         health = Health(
-            engines,
             Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS),
             StoredWatch(documents, LogTelemetry()),
         )

@@ -126,7 +126,11 @@ def demo() -> Iterator[Served]:
     command = [sys.executable, "-m", "serving", "--model", f"demo={ROOT / 'sagemaker/models/demo'}", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "sagemaker")}
     process = subprocess.Popen(
-        [*command, "--port", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--host", "127.0.0.1", "--port", "0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         assert process.stdout is not None

@@ -62,6 +62,7 @@ def test_an_inference_component_has_a_container_of_its_own(sky: Sky) -> None:
         ("nowhere", {}, "Endpoint nowhere of account 123456789012 not found."),
         ("parts", {}, "Inference Component Name header is required"),
         ("parts", {"InferenceComponentName": "other"}, "Inference Component other of account 123456789012 not found."),
+        ("parts", {"InferenceComponentName": "asleep"}, "Inference Component has no capacity to process this request."),
         ("alone", {"TargetModel": "a"}, "is not a multi-model endpoint"),
         ("many", {}, "Target model header is required"),
         ("many", {"TargetModel": "unheard-of"}, "Failed to download model data"),
@@ -163,6 +164,14 @@ def test_an_error_before_the_first_byte_of_a_stream_is_a_model_error(sky: Sky) -
 
     assert raised.value.response["Error"]["Code"] == "ModelError"
     assert raised.value.response["OriginalStatusCode"] == 503
+
+
+def test_a_component_at_zero_refuses_a_stream_before_its_first_byte(sky: Sky) -> None:
+    with pytest.raises(ClientError) as raised:
+        _stream(sky, {}, EndpointName="parts", InferenceComponentName="asleep")
+
+    assert raised.value.response["Error"]["Code"] == "ValidationError"
+    assert "no capacity" in raised.value.response["Error"]["Message"]
 
 
 def test_a_multi_model_endpoint_does_not_stream(sky: Sky) -> None:

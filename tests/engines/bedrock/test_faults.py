@@ -177,7 +177,7 @@ def test_the_next_region_answers_where_one_is_busy(bedrock: LocalBedrock, after_
     europe = Bedrock("eu-haiku", model=HAIKU, region="eu-central-1", weight=0)
     engines = {"bedrock": sandbox()}
     pool = Pool("model-a", (ON_HAIKU, europe))
-    placement = Placement(engines, Health(engines, Settings()), monotonic_ms, patience_ms=30_000)
+    placement = Placement(engines, Health(Settings()), monotonic_ms, patience_ms=30_000)
     placed = placement.place(pool, None, chat(stream=True))
     assert placed.target is europe
     placed.stream.close()
