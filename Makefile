@@ -1,4 +1,5 @@
 # make run      the whole system on this machine            make run ARGS="--port 9000 --state-dir .local/second"
+# make install  what `make run` sets up, without running it
 # make test     everything that CI runs                     make test ARGS="tests/local -k env"
 # make check    lint, types, tests that start no process    make check ARGS="-k ledger"
 # make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
@@ -22,6 +23,11 @@ MODELS := .local/models
 VLLM := .local/vllm
 # Several tests at once, those that share something in one worker; tests/workers.py says how many, and which.
 PYTEST := $(BIN)/pytest -n auto
+QUICK := --without-processes --hypothesis-profile quick
+# Shares of the quick tests: those that wait for deadlines more than they compute; about half of the others, all that need
+# the SDKs, which take seconds to import; and whatever else there is.
+WAITING := $(addprefix tests/,engines images placement)
+CALLS := $(addprefix tests/,api dialects e2e emulators inference)
 STAGE ?= dev
 SECONDS ?= 600
 
@@ -35,17 +41,21 @@ SECOND_STORE := ministack==1.5.33
 # Tests start hundreds of processes of ours, and each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check lint types quick-tests fuzz fmt bench bench-admission bench-sealed test-vllm package clean
+.PHONY: run install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench bench-admission bench-sealed \
+  test-vllm package clean
 
 run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m local $(ARGS)
 
+install: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
+
 test: lint types $(MODELS)/minilm/minilm.gguf
 	$(PYTEST) $(ARGS)
 
-# Types and tests side by side: the one is a single process, and the others leave it a core often enough.
+# Types and tests side by side. All the tests are three shares, each one process: handed out to workers they cost a third
+# more, since each worker collects all of them and tells another process of every one. With ARGS they are handed out.
 check: lint
-	@$(MAKE) -j2 types quick-tests
+	@$(MAKE) -j4 types $(if $(ARGS),quick-tests,quick-rest quick-calls quick-waiting)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check
@@ -55,7 +65,20 @@ types: $(VENV)/test.stamp
 	$(BIN)/mypy .
 
 quick-tests: $(VENV)/test.stamp
-	$(PYTEST) --without-processes --hypothesis-profile quick $(ARGS)
+	$(PYTEST) $(QUICK) $(ARGS)
+
+quick-waiting: $(VENV)/test.stamp
+	@$(call whole,$(WAITING))
+
+quick-calls: $(VENV)/test.stamp
+	@$(call whole,$(CALLS))
+
+quick-rest: $(VENV)/test.stamp
+	@$(call whole,$(addprefix --ignore=,$(WAITING) $(CALLS)))
+
+# Says what it has to say at its end: others run at the same time.
+whole = echo "pytest $(QUICK) $(1)"; said=$$($(BIN)/pytest $(QUICK) $(1) 2>&1) && rc=0 || rc=$$?; \
+  echo "$$said"; exit $$rc
 
 # Every parser of untrusted bytes, side by side, for so long; `make test` does it for ten seconds.
 fuzz: $(VENV)/test.stamp

@@ -32,6 +32,9 @@ CODES = (
 )
 """What programs act on, where a model's server says it of a request and the class alone does not: OpenAI's codes."""
 
+THREAD_UNSUPPORTED = "thread_unsupported_request"
+"""Anthropic's, which their SDKs' runners of tools act on: send the whole conversation."""
+
 
 class StoreUnavailable(Exception):
     """DynamoDB did not answer in time, or refused for a reason that is not a failed condition."""
@@ -53,7 +56,7 @@ class Refusal(Exception):
         super().__init__(text)
         self.text = text
         self.field = field  # the request's member that is wrong
-        self.code = code  # one of CODES
+        self.code = code  # one of CODES, or THREAD_UNSUPPORTED
         self.limit = limit  # the limit that denied
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass

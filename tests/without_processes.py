@@ -4,6 +4,7 @@ What is left runs in seconds, and is what `make check` runs. There is no list to
 process that is about to be started (PEP 578).
 """
 
+import platform
 import sys
 from collections.abc import Iterator
 
@@ -19,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--without-processes"):
+        platform.processor()  # starts `uname` once in a process: for the first test whose SDK says where it runs
         sys.addaudithook(_leave_out)
 
 

@@ -7,7 +7,20 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.api.kms_keys import ask_enclave, read
-from chalicelib.api.management import KeyRequest, Keys, KeyView, NewKey, expiry, new_key, view
+from chalicelib.api.management import (
+    KeyRequest,
+    Keys,
+    KeyView,
+    LedgerPage,
+    LedgerQuery,
+    NewKey,
+    Usage,
+    expiry,
+    new_key,
+    page_of,
+    usage_of,
+    view,
+)
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.pool import OpenAICompatible, Pool
@@ -112,6 +125,22 @@ def show_any_tenant(asked: Incoming) -> Tenant:
 )  # fmt: skip
 def change_tenant(asked: Incoming) -> Tenant:
     return wiring.tenancy().change_tenant(asked.parameters["tenant"], asked.json(Change))
+
+
+@surface.door(
+    "GET", "/admin/tenants/{tenant}/usage", permission="operate",
+    summary="What is left of each of a tenant's limits", returns=Usage,
+)  # fmt: skip
+def show_any_usage(asked: Incoming) -> Usage:
+    return usage_of(wiring.tenancy().tenant(asked.parameters["tenant"]))
+
+
+@surface.door(
+    "GET", "/admin/tenants/{tenant}/requests", permission="operate",
+    summary="A tenant's ledger, newest first", query=LedgerQuery, returns=LedgerPage,
+)  # fmt: skip
+def list_any_requests(asked: Incoming) -> LedgerPage:
+    return page_of(wiring.tenancy().tenant(asked.parameters["tenant"]).id, asked)
 
 
 @surface.door(

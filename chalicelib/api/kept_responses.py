@@ -29,6 +29,13 @@ MOST_TURNS = 100
 
 NOTHING_KEPT = "Nothing is kept here: leave `store` out or let it be false, and send the whole conversation as `input`."
 
+# By name for the AI SDK: it refers to items unless it is told `store: false`, whatever a Response's own `store` says.
+NO_REFERENCES = (
+    "send items themselves, as clients do that are told `store: false` "
+    "(in the AI SDK, `providerOptions: { openai: { store: false } }`)."
+)
+KEEP_OR_NO_REFERENCES = f"send `store: true` with every request, which keeps its answer; or {NO_REFERENCES}"
+
 
 class RetrieveQuery(msgspec.Struct, frozen=True):
     stream: bool | None = None
@@ -150,7 +157,9 @@ def gone_on(
     if len(referred) > MOST_TURNS:
         raise TooLarge(f"The input refers to items of more than {MOST_TURNS} Responses: send the items themselves.")
     if referred:
-        items = history.resolved(items, [kept for name in sorted(referred) if (kept := _kept(name, principal))])
+        found = [kept for name in sorted(referred) if (kept := _kept(name, principal))]
+        instead = NO_REFERENCES if wiring.contents() is None else KEEP_OR_NO_REFERENCES
+        items = history.resolved(items, found, instead)
     earlier: list[Kept] = []
     room = limit_bytes
     while previous is not None:

@@ -13,7 +13,7 @@ from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
-from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject
+from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject, Tenant
 from chalicelib.tenancy.token import Token
 
 surface = Surface(__name__, "management", prefix="/tenants/{tenant}", shape="problem", auth="key")
@@ -138,9 +138,14 @@ def show_tenant(_: Incoming, caller: Caller) -> Profile:
     summary="What is left of each limit", returns=Usage,
 )  # fmt: skip
 def show_usage(_: Incoming, caller: Caller) -> Usage:
+    return usage_of(caller.snapshot.tenant)
+
+
+def usage_of(tenant: Tenant) -> Usage:
+    """Raises NotFound, StoreUnavailable."""
     path = wiring.path()
-    limits = caller.snapshot.tenant.limits
-    meter = path.meters.reading(caller.snapshot.tenant.id)
+    limits = tenant.limits
+    meter = path.meters.reading(tenant.id)
     if meter is None:
         raise NotFound("There is no such tenant.")
     uses = standing(limits, meter, path.clock())
@@ -156,13 +161,18 @@ def show_usage(_: Incoming, caller: Caller) -> Usage:
     summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage,
 )  # fmt: skip
 def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
+    return page_of(caller.principal.tenant, asked)
+
+
+def page_of(tenant: str, asked: Incoming) -> LedgerPage:
+    """Of a tenant's ledger, as the query asks. Raises Malformed, StoreUnavailable."""
     query = asked.query_as(LedgerQuery)
     path = wiring.path()
     until_ms = query.until_ms if query.until_ms is not None else path.clock() + DAY_MS
     since_ms = query.since_ms or 0
     if since_ms > until_ms:
         raise Malformed("since_ms is later than until_ms.", field="since_ms")
-    page = path.ledger.page(caller.principal.tenant, since_ms, until_ms, query.cursor, query.limit)
+    page = path.ledger.page(tenant, since_ms, until_ms, query.cursor, query.limit)
     return LedgerPage(page.entries, page.cursor)
 
 

@@ -143,6 +143,19 @@ def _usage(counted: _Counted) -> Usage:
     return Usage((counted.input_tokens or 0) + cached, counted.output_tokens or 0, read)
 
 
+def _with_prompt(data: bytes, prompt: _Counted) -> bytes:
+    """The last count of a stream with the prompt's, as Anthropic's own service has it and Bedrock has not.
+
+    LangChain and Claude Code look nowhere else.
+    """
+    said = msgspec.json.decode(data)
+    usage = said["usage"]
+    for name, count in msgspec.structs.asdict(prompt).items():
+        if count is not None and usage.get(name) is None:
+            usage[name] = count
+    return msgspec.json.encode(said)
+
+
 class Chunks:
     """The stream of a model's own JSON, told as it comes. Not thread-safe."""
 
@@ -153,6 +166,7 @@ class Chunks:
         self._messages = operation == "messages"
         self._begun = False
         self._usage: Usage | None = None
+        self._prompt: _Counted | None = None
         self.done = False
 
     def read(self, kind: str, payload: bytes) -> Iterator[Event]:
@@ -167,6 +181,8 @@ class Chunks:
         if self._messages and piece.message is not None:
             data = self._model.put_into(data, "message", piece.message.model)
         self._count(piece)
+        if self._prompt is not None and piece.usage is not None and piece.usage.input_tokens is None:
+            data = _with_prompt(data, self._prompt)
         if not self._begun:
             self._begun = True
             yield self._started
@@ -190,7 +206,8 @@ class Chunks:
         if piece.metrics is not None:
             self._usage = _measured(piece.metrics)
         elif self._messages and piece.message is not None:
-            self._usage = _usage(piece.message.usage)
+            self._prompt = piece.message.usage
+            self._usage = _usage(self._prompt)
         elif self._messages and piece.usage is not None and self._usage is not None:
             # The last one counts the whole answer.
             self._usage = msgspec.structs.replace(self._usage, completion_tokens=piece.usage.output_tokens or 0)

@@ -147,6 +147,12 @@ class OpenAIError(msgspec.Struct, frozen=True):
     error: OpenAIErrorBody
 
 
+class AnthropicDetails(msgspec.Struct, frozen=True):
+    """Where Anthropic's SDKs look for a code that they act on."""
+
+    error_code: str
+
+
 class AnthropicErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """The members of Anthropic's error object, and ours that its SDK ignores."""
 
@@ -157,6 +163,7 @@ class AnthropicErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_in_ms: int | None = None
     field: str | None = None
     code: str | None = None
+    details: AnthropicDetails | None = None
 
 
 class AnthropicError(msgspec.Struct, frozen=True):
@@ -248,6 +255,7 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
                 retry_in_ms=refusal.retry_in_ms,
                 field=refusal.field,
                 code=refusal.code,
+                details=AnthropicDetails(refusal.code) if refusal.code else None,
             ),
             request_id,
         )

@@ -79,6 +79,8 @@ def test_the_code_of_a_refusal_survives(
     answer = gateway.call("POST", path, key=deployment.key(), json=TABLE[f"POST {route.path}"].body)
     found, text = told(route, answer.json)
     assert (answer.status, found) == (400, code)
+    if route.shape == "anthropic":
+        assert answer.json["error"]["details"] == {"error_code": code}  # where their SDKs look
     too_long = PROMPT_TOO_LONG.get(route.shape) if code == CONTEXT_LENGTH_EXCEEDED else None
     assert text == (too_long or "It does not fit.")
 

@@ -9,18 +9,20 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.api.kept_responses import MOST_TURNS
-from chalicelib.call import Call
+from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
 from chalicelib.contents.memory import MemoryKeys, MemoryPieces
 from chalicelib.contents.pieces import Piece
 from chalicelib.contents.store import DynamoPieces
+from chalicelib.dialects.responses.answers import Answered
 from chalicelib.dialects.responses.requests import as_chat
 from chalicelib.engines.scripted import Step
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, StoreUnavailable
 from chalicelib.tenancy import Change
 from tests.api.test_responses import HELLO, RESPONSES, calls_weather, sdk
+from tests.engines.answers import Chat
 from tests.engines.responses import says
 from tests.small_deployments import T0, Chance, Deployment, Gateway
 from tests.stores import reach_tables
@@ -116,6 +118,41 @@ def test_a_call_of_a_tool_is_gone_on_with_by_its_output_alone(gateway: Gateway, 
     for shown in house.shown[1:]:
         assert [turn["role"] for turn in shown] == ["user", "assistant", "tool"]
         assert shown[1]["tool_calls"][0]["id"] == shown[2]["tool_call_id"] == "c1"
+
+
+def test_thoughts_texts_and_calls_are_referred_to_alike(gateway: Gateway, house: House) -> None:
+    """As the AI SDK does; which of them, depends on its version."""
+    function = {"name": "Weather", "arguments": "{}"}
+    said = {
+        "reasoning_content": "Hm.",
+        "content": "Let me look.",
+        "tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}],
+    }
+    chunk = Delta(msgspec.json.encode({"choices": [{"message": said, "finish_reason": "tool_calls"}]}), 1)
+    house.answer = lambda call: list(Answered(Chat((Started("i"), chunk, Finished(Usage(3, 4)))), call))  # type: ignore[method-assign]
+    api = responses(gateway, house)
+    first = api.create(**KEPT)
+    assert [item.type for item in first.output] == ["reasoning", "message", "function_call"]
+    references = [{"type": "item_reference", "id": item.id} for item in first.output]
+    output = {"type": "function_call_output", "call_id": "c1", "output": "rain"}
+    api.create(**{**HELLO, "input": [{"role": "user", "content": "hi"}, *references, output]})
+    user, turn, tool = house.shown[-1]
+    assert (turn["reasoning_content"], turn["content"], turn["tool_calls"][0]["id"]) == ("Hm.", "Let me look.", "c1")
+    assert (user["content"], tool["content"]) == ("hi", "rain")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_refers_to_what_was_not_kept_is_told_the_ways_out(gateway: Gateway, house: House, keeps: bool) -> None:
+    if not keeps:
+        house.contents = None
+    api = responses(gateway, house)
+    item = api.create(**HELLO).output[0].id
+    with pytest.raises(openai.BadRequestError) as refused:
+        api.create(**{**HELLO, "input": [{"type": "item_reference", "id": item}, {"role": "user", "content": "?"}]})
+    assert refused.value.param == "input[0].id"
+    assert "`providerOptions: { openai: { store: false } }`" in refused.value.message
+    assert ("`store: true`" in refused.value.message) == keeps  # no way out that would be refused as well
+    assert len(house.shown) == 1
 
 
 def test_a_reference_is_kept_as_what_it_stands_for(gateway: Gateway, house: House) -> None:

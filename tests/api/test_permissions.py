@@ -89,6 +89,8 @@ TABLE = {
     "POST /admin/tenants": Row(NOBODY, "admin", {"id": "cora", "name": "Cora"}, 201),
     "GET /admin/tenants/{tenant}": Row(NOBODY, "admin"),
     "PATCH /admin/tenants/{tenant}": Row(NOBODY, "admin", {"priority": 1}),
+    "GET /admin/tenants/{tenant}/usage": Row(NOBODY, "admin"),
+    "GET /admin/tenants/{tenant}/requests": Row(NOBODY, "admin"),
     "GET /admin/tenants/{tenant}/keys": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/keys": Row(NOBODY, "admin", {"role": "owner"}, 201),
     "DELETE /admin/tenants/{tenant}/keys/{key}": Row(NOBODY, "admin"),

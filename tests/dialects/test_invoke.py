@@ -52,6 +52,24 @@ def test_usage_is_anthropics_own_where_bedrock_told_none() -> None:
         assert read(b"".join(chunk(said) for said in [*SAID, last]))[-1] == Finished(Usage(7, 2, cached))
 
 
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        ({"output_tokens": 2}, {"input_tokens": 4, "cache_read_input_tokens": 3, "output_tokens": 2}),
+        (
+            {"input_tokens": None, "output_tokens": 2, "cache_read_input_tokens": 1, "more": None},
+            {"input_tokens": 4, "output_tokens": 2, "cache_read_input_tokens": 1, "more": None},
+        ),
+        ({"input_tokens": 5, "output_tokens": 2}, {"input_tokens": 5, "output_tokens": 2}),
+    ],
+)
+def test_the_last_count_of_a_stream_has_the_prompts_too(told: dict[str, int], usage: dict[str, int]) -> None:
+    """As Anthropic's own service has it; Bedrock tells the prompt's at the start only, where LangChain never looks."""
+    ends = read(b"".join(chunk(said) for said in [STARTS, PIECE, {**ENDS, "usage": told}, STOPS]))[-3]
+    assert isinstance(ends, Delta)
+    assert json.loads(ends.data) == {**ENDS, "usage": usage}
+
+
 def test_a_message_without_its_stop_is_not_complete() -> None:
     frames = Frames(Chunks(STARTED, "messages"), ON_HAIKU)
     list(frames.feed(chunk(STARTS) + chunk(PIECE)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chalicelib.refusal import Malformed
+from chalicelib.refusal import THREAD_UNSUPPORTED, Malformed
 
 HEADER = "anthropic-beta"
 """A header, which stands among the members of a call under its own name."""
@@ -38,7 +38,7 @@ CLAUDES = {
 REFUSED = {
     "container": "unless it is empty",
     "mcp_servers": "unless it is empty",
-    "thread": "unless it is empty",
+    "thread": "unless it is empty; Anthropic's SDKs go on with whole conversations then",
 }
 """What only Anthropic's service does."""
 
@@ -63,7 +63,8 @@ def without_the_services(fields: Mapping[str, msgspec.Raw]) -> dict[str, msgspec
     """Raises: Malformed, for what only Anthropic's service does."""
     for name in REFUSED:
         if name in fields and bytes(fields[name]) not in (b"null", b"[]", b"{}", b'""'):
-            raise Malformed(f"This model has no {name}: leave it out.", field=name)
+            code = THREAD_UNSUPPORTED if name == "thread" else None
+            raise Malformed(f"This model has no {name}: leave it out.", field=name, code=code)
     return {name: value for name, value in fields.items() if name not in LEFT_OUT and name not in REFUSED}
 
 

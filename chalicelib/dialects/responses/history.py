@@ -55,15 +55,18 @@ def responses_of(items: Iterable[msgspec.Raw]) -> set[str]:
     return {_response_of(found) for item in items if (found := _reference(item)) is not None}
 
 
-def resolved(items: Sequence[msgspec.Raw], kept: Iterable[Kept]) -> list[msgspec.Raw]:
-    """The items, with those that are referred to in place. Raises: Malformed."""
+def resolved(items: Sequence[msgspec.Raw], kept: Iterable[Kept], instead: str) -> list[msgspec.Raw]:
+    """The items, with those that are referred to in place.
+
+    Raises: Malformed, which says what may be done instead where one was not kept.
+    """
     known = {msgspec.json.decode(item, type=_Item).id: item for each in kept for item in each.answered}
     found = []
     for number, item in enumerate(items):
         reference = _reference(item)
         if reference is not None and reference not in known:
             raise Malformed(
-                f"input[{number}]: there is no item {reference[:64]!r} any more: send the item itself.",
+                f"input[{number}]: no item {reference[:64]!r} is kept: {instead}",
                 field=f"input[{number}].id",
             )
         found.append(item if reference is None else known[reference])

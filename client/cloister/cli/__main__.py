@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cloister.cli import audit, chat, doctor, enclave, keys, settings
+from cloister.cli import admin, audit, chat, doctor, enclave, keys, settings
 from cloister.refusal import SealError
 
 REFUSED = 2
@@ -15,7 +15,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(settings.read(options, os.environ), options)
+        status: int = options.run(options.read(options, os.environ), options)
         sys.stdout.flush()
     except SealError as refusal:
         print(f"cloister: {refusal.text}", file=sys.stderr)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     settings.add_flags(shared)
-    parser = argparse.ArgumentParser(prog="cloister", description="Inference that only an attested enclave opens.")
+    parser = argparse.ArgumentParser(prog="cloister", description="Sealed inference, and the gateway's operation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     talk = commands.add_parser("chat", parents=[shared], help="ask, sealed; without a message, a conversation")
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
 
     logged = commands.add_parser("audit", help="the tenant's ledger")
     audit.add(logged.add_subparsers(required=True, metavar="ACTION"), shared)
+
+    operated = commands.add_parser("admin", help="operate a gateway: tenants, pools, keys, limits, requests")
+    admin.add(operated.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from cloister.audit import Day, Entry, SignedHead, Verified
 from cloister.audit import verify as verified
-from cloister.cli.gateway import TIMEOUT_S, GatewayRefused, refused
+from cloister.cli.gateway import TIMEOUT_S, GatewayRefused, ask
 from cloister.cli.settings import Settings
 from cloister.clock import now_ms
 from cloister.refusal import NotConfigured
@@ -73,13 +73,7 @@ def _read(http: httpx.Client, day: date) -> Day:
 def _listed(http: httpx.Client, what: str, day: date) -> Iterator[Any]:
     query = {"day": day.isoformat()}
     while True:
-        try:
-            response = http.get(f"/audit/{what}", params=query)
-        except httpx.HTTPError as error:
-            raise GatewayRefused(f"The gateway at {http.base_url.host} cannot be reached: {error}.") from error
-        if not response.is_success:
-            raise refused(response)
-        page = response.json()
+        page = ask(http, "GET", f"/audit/{what}", params=query).json()
         yield from page[what]
         if page["cursor"] is None:
             return

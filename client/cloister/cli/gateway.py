@@ -1,6 +1,7 @@
 """The gateway's routes for keys and attestation, as the commands need them."""
 
 import base64
+from collections.abc import Container
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +28,17 @@ def refused(response: httpx.Response) -> GatewayRefused:
     """The gateway's own sentence, and what to do about it here."""
     advice = _ADVICE.get(code(response) or "", "")
     return GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}{advice}")
+
+
+def ask(http: httpx.Client, method: str, path: str, *, also: Container[int] = (), **what: Any) -> httpx.Response:
+    """A successful answer, or one with a status of `also`. Raises: GatewayRefused."""
+    try:
+        response = http.request(method, path, **what)
+    except httpx.HTTPError as error:
+        raise GatewayRefused(f"The gateway at {http.base_url.host} cannot be reached: {error}.") from error
+    if response.is_success or response.status_code in also:
+        return response
+    raise refused(response)
 
 
 class Gateway:
@@ -69,10 +81,4 @@ class Gateway:
         return base64.b64decode(answer.json()["document"])
 
     def _ask(self, method: str, path: str, **what: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **what)
-        except httpx.HTTPError as error:
-            raise GatewayRefused(f"The gateway at {self._http.base_url.host} cannot be reached: {error}.") from error
-        if response.is_success:
-            return response
-        raise refused(response)
+        return ask(self._http, method, path, **what)

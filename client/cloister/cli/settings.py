@@ -49,10 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def tenant_url(self) -> str:
         """Raises: NotConfigured."""
-        base_url = self.must("base_url").rstrip("/")
-        if _BASE_URL.fullmatch(base_url) is None:
-            raise NotConfigured(f"The base URL must be http(s)://HOST, without /tenants; {base_url} is not.")
-        return f"{base_url}/tenants/{self.must('tenant')}"
+        return f"{base_url(self.must('base_url'))}/tenants/{self.must('tenant')}"
 
     @property
     def measurements(self) -> Allowed | None:
@@ -81,6 +78,14 @@ class Settings(msgspec.Struct, frozen=True):
         return Trust(root(self.attestation_root), self.measurements or ANY_ENCLAVE)
 
 
+def base_url(text: str) -> str:
+    """A gateway's address without its last slash. Raises: NotConfigured."""
+    url = text.rstrip("/")
+    if _BASE_URL.fullmatch(url) is None:
+        raise NotConfigured(f"The base URL must be http(s)://HOST, without /tenants; {url} is not.")
+    return url
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that every command has."""
     group = parser.add_argument_group("settings")
@@ -90,6 +95,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--pcr", action="append", default=[], metavar="N=HEX", help="a PCR of the enclave to trust; CLOISTER_PCR0, …"
     )
     group.add_argument("--any-enclave", action="store_true", help="trust every production enclave of AWS's: for trials")
+    parser.set_defaults(read=read)
 
 
 def read(flags: argparse.Namespace, environment: Mapping[str, str]) -> Settings:

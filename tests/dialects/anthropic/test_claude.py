@@ -9,7 +9,7 @@ from anthropic.types.beta.message_create_params import MessageCreateParamsBase
 from chalicelib.dialects import invoke
 from chalicelib.dialects.anthropic.members import BETAS, CLAUDES, HEADER, LEFT_OUT, REFUSED
 from chalicelib.dialects.names import Names
-from chalicelib.refusal import Malformed
+from chalicelib.refusal import THREAD_UNSUPPORTED, Malformed
 from emulators.bedrock.anthropic import KNOWN_BETAS, Anthropic
 from emulators.bedrock.catalogue import MODELS
 from tests.engines.bedrocks import HAIKU, SONNET
@@ -96,12 +96,18 @@ def test_nothing_of_what_only_the_service_does_is_nothing(name: str, nothing: An
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("mcp_servers", [{"type": "url", "url": "https://x", "name": "x"}]), ("container", "c_1")]
+    ("name", "value", "code"),
+    [
+        ("mcp_servers", [{"type": "url", "url": "https://x", "name": "x"}], None),
+        ("container", "c_1", None),
+        ("thread", {"type": "create"}, THREAD_UNSUPPORTED),
+        ("thread", {"type": "continue", "previous_message_id": "msg_1"}, THREAD_UNSUPPORTED),
+    ],
 )
-def test_what_only_the_service_does_is_refused_by_name(name: str, value: Any) -> None:
+def test_what_only_the_service_does_is_refused_by_name(name: str, value: Any, code: str | None) -> None:
     with pytest.raises(Malformed, match=f"This model has no {name}") as refused:
         sent(**{name: value})
-    assert refused.value.field == name
+    assert (refused.value.field, refused.value.code) == (name, code)
 
 
 def test_contexts_are_managed_with_their_beta_alone() -> None:

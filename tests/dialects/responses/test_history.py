@@ -52,7 +52,7 @@ def test_the_conversation_comes_first() -> None:
 def test_an_item_that_is_referred_to_is_put_in_its_place() -> None:
     items = [raw(USER), raw({"type": "item_reference", "id": "msg_r1_0"})]
     assert history.responses_of(items) == {"resp_r1"}
-    assert plain(history.resolved(items, [kept()])) == [USER, SAID]
+    assert plain(history.resolved(items, [kept()], "")) == [USER, SAID]
 
 
 @pytest.mark.parametrize("reference", ["msg_r1_1", "msg_r2_0", "", "x", "__", "msg__"])
@@ -60,11 +60,12 @@ def test_a_reference_to_what_was_not_kept_is_refused_where_it_stands(reference: 
     items = [raw(USER), raw({"type": "item_reference", "id": reference})]
     assert len(history.responses_of(items)) == 1
     with pytest.raises(Malformed) as refused:
-        history.resolved(items, [kept()])
+        history.resolved(items, [kept()], "send it.")
     assert refused.value.field == "input[1].id"
+    assert refused.value.text == f"input[1]: no item {reference!r} is kept: send it."
 
 
 @pytest.mark.parametrize("item", [b"3", b'{"type":3}', b"null", b'{"type":"item_referenc\xff"}'])
 def test_what_is_no_item_is_left_to_whoever_reads_items(item: bytes) -> None:
     assert history.responses_of([msgspec.Raw(item)]) == set()
-    assert [bytes(each) for each in history.resolved([msgspec.Raw(item)], [])] == [item]
+    assert [bytes(each) for each in history.resolved([msgspec.Raw(item)], [], "")] == [item]
