@@ -9,15 +9,19 @@ from chalicelib.engines import Engine
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 
-DEADLINE_S = 1.5  # engines bound their probe to a second; this is for what they cannot bound, like name resolution
+# Engines bound their probe to a second; this is for what they cannot bound: to resolve a name, and in a new sandbox, where
+# nobody waits for us, to build botocore's clients. That takes seconds, and is no fault of the target's.
+DEADLINE_S = 15.0
 AT_ONCE = 64
 
 
-def ask(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target]) -> dict[str, Capacity | None]:
+def ask(
+    engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], deadline_s: float = DEADLINE_S
+) -> dict[str, Capacity | None]:
     """What each place says of itself; None for one that does not answer."""
     answers: dict[str, Capacity | None] = dict.fromkeys(targets)
     for together in _batches(targets):
-        answers.update(_ask(engines, together))
+        answers.update(_ask(engines, together, deadline_s))
     return answers
 
 
@@ -27,7 +31,7 @@ def _batches(targets: Mapping[str, Target]) -> Iterator[dict[str, Target]]:
         yield {place: targets[place] for place in places[first : first + AT_ONCE]}
 
 
-def _ask(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target]) -> dict[str, Capacity]:
+def _ask(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], deadline_s: float) -> dict[str, Capacity]:
     answers: dict[str, Capacity] = {}
 
     def probe(place: str, target: Target) -> None:
@@ -39,7 +43,7 @@ def _ask(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target]) -> d
     threads = [threading.Thread(target=probe, args=item, daemon=True) for item in targets.items()]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + DEADLINE_S
+    until = time.monotonic() + deadline_s
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     return dict(answers)
