@@ -9,8 +9,8 @@ from chalicelib.engines import Engine
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 
-# Engines bound their probe to a second; this is for what they cannot bound: to resolve a name, and in a new sandbox, where
-# nobody waits for us, to build botocore's clients. That takes seconds, and is no fault of the target's.
+# Engines bound their probe to a second; this is for what they cannot bound: to resolve a name, and in a new sandbox to
+# build botocore's clients. That takes seconds, is no fault of the target's, and nobody waits for us.
 DEADLINE_S = 15.0
 AT_ONCE = 64
 
