@@ -11,7 +11,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Low
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.message import Message
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -35,17 +35,19 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
+def endpoint(region: str, environment: Mapping[str, str]) -> str:
+    """Where DynamoDB is, as AWS's SDKs find it: what the environment names, or AWS's own (for FIPS 140)."""
+    named = environment.get("AWS_ENDPOINT_URL_DYNAMODB") or environment.get("AWS_ENDPOINT_URL")
+    fips = "-fips" if environment.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true" else ""
+    return named or f"https://dynamodb{fips}.{region}.amazonaws.com"  # the same suffix in `aws` and `aws-us-gov`
+
+
 class DynamoDB(Connection):
     """A PynamoDB connection to one region. Thread-safe; nothing is opened before the first call."""
 
     def __init__(self, region: str, deadline_ms: int, endpoint_url: str | None) -> None:
         super().__init__(region=region, host=endpoint_url)
-        self._url = (
-            endpoint_url
-            or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB")
-            or os.environ.get("AWS_ENDPOINT_URL")
-            or f"https://dynamodb.{region}.amazonaws.com"  # the same suffix in `aws` and `aws-us-gov`
-        )
+        self._url = endpoint_url or endpoint(region, os.environ)
         self._deadline_s = deadline_ms / 1000
         self._idle: list[HTTPConnection] = []  # kept alive; append and pop are atomic
         self.observe: Callable[[str], None] | None = None  # told each operation before it leaves, also a repeated one

@@ -10,7 +10,9 @@ from chalicelib.placement.failure import Failure, failure_of
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 
-DEADLINE_S = 1.5  # engines bound their probe to a second; this is for what they cannot bound, like name resolution
+# Engines bound their probe to a second; this is for what they cannot bound: to resolve a name, and in a new sandbox to
+# build botocore's clients. That takes seconds, is no fault of the target's, and nobody waits for us.
+DEADLINE_S = 15.0
 AT_ONCE = 64
 
 SILENT = "The target did not answer in time."
@@ -25,16 +27,20 @@ class Probe(NamedTuple):
     failure: Failure | None = None
 
 
-def ask(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target]) -> dict[str, Capacity | None]:
+def ask(
+    engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], deadline_s: float = DEADLINE_S
+) -> dict[str, Capacity | None]:
     """What each place says of itself; None for one that does not answer."""
-    return {place: said.capacity for place, said in probe(engines, targets, 0).items()}
+    return {place: said.capacity for place, said in probe(engines, targets, 0, deadline_s).items()}
 
 
-def probe(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], now_ms: int) -> dict[str, Probe]:
+def probe(
+    engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], now_ms: int, deadline_s: float = DEADLINE_S
+) -> dict[str, Probe]:
     """The same, with how long it took, and why one is not well."""
     answers = dict.fromkeys(targets, Probe(None, failure=Failure(now_ms, SILENT)))
     for together in _batches(targets):
-        answers.update(_probe(engines, together, now_ms))
+        answers.update(_probe(engines, together, now_ms, deadline_s))
     return answers
 
 
@@ -44,7 +50,9 @@ def _batches(targets: Mapping[str, Target]) -> Iterator[dict[str, Target]]:
         yield {place: targets[place] for place in places[first : first + AT_ONCE]}
 
 
-def _probe(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], now_ms: int) -> dict[str, Probe]:
+def _probe(
+    engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], now_ms: int, deadline_s: float
+) -> dict[str, Probe]:
     answers: dict[str, Probe] = {}
 
     def probe_one(place: str, target: Target) -> None:
@@ -61,7 +69,7 @@ def _probe(engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], no
     threads = [threading.Thread(target=probe_one, args=item, daemon=True) for item in targets.items()]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + DEADLINE_S
+    until = time.monotonic() + deadline_s
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     return dict(answers)

@@ -165,6 +165,7 @@ def test_a_pool_is_removed(cloister: Cloister, tmp_path: Path) -> None:
 
 
 def test_health_is_shown_though_nothing_is_healthy(cloister: Cloister) -> None:
+    wiring.ask_targets()
     status, output, _ = cloister("health")
     assert status == 0
     assert json.loads(output)["status"] == "unhealthy"

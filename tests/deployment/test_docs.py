@@ -26,7 +26,7 @@ PAGE = (ROOT / "docs" / "deployment.md").read_text()
 
 
 def test_stacks_parameters_and_outputs_are_those_of_the_templates(dev: Package) -> None:
-    assert set(dev.template["Parameters"]) == {"WebAdapterLayerArn"}
+    assert set(dev.template["Parameters"]) == {"WebAdapterLayerArn", "TlsPolicy"}
     assert "--parameter-overrides WebAdapterLayerArn=" in PAGE
     for output in ("EndpointURL", "OperatorPolicyArn", "NotaryRoleArn"):
         assert output in dev.template["Outputs"] and output in PAGE

@@ -127,6 +127,8 @@ def test_the_stages_of_a_partition_have_the_same_settings_but_for_names_and_size
 
     assert tuple(stages) == STAGES
     for stage in STAGES:
+        fips = stages[stage]["environment_variables"].pop("AWS_USE_FIPS_ENDPOINT", None)
+        assert fips == ("true" if stage.startswith("gov-") else None)
         named = json.dumps(stages[stage]).replace(f"-{stage}", "-STAGE")
         assert not re.search("cloister-(?!STAGE)|policy-(?!STAGE)", named)
         same_size = stages[stage.removeprefix("gov-")]

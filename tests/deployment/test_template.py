@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.session import Session
 from samtranslator.translator.transform import transform
 
 import app
@@ -162,6 +163,21 @@ def test_the_streaming_function_is_the_adapter_before_the_same_code(packaged: Pa
     assert variables["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/bootstrap"
     assert variables["AWS_LWA_INVOKE_MODE"] == "response_stream"
     assert "Layers" not in handler
+
+
+def test_callers_speak_tls_1_2_at_least_and_fips_in_govcloud(dev: Package, gov_prod: Package) -> None:
+    """By default a regional API takes TLS 1.0. The names are those that API Gateway's own model knows."""
+    known = Session().get_service_model("apigateway").shape_for("SecurityPolicy").enum
+    for packaged, partition, fips in ((dev, "aws", False), (gov_prod, "aws-us-gov", True)):
+        api = _transformed(packaged)["Resources"]["RestAPI"]["Properties"]
+        _, by_partition, given = api["SecurityPolicy"]["Fn::If"]
+        assert (given, api["EndpointAccessMode"]) == ({"Ref": "TlsPolicy"}, "STRICT")
+        (name, _, member) = by_partition["Fn::FindInMap"]
+        policy = packaged.template["Mappings"][name][partition][member]
+        assert policy in known and policy.startswith("SecurityPolicy_TLS13_1_2")
+        assert ("FIPS" in policy) == fips and "PFS_PQ" in policy
+        allowed = packaged.template["Parameters"]["TlsPolicy"]["AllowedValues"]
+        assert set(allowed) - {""} <= set(known) and not [each for each in allowed if "EDGE" in each]
 
 
 def test_api_gateway_may_call_both_functions(packaged: Package) -> None:

@@ -78,7 +78,7 @@ def add(commands: Any) -> None:
         parser.add_argument("tenant")
     replaced.add_argument("file", help="JSON with rates, budgets and in_flight; `-`: the standard input")
 
-    action(commands, "health", _health, _indented, "what can be run right now")
+    action(commands, "health", _health, _indented, "what can be run, as of the last minute")
 
     requests = commands.add_parser("requests", parents=[shared], help="a tenant's last requests, oldest first")
     requests.add_argument("tenant")

@@ -1,0 +1,60 @@
+"""In GovCloud every service of AWS is reached at an endpoint that is validated for FIPS 140."""
+
+import re
+from typing import Any
+
+import pytest
+from botocore.session import Session
+
+from chalicelib.dynamodb import endpoint
+from infra.finish_package import SERVICES
+from tests.deployment.packages import FUNCTIONS, Package
+
+IN_GOVCLOUD = ("us-gov-west-1", "us-gov-east-1")
+# https://aws.amazon.com/compliance/fips: in GovCloud these have one endpoint, which is validated.
+ALWAYS = {"sagemaker-runtime", "sts"}
+# Where Bedrock has such endpoints for a gateway in GovCloud that calls it across the partition.
+COMMERCIAL = ("us-east-1", "us-east-2", "us-west-2")
+
+
+@pytest.fixture
+def environment(gov_prod: Package, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Of every function, as far as AWS's SDKs look at it."""
+    by_function = [gov_prod.function(name)["Environment"]["Variables"] for name in FUNCTIONS]
+    assert [each.get("AWS_USE_FIPS_ENDPOINT") for each in by_function] == ["true"] * len(FUNCTIONS)
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    return {"AWS_USE_FIPS_ENDPOINT": "true"}
+
+
+@pytest.mark.parametrize("region", IN_GOVCLOUD)
+def test_botocore_reaches_every_service_that_we_call_so(environment: dict[str, Any], region: str) -> None:
+    for service in SERVICES:
+        assert "-fips." in _reached(service, region) or service in ALWAYS, service
+
+
+@pytest.mark.parametrize("region", COMMERCIAL)
+def test_bedrock_across_the_partition_is_reached_so_too(environment: dict[str, Any], region: str) -> None:
+    for service in ("bedrock", "bedrock-runtime", "sts"):
+        assert "-fips." in _reached(service, region), service
+
+
+@pytest.mark.parametrize("region", IN_GOVCLOUD)
+def test_our_own_connection_to_dynamodb_goes_where_botocores_would(environment: dict[str, Any], region: str) -> None:
+    assert (
+        endpoint(region, environment) == _reached("dynamodb", region) == f"https://dynamodb-fips.{region}.amazonaws.com"
+    )
+
+
+def test_elsewhere_nothing_changes(dev: Package) -> None:
+    assert not [name for name in FUNCTIONS if "AWS_USE_FIPS_ENDPOINT" in dev.function(name)["Environment"]["Variables"]]
+    assert endpoint("eu-west-1", {}) == endpoint("eu-west-1", {"AWS_USE_FIPS_ENDPOINT": "false"})
+    assert not re.search("fips", endpoint("eu-west-1", {}))
+    named = {"AWS_ENDPOINT_URL": "http://localhost:1", "AWS_USE_FIPS_ENDPOINT": "true"}
+    assert endpoint("eu-west-1", named) == "http://localhost:1"
+
+
+def _reached(service: str, region: str) -> str:
+    session = Session()
+    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
+    url: str = session.create_client(service, region_name=region).meta.endpoint_url
+    return url
