@@ -130,7 +130,7 @@ def test_the_published_document_says_so() -> None:
     for name in ("Change", "Limits", "Rate", "Budget", "Pool", "OpenAICompatible", "Bedrock", "KeyRequest", "Scopes"):
         assert schemas[name]["additionalProperties"] is False, name
     for name in ("ChatCompletionRequest", "CompletionRequest", "MessagesRequest", "InferenceRequest"):
-        assert "additionalProperties" not in schemas[name], name
+        assert schemas[name]["additionalProperties"] is True, name
 
 
 def test_a_name_that_is_long_or_odd_is_told_short(gateway: Gateway, deployment: Deployment) -> None:
