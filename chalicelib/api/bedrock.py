@@ -59,10 +59,13 @@ class BedrockModels(msgspec.Struct, frozen=True):
     headers=("X-Data-Classification",),
 )  # fmt: skip
 def invoke_model(asked: Incoming) -> Reply:
+    from chalicelib.dialects import invoke  # not for those who only chat
+
     request = asked.json(InvokeRequest)
     fields = asked.json(dict[str, msgspec.Raw])
     if isinstance(request.body, str):
         fields["body"] = msgspec.Raw(request.body.encode())
+    invoke.must_be_the_callers(bytes(fields["body"]))
     ask = ask_of(
         asked,
         "bedrock",
