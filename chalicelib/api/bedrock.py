@@ -65,10 +65,13 @@ def invoke_model(asked: Incoming) -> Reply:
 
     With `stream`, its chunks come as events, the last of them `done`.
     """
+    from chalicelib.dialects import invoke  # not for those who only chat
+
     request = asked.json(InvokeRequest)
     fields = asked.json(dict[str, msgspec.Raw])
     if isinstance(request.body, str):
         fields["body"] = msgspec.Raw(request.body.encode())
+    invoke.must_be_the_callers(bytes(fields["body"]))
     ask = ask_of(
         asked,
         "bedrock",

@@ -101,9 +101,12 @@ def _invoked(asked: Incoming, *, stream: bool) -> Answer:
     for name, same in OPERATORS.items():
         if asked.headers.get(name, same).lower() != same:
             raise Malformed(f"`{name}` is for the operator of the service to say. Leave it out.", field=name)
+    from chalicelib.dialects import invoke as invocation  # not for those who only chat
+
     if asked.media_type != SEALED_TYPE:  # as some SDKs call a body of which they are not told the type
         asked.must_be_json()
     model, body = _model(asked), asked.document
+    invocation.must_be_the_callers(body)
     return _running(asked, "invoke", model, body, ceilings.of_body(body, model), stream=stream)
 
 

@@ -42,6 +42,7 @@ BODIES: dict[str, tuple[Location, ...]] = {
     "mistral.": (("max_tokens",),),
     "openai.": (("max_completion_tokens",), ("max_tokens",)),
     "qwen.": (("max_tokens",),),
+    "twelvelabs.pegasus": (("maxOutputTokens",),),
     "writer.": (("max_tokens",),),
 }
 """Of a Bedrock model's own body, by how the model's id begins. Where none is there, the first is written."""

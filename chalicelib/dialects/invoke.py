@@ -10,13 +10,16 @@ from typing import Annotated, Any
 import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage
-from chalicelib.dialects import ceilings, failures
+from chalicelib.dialects import buckets, ceilings, failures
 from chalicelib.dialects.model_name import MISSING, ModelName
 from chalicelib.dialects.names import Names
 from chalicelib.refusal import EngineFailed, Malformed
 
 ANTHROPIC_VERSION = "bedrock-2023-05-31"
 JSON = "application/json"
+
+_SCHEMAS = ("input_schema", "inputSchema", "parameters", "json", "json_schema")
+"""What callers and models agree on, in the words of Claude, Nova and those who speak as OpenAI does."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
@@ -72,6 +75,14 @@ class _Chunk(msgspec.Struct):
 _chunk = msgspec.json.Decoder(_Chunk)
 _piece = msgspec.json.Decoder(_Piece)
 _message = msgspec.json.Decoder(_Message)
+
+
+def must_be_the_callers(body: bytes) -> None:
+    """See that a model's own body asks for nothing that is not its caller's to ask for. Raises Malformed."""
+    try:
+        buckets.must_name_none(body, _SCHEMAS)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed("`body` is not valid JSON.", field="body") from None
 
 
 def messages(call: Call, model: str, names: Names) -> bytes:

@@ -31,6 +31,7 @@ class _Node(msgspec.Struct):
     type: str = ""
     content: msgspec.Raw = _ABSENT
     output: msgspec.Raw = _ABSENT  # of a tool, in a Response's input
+    tool_result: msgspec.Raw = msgspec.field(default=_ABSENT, name="toolResult")  # Converse, Nova
     image_url: msgspec.Raw = _ABSENT
     image: msgspec.Raw = _ABSENT  # Converse, Nova
     source: msgspec.Raw = _ABSENT  # Anthropic
@@ -46,14 +47,16 @@ class _Node(msgspec.Struct):
 
 
 class _Source(msgspec.Struct):
-    """Where the bytes of a medium are, in whichever words."""
+    """Where the bytes of a medium are, in whichever words. Some clients write what they do not say as null."""
 
-    type: str = ""
+    type: str | None = ""
     content: msgspec.Raw = _ABSENT
-    url: str = ""
-    data: str = ""
-    bytes: str = ""
-    file_data: str = ""
+    text: msgspec.Raw = _ABSENT
+    context: msgspec.Raw = _ABSENT  # what the model is told of a document
+    url: str | None = ""
+    data: str | None = ""
+    bytes: str | None = ""
+    file_data: str | None = ""
     source: msgspec.Raw = _ABSENT
 
 
@@ -96,40 +99,52 @@ def _media(content: bytes, depth: int) -> Iterator[Medium]:
             continue
         for image in (node.image_url, node.image):
             if image is not _ABSENT:
-                yield _medium("image", image)
+                yield from _medium("image", image)
         if node.source is not _ABSENT:
             yield from _sourced(node, depth)
         for name in _FILES:
             if (file := getattr(node, name)) is not _ABSENT:
-                yield _medium("file", file)
-        for inner in (node.content, node.output):
+                yield from _medium("file", file)
+        for inner in (node.content, node.output, _content(node.tool_result)):
             yield from _media(bytes(inner), depth - 1)
 
 
 def _sourced(node: _Node, depth: int) -> Iterator[Medium]:
-    """Anthropic's image or document, which may as well be a text, or content of its own."""
+    """Anthropic's image or document, which may as well be a text, or content of its own; or where a text is from."""
     source = _read(bytes(node.source))
-    if isinstance(source, _Source) and source.type == "content":
+    if not isinstance(source, _Source) or source.type == "text":
+        return
+    if source.type == "content":
         yield from _media(bytes(source.content), depth - 1)
-    elif not isinstance(source, _Source) or source.type != "text":
-        yield _medium("image" if node.type == "image" else "file", node.source)
+    else:
+        yield from _medium("image" if node.type == "image" else "file", node.source)
 
 
-def _medium(kind: Literal["image", "file"], raw: msgspec.Raw) -> Medium:
-    data = _data(bytes(raw))
+def _content(holder: msgspec.Raw) -> msgspec.Raw:
+    read = _ABSENT if holder is _ABSENT else _read(bytes(holder))
+    return read.content if isinstance(read, _Source) else _ABSENT
+
+
+def _medium(kind: Literal["image", "file"], raw: msgspec.Raw) -> Iterator[Medium]:
+    """None where it cannot be read, or is a text by another name: that weighs as what it is."""
+    holder = source = _read(bytes(raw))
+    if isinstance(holder, _Source) and holder.source is not _ABSENT:  # Converse's: `{"format": ..., "source": ...}`
+        source = _read(bytes(holder.source))
+    if source is None or (isinstance(source, _Source) and (source.text, source.content) != (_ABSENT, _ABSENT)):
+        return
+    written = len(raw) - (len(holder.context) if isinstance(holder, _Source) else 0)
+    data = _data(source)
     if not data:
-        return Medium(kind, len(raw))
-    return Medium(kind, len(raw), len(data) * 3 // 4, _pixels(data) if kind == "image" else None)
+        yield Medium(kind, written)
+    else:
+        yield Medium(kind, written, len(data) * 3 // 4, _pixels(data) if kind == "image" else None)
 
 
-def _data(raw: bytes) -> str:
+def _data(source: _Source | str) -> str:
     """The base64 of a medium; empty where it is somewhere else, or is none."""
-    source = _read(raw)
-    if isinstance(source, _Source) and source.source is not _ABSENT:  # Converse's: `{"format": ..., "source": ...}`
-        source = _read(bytes(source.source))
     if not isinstance(source, _Source):
-        return _of_url(source or "")
-    return source.data or source.bytes or _of_url(source.file_data) or _of_url(source.url)
+        return _of_url(source)
+    return source.data or source.bytes or _of_url(source.file_data or "") or _of_url(source.url or "")
 
 
 def _read(raw: bytes) -> _Source | str | None:

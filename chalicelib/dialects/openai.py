@@ -22,11 +22,15 @@ from chalicelib.refusal import EngineFailed
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 _NOTHING = msgspec.Raw(b"null")
 _EMPTY = (b"null", b'""', b"[]", b"{}")
+_BYTES_PER_TOKEN = 4  # of an answer, where its server did not count
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: _Count = 0
-    completion_tokens: _Count | None = 0
+    """Some servers write counts that they do not have as null, as 0, or not at all."""
+
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    total_tokens: _Count | None = None
     prompt_tokens_details: msgspec.Raw = _NOTHING
     prompt_cache_hit_tokens: msgspec.Raw = _NOTHING  # DeepSeek
 
@@ -60,8 +64,16 @@ class _Chunk(msgspec.Struct):
     model: msgspec.Raw = MISSING
 
 
+class _Whole(msgspec.Struct):
+    """A choice of a whole answer."""
+
+    message: _Piece | None = None
+    text: msgspec.Raw = _NOTHING
+
+
 class _Body(msgspec.Struct):
     usage: _Usage | None = None
+    choices: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
     object: str | None = None
     model: msgspec.Raw = MISSING
@@ -69,6 +81,7 @@ class _Body(msgspec.Struct):
 
 _chunk = msgspec.json.Decoder(_Chunk)
 _body = msgspec.json.Decoder(_Body)
+_wholes = msgspec.json.Decoder(list[_Whole] | None)
 
 
 def request(call: Call, model: str) -> bytes:
@@ -107,7 +120,8 @@ class Translator:
         self._sse = sse.Reader()
         self._queue_ms = 0
         self._started = False
-        self._usage: Usage | None = None
+        self._usage: _Usage | None = None
+        self._tokens = 0  # as many as were seen
         self._usage_chunk = b""  # held back: it belongs to `Finished`
         self.done = False  # `Finished` was told; what follows is of no interest
 
@@ -140,7 +154,7 @@ class Translator:
 
     def _complete(self) -> Iterator[Event]:
         self.done = True
-        yield Finished(self._usage, self._usage_chunk)
+        yield Finished(_usage(self._usage, self._tokens), self._usage_chunk)
 
     def _message(self, data: bytes) -> Iterator[Event]:
         if data == b"[DONE]":
@@ -166,7 +180,8 @@ class Translator:
             yield Delta(self._usage_chunk)  # it was not the last one after all
             self._usage_chunk = b""
         if chunk.usage is not None:
-            self._usage = _usage(chunk.usage)  # some servers count in every chunk: the last one is right
+            if chunk.usage.prompt_tokens:
+                self._usage = chunk.usage  # some servers count in every chunk: the last one is right
             if not chunk.choices:
                 self._usage_chunk = data
                 return
@@ -175,6 +190,7 @@ class Translator:
             tokens += _carries(choice)
             if bytes(choice.finish_reason) not in _EMPTY:
                 self._finished.add(choice.index or 0)
+        self._tokens += tokens
         yield Delta(data, tokens)
 
     def _comment(self, comment: sse.Comment) -> Waiting | None:
@@ -198,13 +214,35 @@ def buffered(body: bytes, target: Target, model: str = "") -> tuple[Delta, Finis
         raise EngineFailed(failures.NOT_UNDERSTOOD) from None
     if answer.object == "error" or bytes(answer.error) != b"null":
         raise failures.in_stream(body, target)
-    usage = None if answer.usage is None else _usage(answer.usage)
+    told = answer.usage is not None and answer.usage.prompt_tokens and answer.usage.completion_tokens
+    seen = 0 if told else _seen(bytes(answer.choices))
+    usage = _usage(answer.usage, seen)
     whole = ModelName(model).put(body, answer.model)
-    return Delta(whole, usage.completion_tokens if usage else 0), Finished(usage)
+    return Delta(whole, usage.completion_tokens if usage else seen), Finished(usage)
 
 
-def _usage(counted: _Usage) -> Usage:
-    return Usage(counted.prompt_tokens, counted.completion_tokens or 0, min(_cached(counted), counted.prompt_tokens))
+def _usage(counted: _Usage | None, seen: int) -> Usage | None:
+    """None where the server did not count: no prompt has no tokens. An answer's are then those that were seen."""
+    if counted is None or not counted.prompt_tokens:
+        return None
+    prompt, completion = counted.prompt_tokens, counted.completion_tokens
+    if completion is None and counted.total_tokens is not None:
+        completion = max(0, counted.total_tokens - prompt)
+    return Usage(prompt, completion or seen, min(_cached(counted), prompt))
+
+
+def _seen(choices: bytes) -> int:
+    """How many tokens the choices of a whole answer may be."""
+    try:
+        wholes = _wholes.decode(choices) or ()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0
+    return sum(-(-_size(whole) // _BYTES_PER_TOKEN) for whole in wholes)
+
+
+def _size(whole: _Whole) -> int:
+    piece = whole.message or _Piece(content=whole.text)
+    return sum(len(raw) for raw in msgspec.structs.astuple(piece) if bytes(raw) not in _EMPTY)
 
 
 def _cached(counted: _Usage) -> int:

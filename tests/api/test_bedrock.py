@@ -83,6 +83,13 @@ def test_the_models_own_answer_comes_back_as_it_is(bedrock: BedrockCaller) -> No
     assert json.loads(bytes(call.fields["body"])) == BODY
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+def test_nobody_reads_a_bucket_with_the_permissions_of_the_service(bedrock: BedrockCaller, as_text: bool) -> None:
+    body = {"mediaSource": {"s3Location": {"uri": "s3://the-operators/film.mp4"}}}
+    refused = bedrock.invoke({**ASKED, "body": json.dumps(body) if as_text else body})
+    assert (refused.status, refused.json["field"]) == (400, "s3Location")
+
+
 def test_the_body_may_be_text_as_the_sdks_take_it(bedrock: BedrockCaller) -> None:
     assert bedrock.invoke({**ASKED, "body": json.dumps(BODY)}).status == 200
     assert json.loads(bytes(bedrock.calls[0].fields["body"])) == BODY

@@ -57,6 +57,44 @@ def test_what_is_not_the_callers_to_ask_for_is_refused_by_name(
     assert not caller.bedrock.calls
 
 
+BUCKET = {"s3Location": {"uri": "s3://the-operators/film.mp4"}}
+
+
+@every_way
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"mediaSource": BUCKET},
+        {"messages": [{"role": "user", "content": [{"video": {"format": "mp4", "source": BUCKET}}]}]},
+        {"singleEmbeddingParams": {"image": {"format": "png", "source": BUCKET}}},
+        {"tomorrows": [[{"media": BUCKET}]]},
+    ],
+    ids=lambda body: next(iter(body)),
+)
+def test_nobody_reads_a_bucket_with_the_permissions_of_the_service(
+    caller: Caller, way: str, body: dict[str, Any], escaped: bool
+) -> None:
+    text = json.dumps({**BODY, **body})
+    refused = caller(way, (text.replace("s3L", "\\u00733L") if escaped else text).encode())
+    assert refusal_of(refused) == (400, "ValidationException")
+    assert "s3Location" in refused.json["message"]
+    assert not caller.bedrock.calls
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"tools": [{"name": "fetch", "input_schema": {"type": "object", "properties": BUCKET}}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "fetch", "input": BUCKET}]}]},
+        {"messages": [{"role": "user", "content": "what is an s3Location?"}]},
+    ],
+    ids=lambda body: json.dumps(body)[:60],
+)
+def test_what_callers_and_models_say_to_each_other_is_their_own(caller: Caller, body: dict[str, Any]) -> None:
+    assert caller("invoke", {**BODY, **body}).status == 200
+
+
 def test_what_is_the_same_as_nothing_is_not(caller: Caller) -> None:
     headers = {"X-Amzn-Bedrock-Service-Tier": "default", "X-Amzn-Bedrock-PerformanceConfig-Latency": "standard"}
     assert caller("invoke", headers={**headers, "X-Amzn-Bedrock-Trace": "DISABLED", "Accept": "*/*"}).status == 200

@@ -79,11 +79,15 @@ PIXELS = 640 * 480
         ({"type": "document", "source": {"type": "base64", "data": SOUND}}, "file", None, 300),
         ({"document": {"format": "pdf", "name": "a", "source": {"bytes": SOUND}}}, "file", None, 300),
         ({"video": {"format": "mp4", "source": {"bytes": SOUND}}}, "file", None, 300),
+        ({"type": "file", "file": {"file_id": "file-1", "file_data": None}}, "file", None, None),
+        ({"type": "image", "source": {"type": "url", "url": "https://a.b/c.png", "data": None}}, "image", None, None),
     ],
 )  # fmt: skip
 def test_a_medium_is_found_in_whichever_words(part: Any, kind: str, pixels: int | None, size: int | None) -> None:
     beside = {"type": "text", "text": "What is it?"}
-    for content in ([beside, part], [{"type": "tool_result", "tool_use_id": "t", "content": [part, beside]}]):
+    results = {"type": "tool_result", "tool_use_id": "t", "content": [part, beside]}
+    converses = {"toolResult": {"toolUseId": "t", "content": [part, beside], "status": "success"}}
+    for content in ([beside, part], [results], [converses]):
         (medium,) = of(content)
         assert (medium.kind, medium.pixels, medium.size_bytes) == (kind, pixels, size)
         written = [value for name, value in part.items() if name != "type"]
@@ -101,12 +105,26 @@ def test_a_medium_is_found_in_whichever_words(part: Any, kind: str, pixels: int 
         [{"type": "tool_use", "id": "t", "name": "f", "input": {"image_url": URL}}],
         [{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "long" * 99}}],
         [{"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": URL}]}}],
+        [{"type": "document", "source": {"type": "text", "data": "long" * 99, "url": 7}}],
+        [{"document": {"format": "txt", "name": "a", "source": {"text": "long" * 99}}}],
+        [{"document": {"format": "txt", "name": "a", "source": {"content": [{"text": "long" * 99}]}}}],
+        [{"document": {"format": "txt", "name": "a", "source": 7}}],
+        [{"type": "search_result", "source": "https://a.b", "content": [{"type": "text", "text": "long" * 99}]}],
+        [{"type": "search_result", "source": "long" * 99, "content": []}],
         ["text", 7],
         {"type": "image_url", "image_url": URL},
     ],
 )
 def test_what_is_text_weighs_as_text(content: Any) -> None:
     assert of(content) == ()
+
+
+def test_what_the_model_is_told_of_a_document_is_text() -> None:
+    document = {"format": "pdf", "name": "a", "source": {"bytes": SOUND}}
+    (plain,) = of([{"document": document}])
+    (told,) = of([{"document": {**document, "context": "long" * 99}}])
+    assert told.size_bytes == plain.size_bytes
+    assert told.written_bytes - plain.written_bytes == len(',"context":')
 
 
 def test_a_document_of_content_has_the_images_in_it() -> None:

@@ -88,6 +88,58 @@ def test_what_a_server_had_read_before_is_counted_as_part_of_the_prompt(said_of_
     assert buffered(msgspec.json.encode({"usage": usage}), TARGET)[1].usage == Usage(7, 2, cached)
 
 
+@pytest.mark.parametrize(
+    ("counted", "streamed", "whole"),
+    [
+        ({"prompt_tokens": 7, "completion_tokens": 9}, Usage(7, 9), Usage(7, 9)),
+        ({"prompt_tokens": 7, "total_tokens": 16}, Usage(7, 9), Usage(7, 9)),
+        ({"prompt_tokens": 7, "completion_tokens": None}, Usage(7, 2), Usage(7, 3)),
+        ({"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}, Usage(7, 2), Usage(7, 3)),
+        ({"prompt_tokens": 7}, Usage(7, 2), Usage(7, 3)),
+        ({}, None, None),
+        ({"completion_tokens": 9}, None, None),
+        ({"prompt_tokens": None, "completion_tokens": 9}, None, None),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None, None),
+    ],
+    ids=repr,
+)
+def test_what_a_server_did_not_count_is_not_free(counted: object, streamed: Usage | None, whole: Usage | None) -> None:
+    """None: whoever settles goes by the prompt's estimate, and by the tokens that were seen."""
+    asked = event(said("Hello")) + event(said(" there"))
+    *_, finished = translated(asked + event(msgspec.json.encode({"choices": [], "usage": counted})) + DONE)
+    assert isinstance(finished, Finished)
+    assert finished.usage == streamed
+    message = {"role": "assistant", "content": "Hello the"}
+    body = msgspec.json.encode({"choices": [{"index": 0, "message": message}], "usage": counted})
+    delta, finished = buffered(body, TARGET)
+    assert finished.usage == whole
+    assert delta.tokens == (whole.completion_tokens if whole else 3)
+
+
+def test_a_count_stands_until_a_better_one_comes() -> None:
+    counted = said("a")[:-1] + b',"usage":{"prompt_tokens":7,"completion_tokens":2}}'
+    *_, finished = translated(event(counted) + event(b'{"choices":[],"usage":{}}') + DONE)
+    assert finished == Finished(Usage(7, 2), b'{"choices":[],"usage":{}}')
+
+
+@pytest.mark.parametrize(
+    ("choice", "tokens"),
+    [
+        ({"message": {"content": "x" * 38}}, 10),
+        ({"message": {"content": "x" * 18, "reasoning_content": "y" * 18}}, 10),
+        ({"message": {"content": None, "tool_calls": [{"id": "c"}]}}, 3),
+        ({"text": "x" * 38}, 10),
+        ({"message": {"content": ""}}, 0),
+        ({"message": None, "text": None}, 0),
+        (7, 0),
+    ],
+    ids=repr,
+)
+def test_a_whole_answer_without_counts_is_as_many_tokens_as_it_may_be(choice: object, tokens: int) -> None:
+    delta, finished = buffered(msgspec.json.encode({"choices": [choice]}), TARGET)
+    assert (delta.tokens, finished.usage) == (tokens, None)
+
+
 def test_a_chunk_without_choices_that_is_not_the_last_is_passed_on() -> None:
     filtered = b'{"choices":[],"prompt_filter_results":[]}'
     events = list(translated(event(filtered) + event(USAGE_CHUNK) + event(said("x")) + event(USAGE_CHUNK) + DONE))

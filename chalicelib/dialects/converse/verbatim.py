@@ -4,12 +4,11 @@ What we must know of it is read where it stands: the ceiling, the tokens that we
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Started
-from chalicelib.dialects import ceilings, failures
+from chalicelib.dialects import buckets, ceilings, failures
 from chalicelib.dialects.converse.answers import counted
 from chalicelib.refusal import EngineFailed, Malformed
 
@@ -21,7 +20,6 @@ OPERATORS: Mapping[str, object] = {
 """What is in the operator's account, or has another price than the pool's; and what a caller may say of it: the same
 as nothing."""
 
-_BUCKET = "s3Location"
 _FREE = ("input", "json")  # what callers and models say to each other there, nobody else reads
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -42,12 +40,7 @@ def must_be_the_callers(body: bytes) -> None:
         for name, same in OPERATORS.items():
             if name in fields and msgspec.json.decode(fields[name]) not in (None, same):
                 raise Malformed(f"`{name}` is for the operator of the service to say. Leave it out.", field=name)
-        # Decoding megabytes of an image is worth avoiding; a name may be written with escapes, too.
-        if (_BUCKET.encode() in body or b"\\u" in body) and _names_bucket(msgspec.json.decode(body)):
-            raise Malformed(
-                f"`{_BUCKET}` would be read with the permissions of the service, not with yours. Send the bytes.",
-                field=_BUCKET,
-            )
+        buckets.must_name_none(body, _FREE)
     except msgspec.ValidationError:
         raise Malformed("A Converse request is a JSON object.", field="body") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -111,11 +104,3 @@ def events(data: bytes) -> Iterator[tuple[str, bytes]]:
     """The type and the members of each event that a Delta or a Finished of a stream holds."""
     for kind, members in _fields.decode(data).items():
         yield kind, bytes(members)
-
-
-def _names_bucket(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_names_bucket(each) for each in value)
-    if not isinstance(value, dict):
-        return False
-    return _BUCKET in value or any(_names_bucket(each) for name, each in value.items() if name not in _FREE)
