@@ -22,7 +22,7 @@ Speaks = Callable[[Target], Collection[Operation]]
 def must_be_sound(pool: Pool, speaks: Speaks) -> None:
     """Raises Malformed. `speaks`: what a target takes.
 
-    `created_s` is the gateway's own, whatever is sent of it: so a pool that was read can be put, under another name, too.
+    `created_s` is the gateway's own, whatever is sent of it: a pool that was read can be put, also by another name.
     """
     if not pool.targets:
         raise Malformed("A pool without targets answers nothing: name one at least.", field="targets")
