@@ -284,16 +284,15 @@ def put_pool(asked: Incoming) -> Pool:
     if pool.name != asked.parameters["pool"]:
         raise Malformed("`name` is not the pool that the path names.", field="name")
     must_fit(pool.name, PoolName, "name")
-    placement, tenancy = wiring.path().placement, wiring.tenancy()
+    placement = wiring.path().placement
     for index, target in enumerate(pool.targets):
         if target.engine not in placement.kinds:
             raise Malformed(
                 f"The engine {target.engine} is not wired here, only {', '.join(sorted(placement.kinds))}.",
                 field=f"targets[{index}].engine",
             )
-    held = next((held for held in tenancy.pools() if held.name == pool.name), None)
-    validity.must_be_sound(pool, held, placement.speaks)
-    return tenancy.put_pool(pool)
+    validity.must_be_sound(pool, placement.speaks)
+    return wiring.tenancy().put_pool(pool)
 
 
 @surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)

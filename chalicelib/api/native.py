@@ -176,7 +176,7 @@ def ready(_: Incoming) -> Standing:
     summary="What can be run, as of the last minute", returns=Health, own_statuses={503: "No target is healthy"},
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
-    """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none; `unknown`: none was asked lately."""
+    """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none; `unknown`: none was asked."""
     now_ms = wiring.path().clock()
     report = wiring.reports().latest()
     status = standing(report, now_ms)

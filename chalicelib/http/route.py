@@ -77,6 +77,13 @@ class Route(msgspec.Struct, frozen=True):
         return not self.infers
 
     @property
+    def closed_query(self) -> bool:
+        """A parameter that nobody here knows is refused. What runs a model has none, and links to public pages are
+        lengthened by others: there it is let pass.
+        """
+        return not self.infers and self.permission != "public"
+
+    @property
     def seals(self) -> bool:
         """Takes sealed requests as well."""
         return self.infers and self.auth == "key" and self.shape in ("problem", "openai") and not self.clear_only

@@ -24,6 +24,13 @@ LONGEST_NAME = 64
 
 def must_have_a_place(asked: Incoming, event: Mapping[str, Any], route: Route) -> None:
     """Raises Malformed, naming the first of what the route does not read, or reads but once."""
+    if route.closed_query:
+        _must_be_known(asked, event, route)
+    if asked.body and route.accepts is None:
+        _must_be_empty(asked)
+
+
+def _must_be_known(asked: Incoming, event: Mapping[str, Any], route: Route) -> None:
     known = _parameters(asked, route)
     for name in asked.query:
         if name in known or name in OF_SDKS.get(asked.shape, ()):
@@ -34,8 +41,6 @@ def must_have_a_place(asked: Incoming, event: Mapping[str, Any], route: Route) -
     for name, values in (event.get("multiValueQueryStringParameters") or {}).items():
         if len(values) > 1 and name in known:
             raise Malformed(f"`{name}` is in the query {len(values)} times. Send it once.", field=name)
-    if asked.body and route.accepts is None:
-        _must_be_empty(asked)
 
 
 def _parameters(asked: Incoming, route: Route) -> Sequence[str]:

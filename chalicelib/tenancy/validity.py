@@ -19,14 +19,15 @@ DEFAULT_MAX_TOKENS = Pool("", ()).default_max_tokens
 Speaks = Callable[[Target], Collection[Operation]]
 
 
-def must_be_sound(pool: Pool, held: Pool | None, speaks: Speaks) -> None:
-    """Raises Malformed. `held`: the pool in whose place it comes; `speaks`: what a target takes."""
+def must_be_sound(pool: Pool, speaks: Speaks) -> None:
+    """Raises Malformed. `speaks`: what a target takes.
+
+    `created_s` is the gateway's own, whatever is sent of it: a pool that was read can be put, also by another name.
+    """
     if not pool.targets:
         raise Malformed("A pool without targets answers nothing: name one at least.", field="targets")
     _must_differ([target.name for target in pool.targets], "targets[{}].name")
     _must_differ([pool.name, *pool.aliases], "aliases[{}]", first=1)
-    if pool.created_s not in (0, held.created_s if held else 0):
-        raise Malformed("`created_s` is the gateway's to say. Leave it out.", field="created_s")
     if pool.default_max_tokens > pool.max_tokens and pool.default_max_tokens != DEFAULT_MAX_TOKENS:
         raise Malformed(
             f"`default_max_tokens` is more than `max_tokens`, which is {pool.max_tokens}.", field="default_max_tokens"

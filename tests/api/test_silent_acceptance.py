@@ -87,7 +87,6 @@ POOLS = [
     (pool(aliases=["new"]), "aliases[0]"),
     (pool(aliases=["b", "c", "b"]), "aliases[2]"),
     (pool(default_max_tokens=300, max_tokens=200), "default_max_tokens"),
-    (pool(created_s=7), "created_s"),
 ]  # fmt: skip
 NEW_POOLS = [("PUT /admin/pools/new", body, field) for body, field in POOLS]
 
@@ -176,13 +175,15 @@ def test_what_does_something_is_taken(gateway: Gateway, deployment: Deployment, 
     assert answer.status in (200, 201), answer.body
 
 
-def test_a_pool_that_was_read_can_be_put_again(gateway: Gateway, deployment: Deployment) -> None:
+def test_a_pool_that_was_read_can_be_put_again_and_under_another_name(gateway: Gateway, deployment: Deployment) -> None:
     (read,) = [
         pool for pool in send(gateway, deployment, "GET /admin/pools", None).json["pools"] if pool["name"] == "other"
     ]
     deployment.clock.now_ms += 60_000
     assert read["created_s"] > 0
     assert send(gateway, deployment, "PUT /admin/pools/other", read).json == read
+    copy = send(gateway, deployment, "PUT /admin/pools/copy", read | {"name": "copy"})
+    assert (copy.status, copy.json["created_s"]) == (200, read["created_s"] + 60)
 
 
 def test_the_platforms_own_tenant_is_not_made_with_pools() -> None:

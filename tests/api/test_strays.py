@@ -23,7 +23,9 @@ QUERIES = [
     for field in msgspec.structs.fields(route.query)
 ]
 BODILESS = [route for route in ROUTES if route.accepts is None and route.auth != "signed"]
-every = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+CLOSED = [route for route in ROUTES if route.closed_query]
+OPEN = [route for route in ROUTES if not route.closed_query]
+every = pytest.mark.parametrize("route", CLOSED, ids=lambda route: route.name)
 
 
 @pytest.fixture
@@ -64,6 +66,13 @@ def test_an_unknown_parameter_is_refused_by_name(caller: Caller, route: Route, n
 @every
 def test_a_parameter_without_a_value_is_one(caller: Caller, route: Route) -> None:
     assert ask(caller, route, "surprise").status == 400
+
+
+@pytest.mark.parametrize("route", OPEN, ids=lambda route: route.name)
+def test_what_others_put_into_a_link_is_let_pass(caller: Caller, route: Route) -> None:
+    """Where a model is run, and on public pages."""
+    row = TABLE[f"{route.method} {route.path}"]
+    assert ask(caller, route, "utm_source=mail&probe=1&probe=2").status == row.success
 
 
 @pytest.mark.parametrize(("route", "name"), QUERIES)
