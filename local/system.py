@@ -91,8 +91,10 @@ class System:
 
     async def stop(self) -> None:
         """Stops every process; the gateway before what it needs, so that it may finish what it has begun."""
-        for watcher in self._watchers:
-            watcher.cancel()
+        # First nobody may start any more: what is started after the look at what runs would be left behind.
+        for task in (beginning := [*self._watchers, *self._starting]):
+            task.cancel()
+        await asyncio.gather(*beginning, return_exceptions=True)
         everything = list(self._running.values())
         behind = [
             process
@@ -101,8 +103,6 @@ class System:
         ]
         await processes.stop([process for process in everything if process not in behind], DRAIN_S)
         await processes.stop(behind, CONTAINER_GRACE_S + 2)
-        # With their processes gone they have ended; what they say to it has been said already.
-        await asyncio.gather(*self._starting, return_exceptions=True)
         self._sealing.close()
 
     def kill(self) -> None:
@@ -247,7 +247,7 @@ class System:
     async def _end_of(self, name: str) -> None:
         """Wait until a process that does one thing has done it. Raises Stopped when it failed."""
         process = self._running[name]
-        if await process.exited != 0:
+        if await process.end() != 0:
             raise await _death(process)
         del self._running[name]
 
@@ -262,14 +262,17 @@ class System:
     async def _unless_one_ends(self, wanted: Awaitable[T]) -> T:
         """The result of `wanted`. Raises Stopped when a process that is needed for it has ended."""
         task = asyncio.ensure_future(wanted)
-        while not task.done():
-            needed = {process.exited: process for process in self._running.values() if self._needed(process)}
-            await asyncio.wait({task, *needed}, timeout=LOOK_AROUND_S, return_when=asyncio.FIRST_COMPLETED)
-            for exited, process in needed.items():
-                if exited.done() and not task.done():
-                    task.cancel()
-                    raise await _death(process)
-        return task.result()
+        try:
+            while not task.done():
+                needed = {process.exited: process for process in self._running.values() if self._needed(process)}
+                await asyncio.wait({task, *needed}, timeout=LOOK_AROUND_S, return_when=asyncio.FIRST_COMPLETED)
+                for exited, process in needed.items():
+                    if exited.done() and not task.done():
+                        raise await _death(process)
+            return task.result()
+        finally:
+            if task.cancel():
+                await asyncio.wait({task})
 
     def _needed(self, process: Process) -> bool:
         """A container is needed to start, and may come and go later; a process that does one thing may end."""
@@ -283,7 +286,7 @@ class System:
         while True:
             process = self._running[name]
             began = time.monotonic()
-            if await process.exited in TOLD_TO_STOP:
+            if await process.end() in TOLD_TO_STOP:
                 _say(f"The {name} was told to stop, and stays so until the system is started again.")
                 return
             # One that never lives long is given ever more time.
@@ -346,7 +349,7 @@ def _is_container(process: Process) -> bool:
 
 
 async def _death(process: Process) -> Stopped:
-    await process.exited
+    await process.end()
     return Stopped(f"The {process.name} {process.ended()}.")
 
 
