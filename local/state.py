@@ -52,7 +52,7 @@ class StateDirectory:
             os.close(self._lock)
             raise Unusable(
                 f"{self.path} belongs to a system that is running (process {holder}); "
-                "stop that one, or name another directory with --state-dir."
+                'stop that one, or name another directory: make run ARGS="--port 8001 --state-dir .local/second"'
             ) from None
         os.truncate(self._lock, 0)
         os.write(self._lock, str(os.getpid()).encode())

@@ -20,6 +20,7 @@ from emulators.sagemaker_runtime import endpoints
 from emulators.sockets import LOOPBACK, listen, reserve, url
 from local import layout, processes
 from local.account import TICKET_SECRET
+from local.port import listen_or_say
 from local.processes import Process
 from local.sealing import PCR0, SealingFiles
 from local.state import StateDirectory
@@ -32,6 +33,7 @@ RESTART_PAUSE_MOST_S = 30.0
 DRAIN_S = 8
 CONTAINER_GRACE_S = 3
 TOLD_TO_STOP = {0, -signal.SIGTERM}  # the second one where the signal came before the container listened to it
+_OURS = {"user-agent": layout.USER_AGENT}
 PASSING = {"bootstrap", "embedding-model"}
 
 T = TypeVar("T")
@@ -57,13 +59,15 @@ class Ready(NamedTuple):
 class System:
     """Use as: `await start()`, `await run()`, and in any case `await stop()`."""
 
-    def __init__(self, port: int, state: StateDirectory) -> None:
+    def __init__(self, port: int, state: StateDirectory, screen: int | None = None) -> None:
+        """`screen`: a descriptor that takes a line for each request of the gateway."""
         self._state = state
+        self._screen = screen
         self._began = time.monotonic()
         self._running: dict[str, Process] = {}
         self._starting: list[asyncio.Task[Any]] = []
         self._watchers: list[asyncio.Task[None]] = []
-        self._gateway_socket = _listen_or_say(port)
+        self._gateway_socket = listen_or_say(port)
         self._cloud_socket = listen(0)
         self._bedrock_socket = listen(0)
         self._bedrock_url = url(self._bedrock_socket)
@@ -175,14 +179,18 @@ class System:
     async def _begin_key_epoch(self, admin_key: str) -> None:
         """As an operator does: clients of mode hpke seal to its keys."""
         self._waiting_for = "a key epoch, which POST /admin/key-epochs begins"
-        headers = {"authorization": f"Bearer {admin_key}", "content-type": "application/json"}
+        headers = {**_OURS, "authorization": f"Bearer {admin_key}", "content-type": "application/json"}
         async with exchange(self._base_url, "POST", "/admin/key-epochs", headers, b"{}") as reply:
             answer = await reply.read()
         if reply.status != 201:
             raise CannotStart(f"No enclave began a key epoch: {answer.decode(errors='replace')}")
 
     async def _start_gateway(self) -> None:
-        await self._start_module("gateway", "local.gateway", listening=self._gateway_socket)
+        lines = [] if self._screen is None else [self._screen]
+        options = [each for screen in lines for each in ("--lines-fd", str(screen))]
+        await self._start_module(
+            "gateway", "local.gateway", *options, listening=self._gateway_socket, descriptors=lines
+        )
 
     async def _bootstrap(self, account: Mapping[str, str], bedrock_key: str) -> dict[str, str]:
         """Returns the tenant and its keys."""
@@ -216,10 +224,11 @@ class System:
         *arguments: str,
         listening: socket.socket | None = None,
         env: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> dict[str, str]:
         """Start one of our own processes, and wait for the line of JSON that it writes when it is ready."""
         told, tell = os.pipe()
-        inherited = [tell]
+        inherited = [tell, *descriptors]
         command = [sys.executable, "-m", module, *arguments, "--ready-fd", str(tell)]
         if listening is not None:
             inherited.append(listening.fileno())
@@ -337,13 +346,6 @@ def _environment() -> dict[str, str]:
     return env | nowhere | here | {"PYTHONUNBUFFERED": "1"}
 
 
-def _listen_or_say(port: int) -> socket.socket:
-    try:
-        return listen(port)
-    except OSError as error:
-        raise CannotStart(f"Port {port} cannot be used: {error.strerror}; name another with --port.") from None
-
-
 def _is_container(process: Process) -> bool:
     return process.name.startswith("container-")
 
@@ -361,7 +363,7 @@ def _read_line(descriptor: int) -> str:
 async def _status(url: str, path: str) -> int:
     """The HTTP status, or 0 where nobody answers."""
     with suppress(ExchangeFailed):
-        async with exchange(url, "GET", path, {}) as reply:
+        async with exchange(url, "GET", path, _OURS) as reply:
             await reply.read()
             return reply.status
     return 0
