@@ -4,7 +4,8 @@
 # make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
-#                                                           make bench-admission bench-sealed
+#                                                           make bench-admission bench-sealed bench-local BASE=main
+# make soak-local  kill the local system ten times          make soak-local KILLS=3 SEED=7
 # make package  what is deployed, into build/package        make package STAGE=prod
 #
 # make clean    forget what was installed, and the local system's state
@@ -27,6 +28,8 @@ VLLM := .local/vllm
 PYTEST := $(BIN)/pytest -n auto
 STAGE ?= dev
 SECONDS ?= 600
+KILLS ?= 10
+SEED ?=
 
 RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt emulators/requirements.txt \
   local/requirements.txt
@@ -41,7 +44,7 @@ SECOND_STORE := ministack==1.5.33
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run startable test check lint types quick-tests fuzz fmt bench bench-admission bench-sealed test-vllm package clean
+.PHONY: help run startable test check lint types quick-tests fuzz fmt bench bench-admission bench-sealed bench-local soak-local test-vllm package clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -84,6 +87,14 @@ bench: $(VENV)/run.stamp
 
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)
+
+# Speed and memory of the local system, beside that of BASE.
+bench-local: $(VENV)/run.stamp $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+	@exec $(BIN)/python -m bench.local_cloud '$(or $(BASE),HEAD)' $(ARGS)
+
+# Kills it under writes, starts it again, and compares with what had been confirmed.
+soak-local: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+	@exec $(BIN)/python -m tests.local.killing $(KILLS) $(SEED)
 
 # Compares sealed with unsealed, and installs nothing.
 bench-sealed: $(VENV)/run.stamp

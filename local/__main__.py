@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emulators.sockets import port_number
 from local.port import PortUnusable, listen_or_say
+from local.state import StateDirectory
 
 NEEDED = ("_ssl", "chalice", "flask", "flask_cors", "httptools", "moto", "msgspec", "pynamodb", "uvicorn", "xllamacpp")
 CANNOT_START = 2
@@ -19,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--port", type=port_number, default=8000, help="where the gateway listens; 0: any free port [8000]"
     )
-    parser.add_argument("--state-dir", type=Path, default=Path(".local"), help="its lock, logs and env [.local]")
+    parser.add_argument("--state-dir", type=Path, default=Path(".local"), help="what it keeps, logs and env [.local]")
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier starts have kept there")
     parser.add_argument("--quiet", action="store_true", help="write no line for each request")
     parser.add_argument("--check", action="store_true", help="start nothing; only see whether the port can be used")
     options = parser.parse_args(arguments)
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Another number than 1: the gateway has its own there.
     screen = None if options.quiet else os.dup(sys.stdout.fileno())
     try:
-        return run(options.port, options.state_dir.absolute(), screen)
+        return run(options.port, StateDirectory(options.state_dir.absolute(), fresh=options.fresh), screen)
     except CannotStart as problem:
         return _refuse(str(problem))
 

@@ -38,13 +38,13 @@ For scripts: source {env}    Logs: {logs}    Stop: Ctrl-C
 """
 
 
-def run(port: int, state_directory: Path, screen: int | None) -> int:
+def run(port: int, directory: StateDirectory, screen: int | None) -> int:
     """The exit status: 0 when told to stop, 1 when a process died. Raises CannotStart.
 
     `screen`: a descriptor that takes a line for each request; None where nobody wants them.
     """
     try:
-        with StateDirectory(state_directory) as state:
+        with directory as state:
             return asyncio.run(_run(System(port, state, screen), state))
     except (Unusable, PortUnusable) as problem:
         raise CannotStart(str(problem)) from None
