@@ -44,6 +44,10 @@ class System:
             trust_env=False,
             timeout=60,
         )
+        limits = {"rates": [], "budgets": [], "in_flight": 2 * CALLERS}  # nobody measures how the demo tenant is denied
+        admin = {"authorization": f"Bearer {env['CLOISTER_ADMIN_KEY']}"}
+        path = f"/admin/tenants/{env['CLOISTER_TENANT']}"
+        self._http.patch(path, headers=admin, json={"limits": limits}).raise_for_status()
         self.per_s: list[float] = []
         self.cpu_ms: list[float] = []
 
@@ -60,7 +64,8 @@ class System:
 
     def _ask(self, _: int) -> None:
         body = {"model": "demo", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
-        self._http.post(self._path, json=body).raise_for_status()
+        answer = self._http.post(self._path, json=body)
+        assert answer.is_success, f"{self.name}: {answer.text}"
 
     def _cpu_s(self) -> float:
         fields = Path(f"/proc/{self._cloud}/stat").read_text().rpartition(")")[2].split()
