@@ -97,14 +97,13 @@ class Kept:
     def _read(self, kept: bytes | None) -> None:
         if kept is None:
             return
-        version = ""
         try:
-            version, held, self._beside = pickle.loads(kept)
-        except Exception as error:
-            raise OtherVersion(f"What was kept cannot be read ({type(error).__name__}).") from None
-        finally:
-            if version != self._version:
-                raise OtherVersion(f"What was kept is of moto {version or '?'}, and this is {self._version}.")
+            version, held, beside = pickle.loads(kept)
+        except Exception:  # whatever moto's classes of then do to those of now
+            raise OtherVersion(f"What was kept is of another moto than {self._version}, or damaged.") from None
+        if version != self._version:
+            raise OtherVersion(f"What was kept is of moto {version}, and this is {self._version}.")
+        self._beside = beside
         for name, accounts in held.items():
             for account, places in accounts.items():
                 for place, backend in places.items():

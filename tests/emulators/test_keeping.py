@@ -23,7 +23,7 @@ def test_what_another_moto_has_kept_is_refused_in_a_sentence(tmp_path: Path, kep
     rows.keep("account", kept)
     rows.close()
 
-    with pytest.raises(OtherVersion, match=r"What was kept is of moto .*, and this is \d"):
+    with pytest.raises(OtherVersion, match=r"What was kept is of .*moto"):
         Kept(tmp_path / "cloud.sqlite")
 
 
