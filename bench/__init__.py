@@ -1,7 +1,8 @@
 """Speed and memory, each beside something else in the same run.
 
 `python -m bench.gateway` and `python -m bench.admission` compare with a peer, `python -m bench.commits` with another
-commit of Cloister, `python -m bench.sealed` with requests in the clear.
+commit of Cloister, `python -m bench.sealed` with requests in the clear, and `python -m bench.local_cloud` the local
+system with that of another commit.
 
     wire.py           a HTTP/1.1 server in one asyncio protocol, cheap enough to be no part of what is measured
     upstream.py       an instant OpenAI-compatible engine
@@ -20,6 +21,7 @@ commit of Cloister, `python -m bench.sealed` with requests in the clear.
     pairs.py          ratios by round, their quartiles, and what they say
     admission.py      admit + settle beside zae-limiter
     limiter*.py       one limiter put to work, in its own interpreter
+    local_cloud.py    the local system of this tree beside another commit's: speed, and how its cloud grows
     sealed.py         each sealed mode beside requests in the clear
     sealed_*.py       its processes, modes, rounds and report, and the load on the enclave alone
 

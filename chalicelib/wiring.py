@@ -52,6 +52,10 @@ class Rooms(msgspec.Struct, frozen=True):
     contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
 
 
+def rooms() -> Rooms:
+    return _rooms()
+
+
 def path() -> Path:
     return _rooms().path
 

@@ -3,11 +3,13 @@
 Rooms: each is one service.
 
     bedrock/              models in their providers' own shapes, faults on command; also a program by itself
+    dynamodb/             tables in a file, under moto's rules
     iam/                  who signed a request, and what their policies say
     kms/                  keys as KMS judges and uses them; also a program by itself
     sagemaker_runtime/    both invocations of an endpoint, forwarded to containers
 
     aws_services.py       every other service: moto behind ASGI, DynamoDB one call at a time
+    keeping.py            what was made in the account, kept beside the tables
     security_module.py    the Nitro security module, under a root certificate of its own
 
 Leaves, which every room and the processes of `local` use:

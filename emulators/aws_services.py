@@ -1,7 +1,8 @@
 """Moto behind ASGI: every AWS service of the local cloud but the SageMaker runtime.
 
-Moto serves WSGI and is not atomic: served by threads, its DynamoDB loses updates. Here all DynamoDB calls
-run on one thread, one after the other, and nothing that is proved on this store rests on luck.
+Moto serves WSGI and is not atomic: served by threads, its DynamoDB loses updates. Here all DynamoDB calls run on one
+thread, one after the other, and nothing that is proved on this store rests on luck. Its items are in a file
+(`emulators.dynamodb`), and with a path everything else that is made here as well (`emulators.keeping`).
 """
 
 import asyncio
@@ -18,10 +19,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.utilities.utils import get_partition
 
 from emulators.asgi import Receive, Scope, Send, whole_body
+from emulators.dynamodb import Service
+from emulators.keeping import Kept
 
 ACCOUNT: str = DEFAULT_ACCOUNT_ID
 
 _SUFFICES_FOR_EVERYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
+
+_DYNAMODB = "DynamoDB_2012"  # not its streams
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -35,9 +40,11 @@ class AccessKey(msgspec.Struct, frozen=True):
 
 
 class AwsServices:
-    """An ASGI application."""
+    """An ASGI application. With `kept`, what is made in it outlives the process, however that ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Kept | None = None) -> None:
+        self._kept = kept or Kept(None)
+        self._tables = Service(self._kept.rows, self._kept.keep)
         self._wsgi = DomainDispatcherApplication(create_backend_app)
         self._dynamodb = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamodb")
         # More than one thread, because some services of moto call others through HTTP.
@@ -48,10 +55,22 @@ class AwsServices:
         if body is None:
             return
         environ = _environ(scope, body)
-        thread = self._dynamodb if environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB") else self._others
-        status, headers, answer = await asyncio.get_running_loop().run_in_executor(thread, self._call, environ)
+        loop = asyncio.get_running_loop()
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if target.startswith(_DYNAMODB):
+            status, headers, answer = await loop.run_in_executor(self._dynamodb, self._ask_tables, environ, body)
+        else:
+            status, headers, answer = await loop.run_in_executor(self._others, self._call, environ)
+            if self._kept.may_have_changed(target, body, status):
+                # On the thread of the tables, whose file it is.
+                await loop.run_in_executor(self._dynamodb, self._kept.keep)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
+
+    def _ask_tables(self, environ: dict[str, Any], body: bytes) -> tuple[int, Headers, bytes]:
+        status, headers, answer = self._tables.answer(environ, body)
+        encoded = [(name.lower().encode(), str(value).encode()) for name, value in headers.items() if name != "status"]
+        return status, encoded, answer
 
     def _call(self, environ: dict[str, Any]) -> tuple[int, Headers, bytes]:
         started: list[tuple[int, Headers]] = []

@@ -2,6 +2,8 @@
 
     __main__.py            the command line; answers what is wrong in one sentence
     terminal.py            the banner, and what goes wrong
+    installation.py        what `make` installs with: pip, and how far it is
+    port.py                the gateway's port, or why it cannot be had
     layout.py              which containers, endpoints and pools there are
     system.py              what is started, in which order, and when it counts as healthy
     processes.py           starting, watching and stopping processes, so that none is ever left behind
@@ -12,6 +14,7 @@
     account.py               who and what is in its account: users, policies, keys
     enclave.py             process: the enclave's own program on a simulated security module
     gateway.py             process: the gateway under uvicorn
+    request_lines.py       a line on the terminal for each request
     authoriser.py            who signed a request, said to the gateway in its own words
     scheduler.py           process: runs the app's Chalice schedules
     bootstrap.py           process, once: tables, pools, the demo tenant and its keys

@@ -1,28 +1,36 @@
 """Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys.
 
-    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN [--ready-fd N]
+    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN --keys FILE [--ready-fd N]
 
-Run once per start, against the cloud that the environment names. Writes the tenant and its keys as one line of JSON
-to `--ready-fd` (standard output by default), the only place where they are ever seen.
+Run once per start, against the cloud that the environment names; what is there already is left as its people have made
+it. Writes the tenant and its keys as one line of JSON to `--ready-fd` (standard output by default). It may be killed at
+any moment: `--keys`, which remembers them for the next start, is written last, and until then all is made once more.
 """
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import botocore.session
+import msgspec
+from msgspec.structs import replace
 
 from chalicelib import wiring
 from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
+from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tables import Tables
-from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.tenant import Tenant
+from chalicelib.tenancy.token import parse
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import Components, Endpoints
 from emulators.server import tell
 from local import layout
+from local.state import write_privately
 
 TENANT = "demo"
 BEDROCK_SECRET = "cloister-local-bedrock"
@@ -34,34 +42,98 @@ def main() -> int:
     parser.add_argument("--endpoints", type=Path, required=True, help="which SageMaker endpoint is which container")
     parser.add_argument("--kms-key", required=True, help="the demo tenant's key in the local KMS")
     parser.add_argument("--principal", required=True, help="the IAM principal that signs for the demo tenant")
+    parser.add_argument("--keys", type=Path, required=True, help="where the keys are kept, for their owner alone")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
 
     create_tables(wiring.tables())
     keep_bedrock_key(os.environ["CLOISTER_BEDROCK_KEY"])
+    known = endpoints.read(options.endpoints)
+    before = read(options.keys)
     tenancy = wiring.tenancy()
-    offered = pools(endpoints.read(options.endpoints))
+    if before is None:
+        make(tenancy, pools(known), options.kms_key, options.principal)
+    else:
+        move(tenancy, before.urls, urls_of(known))
+    kept = Keys(
+        admin_key=still_good(before.admin_key if before else None, tenancy, PLATFORM_TENANT, "local admin"),
+        api_key=still_good(before.api_key if before else None, tenancy, TENANT, "local demo"),
+        urls=urls_of(known),
+    )
+    write_privately(options.keys, msgspec.json.encode(kept).decode())
+    tell(options.ready_fd, {"tenant": TENANT, "api_key": kept.api_key, "admin_key": kept.admin_key})
+    return 0
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """What the next start must know of this one."""
+
+    admin_key: str
+    api_key: str
+    urls: dict[str, str]
+    """Of the containers, by name."""
+
+
+def read(path: Path) -> Keys | None:
+    """What the last start kept; None where none came so far."""
+    return msgspec.json.decode(path.read_bytes(), type=Keys) if path.exists() else None
+
+
+def make(tenancy: Tenancy, offered: Sequence[Pool], kms_key: str, principal: str) -> None:
+    """What a first start makes; once more where it was killed on its way."""
     for pool in offered:
         tenancy.put_pool(pool)
-    tenancy.create_tenant(Tenant(id=PLATFORM_TENANT, name="The operator"))
-    tenancy.create_tenant(Tenant(id=TENANT, name="Demo", pools=tuple(pool.name for pool in offered)))
-    tenancy.kms_keys.register(TENANT, options.kms_key)
-    tenancy.principals.put(TENANT, (options.principal,))
-    _, admin = tenancy.create_key(PLATFORM_TENANT, "owner", label="local admin")
-    _, owner = tenancy.create_key(TENANT, "owner", label="local demo")
-    tell(options.ready_fd, {"tenant": TENANT, "api_key": owner.text, "admin_key": admin.text})
-    return 0
+    for tenant in (
+        Tenant(id=PLATFORM_TENANT, name="The operator"),
+        Tenant(id=TENANT, name="Demo", pools=tuple(pool.name for pool in offered)),
+    ):
+        with suppress(Conflict):
+            tenancy.create_tenant(tenant)
+    tenancy.kms_keys.register(TENANT, kms_key)
+    tenancy.principals.put(TENANT, (principal,))
+
+
+def move(tenancy: Tenancy, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Pools that reach a container by its address follow it to where it is now: each start takes free ports."""
+    moved = {f"{old[name]}/": f"{new[name]}/" for name in old.keys() & new.keys() if old[name] != new[name]}
+
+    def target(held: Target) -> Target:
+        if isinstance(held, OpenAICompatible):
+            for was, becomes in moved.items():
+                if held.url.startswith(was):
+                    return replace(held, url=becomes + held.url.removeprefix(was))
+        return held
+
+    for pool in tenancy.pools():
+        targets = tuple(map(target, pool.targets))
+        if targets != pool.targets:
+            tenancy.put_pool(replace(pool, targets=targets))
+
+
+def still_good(text: str | None, tenancy: Tenancy, tenant: str, label: str) -> str:
+    """The key of the last start, or a new one where somebody has revoked it."""
+    token = parse(text) if text else None
+    if text and token:
+        with suppress(NotFound):
+            if tenancy.key(tenant, token.key_id).valid(wiring.clock()):
+                return text
+    return tenancy.create_key(tenant, "owner", label=label)[1].text
+
+
+def urls_of(known: Endpoints) -> dict[str, str]:
+    components = known[layout.COMPONENTS]
+    assert isinstance(components, Components)
+    return dict(components.urls)
 
 
 def pools(known: Endpoints) -> list[Pool]:
     """Every way to reach a model that the gateway has, each as a pool of its own."""
-    components = known[layout.COMPONENTS]
-    assert isinstance(components, Components)
+    urls = urls_of(known)
 
     def component(name: str) -> Target:
         return SageMaker(f"{name}-component", name, capacity=CAPACITY, endpoint=layout.COMPONENTS, component=name)
 
-    direct = OpenAICompatible("demo-direct", "demo", capacity=CAPACITY, url=f"{components.urls['demo']}/v1")
+    direct = OpenAICompatible("demo-direct", "demo", capacity=CAPACITY, url=f"{urls['demo']}/v1")
     multi = tuple(
         SageMaker(model.split(".")[0], capacity=CAPACITY, endpoint=layout.MULTI_MODEL, target_model=model)
         for model in layout.TARGET_MODELS
@@ -91,15 +163,18 @@ def bedrock(name: str, model: str = "") -> Target:
 def keep_bedrock_key(key: str) -> None:
     """In Secrets Manager, in the form that docs/govcloud.md tells operators to use."""
     client = botocore.session.get_session().create_client("secretsmanager")
-    client.create_secret(
-        Name=BEDROCK_SECRET, SecretString=json.dumps({"bedrock_api_key": key, "region": layout.REGION})
-    )
+    text = json.dumps({"bedrock_api_key": key, "region": layout.REGION})
+    try:
+        client.create_secret(Name=BEDROCK_SECRET, SecretString=text)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=BEDROCK_SECRET, SecretString=text)
 
 
 def create_tables(tables: Tables) -> None:
-    """The tables as the models describe them. On AWS, CloudFormation does this."""
+    """The tables as the models describe them, those that are not there. On AWS, CloudFormation does this."""
     for model in tables.models:
-        model.create_table(wait=True)
+        if not model.exists():
+            model.create_table(wait=True)
 
 
 if __name__ == "__main__":

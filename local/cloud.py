@@ -1,7 +1,7 @@
 """The local cloud: one process, one port, every AWS service that the gateway calls, and the judge of its callers.
 
-    python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--port 0 | --fd N]
-                          [--region us-east-1] [--ready-fd N]
+    python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--kept FILE]
+                          [--port 0 | --fd N] [--region us-east-1] [--ready-fd N]
 
 When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL, the access keys
 of its account's principals, and the keys in its KMS. Signatures on calls of its services are not verified: whoever
@@ -18,6 +18,7 @@ from emulators.clock import now_ms
 from emulators.iam import principals
 from emulators.iam.authoriser import JUDGED_AT
 from emulators.iam.judge import Door, Judge
+from emulators.keeping import Kept, OtherVersion
 from emulators.kms import LocalKms, root_in
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.asgi import INVOCATION, SageMakerRuntime
@@ -52,17 +53,23 @@ def main() -> int:
     parser.add_argument("--endpoints", type=Path, help="which SageMaker endpoint is which container (JSON)")
     parser.add_argument("--attestation-root", type=Path, help="the root of security modules; AWS's by default")
     parser.add_argument("--records", type=Path, help="a line for each use of a key of KMS")
+    parser.add_argument("--kept", type=Path, help="a file that keeps what is made here; by default it ends with this")
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
 
+    try:
+        kept = Kept(options.kept)
+    except OtherVersion as problem:
+        print(problem, "Start with --fresh to forget it.", file=sys.stderr)
+        return 1
     known = endpoints.read(options.endpoints) if options.endpoints else {}
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
-    made = account.opened(options.region, PCRS[0].hex())
+    made: account.Account = kept.beside(lambda: account.opened(options.region, PCRS[0].hex()))
     root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
-    kms = LocalKms(AwsServices(), root=root, clock=now_ms, records=options.records)
+    kms = LocalKms(AwsServices(kept), root=root, clock=now_ms, records=options.records)
     judge = Door(Judge(principals.find, ACCOUNT, now_ms))
     cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), judge, kms)
     serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=made.told())

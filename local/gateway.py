@@ -1,6 +1,6 @@
 """The gateway of the local system: the Chalice app through the ASGI bridge, under uvicorn.
 
-    python -m local.gateway [--port 0 | --fd N] [--ready-fd N]
+    python -m local.gateway [--port 0 | --fd N] [--ready-fd N] [--lines-fd N]
 
 It differs from `uvicorn chalicelib.http.bridge:application` in that it takes a socket that is bound already, says when
 it serves, and has the local cloud, which AWS_ENDPOINT_URL names, judge signed requests, as API Gateway does on AWS. It
@@ -10,7 +10,9 @@ stands for two API Gateways: the one of its own region, and one in GovCloud.
 import argparse
 import os
 import sys
+from contextlib import ExitStack
 
+from emulators.asgi import Application
 from emulators.server import serve
 from emulators.sockets import inherited, listen
 from local import layout
@@ -23,18 +25,30 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
+    parser.add_argument("--lines-fd", type=int, help="where to write a line for each request; nowhere by default")
     options = parser.parse_args()
     cloud = os.environ.get("AWS_ENDPOINT_URL") or parser.error("AWS_ENDPOINT_URL must be the address of a local cloud")
     listening = inherited(options.fd) if options.fd is not None else listen(options.port)
+
+    from msgspec.structs import replace
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
     from chalicelib.http import bridge
     from emulators.iam.authoriser import Authoriser, LocalCloud
     from local.authoriser import iam_for_bridge
+    from local.request_lines import RequestLines, Screen, SettledCalls
 
     regions = frozenset({wiring.settings().region, layout.GOVCLOUD_REGION})
     authoriser = Authoriser(LocalCloud(cloud), regions, wiring.clock)
-    serve(bridge.build(iam_for_bridge(authoriser)), listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+    application: Application = bridge.build(iam_for_bridge(authoriser))
+    with ExitStack() as opened:
+        if options.lines_fd is not None:
+            rooms = wiring.rooms()
+            settled = SettledCalls(rooms.path.telemetry)
+            told = replace(rooms, path=replace(rooms.path, telemetry=settled))
+            opened.enter_context(wiring.opening_into(told))
+            application = RequestLines(application, settled, Screen(options.lines_fd))
+        serve(application, listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
     return 0
 
 

@@ -17,6 +17,9 @@ REGION = "us-east-1"
 GOVCLOUD_REGION = "us-gov-west-1"
 """Of the principals of the other partition, who sign for the same gateway."""
 
+USER_AGENT = "cloister-local"
+"""Of the system's own questions to its gateway, which nobody at the terminal asked."""
+
 COMPONENTS = "cloister-components"
 MULTI_MODEL = "cloister-multi-model"
 TARGET_MODELS = ("demo-a.tar.gz", "demo-b.tar.gz")

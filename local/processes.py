@@ -14,11 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_LOOKS_FOR_ORPHANS = 100
+_LOOK_AGAIN_S = 0.01
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class Process:
-    """A running child. `exited` is done once it is gone, with its exit status as `ended()` reads it."""
+    """A running child. `exited` is done once it is gone, with its exit status as `ended()` reads it.
+
+    `exited` is for `asyncio.wait`; whoever awaits it awaits `end()`: cancelling them must not cancel the watch itself,
+    or the process counts as gone while it lives.
+    """
 
     def __init__(self, name: str, child: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
@@ -30,6 +36,10 @@ class Process:
     def running(self) -> bool:
         return not self.exited.done()
 
+    async def end(self) -> int:
+        """The exit status, once it is gone."""
+        return await asyncio.shield(self.exited)
+
     def ended(self) -> str:
         """How it ended, to be read after `The gateway `."""
         status = self.exited.result()
@@ -39,9 +49,12 @@ class Process:
 
     async def _end(self, child: asyncio.subprocess.Process) -> int:
         status = await child.wait()
-        # What it had started itself must not go on without it.
+        # What it had started itself must not go on without it. It is gone soon, but not at once, and nobody tells; a
+        # zombie that nobody buries counts as there, so that this must end by itself.
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            for _ in range(_LOOKS_FOR_ORPHANS):
+                os.killpg(self.pid, signal.SIGKILL)
+                await asyncio.sleep(_LOOK_AGAIN_S)
         return status
 
     def signal(self, number: signal.Signals) -> None:
@@ -85,7 +98,7 @@ async def stop(processes: Iterable[Process], patience_s: float) -> None:
         await asyncio.wait({process.exited for process in chosen}, timeout=patience_s)
     for process in chosen:
         process.signal(signal.SIGKILL)
-        await process.exited
+        await process.end()
 
 
 def _die_with(parent: int) -> Callable[[], None]:

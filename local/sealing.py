@@ -1,9 +1,11 @@
-"""The files that let the local system's enclave, container and clients trust each other; new ones at each start.
+"""The files that let the local system's enclave, container and clients trust each other.
 
 authority.pem    what stands behind the simulated security module
 root.pem         its root certificate: what a verifier trusts in place of AWS's
 container.pem    the container's certificate and key, by which the enclave knows it
-enclave.json     the enclave's configuration
+enclave.json     the enclave's configuration, new at each start
+
+The others stay, so that who trusts the root once need not do so again; a container's certificate is made anew in time.
 """
 
 import datetime
@@ -15,11 +17,12 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from emulators.clock import now_ms
 from emulators.security_module import PCRS, Authority
+from local.state import write_privately
 
 PCR0 = PCRS[0].hex()
 
@@ -60,10 +63,30 @@ class SealingFiles:
 
     def _make(self) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        authority = Authority.made(now_ms())
+        authority = _authority(self.authority) or Authority.made(now_ms())
         _write(self.authority, authority.pem())
         _write(self.root, authority.root_pem())
-        _write(self.container, _identity())
+        if not _lives(self.container):
+            _write(self.container, _identity())
+
+
+def _authority(path: Path) -> Authority | None:
+    """That of the last start; None where it was killed before it had written one."""
+    try:
+        return Authority.read(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _lives(path: Path) -> bool:
+    """Whether a certificate and its key are there, and last for a while."""
+    try:
+        pem = path.read_bytes()
+        load_pem_private_key(pem[pem.index(b"-----BEGIN PRIVATE") :], None)
+        ends = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except (FileNotFoundError, ValueError):
+        return False
+    return ends > datetime.datetime.now(datetime.UTC) + _LIFETIME / 12
 
 
 def _identity() -> bytes:
@@ -86,6 +109,4 @@ def _identity() -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(content)
+    write_privately(path, content.decode())

@@ -1,10 +1,12 @@
 """The state directory: one running system holds it; what scripts need to know of that system is in it.
 
+cloud.sqlite     what is made in the local cloud: tables, users, KMS keys, secrets; kept from start to start
+demo.json        the operator's and the demo tenant's keys; kept, and only for its owner
+sealing/         what the enclave, the containers and clients trust each other by; kept
 lock             held while the system runs
 env              for `source`: where the system is, and its keys; only while it runs, and only for its owner
 processes.json   name -> process id, while it runs
 endpoints.json   what the local cloud knows of the containers
-sealing/         what the enclave, the containers and clients trust each other by, of this start
 logs/            one file for each process, of this start
 """
 
@@ -12,6 +14,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,15 +28,18 @@ class Unusable(Exception):
 class StateDirectory:
     """A context manager: entering it takes the directory, leaving it takes back what is true only of a running system.
 
-    Raises Unusable.
+    `fresh` forgets what is kept from start to start. Raises Unusable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self.path = path
+        self._fresh = fresh
         self.env = path / "env"
         self.logs = path / "logs"
         self.endpoints = path / "endpoints.json"
         self.sealing = path / "sealing"
+        self.cloud = path / "cloud.sqlite"
+        self.keys = path / "demo.json"
         self._processes = path / "processes.json"
         self._lock = -1
 
@@ -52,33 +58,43 @@ class StateDirectory:
             os.close(self._lock)
             raise Unusable(
                 f"{self.path} belongs to a system that is running (process {holder}); "
-                "stop that one, or name another directory with --state-dir."
+                'stop that one, or name another directory: make run ARGS="--port 8001 --state-dir .local/second"'
             ) from None
         os.truncate(self._lock, 0)
         os.write(self._lock, str(os.getpid()).encode())
-        self._forget()
+        self._end()
+        if self._fresh:
+            self._forget()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._forget()
+        self._end()
         os.close(self._lock)
+
+    def _forget(self) -> None:
+        """All that is kept from start to start. The keys first: without them, what is left is made once more."""
+        self.keys.unlink(missing_ok=True)
+        for name in ("cloud.sqlite", "cloud.sqlite-wal", "cloud.sqlite-shm"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.sealing, ignore_errors=True)
 
     def write_env(self, variables: Mapping[str, str]) -> None:
         """Atomically, readable by the owner alone."""
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-        _write_privately(self.env, "".join(lines))
+        write_privately(self.env, "".join(lines))
 
     def write_processes(self, pids: Mapping[str, int]) -> None:
-        _write_privately(self._processes, json.dumps(pids, indent=2) + "\n")
+        write_privately(self._processes, json.dumps(pids, indent=2) + "\n")
 
-    def _forget(self) -> None:
+    def _end(self) -> None:
         self.env.unlink(missing_ok=True)
         self._processes.unlink(missing_ok=True)
 
 
-def _write_privately(path: Path, text: str) -> None:
+def write_privately(path: Path, text: str) -> None:
+    """Whole or not at all, and readable by the owner alone."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600, exist_ok=False)

@@ -15,15 +15,18 @@ from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
+from emulators.clock import now_ms
 from emulators.http_exchange import ExchangeFailed, exchange
 from emulators.sagemaker_runtime import endpoints
 from emulators.sockets import LOOPBACK, listen, reserve, url
 from local import layout, processes
 from local.account import TICKET_SECRET
+from local.port import listen_or_say
 from local.processes import Process
 from local.sealing import PCR0, SealingFiles
 from local.state import StateDirectory
 
+EPOCH_LASTS_MS = 86_400_000  # what is left of a key epoch must be at least as much, or another is begun
 START_DEADLINE_S = 90
 POLL_S = 0.05
 LOOK_AROUND_S = 0.5  # how soon a process that was started meanwhile is watched, too
@@ -32,6 +35,7 @@ RESTART_PAUSE_MOST_S = 30.0
 DRAIN_S = 8
 CONTAINER_GRACE_S = 3
 TOLD_TO_STOP = {0, -signal.SIGTERM}  # the second one where the signal came before the container listened to it
+_OURS = {"user-agent": layout.USER_AGENT}
 PASSING = {"bootstrap", "embedding-model"}
 
 T = TypeVar("T")
@@ -57,13 +61,15 @@ class Ready(NamedTuple):
 class System:
     """Use as: `await start()`, `await run()`, and in any case `await stop()`."""
 
-    def __init__(self, port: int, state: StateDirectory) -> None:
+    def __init__(self, port: int, state: StateDirectory, screen: int | None = None) -> None:
+        """`screen`: a descriptor that takes a line for each request of the gateway."""
         self._state = state
+        self._screen = screen
         self._began = time.monotonic()
         self._running: dict[str, Process] = {}
         self._starting: list[asyncio.Task[Any]] = []
         self._watchers: list[asyncio.Task[None]] = []
-        self._gateway_socket = _listen_or_say(port)
+        self._gateway_socket = listen_or_say(port)
         self._cloud_socket = listen(0)
         self._bedrock_socket = listen(0)
         self._bedrock_url = url(self._bedrock_socket)
@@ -91,8 +97,10 @@ class System:
 
     async def stop(self) -> None:
         """Stops every process; the gateway before what it needs, so that it may finish what it has begun."""
-        for watcher in self._watchers:
-            watcher.cancel()
+        # First nobody may start any more: what is started after the look at what runs would be left behind.
+        for task in (beginning := [*self._watchers, *self._starting]):
+            task.cancel()
+        await asyncio.gather(*beginning, return_exceptions=True)
         everything = list(self._running.values())
         behind = [
             process
@@ -101,8 +109,6 @@ class System:
         ]
         await processes.stop([process for process in everything if process not in behind], DRAIN_S)
         await processes.stop(behind, CONTAINER_GRACE_S + 2)
-        # With their processes gone they have ended; what they say to it has been said already.
-        await asyncio.gather(*self._starting, return_exceptions=True)
         self._sealing.close()
 
     def kill(self) -> None:
@@ -150,7 +156,7 @@ class System:
     async def _start_cloud(self) -> dict[str, str]:
         """Returns what `local.account` has made, and the cloud's URL."""
         options = ("--endpoints", str(self._state.endpoints), "--attestation-root", str(self._sealing.root))
-        records = ("--records", str(self._state.logs / "kms-records.log"))
+        records = ("--records", str(self._state.logs / "kms-records.log"), "--kept", str(self._state.cloud))
         return await self._start_module("cloud", "local.cloud", *options, *records, listening=self._cloud_socket)
 
     async def _start_bedrock(self) -> dict[str, str]:
@@ -174,23 +180,31 @@ class System:
         await self._start_module("enclave", "local.enclave", *options, "--authority", str(files.authority), env=env)
 
     async def _begin_key_epoch(self, admin_key: str) -> None:
-        """As an operator does: clients of mode hpke seal to its keys."""
+        """As an operator does: clients of mode hpke seal to its keys. One of an earlier start is as good."""
         self._waiting_for = "a key epoch, which POST /admin/key-epochs begins"
-        headers = {"authorization": f"Bearer {admin_key}", "content-type": "application/json"}
+        headers = {**_OURS, "authorization": f"Bearer {admin_key}", "content-type": "application/json"}
+        async with exchange(self._base_url, "GET", "/admin/key-epochs", headers) as reply:
+            listed = json.loads(await reply.read())
+        if any(epoch["expires_ms"] > now_ms() + EPOCH_LASTS_MS for epoch in listed.get("epochs", ())):
+            return
         async with exchange(self._base_url, "POST", "/admin/key-epochs", headers, b"{}") as reply:
             answer = await reply.read()
         if reply.status != 201:
             raise CannotStart(f"No enclave began a key epoch: {answer.decode(errors='replace')}")
 
     async def _start_gateway(self) -> None:
-        await self._start_module("gateway", "local.gateway", listening=self._gateway_socket)
+        lines = [] if self._screen is None else [self._screen]
+        options = [each for screen in lines for each in ("--lines-fd", str(screen))]
+        await self._start_module(
+            "gateway", "local.gateway", *options, listening=self._gateway_socket, descriptors=lines
+        )
 
     async def _bootstrap(self, account: Mapping[str, str], bedrock_key: str) -> dict[str, str]:
         """Returns the tenant and its keys."""
         known = ("--endpoints", str(self._state.endpoints), "--kms-key", account["tenant_key_arn"])
         env = self._env | {"CLOISTER_BEDROCK_KEY": bedrock_key}  # not as an argument, which everybody sees
-        principal = ("--principal", account["govcloud_arn"])
-        told = await self._start_module("bootstrap", "local.bootstrap", *known, *principal, env=env)
+        others = ("--principal", account["govcloud_arn"], "--keys", str(self._state.keys))
+        told = await self._start_module("bootstrap", "local.bootstrap", *known, *others, env=env)
         await self._end_of("bootstrap")
         return told
 
@@ -218,10 +232,11 @@ class System:
         *arguments: str,
         listening: socket.socket | None = None,
         env: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> dict[str, str]:
         """Start one of our own processes, and wait for the line of JSON that it writes when it is ready."""
         told, tell = os.pipe()
-        inherited = [tell]
+        inherited = [tell, *descriptors]
         command = [sys.executable, "-m", module, *arguments, "--ready-fd", str(tell)]
         if listening is not None:
             inherited.append(listening.fileno())
@@ -249,7 +264,7 @@ class System:
     async def _end_of(self, name: str) -> None:
         """Wait until a process that does one thing has done it. Raises Stopped when it failed."""
         process = self._running[name]
-        if await process.exited != 0:
+        if await process.end() != 0:
             raise await _death(process)
         del self._running[name]
 
@@ -264,14 +279,17 @@ class System:
     async def _unless_one_ends(self, wanted: Awaitable[T]) -> T:
         """The result of `wanted`. Raises Stopped when a process that is needed for it has ended."""
         task = asyncio.ensure_future(wanted)
-        while not task.done():
-            needed = {process.exited: process for process in self._running.values() if self._needed(process)}
-            await asyncio.wait({task, *needed}, timeout=LOOK_AROUND_S, return_when=asyncio.FIRST_COMPLETED)
-            for exited, process in needed.items():
-                if exited.done() and not task.done():
-                    task.cancel()
-                    raise await _death(process)
-        return task.result()
+        try:
+            while not task.done():
+                needed = {process.exited: process for process in self._running.values() if self._needed(process)}
+                await asyncio.wait({task, *needed}, timeout=LOOK_AROUND_S, return_when=asyncio.FIRST_COMPLETED)
+                for exited, process in needed.items():
+                    if exited.done() and not task.done():
+                        raise await _death(process)
+            return task.result()
+        finally:
+            if task.cancel():
+                await asyncio.wait({task})
 
     def _needed(self, process: Process) -> bool:
         """A container is needed to start, and may come and go later; a process that does one thing may end."""
@@ -285,7 +303,7 @@ class System:
         while True:
             process = self._running[name]
             began = time.monotonic()
-            if await process.exited in TOLD_TO_STOP:
+            if await process.end() in TOLD_TO_STOP:
                 _say(f"The {name} was told to stop, and stays so until the system is started again.")
                 return
             # One that never lives long is given ever more time.
@@ -336,19 +354,12 @@ def _environment() -> dict[str, str]:
     return env | nowhere | here | {"PYTHONUNBUFFERED": "1"}
 
 
-def _listen_or_say(port: int) -> socket.socket:
-    try:
-        return listen(port)
-    except OSError as error:
-        raise CannotStart(f"Port {port} cannot be used: {error.strerror}; name another with --port.") from None
-
-
 def _is_container(process: Process) -> bool:
     return process.name.startswith("container-")
 
 
 async def _death(process: Process) -> Stopped:
-    await process.exited
+    await process.end()
     return Stopped(f"The {process.name} {process.ended()}.")
 
 
@@ -360,7 +371,7 @@ def _read_line(descriptor: int) -> str:
 async def _status(url: str, path: str) -> int:
     """The HTTP status, or 0 where nobody answers."""
     with suppress(ExchangeFailed):
-        async with exchange(url, "GET", path, {}) as reply:
+        async with exchange(url, "GET", path, _OURS) as reply:
             await reply.read()
             return reply.status
     return 0

@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+from local.port import PortUnusable
 from local.state import StateDirectory, Unusable
 from local.system import CannotStart, Ready, Stopped, System
 
@@ -37,17 +38,19 @@ For scripts: source {env}    Logs: {logs}    Stop: Ctrl-C
 """
 
 
-def run(port: int, state_directory: Path) -> int:
-    """The exit status: 0 when told to stop, 1 when a process died. Raises CannotStart."""
+def run(port: int, directory: StateDirectory, screen: int | None) -> int:
+    """The exit status: 0 when told to stop, 1 when a process died. Raises CannotStart.
+
+    `screen`: a descriptor that takes a line for each request; None where nobody wants them.
+    """
     try:
-        with StateDirectory(state_directory) as state:
-            return asyncio.run(_run(port, state))
-    except Unusable as problem:
+        with directory as state:
+            return asyncio.run(_run(System(port, state, screen), state))
+    except (Unusable, PortUnusable) as problem:
         raise CannotStart(str(problem)) from None
 
 
-async def _run(port: int, state: StateDirectory) -> int:
-    system = System(port, state)
+async def _run(system: System, state: StateDirectory) -> int:
     living = asyncio.create_task(_live(system, state))
 
     def stop() -> None:

@@ -33,7 +33,7 @@ class RunningSystem:
         self.state_dir = state_dir
         self._unread = ""
         self.banner = self.await_line("Ctrl-C")
-        self.env = _variables((state_dir / "env").read_text())
+        self.env = variables((state_dir / "env").read_text())
         self.base_url = self.env["CLOISTER_BASE_URL"]
         self.tenant = self.env["CLOISTER_TENANT"]
         self.api_key = self.env["CLOISTER_API_KEY"]
@@ -79,7 +79,8 @@ def local_system(state_dir: Path, *arguments: str) -> Iterator[RunningSystem]:
 
 def start(state_dir: Path, *arguments: str) -> "subprocess.Popen[str]":
     """`python -m local`, as a process group of its own."""
-    command = [sys.executable, "-m", "local", "--state-dir", str(state_dir), "--port", "0", *arguments]
+    # Quiet, for nobody reads on while it runs, and a pipe that is full would hold it up.
+    command = [sys.executable, "-m", "local", "--quiet", "--state-dir", str(state_dir), "--port", "0", *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -105,7 +106,7 @@ def spare_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSy
         yield system
 
 
-def _variables(env: str) -> dict[str, str]:
+def variables(env: str) -> dict[str, str]:
     """What `source` would set."""
     lines = (line.removeprefix("export ").partition("=") for line in env.splitlines())
     return {name: shlex.split(value)[0] for name, _, value in lines}

@@ -21,12 +21,13 @@ REGION = "us-east-1"
 
 
 class Cloud:
-    def __init__(self, told: dict[str, str]) -> None:
+    def __init__(self, told: dict[str, str], process: "subprocess.Popen[bytes]") -> None:
         self.url = told["url"]
         self.access_key_id = told["access_key_id"]
         self._secret = told["secret_access_key"]
         self._session = botocore.session.Session()
         self._clients: dict[str, Any] = {}
+        self._process = process
 
     def client(self, service: str) -> Any:
         """Without retries: a test wants to see the first answer."""
@@ -41,19 +42,23 @@ class Cloud:
             )
         return self._clients[service]
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE_S)
+
 
 @contextmanager
-def cloud(known: Endpoints, folder: Path) -> Iterator[Cloud]:
+def cloud(known: Endpoints, folder: Path, *arguments: str) -> Iterator[Cloud]:
     endpoints.write(known, folder / "endpoints.json")
     told, tell = os.pipe()
-    command = [sys.executable, "-m", "local.cloud", "--endpoints", str(folder / "endpoints.json")]
+    command = [sys.executable, "-m", "local.cloud", "--endpoints", str(folder / "endpoints.json"), *arguments]
     process = subprocess.Popen([*command, "--ready-fd", str(tell)], pass_fds=[tell], cwd=ROOT)
     os.close(tell)
     try:
         with os.fdopen(told) as ready:
             line = ready.readline()
         assert line, "the cloud did not start"
-        yield Cloud(json.loads(line))
+        yield Cloud(json.loads(line), process)
     finally:
         process.terminate()
         process.wait(PATIENCE_S)

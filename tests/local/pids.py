@@ -20,7 +20,12 @@ def family(pid: int) -> list[int]:
 def await_gone(pids: Iterable[int]) -> None:
     """Nobody tells when a process that is not our child has ended, so this one looks again and again."""
     everyone = list(pids)
-    until(lambda: [pid for pid in everyone if _is_there(pid)], lambda left: not left)
+    until(lambda: left_of(everyone), lambda left: not left)
+
+
+def left_of(pids: Iterable[int]) -> list[int]:
+    """Those that are there at this moment."""
+    return [pid for pid in pids if _is_there(pid)]
 
 
 def command_line(pid: int) -> str:

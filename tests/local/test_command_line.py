@@ -30,7 +30,23 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         ran = _local("--port", str(port), "--state-dir", str(tmp_path))
 
     assert _is_one_sentence(ran)
-    assert ran.stderr == f"Port {port} cannot be used: Address already in use; name another with --port.\n"
+    assert ran.stderr == (
+        f'Port {port} cannot be used: Address already in use; name another: make run ARGS="--port {port + 1}"\n'
+    )
+
+
+def test_a_port_in_use_is_known_before_anything_is_installed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = _local("--port", str(taken.getsockname()[1]), "--check", python=(sys.executable, "-S"))
+
+    assert _is_one_sentence(ran)
+    assert "cannot be used" in ran.stderr
+
+
+def test_a_port_that_is_free_is_no_reason_to_say_anything() -> None:
+    ran = _local("--port", "0", "--check", python=(sys.executable, "-S"))
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
 def test_a_state_directory_in_use(tmp_path: Path) -> None:
@@ -39,6 +55,7 @@ def test_a_state_directory_in_use(tmp_path: Path) -> None:
 
     assert _is_one_sentence(ran)
     assert "belongs to a system that is running" in ran.stderr
+    assert "ARGS=" in ran.stderr
 
 
 def test_a_python_without_the_dependencies(tmp_path: Path) -> None:
@@ -64,6 +81,15 @@ def test_a_program_of_the_emulators_goes_by_the_name_that_it_is_called_by(name: 
 
     assert ran.returncode == 0
     assert ran.stdout.startswith(f"usage: python -m {name} ")
+
+
+def test_make_alone_says_what_there_is_to_make() -> None:
+    ran = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("make run      the whole system on this machine")
+    assert all(f"\nmake {name} " in ran.stdout for name in ("test", "check", "bench", "package", "clean"))
+    assert ran.stdout.endswith("whenever a requirements file changes.\n")
 
 
 def _make(tmp_path: Path, python: str) -> "subprocess.CompletedProcess[str]":

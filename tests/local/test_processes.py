@@ -57,11 +57,26 @@ def test_stopping_leaves_nobody_behind(tmp_path: Path, manners: str) -> None:
     asyncio.run(story())
 
 
+def test_who_no_longer_waits_for_a_process_does_not_make_it_gone(tmp_path: Path) -> None:
+    async def story() -> None:
+        process, family = await _family(tmp_path)
+        waiting = asyncio.create_task(process.end())
+        await asyncio.wait({waiting}, timeout=0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+        assert process.running
+        await processes.stop([process], patience_s=5)
+        await_gone(family)
+
+    asyncio.run(story())
+
+
 def test_what_a_dead_process_had_started_ends_with_it(tmp_path: Path) -> None:
     async def story() -> None:
         process, (parent, child) = await _family(tmp_path)
         os.kill(parent, signal.SIGKILL)
-        await process.exited
+        await process.end()
         await_gone([child])
         assert process.ended() == f"was killed by SIGKILL ({tmp_path / 'log'})"
 
@@ -73,7 +88,7 @@ def test_how_a_process_ended_is_told_with_its_last_words(tmp_path: Path) -> None
         command = [sys.executable, "-c", "import sys; print('first'); print('no room'); sys.exit(3)"]
         log = tmp_path / "log"
         process = await processes.start("p", command, directory=tmp_path, env=os.environ, log=log)
-        await process.exited
+        await process.end()
         assert process.ended() == f"stopped with status 3, saying: no room ({log})"
 
     asyncio.run(story())
