@@ -173,12 +173,16 @@ def gone_on(
     referred = history.responses_of(items)
     if len(referred) > MOST_TURNS:
         raise TooLarge(f"The input refers to items of more than {MOST_TURNS} Responses: send the items themselves.")
-    if referred:
-        found = [kept for name in sorted(referred) if (kept := _kept(name, principal))]
-        instead = NO_REFERENCES if wiring.contents() is None else KEEP_OR_NO_REFERENCES
-        items = history.resolved(items, found, instead)
-    earlier: list[Kept] = []
     room = limit_bytes
+    if referred:
+        found = (kept for name in sorted(referred) if (kept := _kept(name, principal)))
+        instead = NO_REFERENCES if wiring.contents() is None else KEEP_OR_NO_REFERENCES
+        asked, items = items, history.resolved(items, found, instead)
+        # One long answer may be referred to a hundred thousand times.
+        room -= sum(len(item) for item, sent in zip(items, asked, strict=True) if item is not sent)
+        if room < 0:
+            raise TooLarge("The items that the input refers to are too long together: refer to fewer.")
+    earlier: list[Kept] = []
     while previous is not None:
         kept = _kept(previous, principal)
         if kept is None:
@@ -186,7 +190,7 @@ def gone_on(
                 f"There is no Response {previous[:80]!r} to go on with: send the whole conversation as `input`.",
                 field="previous_response_id",
             )
-        room -= sum(len(bytes(item)) for item in (*kept.asked, *kept.answered))
+        room -= sum(len(item) for item in (*kept.asked, *kept.answered))
         if room < 0 or len(earlier) == MOST_TURNS:
             raise TooLarge("The conversation has become too long to go on with: begin another one.")
         earlier.append(kept)

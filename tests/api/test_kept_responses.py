@@ -321,6 +321,23 @@ def test_who_refers_to_items_of_too_many_responses_is_refused(gateway: Gateway, 
     assert refused.value.status_code == 413
 
 
+@pytest.mark.parametrize(("times", "status"), [(1, 200), (21, 413)])
+def test_a_long_answer_is_not_referred_to_without_end(gateway: Gateway, house: House, times: int, status: int) -> None:
+    """A request of megabytes, each of whose references stands for megabytes, would be more than any memory."""
+    assert house.contents is not None
+    part = {"type": "output_text", "text": "x" * 300_000}
+    item = {"id": "msg_1_0", "type": "message", "role": "assistant", "content": [part]}
+    response = msgspec.json.encode({"id": "resp_1", "output": [item]})
+    fields = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": response}
+    house.contents.keep("acme", "resp_1", fields, T0 + DAY_MS)
+    turns = [{"type": "item_reference", "id": "msg_1_0"}] * times
+    body = {**HELLO, "input": [*turns, {"role": "user", "content": "?"}]}
+    answer = gateway.call("POST", RESPONSES, key=house.key(), json=body)
+    assert answer.status == status
+    assert (b"refer to fewer" in answer.body) == (status == 413)
+    assert len(house.shown) == (status == 200)
+
+
 def test_a_conversation_that_goes_round_in_circles_is_refused(gateway: Gateway, house: House) -> None:
     assert house.contents is not None
     response = b'{"id":"resp_1","output":[],"previous_response_id":"resp_1"}'

@@ -47,7 +47,8 @@ def read(asked: bytes, response: bytes) -> Kept:
     """What `items_of` and the answer were, as they were kept."""
     answered = msgspec.json.decode(response, type=_Answered)
     items = msgspec.json.decode(asked, type=list[msgspec.Raw])
-    return Kept(answered.id, items, answered.output, answered.previous_response_id)
+    output = [item.copy() for item in answered.output]  # what else the Response says may be megabytes
+    return Kept(answered.id, items, output, answered.previous_response_id)
 
 
 def responses_of(items: Iterable[msgspec.Raw]) -> set[str]:
@@ -60,7 +61,9 @@ def resolved(items: Sequence[msgspec.Raw], kept: Iterable[Kept], instead: str) -
 
     Raises: Malformed, which says what may be done instead where one was not kept.
     """
-    known = {msgspec.json.decode(item, type=_Item).id: item for each in kept for item in each.answered}
+    wanted = {reference for item in items if (reference := _reference(item)) is not None}
+    each = (item for one in kept for item in one.answered)
+    known = {name: item for item in each if (name := msgspec.json.decode(item, type=_Item).id) in wanted}
     found = []
     for number, item in enumerate(items):
         reference = _reference(item)
