@@ -123,7 +123,7 @@ def still_good(text: str | None, tenancy: Tenancy, tenant: str, label: str) -> s
 def urls_of(known: Endpoints) -> dict[str, str]:
     components = known[layout.COMPONENTS]
     assert isinstance(components, Components)
-    return dict(components.urls)
+    return {name: url for name, url in components.urls.items() if url is not None}  # None: at zero
 
 
 def pools(known: Endpoints) -> list[Pool]:
