@@ -5,6 +5,7 @@
 Starts the local system on free ports with a state of its own, runs the README's first program against it, and stops it.
 """
 
+import io
 import os
 import re
 import shlex
@@ -74,7 +75,7 @@ def _answer(env: Path) -> str:
 
 
 def _drawn(shown: str, requests: list[str], answer: str) -> str:
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115  # as long as we live
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
     dim = "grey62"
     console.print(Text.assemble(("$ ", dim), "make run"))
     console.print(Text(f"{shown}\n"))
