@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -85,6 +86,7 @@ class AwsServices:
         finally:
             if hasattr(pieces, "close"):
                 pieces.close()
+        reset_model_data()  # a list of all objects that ever were, for moto's own page of them
         status, headers = started[-1]
         return status, headers, answer
 

@@ -15,7 +15,7 @@ _GREATER_THAN_ALL = b"\xff"  # no key begins with it: the first byte is its type
 _LONGEST_SORT_KEY = 1_024
 # What touches no item. Whatever is not known here gets everything, which is slow and right.
 _OF_TABLES = {
-    "CreateTable", "DescribeContinuousBackups", "DescribeEndpoints", "DescribeLimits", "DescribeTable",
+    "CreateTable", "DeleteTable", "DescribeContinuousBackups", "DescribeEndpoints", "DescribeLimits", "DescribeTable",
     "DescribeTimeToLive", "ListTables", "ListTagsOfResource", "TagResource", "UntagResource", "UpdateContinuousBackups",
     "UpdateTable", "UpdateTimeToLive",
 }  # fmt: skip

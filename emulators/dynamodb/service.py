@@ -116,6 +116,8 @@ class _Loan:
     def take_back(self) -> None:
         for table in self._backend.tables.values():
             table.items.clear()
+        # Moto's own page of what there is lists every item and every copy that was ever made, for ever.
+        Item.instances_tracked.clear()  # type: ignore[attr-defined]  # of its metaclass
 
     def _lend_single(self, named: reach.Single) -> None:
         for name, item in named:
