@@ -106,6 +106,7 @@ def create_response(asked: Incoming) -> Any:
         fields=fields,
         max_tokens=ceilings.of_response(fields),
         stream=stream,
+        refusal=_refused_late,
     )
     answer = run(ask, wiring.path())
     try:
@@ -183,14 +184,23 @@ def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterato
 
 
 def _ending(error: Exception, created: bytes, number: int, request_id: str) -> Iterator[bytes]:
+    body = problems.body_of(error, "openai", request_id)
+    assert isinstance(body, problems.OpenAIError)
+    return _broken(body, created, number)
+
+
+def _refused_late(body: bytes) -> bytes:
+    """What refuses a stream that was opened before its model had said anything."""
+    return b"".join(_broken(msgspec.json.decode(body, type=problems.OpenAIError), b"", 0))
+
+
+def _broken(body: problems.OpenAIError, created: bytes, number: int) -> Iterator[bytes]:
     # Not at the top, as in `engines.begin`.
     from chalicelib.dialects.responses.answers import broken
 
-    body = problems.body_of(error, "openai", request_id)
-    assert isinstance(body, problems.OpenAIError)
     said = body.error
     code = said.type if said.type == "server_error" else said.code
-    for data in broken(created, number, code, said.message, said.param):
+    for data in broken(created, number, code, said.message, said.param, said.request_id):
         yield _framed(_told(data).type, data)
 
 

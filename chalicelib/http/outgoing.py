@@ -33,8 +33,11 @@ STREAMS = {
 EVENTS = {"Content-Type": "text/event-stream; charset=utf-8", **STREAMS}
 
 
-def promise(asked: Incoming) -> None:
-    """Say that the answer is going to be a stream of events, or a refusal, to a transport that sends as it comes."""
+def promise(asked: Incoming, refusal: Callable[[bytes], bytes] | None = None) -> None:
+    """Say that the answer is going to be a stream of events, or a refusal, to a transport that sends as it comes.
+
+    `refusal`: see Promise; None: as all but one route of that shape have it.
+    """
     transport = streaming_transport.get()
     if transport is None or asked.shape == "bedrock":  # AWS's framing has no comments
         return
@@ -44,7 +47,8 @@ def promise(asked: Incoming) -> None:
     origin, tenant = asked.headers.get("origin"), asked.parameters.get("tenant")
     if origin is not None and tenant is not None:
         headers |= headers_for(origin, tenant)
-    transport.promised(Promise(headers, PING if asked.shape == "anthropic" else COMMENT, asked.shape))
+    sign = PING if asked.shape == "anthropic" else COMMENT
+    transport.promised(Promise(headers, sign, refusal or (lambda body: refusal_event(body, asked.shape))))
 
 
 def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes]) -> Reply:
