@@ -5,7 +5,6 @@ own JSON: a whole one, or one text for each event of a stream.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,7 +23,7 @@ from chalicelib.http.surface import Surface, error_to_show
 from chalicelib.identity import identify
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.refusal import EngineFailed, Malformed, StoreUnavailable
+from chalicelib.refusal import EngineFailed, Malformed
 
 surface = Surface(__name__, "openai", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key")
 
@@ -116,7 +115,8 @@ def create_response(asked: Incoming) -> Any:
         answer.fail(error)
         raise
     if stream:
-        return streamed(answer, asked, _events(answer, asked.request_id, keeping), "openai")
+        events = _events(answer, asked.request_id, keeping)
+        return streamed(answer, asked, events, "openai", leave=None if keeping is None else keeping.leave)
     try:
         return buffered(answer, asked, lambda whole: _kept(whole, keeping))
     except BaseException:
@@ -141,7 +141,11 @@ def _conversed(
     principal.must_reach("openai")
     items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)
     pool = snapshot.pool(request.model)  # by its own name, as keys are narrowed to; where there is none, none is run
-    keeping = Keeping(asked, snapshot.tenant, pool.name if pool else "", items) if request.store else None
+    if not request.store:
+        return {**fields, "input": whole}, None
+    keeping = Keeping(asked, snapshot.tenant, pool.name if pool else "", items)
+    if "x-request-id" in asked.headers:  # nobody else's id can be there
+        keeping.must_be_free()
     return {**fields, "input": whole}, keeping
 
 
@@ -154,8 +158,7 @@ def _kept(whole: bytes, keeping: Keeping | None) -> bytes:
 
 def _given_up(keeping: Keeping | None) -> None:
     if keeping is not None:
-        with suppress(StoreUnavailable):
-            keeping.give_up()
+        keeping.give_up()
 
 
 def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterator[bytes]:
