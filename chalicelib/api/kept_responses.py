@@ -5,6 +5,8 @@ there for every key of the tenant that may manage them and use their model.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +17,7 @@ from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.identity.principal import Principal
-from chalicelib.refusal import Malformed, NotFound, TooLarge
+from chalicelib.refusal import Malformed, NotFound, StoreUnavailable, TooLarge
 from chalicelib.tenancy.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -135,7 +137,7 @@ def list_input_items(asked: Incoming, caller: Caller) -> Items:
 
 
 class Keeping:
-    """One Response that is to be kept."""
+    """One Response that is to be kept. Safe to leave from another thread."""
 
     def __init__(self, asked: Incoming, tenant: Tenant, pool: str, items: Sequence[msgspec.Raw]) -> None:
         contents = wiring.contents()
@@ -146,18 +148,38 @@ class Keeping:
         self._id = f"resp_{asked.request_id}"
         self._expires_ms = asked.arrived_ms + tenant.retention_days * DAY_MS
         self._fields = {"about": msgspec.json.encode(About(pool)), "asked": msgspec.json.encode(items)}
+        self._claimed = False  # and nothing is kept under it so far
+        self._lock = Lock()
+
+    def must_be_free(self) -> None:
+        """See, before a model is run for nothing, that no other has its id. Raises: Conflict, StoreUnavailable."""
+        self._contents.must_be_free(self._tenant, self._id)
 
     def begin(self) -> None:
         """Raises: Conflict, StoreUnavailable."""
         self._contents.claim(self._tenant, self._id, self._expires_ms)
+        self._claimed = True
 
     def end(self, response: bytes) -> None:
         """Raises: StoreUnavailable."""
-        self._contents.keep(self._tenant, self._id, {**self._fields, "response": response}, self._expires_ms)
+        with self._lock:
+            if self._claimed:
+                self._contents.keep(self._tenant, self._id, {**self._fields, "response": response}, self._expires_ms)
+                self._claimed = False
 
     def give_up(self) -> None:
-        """Raises: StoreUnavailable."""
-        self._contents.forget(self._tenant, self._id)
+        """The answer is none: its id may be another's."""
+        with self._lock, suppress(StoreUnavailable):
+            self._claimed = False
+            self._contents.forget(self._tenant, self._id)
+
+    def leave(self) -> None:
+        """Nobody waits for the answer any more, which is kept by now, or will never be."""
+        if self._claimed:
+            with self._lock, suppress(StoreUnavailable):
+                if self._claimed:
+                    self._claimed = False
+                    self._contents.forget(self._tenant, self._id)
 
 
 def gone_on(

@@ -5,7 +5,6 @@ own JSON: a whole one, or one text for each event of a stream.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,7 +23,7 @@ from chalicelib.http.surface import Surface, error_to_show
 from chalicelib.identity import identify
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
-from chalicelib.refusal import EngineFailed, Malformed, StoreUnavailable
+from chalicelib.refusal import EngineFailed, Malformed
 
 surface = Surface(
     __name__, "openai", title="OpenAI Responses", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key"
@@ -114,6 +113,7 @@ def create_response(asked: Incoming) -> Any:
         fields=fields,
         max_tokens=ceilings.of_response(fields),
         stream=stream,
+        refusal=_refused_late,
     )
     answer = run(ask, wiring.path())
     try:
@@ -123,7 +123,8 @@ def create_response(asked: Incoming) -> Any:
         answer.fail(error)
         raise
     if stream:
-        return streamed(answer, asked, _events(answer, asked.request_id, keeping), "openai")
+        events = _events(answer, asked.request_id, keeping)
+        return streamed(answer, asked, events, "openai", leave=None if keeping is None else keeping.leave)
     try:
         return buffered(answer, asked, lambda whole: _kept(whole, keeping))
     except BaseException:
@@ -148,7 +149,11 @@ def _conversed(
     principal.must_reach("openai")
     items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)
     pool = snapshot.pool(request.model)  # by its own name, as keys are narrowed to; where there is none, none is run
-    keeping = Keeping(asked, snapshot.tenant, pool.name if pool else "", items) if request.store else None
+    if not request.store:
+        return {**fields, "input": whole}, None
+    keeping = Keeping(asked, snapshot.tenant, pool.name if pool else "", items)
+    if "x-request-id" in asked.headers:  # nobody else's id can be there
+        keeping.must_be_free()
     return {**fields, "input": whole}, keeping
 
 
@@ -161,8 +166,7 @@ def _kept(whole: bytes, keeping: Keeping | None) -> bytes:
 
 def _given_up(keeping: Keeping | None) -> None:
     if keeping is not None:
-        with suppress(StoreUnavailable):
-            keeping.give_up()
+        keeping.give_up()
 
 
 def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterator[bytes]:
@@ -191,14 +195,23 @@ def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterato
 
 
 def _ending(error: Exception, created: bytes, number: int, request_id: str) -> Iterator[bytes]:
+    body = problems.body_of(error, "openai", request_id)
+    assert isinstance(body, problems.OpenAIError)
+    return _broken(body, created, number)
+
+
+def _refused_late(body: bytes) -> bytes:
+    """What refuses a stream that was opened before its model had said anything."""
+    return b"".join(_broken(msgspec.json.decode(body, type=problems.OpenAIError), b"", 0))
+
+
+def _broken(body: problems.OpenAIError, created: bytes, number: int) -> Iterator[bytes]:
     # Not at the top, as in `engines.begin`.
     from chalicelib.dialects.responses.answers import broken
 
-    body = problems.body_of(error, "openai", request_id)
-    assert isinstance(body, problems.OpenAIError)
     said = body.error
     code = said.type if said.type == "server_error" else said.code
-    for data in broken(created, number, code, said.message, said.param):
+    for data in broken(created, number, code, said.message, said.param, said.request_id):
         yield _framed(_told(data).type, data)
 
 

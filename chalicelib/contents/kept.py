@@ -32,9 +32,15 @@ class Contents:
             self._keys.of(tenant)  # before anything is answered that could not be kept
             self._pieces.claim(_head(tenant, content, expires_ms), self._clock() // 1_000)
         except Taken:
-            raise Conflict(f"There is a {content} already: send another X-Request-ID, or none.") from None
+            raise _taken(content) from None
         except NoKey as error:
             raise StoreUnavailable(str(error)) from error
+
+    def must_be_free(self, tenant: str, content: str) -> None:
+        """See whether it could be claimed now. Raises: Conflict; StoreUnavailable."""
+        head, _ = self._found(tenant, content)
+        if head is not None:
+            raise _taken(content)
 
     def keep(self, tenant: str, content: str, fields: Mapping[str, bytes], expires_ms: int) -> None:
         """Keep the content whose id was claimed. Raises: StoreUnavailable."""
@@ -75,6 +81,10 @@ class Contents:
         if head is None or head.expires_s * 1_000 <= self._clock():
             return None, pieces
         return msgspec.json.decode(head.data, type=Head), pieces
+
+
+def _taken(content: str) -> Conflict:
+    return Conflict(f"There is a {content} already: send another X-Request-ID, or none.")
 
 
 def _head(tenant: str, content: str, expires_ms: int) -> Piece:

@@ -1,6 +1,6 @@
 """The one way from a door to an Ask: what every inference request brings along, whichever wire it speaks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -32,10 +32,11 @@ def ask_of(
     sealed: SealedRequest | None = None,
     model_id: str = "",
     inference_profile: str = "",
+    refusal: Callable[[bytes], bytes] | None = None,
 ) -> Ask:
-    """See Ask. Where it asks for a stream, one is promised. Raises Malformed."""
+    """See Ask. Where it asks for a stream, one is promised, with `refusal`. Raises Malformed."""
     if stream and sealed is None:
-        promise(asked)
+        promise(asked, refusal)
     return Ask(
         credential=asked.credential,
         tenant=tenant,

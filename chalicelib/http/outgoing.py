@@ -33,8 +33,11 @@ STREAMS = {
 EVENTS = {"Content-Type": "text/event-stream; charset=utf-8", **STREAMS}
 
 
-def promise(asked: Incoming) -> None:
-    """Say that the answer is going to be a stream of events, or a refusal, to a transport that sends as it comes."""
+def promise(asked: Incoming, refusal: Callable[[bytes], bytes] | None = None) -> None:
+    """Say that the answer is going to be a stream of events, or a refusal, to a transport that sends as it comes.
+
+    `refusal`: see Promise; None: as all but one route of that shape have it.
+    """
     transport = streaming_transport.get()
     if transport is None or asked.shape == "bedrock":  # AWS's framing has no comments
         return
@@ -44,7 +47,8 @@ def promise(asked: Incoming) -> None:
     origin, tenant = asked.headers.get("origin"), asked.parameters.get("tenant")
     if origin is not None and tenant is not None:
         headers |= headers_for(origin, tenant)
-    transport.promised(Promise(headers, PING if asked.shape == "anthropic" else COMMENT, asked.shape))
+    sign = PING if asked.shape == "anthropic" else COMMENT
+    transport.promised(Promise(headers, sign, refusal or (lambda body: refusal_event(body, asked.shape))))
 
 
 def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes]) -> Reply:
@@ -60,12 +64,18 @@ def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes
     return Reply(whole, {"Content-Type": "application/json", **inference_headers(answer, asked)})
 
 
-def streamed(answer: Answer, asked: Incoming, events: Iterable[bytes], shape: problems.Shape) -> Reply:
-    """The answer as server-sent events, as they come."""
+def streamed(
+    answer: Answer,
+    asked: Incoming,
+    events: Iterable[bytes],
+    shape: problems.Shape,
+    leave: Callable[[], None] | None = None,
+) -> Reply:
+    """The answer as server-sent events, as they come; `leave`: see Outflow."""
     headers = EVENTS | inference_headers(answer, asked)
     if answer.buffered:
         headers["X-Stream"] = "buffered"
-    return Reply(Outflow(answer, events, shape, asked.request_id), headers)
+    return Reply(Outflow(answer, events, shape, asked.request_id, leave), headers)
 
 
 def waiting(event: Waiting) -> bytes:
@@ -76,12 +86,23 @@ def waiting(event: Waiting) -> bytes:
 class Outflow:
     """The body of a streamed answer. Closing it closes, and so settles, the answer."""
 
-    def __init__(self, answer: Answer, events: Iterable[bytes], shape: problems.Shape | None, request_id: str) -> None:
-        """`shape`: of the refusal that may be its last event. A sealed answer has none, and breaks off instead."""
+    def __init__(
+        self,
+        answer: Answer,
+        events: Iterable[bytes],
+        shape: problems.Shape | None,
+        request_id: str,
+        leave: Callable[[], None] | None = None,
+    ) -> None:
+        """`shape`: of the refusal that may be its last event. A sealed answer has none, and breaks off instead.
+
+        `leave`: what else is to be done once nobody reads it, whether it was read to its end, in part, or not at all.
+        """
         self._answer = answer
         self._events = events
         self._shape = shape
         self._request_id = request_id
+        self._leave = leave
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -97,6 +118,8 @@ class Outflow:
 
     def close(self) -> None:
         self._answer.close()
+        if self._leave is not None:
+            self._leave()
 
 
 def inference_headers(answer: Answer, asked: Incoming) -> dict[str, str]:

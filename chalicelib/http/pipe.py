@@ -6,7 +6,7 @@ from threading import Condition
 from typing import Any
 
 from chalicelib.http.doors import Body
-from chalicelib.http.silence import Gaps, Promise, refusal_event
+from chalicelib.http.silence import Gaps, Promise
 
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
@@ -136,7 +136,7 @@ class Pipe:
             body = body.encode()
         if self._promise is not None and isinstance(body, bytes):
             with self._state:
-                self._pieces.append(refusal_event(body, self._promise.shape))
+                self._pieces.append(self._promise.refusal(body))
             self.ended = True
             self._arrived.set()
         return None

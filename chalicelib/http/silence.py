@@ -4,7 +4,7 @@ A door that is asked for a stream promises one before it asks a model (`outgoing
 comes may then open it by itself, where nothing has come for too long: with what headers are known, and a sign of life.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -25,11 +25,12 @@ class Gaps(msgspec.Struct, frozen=True):
 
 
 class Promise(msgspec.Struct, frozen=True):
-    """Of a stream of events: what it is opened with, its sign of life, and the shape of what refuses it after all."""
+    """Of a stream of events: what it is opened with, its sign of life, and what refuses it after all."""
 
     headers: Mapping[str, str]
     sign: bytes
-    shape: Shape
+    refusal: Callable[[bytes], bytes]
+    """The last events, made of the body that the refusal would have had."""
 
 
 class StreamingTransport(Protocol):

@@ -1,5 +1,6 @@
 """Responses that are kept: gone on with, looked at, deleted; by their tenant alone, and for no longer than it says."""
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,17 +19,24 @@ from chalicelib.contents.store import DynamoPieces
 from chalicelib.dialects.responses.answers import Answered
 from chalicelib.dialects.responses.requests import as_chat
 from chalicelib.engines.scripted import Step
+from chalicelib.http.silence import COMMENT, Gaps
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, StoreUnavailable
 from chalicelib.tenancy import Change
+from tests.api.test_leaving import Client, Front, eventually, play
 from tests.api.test_responses import HELLO, RESPONSES, calls_weather, sdk
 from tests.engines.answers import Chat
-from tests.engines.responses import says
+from tests.engines.responses import asked, says
 from tests.small_deployments import T0, Chance, Deployment, Gateway
 from tests.stores import reach_tables
 
 DAY_MS = 86_400_000
 KEPT = {**HELLO, "store": True}
+
+
+def pieces(deployment: Deployment) -> list[Any]:
+    """Every piece of everybody's."""
+    return [*deployment.store.pieces._held.values()]  # type: ignore[union-attr]
 
 
 class House(Deployment):
@@ -50,8 +58,7 @@ class House(Deployment):
         return says(f"answer {len(self.shown)}", call)
 
     def stored(self) -> list[Any]:
-        """Every piece of everybody's."""
-        return [*self.store.pieces._held.values()]  # type: ignore[union-attr]
+        return pieces(self)
 
     def outcomes(self) -> list[tuple[str, int]]:
         entries = self.store.ledger.page("acme", 0, T0 * 2, None, 9).entries
@@ -63,6 +70,14 @@ class Full(MemoryPieces):
 
     def put(self, piece: Piece) -> None:
         raise StoreUnavailable(piece.name)
+
+
+class Late(MemoryPieces):
+    """Another request is always a moment earlier."""
+
+    def claim(self, head: Piece, now_s: int) -> None:
+        super().claim(head, now_s)
+        super().claim(head, now_s)
 
 
 @pytest.fixture
@@ -254,7 +269,19 @@ def test_an_id_that_was_kept_is_not_written_over(gateway: Gateway, house: House)
         with pytest.raises(openai.ConflictError):
             api.create(**{**KEPT, "input": "other"}, **again, stream=stream)
     assert api.input_items.list(kept.id).data[0].content[0].text == "hi"
-    assert sorted(house.outcomes()) == [("completed", 3), ("failed", 0), ("failed", 0)]
+    assert sorted(house.outcomes()) == [("completed", 3)]
+    assert len(house.shown) == 1  # no model works for nothing, and for nobody's money
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_two_that_come_at_once_with_one_id_one_is_kept(gateway: Gateway, house: House, stream: bool) -> None:
+    api = responses(gateway, house)
+    house.contents = Contents(
+        Late(), DataKeys(house.store.documents, MemoryKeys(Chance()), house.clock), house.clock, Chance()
+    )
+    with pytest.raises(openai.ConflictError):
+        api.create(**KEPT, stream=stream)
+    assert house.outcomes() == [("failed", 0)]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -366,3 +393,27 @@ def test_a_response_that_is_over_is_not_streamed_again(gateway: Gateway, house: 
     kept = api.create(**KEPT)
     with pytest.raises(openai.BadRequestError):
         api.retrieve(kept.id, stream=True)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_who_leaves_before_the_end_may_ask_again_by_the_same_id(begun: bool) -> None:
+    """A client whose connection was cut sends its request once more, with the id that it has given it."""
+    gate = threading.Event()
+    said = says("one two", asked(stream=True))
+    leaving = Front(*said[:3], gate, *said[3:]) if begun else Front(gate, *said, gaps=Gaps(0.001, 0.001))
+    leaving.scripts.append((*said,))
+    request: Any = {"path": RESPONSES, "body": KEPT, "headers": {"x-request-id": "mine"}}
+
+    async def scene() -> None:
+        cut = Client(leaving, **request)
+        await cut.until(lambda: (b"response.created" if begun else COMMENT) in cut.body)
+        cut.leave()
+        await cut.exchange
+        gate.set()
+        await eventually(lambda: leaving.at_rest and not pieces(leaving.deployment))
+        again = Client(leaving, **request)
+        await again.exchange
+        assert (again.status, b"response.completed" in again.body) == (200, True)
+
+    play(leaving, scene)
+    assert pieces(leaving.deployment)

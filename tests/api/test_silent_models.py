@@ -168,11 +168,13 @@ def test_what_is_refused_after_the_opening_is_the_last_event(route: Route) -> No
         await asking.exchange
         assert (asking.status, asking.ended) == (200, True)
         name, _, data = without_signs(asking.body).rpartition(b"data: ")
-        assert name == (b"" if route.shape == "openai" else b"event: error\n")
+        assert name == (b"" if dialect_of(route) == "openai" else b"event: error\n")
         assert data.endswith(b"}\n\n")
         assert b"req-1" in data
         said = msgspec.json.decode(data)
         assert said["title"] if route.shape == "problem" else said["error"]["message"]
+        if dialect_of(route) == "responses":  # whose clients look at the type of each event
+            assert (said["type"], said["sequence_number"], said["message"]) == ("error", 0, said["error"]["message"])
 
     play(failing, scene)
     assert [entry.outcome for entry in failing.entries] == ["failed"]
@@ -256,7 +258,7 @@ def test_who_leaves_an_opened_stream_is_settled(stops: str) -> None:
 def test_a_slow_reader_is_sent_no_signs_on_top_of_what_waits_for_it() -> None:
     async def scene() -> None:
         pipe = Pipe(asyncio.get_running_loop(), PATIENCE_S, Gaps(0, 0))
-        pipe.promised(Promise({}, COMMENT, "openai"))
+        pipe.promised(Promise({}, COMMENT, bytes))
         await pipe.head
         for _ in range(20):  # turns of the loop, in each of which a sign would be due
             await asyncio.sleep(0)

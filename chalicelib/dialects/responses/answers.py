@@ -121,14 +121,14 @@ class _Begun(msgspec.Struct):
     response: dict[str, msgspec.Raw]
 
 
-def broken(created: bytes, number: int, code: str, message: str, param: str | None) -> Iterator[bytes]:
+def broken(created: bytes, number: int, code: str, message: str, param: str | None, request_id: str) -> Iterator[bytes]:
     """The events that end a stream which broke.
 
     `created`: its first event, empty where there was none yet; `number`: of the next one. OpenAI documents the
     members of an error at the top of its event and sends them in an object below, by which its SDKs know it: so both.
     """
     error = {"code": code, "message": message, "param": param}
-    yield _encoded({**error, "type": "error", "error": {"type": code, **error}}, number)
+    yield _encoded({**error, "type": "error", "error": {"type": code, **error, "request_id": request_id}}, number)
     if created:
         told = msgspec.json.decode(created, type=_Begun).response
         response = {**told, "status": "failed", "error": {"code": code, "message": message}}

@@ -381,13 +381,14 @@ def test_an_answer_that_is_no_chat_is_the_engines_failure(data: bytes) -> None:
 def test_a_stream_that_broke_ends_as_openais_do() -> None:
     first = streamed(chunks([{"content": "x"}]))[1]
     assert isinstance(first, Delta)
-    error, failed = map(msgspec.json.decode, broken(first.data, 5, "server_error", "It broke.", None))
+    error, failed = map(msgspec.json.decode, broken(first.data, 5, "server_error", "It broke.", None, "req-1"))
     said = {"code": "server_error", "message": "It broke.", "param": None}
-    assert error == {"type": "error", "sequence_number": 5, **said, "error": {"type": "server_error", **said}}
+    below = {"type": "server_error", **said, "request_id": "req-1"}
+    assert error == {"type": "error", "sequence_number": 5, **said, "error": below}
     assert (failed["type"], failed["sequence_number"]) == ("response.failed", 6)
     assert (failed["response"]["id"], failed["response"]["status"]) == ("resp_req-1", "failed")
     assert failed["response"]["error"] == {"code": "server_error", "message": "It broke."}
-    assert len([*broken(b"", 0, "server_error", "It broke.", None)]) == 1
+    assert len([*broken(b"", 0, "server_error", "It broke.", None, "req-1")]) == 1
 
 
 def test_closing_it_closes_the_chat() -> None:
