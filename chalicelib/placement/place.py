@@ -15,7 +15,7 @@ from chalicelib.placement.report import Report, summary
 from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
 
-NO_TARGET = "no healthy target"
+NO_TARGET = "The model has no healthy target. Try again, and tell the gateway's operator if it stays so."
 RETRY_IN_MS = 1_000  # where no target said better
 
 

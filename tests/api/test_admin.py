@@ -293,7 +293,7 @@ def test_a_pool_that_nobody_can_run_is_named_to_the_operator_and_not_to_the_tena
 ) -> None:
     with answering(operator.deployment, lambda _target, _call: (GONE,)):
         answer = operator.infer(operator.deployment.key())
-    assert (answer.status, answer.json["detail"]) == (503, "no healthy target")
+    assert answer.status == 503 and "no healthy target" in answer.json["detail"]
     assert b"ECONNREFUSED" not in answer.body and GONE.text.encode() not in answer.body
     [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"NoTarget":1' in line]
     assert (line["pool"], line["cause"], line["symptom"]) == ("model-a", GONE.text, "ECONNREFUSED")

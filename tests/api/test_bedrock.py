@@ -13,6 +13,7 @@ from chalicelib.engines.scripted import Step
 from chalicelib.ledger import Audited, Entry
 from chalicelib.pool import Bedrock, Pool, Target
 from chalicelib.refusal import EngineFailed
+from chalicelib.tenancy import Change
 from tests.small_deployments import T0, Answer, Deployment, Gateway, front, served
 
 USER = "arn:aws-us-gov:iam::111122223333:user/analyst"
@@ -182,6 +183,14 @@ def test_whoever_is_no_tenants_principal_is_told_whom_to_ask(bedrock: BedrockCal
         bedrock.arn = arn
         for refused in (bedrock.invoke(), bedrock.models()):
             assert (refused.status, words in refused.json["detail"]) == (403, True)
+    assert not bedrock.calls
+
+
+def test_a_tenant_without_a_pool_of_bedrocks_is_told_whom_to_ask(bedrock: BedrockCaller) -> None:
+    bedrock.deployment.tenancy.change_tenant("acme", Change(pools=("claude",)))
+    for refused in (bedrock.invoke(), bedrock.models()):
+        assert refused.status == 404
+        assert "Ask the operator of the service for one." in refused.json["detail"]
     assert not bedrock.calls
 
 

@@ -208,7 +208,9 @@ def test_who_finds_neither_way_in_is_told_both(caller: Caller, way: str) -> None
 
 def test_a_tenant_without_bedrock_is_told_so(caller: Caller) -> None:
     caller.bedrock.deployment.tenancy.change_tenant("acme", Change(pools=()))
-    assert refusal_of(caller("converse")) == (404, "ResourceNotFoundException")
+    refused = caller("converse")
+    assert refusal_of(refused) == (404, "ResourceNotFoundException")
+    assert "Ask the operator of the service for one." in refused.json["message"]
 
 
 @every_way

@@ -156,6 +156,12 @@ def test_what_cannot_be_verified_says_why(
     assert said in capsys.readouterr().err
 
 
+def test_what_is_no_day_is_told_how_one_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["audit", "verify", "--from", "yesterday", "--public-key", "audit.pem"])
+    assert "'yesterday' is no day, as 2026-11-01 is" in capsys.readouterr().err
+
+
 def test_a_key_that_may_not_sign_says_so_to_operators(signature: KmsSignature, kms: Kms) -> None:
     other = KmsSignature(Settings(audit_key=kms.key(), store_deadline_ms=10_000))
     with pytest.raises(CannotSign, match="CLOISTER_AUDIT_KEY"):

@@ -243,6 +243,18 @@ def test_what_is_missing_is_said_in_one_sentence(
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "known"), [([], "doctor"), (["ask"], "doctor"), (["admin"], "limits"), (["admin", "tenants"], "suspend")]
+)
+def test_whoever_names_no_command_is_shown_those_there_are(
+    capsys: pytest.CaptureFixture[str], command: list[str], known: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert f"    {known} " in capsys.readouterr().err
+
+
 def test_an_error_of_kms_names_the_operation_that_it_refused(path: Place, terminal: Terminal) -> None:
     for command, operation in ((["doctor", UNKNOWN_KEY], "GetKeyPolicy"), (["chat", "--mode", "kms", "x"], "Encrypt")):
         status, _, errors = terminal.run(*command, "--kms-key-arn", UNKNOWN_KEY)

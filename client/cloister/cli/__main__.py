@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cloister.cli import admin, audit, chat, doctor, enclave, keys, settings
 from cloister.refusal import SealError
@@ -29,10 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Whoever names no command is shown those there are."""
+
+    def error(self, message: str) -> NoReturn:
+        if self._subparsers is None:
+            super().error(message)
+        self.print_help(sys.stderr)
+        self.exit(REFUSED, f"\n{self.prog}: error: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     settings.add_flags(shared)
-    parser = argparse.ArgumentParser(prog="cloister", description="Sealed inference, and the gateway's operation.")
+    parser = _Parser(prog="cloister", description="Sealed inference, and the gateway's operation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     talk = commands.add_parser("chat", parents=[shared], help="ask, sealed; without a message, a conversation")

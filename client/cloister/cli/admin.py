@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
     action(pools, "list", _pools, _pools_shown, "all of them")
     one = action(pools, "show", _pool, _indented, "one of them")
     put = action(pools, "put", _put_pool, _indented, "create or replace the pool that a file describes")
-    put.add_argument("file", help="JSON, as docs/api.md has it; `-`: the standard input")
+    put.add_argument("file", help="JSON, as docs/pools.md has it; `-`: the standard input")
     gone = action(pools, "delete", _delete_pool, _done, "remove one")
     for parser in (one, gone):
         parser.add_argument("pool")

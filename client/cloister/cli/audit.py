@@ -96,4 +96,7 @@ def _key(path: str) -> EllipticCurvePublicKey:
 
 
 def _day(text: str) -> date:
-    return date.fromisoformat(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, as 2026-11-01 is") from None
