@@ -70,10 +70,9 @@ class Malformed(Refusal):
 
 
 class Unauthenticated(Refusal):
-    """No valid credential. Always the same text, so that nobody learns which part was wrong.
+    """No valid credential. Missing, unknown, revoked and expired are one text, so that nobody learns which it was."""
 
-    Another text is for what no tenant takes for a credential: it says nothing of the one that was named.
-    """
+    # Another text is for what no tenant takes for a credential: it says nothing of the one that was named.
 
     API_KEY = "The API key is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`."
 
@@ -82,7 +81,7 @@ class Unauthenticated(Refusal):
 
 
 class NotOpened(Refusal):
-    """Something sealed that the tenant's key does not open. On each route always the same text: no oracle."""
+    """Something sealed that the tenant's key does not open. On each route one text, so that nobody learns why."""
 
     REQUEST = (
         "Key validation failed: the sealed request cannot be opened with a key that is registered to this tenant, "

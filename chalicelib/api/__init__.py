@@ -4,7 +4,7 @@
     responses    /tenants/{tenant}/v1/responses         the same package's other wire
     kept_responses   the same, of those that were kept
     native       /inference, /live, /ready, /health, and what describes the service to programs
-    pages        / and /docs: the service as a browser shows it
+    pages        /, /docs and /problems: the service as a browser shows it
     bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
     bedrock_runtime   /v1/bedrock/model, and the same below a tenant: Bedrock's own API, for AWS's SDKs
     management   /tenants/{tenant}: keys, members, limits, usage, the ledger

@@ -10,7 +10,6 @@ from chalicelib import wiring
 from chalicelib.api.openai import ChatMessage, Count, TokenUsage
 from chalicelib.call import Delta, Usage, Waiting
 from chalicelib.dialects import ceilings
-from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
@@ -20,7 +19,7 @@ from chalicelib.http.surface import Surface, drawn
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.placement.report import Status, standing
-from chalicelib.refusal import EngineFailed, Malformed, NotFound
+from chalicelib.refusal import EngineFailed, Malformed
 
 surface = Surface(__name__, "native", title="Native", prefix="/inference", shape="problem", auth="key")
 public = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
@@ -72,29 +71,6 @@ class Standing(msgspec.Struct, frozen=True):
 
     status: Literal["live", "ready"]
     region: str
-
-
-class ErrorName(msgspec.Struct, frozen=True):
-    """What a problem is called where errors have another shape."""
-
-    status: int
-    name: str
-
-
-class ProblemPage(msgspec.Struct, frozen=True):
-    """What a problem's `type` means, and the `code`, `type` and exception by which the other shapes know it."""
-
-    type: str
-    title: str
-    status: int
-    meaning: str
-    openai: ErrorName
-    anthropic: ErrorName
-    aws: ErrorName
-
-
-class ProblemPages(msgspec.Struct, frozen=True):
-    problems: list[ProblemPage]
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -203,42 +179,6 @@ def describe(asked: Incoming) -> dict[str, Any]:
     from chalicelib.http import openapi  # nobody else pays for loading it
 
     return openapi.document(asked.mount("/openapi.json"))
-
-
-@public.door("GET", "/problems", permission="public", summary="Every problem that there is", returns=ProblemPages)
-def list_problems(_: Incoming) -> ProblemPages:
-    return ProblemPages(_pages())
-
-
-@public.door(
-    "GET", "/problems/{name}", permission="public",
-    summary="What a problem means, and what to do", returns=ProblemPage,
-)  # fmt: skip
-def explain(asked: Incoming) -> ProblemPage:
-    asked_for = f"{problems.PAGES}/{asked.parameters['name']}"
-    for page in _pages():
-        if page.type == asked_for:
-            return page
-    raise NotFound(f"There is no such problem. GET {problems.PAGES} lists those there are.", field="name")
-
-
-def _pages() -> list[ProblemPage]:
-    known = [
-        (kind, " ".join((refusal.__doc__ or "").split()), problems.EXCEPTIONS[refusal])
-        for refusal, kind in problems.KINDS.items()
-    ]
-    return [
-        ProblemPage(
-            f"{problems.PAGES}/{kind.name}",
-            kind.title,
-            kind.status,
-            meaning,
-            openai=ErrorName(problems.status_of_kind(kind, "openai"), kind.openai_code),
-            anthropic=ErrorName(problems.status_of_kind(kind, "anthropic"), kind.anthropic_type),
-            aws=ErrorName(problems.status_of_kind(kind, "bedrock"), exception),
-        )
-        for kind, meaning, exception in (*known, (problems.FAULT, problems.FAULT_TEXT, problems.FAULT_EXCEPTION))
-    ]
 
 
 def _moment(at_ms: int) -> str:

@@ -1,4 +1,5 @@
-"""The service as a browser shows it: `/` says what this is and leads on, `/docs` draws the OpenAPI document.
+"""The service as a browser shows it: `/` says what this is and leads on, `/docs` draws the OpenAPI document, and
+`/problems` says what refusals mean. The first and the last are JSON to programs.
 
 Nothing of the pages comes from another host: what draws the document lies in `http/browser`, packed as it is sent. It
 is read when somebody asks for it.
@@ -11,10 +12,11 @@ from pathlib import Path
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.http import SUMMARY
+from chalicelib.http import SUMMARY, problems
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface, drawn
+from chalicelib.refusal import NotFound
 
 surface = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
 
@@ -40,6 +42,56 @@ class FrontPage(msgspec.Struct, frozen=True):
     docs: str
     openapi: str
     health: str
+    problems: str
+
+
+class ErrorName(msgspec.Struct, frozen=True):
+    """What a problem is called where errors have another shape."""
+
+    status: int
+    name: str
+
+
+class ProblemPage(msgspec.Struct, frozen=True):
+    """What a problem's `type` means, and the `code`, `type` and exception by which the other shapes know it."""
+
+    type: str
+    title: str
+    status: int
+    meaning: str
+    next_move: str
+    openai: ErrorName
+    anthropic: ErrorName
+    aws: ErrorName
+
+
+class ProblemPages(msgspec.Struct, frozen=True):
+    """All of them."""
+
+    problems: list[ProblemPage]
+
+
+NEXT_MOVES = {
+    "invalid-request": "Mend the request.",
+    "invalid-api-key": "Bring a valid key.",
+    "key-validation-failed": "Seal it anew under a registered key.",
+    "over-budget": "Raise the budget that the tenant set itself.",
+    "permission-denied": "Ask an owner for the permission.",
+    "not-found": "Name something that exists and is yours.",
+    "method-not-allowed": "Use a method that `Allow` lists.",
+    "conflict": "Look at what is there, then repeat.",
+    "too-large": "Send or ask for less.",
+    "rate-limit-exceeded": "Wait `Retry-After` (exactly: `retry_in_ms`).",
+    "insufficient-quota": "Wait for the window, or change plan.",
+    "too-many-in-flight": "Wait for one of your own requests.",
+    "engine-failed": "Try again.",
+    "no-capacity": "Wait `Retry-After`: seconds where a model is full, two minutes where it was at zero and starts.",
+    "engine-timed-out": "Try again, or ask for fewer tokens.",
+    "internal-error": "Try again, or report the request id.",
+}
+"""What whoever is refused can do, by the problem's name."""
+
+FAULT_MEANING = "Something broke on our side."
 
 
 @surface.door(
@@ -51,7 +103,8 @@ def front_page(asked: Incoming) -> Reply:
     if _accepts(asked.headers.get("accept", ""), "text/html"):
         reply = _page("front.html", mount)
     else:
-        reply = drawn(FrontPage("Cloister", SUMMARY, f"{mount}/docs", f"{mount}/openapi.json", f"{mount}/health"), 200)
+        places = (f"{mount}/{place}" for place in ("docs", "openapi.json", "health", "problems"))
+        reply = drawn(FrontPage("Cloister", SUMMARY, *places), 200)
     reply.headers["Vary"] = "Accept"
     return reply
 
@@ -83,13 +136,83 @@ def docs_script(asked: Incoming) -> Reply:
     return Reply(gzip.decompress(packed), headers)
 
 
-def _page(name: str, mount: str) -> Reply:
+@surface.door(
+    "GET", "/problems", permission="public",
+    summary="Every problem that there is", returns=ProblemPages, other_forms={"text/html": "The same, for people"},
+)  # fmt: skip
+def list_problems(asked: Incoming) -> Reply:
+    known = _known_problems()
+    return _problems_page(asked, ProblemPages(known), known, asked.mount(problems.PAGES))
+
+
+@surface.door(
+    "GET", "/problems/{name}", permission="public",
+    summary="What a problem means, and what to do", returns=ProblemPage,
+    other_forms={"text/html": "The same, for people"},
+)  # fmt: skip
+def explain(asked: Incoming) -> Reply:
+    path = f"{problems.PAGES}/{asked.parameters['name']}"
+    for page in _known_problems():
+        if page.type == path:
+            return _problems_page(asked, page, [page], asked.mount(path))
+    raise NotFound(f"There is no such problem. GET {problems.PAGES} lists those there are.", field="name")
+
+
+def _problems_page(asked: Incoming, told: ProblemPages | ProblemPage, shown: list[ProblemPage], mount: str) -> Reply:
+    if _accepts(asked.headers.get("accept", ""), "text/html"):
+        reply = _page("problems.html", mount, "".join(_article(page, mount) for page in shown))
+    else:
+        reply = drawn(told, 200)
+    reply.headers["Vary"] = "Accept"
+    return reply
+
+
+def _article(page: ProblemPage, mount: str) -> str:
+    import html  # not for those who call
+
+    def prose(text: str) -> str:
+        return re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(text))
+
+    names = {"OpenAI's routes": page.openai, "Anthropic's": page.anthropic, "AWS's SDKs": page.aws}
+    elsewhere = "".join(
+        f"<dt>{html.escape(where)}</dt><dd><code>{error.status} {error.name}</code></dd>"
+        for where, error in names.items()
+    )
+    return (
+        f'<article><h2><a href="{html.escape(mount + page.type)}">{html.escape(page.title)}</a> {page.status}</h2>'
+        f"<p>{prose(page.meaning)}</p><p><strong>{prose(page.next_move)}</strong></p><dl>{elsewhere}</dl></article>\n"
+    )
+
+
+def _known_problems() -> list[ProblemPage]:
+    known = [
+        (kind, " ".join((refusal.__doc__ or "").split()), problems.EXCEPTIONS[refusal])
+        for refusal, kind in problems.KINDS.items()
+    ]
+    return [
+        ProblemPage(
+            f"{problems.PAGES}/{kind.name}",
+            kind.title,
+            kind.status,
+            meaning,
+            NEXT_MOVES[kind.name],
+            openai=ErrorName(problems.status_of_kind(kind, "openai"), kind.openai_code),
+            anthropic=ErrorName(problems.status_of_kind(kind, "anthropic"), kind.anthropic_type),
+            aws=ErrorName(problems.status_of_kind(kind, "bedrock"), exception),
+        )
+        for kind, meaning, exception in (*known, (problems.FAULT, FAULT_MEANING, problems.FAULT_EXCEPTION))
+    ]
+
+
+def _page(name: str, mount: str, articles: str = "") -> Reply:
+    """`articles`: markup that says nothing of the caller's as it came."""
     import html  # not for those who call
 
     nonce = wiring.path().randomness(16).hex()
     page = _template(name)
     for hole, value in {"nonce": nonce, "mount": mount, "summary": SUMMARY}.items():
         page = page.replace(f"{{{hole}}}", html.escape(value))
+    page = page.replace("{articles}", articles)
     headers = {
         "Content-Type": "text/html; charset=utf-8",
         "Cache-Control": "no-store",  # a nonce is for one answer

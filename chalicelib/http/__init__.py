@@ -15,7 +15,7 @@
     outgoing     an answer on its way out               problems     refusals as callers see them
     openapi      the document of all routes
 
-`stream.sh` starts the bridge where Lambda streams. `browser` holds what `/` and `/docs` send.
+`stream.sh` starts the bridge where Lambda streams. `browser` holds what `/`, `/docs` and `/problems` send.
 """
 
 SUMMARY = "A private AI endpoint for every tenant on shared GPUs."

@@ -102,7 +102,9 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     if pool is None or not principal.may_use(pool.name):
         if not ask.pool:
             offered = _offered_as(ask.operation)
-            raise NotFound(f"No pool that this caller may use offers {offered}. Ask the operator of the service for one.")
+            raise NotFound(
+                f"No pool that this caller may use offers {offered}. Ask the operator of the service for one."
+            )
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
         )

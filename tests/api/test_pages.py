@@ -58,7 +58,7 @@ def nonces(page: Answer) -> set[str]:
 def test_a_program_is_told_what_this_is_and_where_to_read_on(gateway: Gateway) -> None:
     told = gateway.call("GET", "/").json
     assert told["name"] == "Cloister"
-    for place in ("openapi", "docs"):
+    for place in ("openapi", "docs", "problems"):
         assert gateway.call("GET", told[place]).status == 200
 
 
@@ -66,7 +66,7 @@ def test_a_browser_is_shown_a_page_that_leads_on(gateway: Gateway) -> None:
     page = gateway.call("GET", "/", headers=BROWSER)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["vary"] == "Accept"
-    assert {"/docs", "/openapi.json", "/health"} <= set(links(page.body.decode()))
+    assert {"/docs", "/openapi.json", "/health", "/problems"} <= set(links(page.body.decode()))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,18 @@ def test_the_page_is_for_whoever_asks_for_html(gateway: Gateway, said: str, form
     assert gateway.call("GET", "/", headers={"Accept": said}).headers["content-type"] == form
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/problems", "/problems/rate-limit-exceeded"])
+def test_a_browser_is_shown_what_a_problem_means_and_what_to_do(gateway: Gateway, path: str) -> None:
+    page = gateway.call("GET", path, headers=BROWSER)
+    told = page.body.decode()
+    assert (page.headers["content-type"], page.headers["vary"]) == ("text/html; charset=utf-8", "Accept")
+    assert "A rate is exceeded; <code>retry_in_ms</code> is exact." in told
+    assert "Wait <code>Retry-After</code>" in told
+    assert told.count("<article>") == (1 if path.endswith("exceeded") else len(pages.NEXT_MOVES))
+    assert gateway.call("GET", path).headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/problems", "/problems/not-found"])
 def test_a_page_may_run_and_load_nothing_that_is_not_its_own(gateway: Gateway, path: str) -> None:
     page = gateway.call("GET", path, headers=BROWSER)
     policy = dict(each.split(" ", 1) for each in page.headers["content-security-policy"].split("; "))
@@ -91,7 +102,7 @@ def test_a_page_may_run_and_load_nothing_that_is_not_its_own(gateway: Gateway, p
     assert page.body.count(b"<script") == page.body.count(b"<script nonce")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/problems", "/problems/not-found"])
 def test_a_nonce_is_for_one_answer(gateway: Gateway, path: str) -> None:
     first, second = (gateway.call("GET", path, headers=BROWSER) for _ in range(2))
     assert len(nonces(first)) == len(nonces(second)) == 1
@@ -100,7 +111,7 @@ def test_a_nonce_is_for_one_answer(gateway: Gateway, path: str) -> None:
 
 
 def test_every_link_of_the_pages_leads_somewhere(gateway: Gateway) -> None:
-    for path in ("/", "/docs", "/docs/"):
+    for path in ("/", "/docs", "/docs/", "/problems", "/problems/", "/problems/not-found"):
         for link in links(gateway.call("GET", path, headers=BROWSER).body.decode()):
             if link != "data:,":
                 assert gateway.call("GET", link).status in (200, 503), link  # /health, where nothing is healthy
@@ -121,7 +132,10 @@ def test_the_script_is_the_one_that_its_page_says_and_asks_no_other_host(gateway
     assert b"cdn." not in script
 
 
-@pytest.mark.parametrize(("path", "link"), [("/", "/api/openapi.json"), ("/docs", "/api/docs/redoc.js")])
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [("/", "/api/openapi.json"), ("/docs", "/api/docs/redoc.js"), ("/problems", "/api/problems/conflict")],
+)
 def test_links_lead_into_the_stage_where_there_is_one(path: str, link: str) -> None:
     answer = on_api_gateway(path, "api", BROWSER)
     assert answer["statusCode"] == 200

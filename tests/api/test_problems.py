@@ -3,6 +3,7 @@
 import pytest
 
 import app  # noqa: F401  # fills ROUTES
+from chalicelib.api import pages
 from chalicelib.http import problems
 from chalicelib.http.problems import FAULT, KINDS, Kind
 from chalicelib.refusal import Refusal
@@ -33,6 +34,7 @@ def test_a_problem_is_listed_and_has_a_page_that_says_the_same(
     assert page.json["type"] == f"/problems/{kind.name}"
     assert (page.json["status"], page.json["title"]) == (kind.status, kind.title)
     assert page.json["meaning"]
+    assert page.json["next_move"] == pages.NEXT_MOVES[kind.name]
     assert page.json["openai"] == {"status": kind.openai_status or kind.status, "name": kind.openai_code}
     assert page.json["anthropic"] == {"status": kind.anthropic_status or kind.status, "name": kind.anthropic_type}
 

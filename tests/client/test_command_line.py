@@ -244,7 +244,8 @@ def test_what_is_missing_is_said_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("command", "known"), [([], "doctor"), (["ask"], "doctor"), (["admin"], "limits"), (["admin", "tenants"], "suspend")]
+    ("command", "known"),
+    [([], "doctor"), (["ask"], "doctor"), (["admin"], "limits"), (["admin", "tenants"], "suspend")],
 )
 def test_whoever_names_no_command_is_shown_those_there_are(
     capsys: pytest.CaptureFixture[str], command: list[str], known: str

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from app import app
+from chalicelib.api import pages
 from chalicelib.dialects.anthropic import members as anthropic
 from chalicelib.dialects.converse import members
 from chalicelib.http import openapi, problems
@@ -71,6 +72,11 @@ def test_every_problem_is_documented_by_its_name_with_its_statuses() -> None:
         )
         for refusal, kind in problems.KINDS.items()
     } | {(fault.name, "500", "500", fault.openai_code, "500", fault.anthropic_type, "500", problems.FAULT_EXCEPTION)}
+
+
+def test_what_to_do_about_a_problem_is_documented_as_its_page_says_it() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| \d+ \| .* \| (.*) \|$", API, re.MULTILINE)
+    assert {name: f"{move[0].upper()}{move[1:]}." for name, move in rows} == pages.NEXT_MOVES
 
 
 def test_limits_are_documented_by_the_names_of_what_they_answer() -> None:

@@ -14,8 +14,9 @@ import pytest
 from openai import OpenAI
 
 from chalicelib.pool import Pool, Target
-from local.bootstrap import BEDROCK_SECRET
-from local.layout import DEMO_MODEL
+from emulators.sagemaker_runtime.endpoints import Components
+from local.bootstrap import BEDROCK_SECRET, pools
+from local.layout import COMPONENTS, DEMO_MODEL
 from tests.docs import wires
 from tests.e2e.admin import admin, entries, new_tenant
 from tests.engines.servers import serving
@@ -81,6 +82,13 @@ def test_every_member_of_each_kind_of_target_is_in_the_table_with_its_default() 
     rows = [tuple(row[:3]) for row in _rows("Members of a target")]
     assert set(rows) == expected
     assert len(rows) == len(expected)
+
+
+def test_a_tenant_that_gets_a_pool_as_the_page_says_keeps_those_that_it_has() -> None:
+    (kept,) = re.findall(r"""-d '\{"pools":(\[.*?\])\}'""", PAGE)
+    urls: dict[str, str | None] = dict.fromkeys(("demo", "embed"), "http://127.0.0.1:1")
+    has = [pool.name for pool in pools({COMPONENTS: Components(urls)})]
+    assert json.loads(kept) == [*has, "vllm-chat"]
 
 
 def test_what_a_kind_cannot_be_without_is_called_needed() -> None:

@@ -43,7 +43,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     settings.add_flags(shared)
-    parser = _Parser(prog="cloister", description="Sealed inference, and the gateway's operation.")
+    parser: argparse.ArgumentParser = _Parser(
+        prog="cloister", description="Sealed inference, and the gateway's operation."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     talk = commands.add_parser("chat", parents=[shared], help="ask, sealed; without a message, a conversation")
