@@ -57,6 +57,11 @@ class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
         return ()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is nobody's at all, and no word: wherever it stands, it is not shown."""
+        return ()
+
+    @property
     def crosses_partition(self) -> bool:
         """Whether calls leave for another account or partition, and are audited."""
         return False

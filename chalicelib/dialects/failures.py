@@ -183,6 +183,8 @@ def _code(error: _Error) -> str | None:
 
 
 def _complaint(message: str, target: Target) -> str:
+    for secret in target.secrets:
+        message = message.replace(secret, "the model")
     # Whole words: an endpoint may be called `embed`, and nobody says `the modeldings`.
     addresses = sorted(filter(None, target.addresses), key=len, reverse=True)
     for address in addresses:

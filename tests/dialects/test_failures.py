@@ -5,6 +5,7 @@ import pytest
 
 from chalicelib.dialects import failures
 from chalicelib.engines.bedrock.failures import Failure, refusal
+from chalicelib.engines.server_keys import Key, KeyedTarget
 from chalicelib.pool import Bedrock, OpenAICompatible, SageMaker, Target
 from chalicelib.refusal import CODES, EngineFailed, Malformed, Refusal
 
@@ -123,3 +124,17 @@ def test_a_fault_of_the_server_stays_one_and_is_not_quoted(status: int) -> None:
 )
 def test_addresses_are_hidden_and_nothing_else(target: Target, said: str, shown: str) -> None:
     assert refused(400, body(said), target).text == shown
+
+
+@pytest.mark.parametrize("around", ["{}", "key={}", "Bearer_{}", "x{}x", "a-{}-b", "{0}{0}", "'{}'", "{}_"])
+@pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "sk_a+/=.*(9876543"])
+def test_a_key_is_hidden_wherever_it_stands(around: str, secret: str) -> None:
+    target = KeyedTarget("t", url="https://a.b/v1", key=Key(secret))
+    found = refused(400, body(f"Wrong header: {around.format(secret)}."), target).text
+    assert secret not in found
+    assert "the model" in found
+
+
+def test_a_key_that_is_a_word_is_hidden_as_a_word() -> None:
+    target = KeyedTarget("t", url="https://a.b/v1", key=Key("none"))
+    assert refused(400, body("nonetheless: none"), target).text == "nonetheless: the model"
