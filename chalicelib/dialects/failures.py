@@ -22,6 +22,9 @@ from chalicelib.refusal import (
     TooLarge,
 )
 
+GROWN_LIMIT_BYTES = 64 * 1024 * 1024
+"""Of a stream whose answer is held until its end: far above what any ceiling lets a model say, one token a chunk."""
+
 MESSAGE_LIMIT = 500  # characters of a target's complaint that are passed on
 RETRY_LIMIT_MS = 600_000  # a target that asks for more patience than this is not believed
 
