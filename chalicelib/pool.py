@@ -6,6 +6,7 @@ What a kind of target needs, what counts as one place of it, and whether its cal
 here and nowhere else.
 """
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -66,6 +67,11 @@ class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
     @property
     def addresses(self) -> tuple[str, ...]:
         """What is nobody's business but the operator's."""
+        return ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is nobody's at all, and no word: wherever it stands, it is not shown."""
         return ()
 
     @property
@@ -130,14 +136,16 @@ class OpenAICompatible(_Target, frozen=True, kw_only=True, tag="openai_compatibl
         """Whether a key may be sent there: under TLS, or to a machine of a private network."""
         parts = urlsplit(self.url)
         host = parts.hostname or ""
-        if parts.scheme == "https" or not ("." in host or ":" in host):
+        if parts.scheme == "https":
             return True
         from ipaddress import ip_address  # not at the top: few targets have a key
 
         try:
             return ip_address(host).is_private
         except ValueError:
-            return host.endswith((".internal", ".local"))
+            # Resolvers take `134744072` and `0x8080808` for addresses; a backslash ends a host for some, for some not.
+            named = re.fullmatch(r"(?!0x)[a-z0-9._-]*[a-z][a-z0-9._-]*", host) is not None
+            return named and ("." not in host or host.endswith((".internal", ".local")))
 
 
 class Bedrock(_Target, frozen=True, kw_only=True, tag="bedrock"):

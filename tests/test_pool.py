@@ -194,6 +194,7 @@ def test_where_a_call_is_run_is_said_only_where_it_is_known() -> None:
         ("http://[::1]:8000/v1", True),
         ("http://[fd00::7]:8000/v1", True),
         ("http://vllm:8000/v1", True),
+        ("http://vllm_1:8000/v1", True),
         ("http://localhost/v1", True),
         ("http://ip-10-0-0-7.ec2.internal/v1", True),
         ("http://vllm.default.svc.cluster.local/v1", True),
@@ -201,6 +202,12 @@ def test_where_a_call_is_run_is_said_only_where_it_is_known() -> None:
         ("http://8.8.8.8/v1", False),
         ("http://[2001:4860:4860::8888]/v1", False),
         ("http://internal.example.com/v1", False),
+        ("http://134744072/v1", False),
+        ("http://0x08080808/v1", False),
+        ("http://models.example.com\\.internal/v1", False),
+        ("http://models.example.com%2f.internal/v1", False),
+        ("http://[::ffff:8.8.8.8]/v1", False),
+        ("http:///v1", False),
     ],
 )
 def test_a_key_may_go_where_nobody_on_the_way_can_read_it(url: str, private: bool) -> None:

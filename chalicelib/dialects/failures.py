@@ -22,6 +22,9 @@ from chalicelib.refusal import (
     TooLarge,
 )
 
+GROWN_LIMIT_BYTES = 64 * 1024 * 1024
+"""Of a stream whose answer is held until its end: far above what any ceiling lets a model say, one token a chunk."""
+
 MESSAGE_LIMIT = 500  # characters of a target's complaint that are passed on
 RETRY_LIMIT_MS = 600_000  # a target that asks for more patience than this is not believed
 
@@ -209,6 +212,8 @@ def _code(error: _Error) -> str | None:
 
 
 def _complaint(message: str, target: Target) -> str:
+    for secret in target.secrets:
+        message = message.replace(secret, "the model")
     # Whole words: an endpoint may be called `embed`, and nobody says `the modeldings`.
     addresses = sorted(filter(None, target.addresses), key=len, reverse=True)
     for address in addresses:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 SECRET_AGE_MS = 300_000  # a secret is read again after it, so that a rotated key is not met at its last use
 PAUSE_MS = 10_000  # until it is looked at again, when it could not be read or still held what had been refused
 
+LONG_CHARACTERS = 12  # of a key that is no word
+
 _HEADER = re.compile(r"[\x21-\x7e]{1,8192}")  # what a header may hold
 
 
@@ -51,6 +53,11 @@ class KeyedTarget(OpenAICompatible, frozen=True, kw_only=True, tag="openai_compa
     @property
     def addresses(self) -> tuple[str, ...]:
         return (*super().addresses, self.key.text)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        # A shorter one may be a word (`none`, `EMPTY`), as servers have them that want none.
+        return (self.key.text,) if len(self.key.text) >= LONG_CHARACTERS else ()
 
 
 class ServerKeys:

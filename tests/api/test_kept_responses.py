@@ -1,6 +1,5 @@
 """Responses that are kept: gone on with, looked at, deleted; by their tenant alone, and for no longer than it says."""
 
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,14 +18,12 @@ from chalicelib.contents.store import DynamoPieces
 from chalicelib.dialects.responses.answers import Answered
 from chalicelib.dialects.responses.requests import as_chat
 from chalicelib.engines.scripted import Step
-from chalicelib.http.silence import COMMENT, Gaps
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, StoreUnavailable
 from chalicelib.tenancy import Change
-from tests.api.test_leaving import Client, Front, eventually, play
 from tests.api.test_responses import HELLO, RESPONSES, calls_weather, sdk
 from tests.engines.answers import Chat
-from tests.engines.responses import asked, says
+from tests.engines.responses import says
 from tests.small_deployments import T0, Chance, Deployment, Gateway
 from tests.stores import reach_tables
 
@@ -70,14 +67,6 @@ class Full(MemoryPieces):
 
     def put(self, piece: Piece) -> None:
         raise StoreUnavailable(piece.name)
-
-
-class Late(MemoryPieces):
-    """Another request is always a moment earlier."""
-
-    def claim(self, head: Piece, now_s: int) -> None:
-        super().claim(head, now_s)
-        super().claim(head, now_s)
 
 
 @pytest.fixture
@@ -274,17 +263,6 @@ def test_an_id_that_was_kept_is_not_written_over(gateway: Gateway, house: House)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_of_two_that_come_at_once_with_one_id_one_is_kept(gateway: Gateway, house: House, stream: bool) -> None:
-    api = responses(gateway, house)
-    house.contents = Contents(
-        Late(), DataKeys(house.store.documents, MemoryKeys(Chance()), house.clock), house.clock, Chance()
-    )
-    with pytest.raises(openai.ConflictError):
-        api.create(**KEPT, stream=stream)
-    assert house.outcomes() == [("failed", 0)]
-
-
-@pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_that_broke_is_not_kept(gateway: Gateway, house: House, stream: bool) -> None:
     house.answer = lambda call: [*says("hello to you", call)[: 6 if call.stream else 1], EngineFailed("It broke.")]  # type: ignore[method-assign]
     with pytest.raises(openai.APIError):
@@ -348,23 +326,6 @@ def test_who_refers_to_items_of_too_many_responses_is_refused(gateway: Gateway, 
     assert refused.value.status_code == 413
 
 
-@pytest.mark.parametrize(("times", "status"), [(1, 200), (21, 413)])
-def test_a_long_answer_is_not_referred_to_without_end(gateway: Gateway, house: House, times: int, status: int) -> None:
-    """A request of megabytes, each of whose references stands for megabytes, would be more than any memory."""
-    assert house.contents is not None
-    part = {"type": "output_text", "text": "x" * 300_000}
-    item = {"id": "msg_1_0", "type": "message", "role": "assistant", "content": [part]}
-    response = msgspec.json.encode({"id": "resp_1", "output": [item]})
-    fields = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": response}
-    house.contents.keep("acme", "resp_1", fields, T0 + DAY_MS)
-    turns = [{"type": "item_reference", "id": "msg_1_0"}] * times
-    body = {**HELLO, "input": [*turns, {"role": "user", "content": "?"}]}
-    answer = gateway.call("POST", RESPONSES, key=house.key(), json=body)
-    assert answer.status == status
-    assert (b"refer to fewer" in answer.body) == (status == 413)
-    assert len(house.shown) == (status == 200)
-
-
 def test_a_conversation_that_goes_round_in_circles_is_refused(gateway: Gateway, house: House) -> None:
     assert house.contents is not None
     response = b'{"id":"resp_1","output":[],"previous_response_id":"resp_1"}'
@@ -393,27 +354,3 @@ def test_a_response_that_is_over_is_not_streamed_again(gateway: Gateway, house: 
     kept = api.create(**KEPT)
     with pytest.raises(openai.BadRequestError):
         api.retrieve(kept.id, stream=True)
-
-
-@pytest.mark.parametrize("begun", [True, False])
-def test_who_leaves_before_the_end_may_ask_again_by_the_same_id(begun: bool) -> None:
-    """A client whose connection was cut sends its request once more, with the id that it has given it."""
-    gate = threading.Event()
-    said = says("one two", asked(stream=True))
-    leaving = Front(*said[:3], gate, *said[3:]) if begun else Front(gate, *said, gaps=Gaps(0.001, 0.001))
-    leaving.scripts.append((*said,))
-    request: Any = {"path": RESPONSES, "body": KEPT, "headers": {"x-request-id": "mine"}}
-
-    async def scene() -> None:
-        cut = Client(leaving, **request)
-        await cut.until(lambda: (b"response.created" if begun else COMMENT) in cut.body)
-        cut.leave()
-        await cut.exchange
-        gate.set()
-        await eventually(lambda: leaving.at_rest and not pieces(leaving.deployment))
-        again = Client(leaving, **request)
-        await again.exchange
-        assert (again.status, b"response.completed" in again.body) == (200, True)
-
-    play(leaving, scene)
-    assert pieces(leaving.deployment)

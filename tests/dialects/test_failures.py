@@ -5,6 +5,7 @@ import pytest
 
 from chalicelib.dialects import failures
 from chalicelib.engines.bedrock.failures import Failure, refusal
+from chalicelib.engines.server_keys import Key, KeyedTarget
 from chalicelib.pool import Bedrock, OpenAICompatible, SageMaker, Target
 from chalicelib.refusal import CODES, EngineFailed, Malformed, Refusal
 
@@ -171,3 +172,17 @@ def test_an_error_in_place_of_an_answer_is_told_likewise(said: bytes, symptom: s
 )
 def test_of_an_aws_service_operators_hear_its_code(failure: Failure, symptom: str) -> None:
     assert refusal(failure, Bedrock("b", region="us-east-1")).symptom == symptom
+
+
+@pytest.mark.parametrize("around", ["{}", "key={}", "Bearer_{}", "x{}x", "a-{}-b", "{0}{0}", "'{}'", "{}_"])
+@pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "sk_a+/=.*(9876543"])
+def test_a_key_is_hidden_wherever_it_stands(around: str, secret: str) -> None:
+    target = KeyedTarget("t", url="https://a.b/v1", key=Key(secret))
+    found = refused(400, body(f"Wrong header: {around.format(secret)}."), target).text
+    assert secret not in found
+    assert "the model" in found
+
+
+def test_a_key_that_is_a_word_is_hidden_as_a_word() -> None:
+    target = KeyedTarget("t", url="https://a.b/v1", key=Key("none"))
+    assert refused(400, body("nonetheless: none"), target).text == "nonetheless: the model"

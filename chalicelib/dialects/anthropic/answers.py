@@ -128,10 +128,14 @@ class _Growing:
         self._stop: tuple[str | None, str | None] = (None, None)
         self._untold = 0  # tokens of chunks that gave no event
         self._tokens = 0
+        self._bytes = 0
 
     def gain(self, chunk: Delta) -> Iterator[Delta]:
         """The events of one chunk; its tokens are counted on the first of them. Raises: EngineFailed."""
         self._tokens += chunk.tokens
+        self._bytes += len(chunk.data)
+        if self._bytes > failures.GROWN_LIMIT_BYTES:  # a server that does not end
+            raise EngineFailed(failures.TOO_LONG)
         self._untold += chunk.tokens
         for event in self._events(chunk.data):
             yield Delta(msgspec.json.encode(event), self._untold)

@@ -146,10 +146,14 @@ class _Growing:
         self._finish: str | None = None
         self._usage = _NOTHING
         self._tokens = 0
+        self._bytes = 0
 
     def gain(self, chunk: Delta) -> Iterator[Happening]:
         """Raises: EngineFailed."""
         self._tokens += chunk.tokens
+        self._bytes += len(chunk.data)
+        if self._bytes > failures.GROWN_LIMIT_BYTES:  # a server that does not end
+            raise EngineFailed(failures.TOO_LONG)
         chat = self._read(chunk.data)
         yield from self._begun(chat)
         choice = chat.choices[0] if chat.choices else _Choice()
