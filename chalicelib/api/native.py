@@ -94,6 +94,8 @@ class ProblemPage(msgspec.Struct, frozen=True):
 
 
 class ProblemPages(msgspec.Struct, frozen=True):
+    """Every problem that there is."""
+
     problems: list[ProblemPage]
 
 
