@@ -66,7 +66,7 @@ class ProblemPage(msgspec.Struct, frozen=True):
 
 
 class ProblemPages(msgspec.Struct, frozen=True):
-    """All of them."""
+    """Every problem that there is."""
 
     problems: list[ProblemPage]
 

@@ -127,7 +127,8 @@ def test_a_signer_of_nobody_hears_that_they_are_one_whatever_they_send(caller: C
         refused = signing.call(caller.gateway, route.method, where, wrong.body, sent)
         assert (refused.status, b"belongs to no tenant" in refused.body) == (403, True), refused.body
     caller.deployment.tenancy.principals.put("acme", [signing.OWNER.arn])
-    assert signing.call(caller.gateway, route.method, f"{path}?surprise=1", b"").status == 400
+    if route.closed_query:
+        assert signing.call(caller.gateway, route.method, f"{path}?surprise=1", b"").status == 400
 
 
 @every_keyed
@@ -136,6 +137,8 @@ def test_who_may_come_in_hears_what_is_wrong(caller: Caller, route: Route) -> No
     for what, wrong in WRONGS.items():
         if route.shape == "bedrock" and what in ("no UTF-8", "sealed, without headers"):
             continue  # AWS's SDKs call any body so, and what stands in it is the model's to say
+        if wrong.query and not wrong.body and not route.closed_query:
+            continue  # let pass there, and some take no body for an empty one
         answer = send(caller, route, wrong, key)
         assert answer.status == wrong.status, (what, answer.body)
 

@@ -18,7 +18,7 @@ from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
 from cloister.cli.__main__ import main
 from cloister.cli.admin import coming
-from cloister.cli.operator import Operator, OperatorSettings, Signature
+from cloister.cli.operator_gateway import Operator, OperatorSettings, Signature
 from cloister.refusal import NotConfigured
 from tests.api import signing
 from tests.small_deployments import Deployment, Gateway, front, served

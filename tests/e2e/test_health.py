@@ -26,10 +26,12 @@ prober.run()
 
 def health(system: RunningSystem) -> tuple[int, dict[str, object]]:
     """After one more round of the schedule, which else comes each minute."""
+    bedrock = system.env["CLOISTER_LOCAL_BEDROCK_URL"]
+    theirs = {"AWS_ENDPOINT_URL_BEDROCK": bedrock, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock}  # as the system has it
     subprocess.run(
         [sys.executable, "-c", PROBER],
         cwd=Path(__file__).parents[2],
-        env=os.environ | system.env,
+        env=os.environ | system.env | theirs,
         check=True,
         timeout=PATIENCE_S,
     )

@@ -104,7 +104,7 @@ def test_each_request_is_a_line_and_none_tells_a_secret(terminal: Terminal, tmp_
             f"{chat}  200  {used} tokens  N ms",
             f"{chat}  200  {used} tokens  N ms",
             f"{chat}  401  N ms",
-            f"GET /tenants/{tenant}/v1/models/ck_...  {tenant}  404  N ms",
+            f"GET /tenants/{tenant}/v1/models/ck_...  {tenant}  400  N ms",
             f"GET /tenants/{tenant}/v1/nothing-here  {tenant}  404  N ms",
         ]
     )

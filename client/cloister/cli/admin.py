@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cloister.cli.operator import Operator, OperatorSettings, add_flags, document, table
+from cloister.cli.operator_gateway import Operator, OperatorSettings, add_flags, document, table
 from cloister.clock import now_ms
 from cloister.refusal import NotConfigured
 
