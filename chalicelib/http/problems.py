@@ -33,7 +33,7 @@ from chalicelib.refusal import (
     Unauthenticated,
 )
 
-Shape = Literal["problem", "openai", "anthropic", "bedrock"]
+Shape = Literal["openai", "anthropic", "bedrock", "problem"]
 
 PAGES = "/problems"
 """Where the gateway itself explains the `type` of every problem."""

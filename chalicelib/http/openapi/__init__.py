@@ -10,11 +10,12 @@ import inspect
 import sys
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from chalicelib.http import SUMMARY
 from chalicelib.http.openapi.operations import HEADERS_OF_ANSWERS, Described
 from chalicelib.http.openapi.schemas import schemas_of, used
+from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.http.surface import ROUTES
 
@@ -92,15 +93,18 @@ def _routes() -> dict[str, Any]:
 
 
 def _sorted(routes: Iterable[Route]) -> list[Route]:
-    """What runs models first, then what a tenant's people do, then the operator's and the public ones."""
+    """What runs models first, then what a tenant's people do, then the operator's and the public ones; among those, in
+    the order of the shapes.
+    """
+    shapes = get_args(Shape)
     rank: dict[str, int] = {}
     for route in routes:
         own = 0 if route.infers else {"operate": 2, "public": 3}.get(route.permission, 1)
         rank[route.title] = min(own, rank.get(route.title, own))
-    return sorted(routes, key=lambda route: (rank[route.title], route.title))
+    return sorted(routes, key=lambda route: (rank[route.title], shapes.index(route.shape), route.title))
 
 
 def _tag(title: str) -> dict[str, str]:
-    """A title's first module says what its routes are for."""
+    """A title's first module says in its first paragraph what its routes are for, and in the rest how it is made."""
     module = next(route.module for route in ROUTES if route.title == title)
-    return {"name": title, "description": inspect.cleandoc(sys.modules[module].__doc__ or "")}
+    return {"name": title, "description": inspect.cleandoc(sys.modules[module].__doc__ or "").partition("\n\n")[0]}
