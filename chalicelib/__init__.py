@@ -18,6 +18,7 @@ Leaves that every room may import:
     call, pool   what is asked of an engine; what can run it
     refusal      every way we say no               settings     what a deployment may set
     clock, randomness, partition, telemetry        time, chance, AWS's partitions, sight
+    aws_client   an AWS service, with the gateway's own role
 
 Arrows point one way: api, http -> inference -> {identity, admission, placement -> engines -> dialects, ledger} ->
 tables, leaves. tests/architecture/ holds them; docs/architecture.md tells why.

@@ -17,9 +17,9 @@ from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.outgoing import buffered, inference_headers
+from chalicelib.http.outgoing import Outflow, buffered, inference_headers
 from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE
-from chalicelib.http.surface import Surface, error_to_show
+from chalicelib.http.surface import Surface
 from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import Malformed
@@ -164,35 +164,22 @@ def _framed(answer: Answer, asked: Incoming, events: Events, headers: Mapping[st
         **headers,
         **inference_headers(answer, asked),
     }
-    return Reply(EventStream(answer, events, asked.request_id), told)
+
+    def refusal(error: Exception) -> bytes:
+        kind = IN_STREAM.get(problems.exception_of(error), "internalServerException")  # as SDKs raise it
+        return eventstream.exception(kind, msgspec.json.encode(problems.body_of(error, "bedrock", asked.request_id)))
+
+    return Reply(Outflow(answer, _frames(answer, events), refusal, asked.request_id), told)
+
+
+def _frames(answer: Answer, events: Events) -> Iterator[bytes]:
+    for event in answer:
+        if isinstance(event, Delta | Finished) and event.data:
+            for kind, payload in events(event.data):
+                yield eventstream.event(kind, payload)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[str, bytes]]:
     """A piece of a model's own, as InvokeModelWithResponseStream tells it."""
     if data:
         yield "chunk", b'{"bytes":"%s"}' % base64.b64encode(data)
-
-
-class EventStream:
-    """The body of an answer in frames. Closing it closes, and so settles, the answer."""
-
-    def __init__(self, answer: Answer, events: Events, request_id: str) -> None:
-        self._answer = answer
-        self._events = events
-        self._request_id = request_id
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for event in self._answer:
-                if isinstance(event, Delta | Finished) and event.data:
-                    for kind, payload in self._events(event.data):
-                        yield eventstream.event(kind, payload)
-        except Exception as error:
-            self._answer.fail(error)
-            # The status is long gone: the refusal is the last event, as SDKs raise it.
-            error = error_to_show(error, self._request_id)
-            kind = IN_STREAM.get(problems.exception_of(error), "internalServerException")
-            yield eventstream.exception(kind, msgspec.json.encode(problems.body_of(error, "bedrock", self._request_id)))
-
-    def close(self) -> None:
-        self._answer.close()

@@ -209,7 +209,7 @@ def _page(name: str, mount: str, articles: str = "") -> Reply:
     import html  # not for those who call
 
     nonce = wiring.path().randomness(16).hex()
-    page = _template(name)
+    page = _template(name).replace("{style}", _template("pages.css"))
     for hole, value in {"nonce": nonce, "mount": mount, "summary": SUMMARY}.items():
         page = page.replace(f"{{{hole}}}", html.escape(value))
     page = page.replace("{articles}", articles)

@@ -75,7 +75,11 @@ def streamed(
     headers = EVENTS | inference_headers(answer, asked)
     if answer.buffered:
         headers["X-Stream"] = "buffered"
-    return Reply(Outflow(answer, events, shape, asked.request_id, leave), headers)
+
+    def refusal(error: Exception) -> bytes:
+        return refusal_event(msgspec.json.encode(problems.body_of(error, shape, asked.request_id)), shape)
+
+    return Reply(Outflow(answer, events, refusal, asked.request_id, leave), headers)
 
 
 def waiting(event: Waiting) -> bytes:
@@ -90,17 +94,17 @@ class Outflow:
         self,
         answer: Answer,
         events: Iterable[bytes],
-        shape: problems.Shape | None,
+        refusal: Callable[[Exception], bytes] | None,
         request_id: str,
         leave: Callable[[], None] | None = None,
     ) -> None:
-        """`shape`: of the refusal that may be its last event. A sealed answer has none, and breaks off instead.
+        """`refusal`: its last event, of what it fails by. A sealed answer has none, and breaks off instead.
 
         `leave`: what else is to be done once nobody reads it, whether it was read to its end, in part, or not at all.
         """
         self._answer = answer
         self._events = events
-        self._shape = shape
+        self._refusal = refusal
         self._request_id = request_id
         self._leave = leave
 
@@ -111,10 +115,8 @@ class Outflow:
             self._answer.fail(error)
             # The status is long gone: the refusal is the last event, in the shape the status would have had.
             error = error_to_show(error, self._request_id)
-            if self._shape is None:
-                return
-            body = problems.body_of(error, self._shape, self._request_id)
-            yield refusal_event(msgspec.json.encode(body), self._shape)
+            if self._refusal is not None:
+                yield self._refusal(error)
 
     def close(self) -> None:
         self._answer.close()

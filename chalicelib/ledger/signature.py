@@ -1,23 +1,18 @@
 """Signatures by an asymmetric key in AWS KMS, whose private half nobody has."""
 
-import threading
-from typing import Any
-
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.aws_client import AwsClient
 from chalicelib.ledger.notary import CannotSign
 from chalicelib.settings import Settings
 
 
 class KmsSignature:
-    """Makes its client at the first call. Thread-safe."""
+    """Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._client: Any = None
+        self._key = settings.audit_key
+        self._kms = AwsClient("kms", settings, attempts=5)  # nobody waits for it
 
     def __call__(self, message: bytes) -> bytes:
         """The DER form of an ECDSA signature over SHA-256, of at most 4,096 bytes. Raises CannotSign.
@@ -26,7 +21,7 @@ class KmsSignature:
         """
         try:
             answer = self._kms().sign(
-                KeyId=self._settings.audit_key,
+                KeyId=self._key,
                 Message=message,
                 MessageType="RAW",
                 SigningAlgorithm="ECDSA_SHA_256",
@@ -35,14 +30,3 @@ class KmsSignature:
             raise CannotSign(f"CLOISTER_AUDIT_KEY cannot sign: {error}") from error
         signature: bytes = answer["Signature"]
         return signature
-
-    def _kms(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                deadline_s = self._settings.store_deadline_ms / 1_000
-                self._client = botocore.session.get_session().create_client(
-                    "kms",
-                    region_name=self._settings.region,
-                    config=Config(connect_timeout=deadline_s, read_timeout=deadline_s),
-                )
-            return self._client

@@ -10,7 +10,7 @@ from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
 from chalicelib.placement.failure import BreakerState
 from chalicelib.placement.health import Health, Visit
-from chalicelib.placement.probes import Probe, ask, probe
+from chalicelib.placement.probes import Probe, probe
 from chalicelib.placement.report import Report, summary
 from chalicelib.pool import Pool, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
@@ -125,7 +125,8 @@ class Placement:
         places = {target.probe_place: target for pool in pools for target in pool.targets}
         awake = {place: target for place, target in places.items() if not target.may_sleep}
         asked_ms = self._clock()
-        return summary(ask(self._engines, awake), len(places) - len(awake), asked_ms)
+        said = {place: each.capacity for place, each in probe(self._engines, awake, asked_ms).items()}
+        return summary(said, len(places) - len(awake), asked_ms)
 
     def states(self, pool: Pool) -> list[TargetState]:
         """How each of the pool's targets is, for its operator; none is woken. Raises StoreUnavailable."""

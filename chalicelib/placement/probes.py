@@ -27,17 +27,10 @@ class Probe(NamedTuple):
     failure: Failure | None = None
 
 
-def ask(
-    engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], deadline_s: float = DEADLINE_S
-) -> dict[str, Capacity | None]:
-    """What each place says of itself; None for one that does not answer."""
-    return {place: said.capacity for place, said in probe(engines, targets, 0, deadline_s).items()}
-
-
 def probe(
     engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], now_ms: int, deadline_s: float = DEADLINE_S
 ) -> dict[str, Probe]:
-    """The same, with how long it took, and why one is not well."""
+    """What each place says of itself, with how long it took, and why one is not well."""
     answers = dict.fromkeys(targets, Probe(None, failure=Failure(now_ms, SILENT)))
     for together in _batches(targets):
         answers.update(_probe(engines, together, now_ms, deadline_s))

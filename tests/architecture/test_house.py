@@ -10,7 +10,7 @@ from tests.architecture import lints
 
 ROOT = Path(__file__).parents[2]
 
-LEAVES = {"call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry"}
+LEAVES = {"call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry", "aws_client"}
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
@@ -40,7 +40,7 @@ OUTSIDERS = {
     for outsider, paths in {
         "pynamodb": ("tables", "dynamodb", "documents/store"),
         "botocore": (
-            *("tables", "dynamodb", "tickets/secret", "ledger/signature", "contents/kms"),
+            *("tables", "dynamodb", "aws_client", "tickets/secret", "ledger/signature", "contents/kms"),
             *("engines/sagemaker", "engines/secrets_manager"),
             *(f"engines/bedrock/{name}" for name in ("access", "credentials", "failures", "frames")),
         ),

@@ -1,12 +1,12 @@
 """Targets are asked how they are: side by side, each place once, and none that would wake."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from chalicelib.engines.scripted import ScriptedEngine
-from chalicelib.placement import Placement
+from chalicelib.placement import Placement, probes
 from chalicelib.placement.health import Health
-from chalicelib.placement.probes import AT_ONCE, ask
 from chalicelib.placement.report import Report
 from chalicelib.pool import Capacity, Pool, SageMaker, Scripted, Target
 from chalicelib.refusal import EngineFailed, Refusal
@@ -22,6 +22,11 @@ Probe = Callable[[Target], Capacity | Refusal]
 
 def engines(probe: Probe) -> dict[str, ScriptedEngine]:
     return dict.fromkeys(("scripted", "sagemaker"), ScriptedEngine(lambda target, call: (), probe))
+
+
+def ask(engines: Mapping[str, ScriptedEngine], targets: Mapping[str, Target], **how: Any) -> dict[str, Capacity | None]:
+    """The capacities alone."""
+    return {place: said.capacity for place, said in probes.probe(engines, targets, HERE, **how).items()}
 
 
 def look(probe: Probe, *pools: Pool) -> Report:
@@ -70,9 +75,9 @@ def test_however_many_there_are_so_many_are_asked_at_once() -> None:
             running -= 1
         return Capacity(1, 0, 0)
 
-    targets: dict[str, Target] = {str(number): Scripted(str(number)) for number in range(3 * AT_ONCE)}
+    targets: dict[str, Target] = {str(number): Scripted(str(number)) for number in range(3 * probes.AT_ONCE)}
     assert ask(engines(probe), targets) == dict.fromkeys(targets, Capacity(1, 0, 0))
-    assert most <= AT_ONCE
+    assert most <= probes.AT_ONCE
 
 
 def test_a_look_asks_each_place_of_all_pools_once_and_counts_an_instance_once() -> None:

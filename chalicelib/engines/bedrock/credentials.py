@@ -14,8 +14,9 @@ import botocore.session
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.aws_client import config_of
 from chalicelib.clock import Clock
-from chalicelib.engines.secrets_manager import ReadSecret, Unreadable, config_of
+from chalicelib.engines.secrets_manager import ReadSecret, Unreadable
 from chalicelib.settings import Settings
 
 SECRET_AGE_MS = 300_000  # a secret is read again after it, so that a rotated key is not met at its last use

@@ -195,7 +195,7 @@ def _usage_shown(usage: Any) -> str:
         (each["name"], each["unit"], each["quota"], each["remaining"], f"{each['reset_ms'] / 1_000:,.0f} s")
         for each in usage["limits"]
     ]
-    return table([*rows], "LIMIT", "UNIT", "QUOTA", "LEFT", "WHOLE AGAIN IN")
+    return table(rows, "LIMIT", "UNIT", "QUOTA", "LEFT", "WHOLE AGAIN IN")
 
 
 def _set_limits(operator: Operator, options: argparse.Namespace) -> Any:

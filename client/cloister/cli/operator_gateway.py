@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -59,8 +59,13 @@ class Operator:
 
     def __init__(self, settings: OperatorSettings) -> None:
         """Raises: NotConfigured."""
-        auth: httpx.Auth = Bearer(settings.admin_key) if settings.admin_key else Signature.of(settings.base_url)
-        self._http = httpx.Client(base_url=settings.base_url, auth=auth, timeout=TIMEOUT_S)
+        key = settings.admin_key
+        self._http = httpx.Client(
+            base_url=settings.base_url,
+            auth=None if key else Signature.of(settings.base_url),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=TIMEOUT_S,
+        )
 
     def get(self, *names: str, **query: Any) -> Any:
         """What is at /admin/… by these names."""
@@ -74,17 +79,6 @@ class Operator:
     def health(self) -> Any:
         """Of the gateway, also where it is unhealthy."""
         return ask(self._http, "GET", "/health", also=(503,)).json()
-
-
-class Bearer(httpx.Auth):
-    """By a key."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        yield request
 
 
 class Signature(httpx.Auth):
@@ -154,7 +148,7 @@ def document(path: str) -> Any:
         raise NotConfigured(f"{path} is no JSON: {error}.") from error
 
 
-def table(rows: Iterator[tuple[object, ...]] | list[tuple[object, ...]], *head: str) -> str:
+def table(rows: Iterable[Sequence[object]], *head: str) -> str:
     """Columns of text, as wide as their widest cell."""
     cells = [head, *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(head))]
