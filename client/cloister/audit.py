@@ -189,8 +189,9 @@ def _found(tenant: str, day: Day, signed: Mapping[str, _Chain], may_be_gone: boo
 def _altered(tenant: str, day: str, links: Sequence[tuple[Entry, Link]], signed: _Chain | None) -> Iterator[Finding]:
     """Entries of one chain that are not what, or where, they were."""
     before: tuple[Entry, Link] | None = None
+    places = _places([link for _, link in links])
     for entry, link in links:
-        told = _itself(tenant, day, entry, link, [each.seq for _, each in links]) or _as_signed(link, signed)
+        told = _itself(tenant, day, entry, link, places[link.hash]) or _as_signed(link, signed)
         if told is not None:
             kind, text = told
             yield Finding(kind, day, entry.lease_id, text)
@@ -205,10 +206,22 @@ def _altered(tenant: str, day: str, links: Sequence[tuple[Entry, Link]], signed:
         before = entry, link
 
 
-def _itself(tenant: str, day: str, entry: Entry, link: Link, places: Iterable[int]) -> tuple[Kind, str] | None:
-    """What is wrong with an entry, whatever the others are."""
+def _places(links: Sequence[Link]) -> Mapping[str, int]:
+    """By its hash, where each link of a chain belongs, as those before it tell: a guess, which its digest proves."""
+    after = {link.prev: link.hash for link in links}
+    places: dict[str, int] = {}
+    for start, first in [(START, 0), *((link.hash, link.seq) for link in links)]:
+        at, place = start, first
+        while at not in places:  # each hash once, into whatever knots they were tied
+            places[at] = place
+            at, place = after.get(at, at), place + 1
+    return places
+
+
+def _itself(tenant: str, day: str, entry: Entry, link: Link, place: int) -> tuple[Kind, str] | None:
+    """What is wrong with an entry that may belong at `place`, whatever the others are."""
     if digest(entry, link, link.seq) != link.hash:
-        if any(digest(entry, link, seq) == link.hash for seq in places):
+        if digest(entry, link, place) == link.hash:
             return "reordered", "It is not at its own place in its chain."
         return "changed", "Its hash is another one than that of its text, its link and its expiry."
     try:

@@ -35,6 +35,18 @@ def written() -> list[Day]:
     return days
 
 
+def in_one_chain(count: int) -> list[Entry]:
+    """So many of the first day, by time, each settled before the next one was."""
+    end = End(f"{day_of(T0)}.{1:020x}", 0, START)
+    found = []
+    for place in range(count):
+        kept = _linked(end, T0 + place)
+        assert kept.link is not None
+        end = kept.link.end
+        found.append(_told(kept))
+    return found
+
+
 def audited(*days: Day, now_s: int = LATER_S) -> list[Finding]:
     """What is found in these days, the first one first."""
     return [finding for day in verified(days, now_s) for finding in day.findings]
@@ -61,13 +73,19 @@ def _day(number: int) -> list[Kept]:
     ends = [End(f"{day}.{chain:020x}", 0, START) for chain in (1, 2)]
     found = []
     for place in range(6):
-        each = entry(T0 + number * DAY_MS + place)
-        text = msgspec.json.encode(each).decode()
-        expires_s = each.settled_ms // 1_000 + KEPT_S
-        link = ends[place % 3 == 2].linked(text, expires_s)
-        ends[place % 3 == 2] = link.end
-        found.append(Kept(each.lease_id, text, expires_s, link))
+        kept = _linked(ends[place % 3 == 2], T0 + number * DAY_MS + place)
+        assert kept.link is not None
+        ends[place % 3 == 2] = kept.link.end
+        found.append(kept)
     return found
+
+
+def _linked(end: End, at_ms: int) -> Kept:
+    """An entry of this instant, as the link after `end`."""
+    each = entry(at_ms)
+    text = msgspec.json.encode(each).decode()
+    expires_s = each.settled_ms // 1_000 + KEPT_S
+    return Kept(each.lease_id, text, expires_s, end.linked(text, expires_s))
 
 
 def _signed(day: Sequence[Kept], number: int, previous: str) -> SignedHead:

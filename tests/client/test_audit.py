@@ -1,6 +1,10 @@
 """An auditor finds whatever was changed, removed or reordered, and names the first of it."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloister.audit import Day, Entry, Finding, Link, SignedHead, verify
-from tests.client.ledgers import LATER_S, TENANT, anew, audited, verified, with_entries, written
+from tests.client.ledgers import LATER_S, TENANT, anew, audited, in_one_chain, verified, with_entries, written
 from tests.ledger.arrange import DAY
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "audit"
@@ -159,6 +163,54 @@ def test_an_entry_of_another_day_tenant_or_place_is_reordered(days: list[Day]) -
         )
     )
     assert {each.kind for each in theirs[0].findings} == {"reordered"}
+
+
+@given(order=st.permutations(range(8)))
+def test_entries_that_changed_places_in_any_way_are_each_reordered(order: list[int]) -> None:
+    entries = in_one_chain(8)
+    moved = [relinked(entry, seq=place + 1) for entry, place in zip(entries, order, strict=True)]
+    found = audited(Day(DAY, moved, []))
+    expected = [entry.lease_id for number, entry in enumerate(entries) if order[number] != number]
+    assert [(each.kind, each.lease_id) for each in found] == [("reordered", lease_id) for lease_id in expected]
+
+
+# how long it takes
+
+
+@pytest.mark.parametrize("tampered", ["nothing", "texts", "places", "knots"])
+def test_twice_the_entries_take_twice_the_work_whatever_was_done_to_them(tampered: str) -> None:
+    def day(count: int) -> Day:
+        entries = in_one_chain(count)
+        match tampered:
+            case "texts":
+                entries = [msgspec.structs.replace(each, text=each.text + " ") for each in entries]
+            case "places":
+                entries = [relinked(each, seq=count - place) for place, each in enumerate(entries)]
+            case "knots":
+                entries = [relinked(each, prev=link_of(entries[0]).hash) for each in entries]
+        return Day(DAY, entries, [])
+
+    few, many = day(200), day(400)
+    assert steps(lambda: verified([many])) < 2.2 * steps(lambda: verified([few]))
+
+
+def steps(work: Callable[[], object]) -> int:
+    """How many instructions the interpreter runs for it, of whichever functions."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 # heads
