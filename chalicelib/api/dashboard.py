@@ -17,7 +17,7 @@ from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.identity.principal import Principal
-from chalicelib.ledger.log import Found, Record, Totals, Wanted, find, totals
+from chalicelib.ledger.log import Found, Record, Totals, Wanted, begin, find
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT
 
@@ -99,10 +99,13 @@ class LogTotals(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """Newest first; a `cursor` where there may be more, also after a page with few requests or none."""
+    """Newest first; a `cursor` where there may be more, also after a page with few requests or none.
+
+    `totals` come with the first page; null on those that a `cursor` asked for.
+    """
 
     requests: list[Logged]
-    totals: LogTotals
+    totals: LogTotals | None
     cursor: str | None
 
 
@@ -111,7 +114,7 @@ class LogPage(msgspec.Struct, frozen=True):
     summary="The audit log, newest first, with totals", query=LogQuery, returns=LogPage,
 )  # fmt: skip
 def audit_log(asked: Incoming, caller: Caller) -> LogPage | Reply:
-    """Page by page, with totals of everything that matches; or as CSV, with `format=csv`."""
+    """Page by page, with totals of everything that matches on the first; or as CSV, with `format=csv`."""
     query = asked.query_as(LogQuery)
     tenant = _tenant(caller.principal, query.tenant)
     wanted = _wanted(query, tenant)
@@ -127,9 +130,16 @@ def audit_log(asked: Incoming, caller: Caller) -> LogPage | Reply:
         }
         # The first read before the first byte: what is refused is refused with a status.
         return Reply(Rows(wanted, find(ledger, wanted, after, MOST_ROWS)), headers)
-    found = find(ledger, wanted, after, query.limit)
+    if after is None:
+        found, totals = begin(ledger, wanted, query.limit)
+        return _page(tenant, found, _drawn(totals))
+    # What was totalled is not read again for each page.
+    return _page(tenant, find(ledger, wanted, after, query.limit), None)
+
+
+def _page(tenant: str, found: Found, totals: LogTotals | None) -> LogPage:
     requests = [logged(record) for record in found.records]
-    return LogPage(requests, _drawn(totals(ledger, wanted)), found.cursor and _cursor(tenant, found.cursor))
+    return LogPage(requests, totals, found.cursor and _cursor(tenant, found.cursor))
 
 
 class Rows:

@@ -1,6 +1,7 @@
 """The audit log: entries as an auditor asks for them, within bounded work. Pure, but for the ledger it is given.
 
-One question looks at no more than MOST_EXAMINED entries, newest first, however few of them match.
+One question looks at no more than MOST_EXAMINED entries, newest first, however few of them match; a page that goes on
+after another one, at one entry more than it shows, where nothing is filtered.
 """
 
 from collections import Counter
@@ -25,6 +26,11 @@ class Wanted(msgspec.Struct, frozen=True):
     model: str | None = None
     principal: str | None = None
     success: bool | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether each entry of the time matches."""
+        return (self.model, self.principal, self.success) == (None, None, None)
 
     def matches(self, record: "Record") -> bool:
         return (
@@ -97,6 +103,16 @@ class Totals(msgspec.Struct, frozen=True):
     complete: bool
 
 
+def begin(ledger: Ledger, wanted: Wanted, limit: int) -> tuple[Found, Totals]:
+    """The first page, and the totals: of one reading. Raises StoreUnavailable."""
+    found = find(ledger, wanted, None, MOST_EXAMINED)
+    told = totalled(found.records, complete=found.cursor is None)
+    if len(found.records) <= limit:
+        return found, told
+    page = found.records[:limit]
+    return Found(page, page[-1].entry.lease_id), told
+
+
 def find(ledger: Ledger, wanted: Wanted, cursor: str | None, limit: int) -> Found:
     """At most `limit` matching records; fewer, and a cursor, where so many were not among those examined.
 
@@ -105,7 +121,9 @@ def find(ledger: Ledger, wanted: Wanted, cursor: str | None, limit: int) -> Foun
     records: list[Record] = []
     examined = 0
     while True:
-        read, more = ledger.kept(wanted.tenant, wanted.since_ms, wanted.until_ms, cursor, READ_AT_ONCE)
+        # One more than is wanted: a page that ends with the last entry has no cursor.
+        at_once = min(limit - len(records) + 1, READ_AT_ONCE) if wanted.everything else READ_AT_ONCE
+        read, more = ledger.kept(wanted.tenant, wanted.since_ms, wanted.until_ms, cursor, at_once)
         for kept in read:
             record = Record(kept.entry, kept.expires_s)
             if wanted.matches(record):
@@ -116,12 +134,6 @@ def find(ledger: Ledger, wanted: Wanted, cursor: str | None, limit: int) -> Foun
         cursor = more
         if cursor is None or examined >= MOST_EXAMINED:
             return Found(tuple(records), cursor)
-
-
-def totals(ledger: Ledger, wanted: Wanted) -> Totals:
-    """Raises StoreUnavailable."""
-    found = find(ledger, wanted, None, MOST_EXAMINED)
-    return totalled(found.records, complete=found.cursor is None)
 
 
 def totalled(records: Sequence[Record], *, complete: bool) -> Totals:
