@@ -36,6 +36,12 @@ TENANT = "demo"
 BEDROCK_SECRET = "cloister-local-bedrock"
 CAPACITY = 4  # what a container runs side by side
 
+CLAUDE, CLAUDE_TOKENS = "anthropic.claude-sonnet-4-20250514-v1:0", 64_000
+NOVA, NOVA_TOKENS = "amazon.nova-lite-v1:0", 10_000
+"""The most that one answer of theirs has, as refusals quoted in public threads have it: anthropics/claude-code 1293 and
+wri/project-zeno 361, BerriAI/litellm 23198 (of Nova Pro, its sibling) and aws-solutions-library-samples/
+accelerated-intelligent-document-processing-on-aws 175."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.bootstrap", description=__doc__.splitlines()[0])
@@ -149,9 +155,9 @@ def pools(known: Endpoints) -> list[Pool]:
         chat("demo-direct", direct, sealed=True),
         chat("demo-multi", *multi, sealed=False),
         # Bedrock as it is across partitions: its address is public, its credential in Secrets Manager.
-        Pool("bedrock", (bedrock("any-model"),), operations=("invoke",), default_max_tokens=256),
-        Pool("claude", (bedrock("claude", "anthropic.claude-sonnet-4-20250514-v1:0"),), default_max_tokens=256),
-        Pool("nova", (bedrock("nova", "amazon.nova-lite-v1:0"),), default_max_tokens=256),
+        Pool("bedrock", (bedrock("any-model"),), ("invoke",), default_max_tokens=256, max_tokens=CLAUDE_TOKENS),
+        Pool("claude", (bedrock("claude", CLAUDE),), default_max_tokens=256, max_tokens=CLAUDE_TOKENS),
+        Pool("nova", (bedrock("nova", NOVA),), default_max_tokens=256, max_tokens=NOVA_TOKENS),
         Pool("embed", (component("embed"),), operations=("embeddings",), bytes_per_token=1, sealed=True),
     ]
 

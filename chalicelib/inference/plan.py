@@ -113,11 +113,9 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         raise Malformed(
             f"The model {name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
         )
-    if ask.max_tokens is not None and ask.max_tokens > pool.max_tokens:
-        named = "max_output_tokens" if ask.operation == "responses" else "max_tokens"
-        raise Malformed(f"{named} is {ask.max_tokens}; {name} generates at most {pool.max_tokens}.", field=named)
     generates = ask.operation not in ("embeddings", "messages.count_tokens")
-    ceiling = (ask.max_tokens or min(pool.default_max_tokens, pool.max_tokens)) if generates else 0
+    # Who asks for more than the pool generates has the most of it: programs name one ceiling for whatever model there is.
+    ceiling = min(ask.max_tokens or pool.default_max_tokens, pool.max_tokens) if generates else 0
     call = Call(
         request_id=ask.request_id,
         operation=ask.operation,

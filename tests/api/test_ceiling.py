@@ -53,6 +53,42 @@ def test_a_native_answer_has_one_text_and_no_more_is_generated(
     assert calls == []
 
 
+HI = {"messages": [{"role": "user", "content": "hi"}]}
+DOORS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "/inference": (HI, ("max_tokens", "max_completion_tokens")),
+    "/tenants/acme/v1/chat/completions": (HI, ("max_tokens", "max_completion_tokens")),
+    "/tenants/acme/v1/chat": ({**HI, "stream": False}, ("max_tokens", "max_completion_tokens")),
+    "/tenants/acme/v1/completions": ({"prompt": "hi"}, ("max_tokens", "max_completion_tokens")),
+    "/tenants/acme/v1/responses": ({"input": "hi"}, ("max_output_tokens",)),
+    "/tenants/acme/v1/messages": (HI, ("max_tokens",)),
+}
+"""What each takes, and how it calls the ceiling; those of Bedrock are in tests of their own."""
+
+each_name = pytest.mark.parametrize(
+    ("path", "named"), [(path, named) for path, (_, names) in DOORS.items() for named in names]
+)
+
+
+@each_name
+@pytest.mark.parametrize(("stated", "in_force"), [(4_096, 4_096), (4_097, 4_096), (32_000, 4_096), (10**7, 4_096)])
+def test_more_than_the_pool_generates_is_lowered_to_it(
+    gateway: Gateway, key: str, calls: list[Call], path: str, named: str, stated: int, in_force: int
+) -> None:
+    answer = gateway.call("POST", path, key=key, json={"model": "model-a", **DOORS[path][0], named: stated})
+    assert answer.status == 200, answer.body
+    assert calls[0].ceiling_tokens == in_force
+
+
+@each_name
+@pytest.mark.parametrize("stated", [0, -1])
+def test_a_ceiling_of_nothing_is_refused_by_its_name(
+    gateway: Gateway, key: str, calls: list[Call], path: str, named: str, stated: int
+) -> None:
+    answer = gateway.call("POST", path, key=key, json={"model": "model-a", **DOORS[path][0], named: stated})
+    assert (answer.status, named in answer.body.decode()) == (400, True)
+    assert calls == []
+
+
 TITAN = "amazon.titan-text-premier-v1:0"
 VERBOSE = b'{"object":"x","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":999999}}'
 

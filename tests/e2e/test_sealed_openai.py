@@ -153,8 +153,6 @@ def test_refusals_keep_the_types_that_the_sdk_knows(sealed: Sealed) -> None:
     with pytest.raises(openai.NotFoundError):
         chat(client, model="none-such")
     with pytest.raises(openai.BadRequestError):
-        chat(client, max_tokens=1_000_000)
-    with pytest.raises(openai.BadRequestError):
         chat(client, n=2)
     with pytest.raises(openai.AuthenticationError):
         chat(client.with_options(api_key="ck_nobody.aaaaaaaa_" + "x" * 43))

@@ -160,7 +160,6 @@ def test_a_call_that_no_target_takes_leaves_one_entry_and_no_lease(refusal: Refu
     ("more", "refusal"),
     [
         ({"pool": "model-b"}, NotFound),
-        ({"max_tokens": 1_000_000}, Malformed),
         ({"operation": "embeddings"}, Malformed),
         ({"tenant": "other"}, NotFound),
         ({"max_tokens": 4_000, "choices": 16}, TooLarge),

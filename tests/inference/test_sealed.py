@@ -118,6 +118,13 @@ def test_the_container_gets_the_ciphertext_and_a_ticket_that_says_what_was_admit
     assert (entry.outcome, entry.sealed, entry.charged.tokens) == ("completed", "kms", 14)
 
 
+def test_a_ceiling_over_the_pools_most_is_lowered_before_the_ticket_permits_it() -> None:
+    acme = Acme()
+    assert acme.answered(stream=False, max_tokens=1_000_000) == b"sealed answer"
+    claims, _ = split(acme.called[0].sealed)
+    assert claims.ceiling_tokens == acme.deployment.tenancy.pool("model-a").max_tokens
+
+
 def test_a_request_is_opened_for_the_name_that_it_was_sealed_for_and_counted_for_the_pool() -> None:
     acme = Acme()
     acme.deployment.tenancy.change_tenant("acme", Change(aliases={"gpt-4o": "model-a"}))
