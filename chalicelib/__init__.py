@@ -12,6 +12,7 @@
 
     wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
     tables       every DynamoDB key and model      dynamodb     the wire under them; only stores import these two
+    http1/       HTTP/1.1, as we ask others        signature    what AWS knows us by
 
 Leaves that every room may import:
 

@@ -34,10 +34,13 @@ ARROWS = {
     "dialects": set(),
     "tables": {"dynamodb"},
     "dynamodb": set(),
+    "http1": set(),
+    "signature": set(),
 } | {leaf: set() for leaf in LEAVES}
 OUTSIDERS = {
     outsider: {f"chalicelib/{path}.py" for path in paths}
     for outsider, paths in {
+        "httptools": ("http1/parsing",),
         "pynamodb": ("tables", "dynamodb", "documents/store"),
         "botocore": (
             *("tables", "dynamodb", "aws_client", "tickets/secret", "ledger/signature", "contents/kms"),

@@ -1,0 +1,116 @@
+"""One answer: its head is there; its body comes."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+
+from chalicelib.http1.connection import Connection
+from chalicelib.http1.failure import BrokeOff, Failed, NotHttp
+from chalicelib.http1.parsing import Head
+
+TAIL_S = 0.2  # for the end of a body of which everything is known that matters
+TAIL_READS = 4  # more than that is no tail
+
+Keep = Callable[[Connection], None]
+"""Takes a connection that can be used again."""
+
+
+class Answer:
+    """Read by one thread, or polled by a loop; closed by any thread. Whoever has it closes it, always."""
+
+    def __init__(self, head: Head, connection: Connection, silence_s: float, keep: Keep) -> None:
+        """`silence_s`: the longest that `next` waits for."""
+        self.status: int = head.status
+        self.headers: Mapping[str, str] = head.headers
+        self._connection = connection
+        self._parsing = connection.answer
+        self._silence_s = silence_s
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._reading = False
+        self._closed = False
+
+    def next(self) -> bytes:
+        """What has arrived of the body, waiting for something; empty at the end. Raises Failed."""
+        self._begin()
+        try:
+            self._connection.wait_at_most(self._silence_s)
+            while not (piece := self._parsing.take()) and not self._parsing.ended:
+                self._connection.receive()
+            return piece
+        finally:
+            self._end()
+
+    def poll(self) -> bytes | None:
+        """What is there of the body, without waiting; empty at the end. Raises Failed.
+
+        None: nothing yet. Then, and only then, is there something to wait for at `fileno()`: the socket does not show
+        what TLS has read already.
+        """
+        self._begin()
+        try:
+            self._connection.wait_at_most(0)
+            while not (piece := self._parsing.take()) and not self._parsing.ended:
+                if not self._connection.receive():
+                    return None
+            return piece
+        finally:
+            self._end()
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def read(self, limit_bytes: int) -> bytes:
+        """All of it, and close. Raises Failed: NotHttp where it is longer than `limit_bytes`."""
+        pieces = []
+        size = 0
+        try:
+            while piece := self.next():
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit_bytes:
+                    raise NotHttp("too long")
+        finally:
+            self.close()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def finish(self) -> None:
+        """All that matters is known: read the rest, if it is little, so that the connection serves others; close."""
+        self._silence_s = TAIL_S
+        with contextlib.suppress(Failed):
+            for _ in range(TAIL_READS):
+                if not self.next():
+                    break
+        self.close()
+
+    def close(self) -> None:
+        """Keep the connection if the body was read to its end, else cut it. Idempotent.
+
+        A `next` in another thread wakes up and raises BrokeOff.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._reading:  # its reader lets go of it: to close a socket under a reader is not safe
+                self._connection.cut()
+            else:
+                self._let_go()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise BrokeOff("closed")
+            self._reading = True
+
+    def _end(self) -> None:
+        with self._lock:
+            self._reading = False
+            if self._closed:
+                self._connection.close()
+
+    def _let_go(self) -> None:
+        if self._connection.reusable:
+            self._keep(self._connection)
+        else:
+            self._connection.close()

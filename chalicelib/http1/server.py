@@ -1,0 +1,76 @@
+"""A server, and the connections that are kept to it."""
+
+import msgspec
+
+from chalicelib.http1.answer import Answer
+from chalicelib.http1.connection import Connection
+from chalicelib.http1.failure import BrokeOff, Failed
+from chalicelib.http1.place import Place
+from chalicelib.http1.trust import Trust
+
+CONNECTIONS = 64  # kept at most; as many are opened as there are callers
+
+
+class Patience(msgspec.Struct, frozen=True):
+    connect_s: float  # to be connected; TLS may take as long once more
+    silence_s: float  # until the head of an answer is there, and between two pieces of its body
+
+
+class Server:
+    """Thread-safe. Nothing is opened before the first request."""
+
+    def __init__(self, place: Place, patience: Patience, trust: Trust) -> None:
+        self.place = place
+        self._patience = patience
+        self._trust = trust
+        self._kept: list[Connection] = []  # the one used last comes first; append and pop are atomic
+
+    def ask(self, head: bytes, body: bytes = b"", patience: Patience | None = None) -> Answer:
+        """Send a request; its answer as soon as its head is there. `head`: see message.head. Raises Failed.
+
+        A request may reach the server twice: a kept connection can be hung up in the very instant in which it is used.
+        Where not one byte of an answer has come, it is asked once more, on a fresh one.
+        """
+        patience = patience or self._patience
+        kept = self._fresh()
+        if kept is not None:
+            try:
+                return self._asked(kept, head, body, patience)
+            except BrokeOff:
+                if not kept.answer.untouched:
+                    raise
+                # What died idle has company: a sandbox that thaws finds all of them dead.
+                self.forget()
+        return self._asked(Connection(self.place, self._trust, patience.connect_s), head, body, patience)
+
+    def forget(self) -> None:
+        """Close what is kept."""
+        while self._kept:
+            try:
+                self._kept.pop().close()
+            except IndexError:  # another thread was faster
+                return
+
+    def _asked(self, connection: Connection, head: bytes, body: bytes, patience: Patience) -> Answer:
+        try:
+            connection.wait_at_most(patience.silence_s)
+            return Answer(connection.ask(head, body), connection, patience.silence_s, self._keep)
+        except Failed:
+            connection.close()
+            raise
+
+    def _fresh(self) -> Connection | None:
+        while True:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                return None
+            if not connection.stale:
+                return connection
+            connection.close()
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._kept) < CONNECTIONS:
+            self._kept.append(connection)
+        else:
+            connection.close()

@@ -1,0 +1,79 @@
+"""AWS's Signature Version 4 in the one shape in which we send: POST, a body of known bytes, no query.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from functools import lru_cache
+from time import gmtime, strftime
+from urllib.parse import quote
+
+import msgspec
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a request is signed with. Nothing of it is in a log, an error or a repr."""
+
+    access_key: str
+    secret_key: str
+    token: str = ""  # of a session; empty for a long-lived key
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+def signed(
+    host: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    region: str,
+    service: str,
+    credentials: Credentials,
+    now_ms: int,
+) -> dict[str, str]:
+    """The headers, and those more that prove who sends them.
+
+    `host`: as the header of that name says it. `path`: as it goes over the wire, without a query and dot segments.
+    `headers`: ASCII; all are signed, so none that the way may change (Connection, User-Agent, X-Amzn-Trace-Id), and
+    none of Host, Authorization and X-Amz-*. Raises ValueError for what is not ASCII.
+    """
+    date, day = _instant(now_ms // 1_000)
+    said = {**headers, "X-Amz-Date": date}
+    if credentials.token:
+        said["X-Amz-Security-Token"] = credentials.token
+    lines = sorted([("host", host), *((name.lower(), " ".join(value.split())) for name, value in said.items())])
+    names = ";".join([name for name, _ in lines])
+    canonical = "".join([f"{name}:{value}\n" for name, value in lines])
+    request = f"POST\n{_path(path)}\n\n{canonical}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    scope = f"{day}/{region}/{service}/aws4_request"
+    to_sign = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(request.encode('ascii')).hexdigest()}"
+    key = _key(credentials.secret_key, day, region, service)
+    said["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, "
+        f"Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+    )
+    return said
+
+
+@lru_cache(maxsize=2)
+def _instant(second: int) -> tuple[str, str]:
+    """The second and its day, as a signature says them."""
+    date = strftime("%Y%m%dT%H%M%SZ", gmtime(second))
+    return date, date[:8]
+
+
+@lru_cache(maxsize=64)
+def _path(path: str) -> str:
+    return quote(path, safe="/~")  # what is encoded on the wire is encoded once more here; S3 alone does not do that
+
+
+@lru_cache(maxsize=64)
+def _key(secret_key: str, day: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret_key}".encode()
+    for part in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
