@@ -53,6 +53,7 @@ class Refusal(Exception):
         remaining: int | None = None,
         retry_in_ms: int | None = None,
         symptom: str = "",
+        unsent: bool = False,
     ) -> None:
         super().__init__(text)
         self.text = text
@@ -62,6 +63,7 @@ class Refusal(Exception):
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass
         self.symptom = symptom  # what was met at a target, as a code: for its operator, never for the caller
+        self.unsent = unsent  # whether it came before anything of the request had gone to the target
         self.admitted = False  # whether it refused what had been admitted, so that its caller is known
 
 

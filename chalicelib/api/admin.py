@@ -26,7 +26,7 @@ from chalicelib.api.management import (
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
 from chalicelib.placement import TargetState
-from chalicelib.placement.failure import Failure
+from chalicelib.placement.failure import Failure, Whom
 from chalicelib.pool import Capacity, Pool
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy import Change, validity
@@ -97,6 +97,7 @@ class TargetView(msgspec.Struct, frozen=True):
     capacity: Capacity | None
     breaker: Literal["closed", "open", "half_open"]
     retry_in_ms: int | None  # until an open breaker lets a call try
+    held_back: Whom | None  # whose calls a breaker that is not closed holds back
     last_failure: FailureView | None
 
 
@@ -349,5 +350,6 @@ def _target_view(state: TargetState, now_ms: int) -> TargetView:
         capacity=probe.capacity if probe else None,
         breaker=breaker.phase(now_ms) if breaker else "closed",
         retry_in_ms=None if retry_at_ms is None else max(retry_at_ms - now_ms, 0),
+        held_back=breaker.whom if breaker and retry_at_ms is not None else None,
         last_failure=max(failures, key=lambda each: each.at_ms, default=None),
     )

@@ -133,7 +133,7 @@ class OpenAICompatibleEngine:
                             target.url, maxsize=CONNECTIONS, timeout=self._timeout, retries=False
                         )
                     except urllib3.exceptions.LocationValueError as error:
-                        raise EngineFailed(failures.UNREACHABLE, symptom="the url is none") from error
+                        raise EngineFailed(failures.UNREACHABLE, symptom="the url is none", unsent=True) from error
                     found = self._servers[target.url] = (pool, urlsplit(target.url).path.rstrip("/"))
         return found
 

@@ -280,7 +280,7 @@ def _refusal(error: BotoCoreError | ClientError, target: SageMaker) -> Refusal:
     if isinstance(error, ReadTimeoutError):
         return EngineTimedOut(failures.SILENT, symptom=symptom)
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
-        return EngineFailed(failures.UNREACHABLE, symptom=symptom)
+        return EngineFailed(failures.UNREACHABLE, symptom=symptom, unsent=True)
     return EngineFailed(failures.BROKE_OFF, symptom=symptom)
 
 

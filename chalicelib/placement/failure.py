@@ -24,12 +24,17 @@ class Failure(msgspec.Struct, frozen=True):
     model: str = ""  # which one, where the target leaves it to callers
 
 
+Whom = Literal["everybody", "one_tenant"]
+"""Whose calls an open breaker holds back: one tenant's, where only its own failed."""
+
+
 class BreakerState(msgspec.Struct, frozen=True):
     """A target's breaker after a call that failed there, or after the first one that was answered again."""
 
     at_ms: int
     retry_at_ms: int | None = None  # when an open breaker lets a call try; None: it is closed
     failure: Failure | None = None  # the last one, also of a breaker that is closed
+    whom: Whom = "everybody"  # it holds back
 
     def phase(self, now_ms: int) -> Literal["closed", "open", "half_open"]:
         if self.retry_at_ms is None:

@@ -81,8 +81,8 @@ class Placement:
         began_ms = self._clock()
         full: dict[str, NoCapacity] = {}
         last: Refusal | None = None
-        for target in self._candidates(pool, pin, call.model_id, self._draw()):
-            visit = self._health.enter(pool, target, call.model_id, self._clock())
+        for target in self._candidates(pool, pin, call.model_id, call.tenant_tag, self._draw()):
+            visit = self._health.enter(pool, target, call, self._clock())
             if visit is None:
                 continue
             try:
@@ -101,7 +101,7 @@ class Placement:
         if isinstance(last, EngineTimedOut):
             raise last  # that the model is slow, and not only away, is what the caller should hear
         places = [target.place(call.model_id) for target in pool.targets if pin in (None, target.name)]
-        raise self._soonest(places, full) from last
+        raise self._soonest(places, call.tenant_tag, full) from last
 
     def consult(self, pool: Pool, pin: str | None, question: bytes) -> bytes:
         """What the enclave of the first target that reaches one tells, as JSON.
@@ -113,7 +113,7 @@ class Placement:
             NoCapacity, EngineFailed, EngineTimedOut: no target reached an enclave that told.
         """
         last: Refusal = NoCapacity("No enclave is there to ask. Try again.", retry_in_ms=1_000)
-        for target in self._candidates(pool, pin, "", 0.0):
+        for target in self._candidates(pool, pin, "", "", 0.0):
             try:
                 return self._engines[target.engine].consult(target, question)
             except (NoCapacity, EngineFailed, EngineTimedOut) as refusal:
@@ -125,30 +125,41 @@ class Placement:
         places = {target.probe_place: target for pool in pools for target in pool.targets}
         awake = {place: target for place, target in places.items() if not target.may_sleep}
         asked_ms = self._clock()
-        said = {place: each.capacity for place, each in probe(self._engines, awake, asked_ms).items()}
+        said = {place: each.capacity for place, each in self._probe(awake, asked_ms).items()}
         return summary(said, len(places) - len(awake), asked_ms)
 
     def states(self, pool: Pool) -> list[TargetState]:
         """How each of the pool's targets is, for its operator; none is woken. Raises StoreUnavailable."""
         awake = {target.probe_place: target for target in pool.targets if not target.may_sleep}
-        said = probe(self._engines, awake, self._clock())
+        said = self._probe(awake, self._clock())
         return [
             TargetState(target, said.get(target.probe_place), self._health.state(target)) for target in pool.targets
         ]
 
-    def _candidates(self, pool: Pool, pin: str | None, model_id: str, draw: float) -> tuple[Target, ...]:
+    def _probe(self, targets: Mapping[str, Target], now_ms: int) -> dict[str, Probe]:
+        """See probes.probe. Health hears of those that are not well."""
+        said = probe(self._engines, targets, now_ms)
+        for place, each in said.items():
+            if each.capacity is None:
+                self._health.probe_failed(targets[place], now_ms)
+        return said
+
+    def _candidates(self, pool: Pool, pin: str | None, model_id: str, tenant: str, draw: float) -> tuple[Target, ...]:
         now_ms = self._clock()
         return candidates(
-            pool.targets, pin=pin, admits=lambda each: self._health.admits(each.place(model_id), now_ms), draw=draw
+            pool.targets,
+            pin=pin,
+            admits=lambda each: self._health.admits(each.place(model_id), tenant, now_ms),
+            draw=draw,
         )
 
-    def _soonest(self, places: Iterable[str], full: Mapping[str, NoCapacity]) -> NoCapacity:
+    def _soonest(self, places: Iterable[str], tenant: str, full: Mapping[str, NoCapacity]) -> NoCapacity:
         """When the first of these places may be tried again, in its own words where it has said so itself."""
         now_ms = self._clock()
 
         def wait_ms(place: str) -> int:
             # A place that is full has just answered: when its breaker lets the next call try is no longer the question.
-            known = full[place].retry_in_ms if place in full else self._health.retry_in_ms(place, now_ms)
+            known = full[place].retry_in_ms if place in full else self._health.retry_in_ms(place, tenant, now_ms)
             return known or RETRY_IN_MS
 
         first = min(places, key=wait_ms, default=None)

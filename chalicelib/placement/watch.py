@@ -85,7 +85,7 @@ class StoredWatch:
             target=sighting.target.name,
             engine=sighting.target.engine,
             pool=sighting.pool,
-            **(why if opened else {}),
+            **(why | {"held_back": sighting.state.whom} if opened else {}),
         )
 
     def _told_lately(self, name: str, now_ms: int) -> bool:

@@ -274,6 +274,7 @@ def test_a_pool_tells_how_its_targets_are_and_why_one_failed(operator: Operator)
             "capacity": {"total": 1, "in_flight": 0, "queue_depth": 0, "instance": ""},
             "breaker": "open",
             "retry_in_ms": 10_000,
+            "held_back": "one_tenant",
             "last_failure": {
                 "at_ms": operator.deployment.clock(),
                 "cause": "The model could not be reached.",

@@ -10,7 +10,7 @@ from chalicelib.call import Call, Finished, Started
 from chalicelib.engines.scripted import ScriptedEngine, Step, words
 from chalicelib.placement import PlacedCall, Placement
 from chalicelib.placement.health import Health
-from chalicelib.pool import Bedrock, Pool, Scripted, Target
+from chalicelib.pool import Bedrock, Capacity, Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S, until
@@ -18,6 +18,7 @@ from tests.patience import PATIENCE_S, until
 PAUSE_MS = 10_000
 HELLO = words("hello there")
 DIED = EngineFailed("died")
+AWAY = EngineFailed("away", unsent=True)
 CALL = Call("req-1", "chat.completions", "model-a", {"messages": msgspec.Raw(b"[]")}, True, 4, 16, 1, "tag-1")
 
 
@@ -37,14 +38,17 @@ class Sandbox:
         self.tried.append(target.name)
         return self.scripts[target.name]
 
-    def place(self, pin: str | None = None) -> PlacedCall:
-        placement = Placement(self.engines, self.health, lambda: self.now_ms, patience_ms=30_000, draw=lambda: 0.0)
-        return placement.place(self.pool, pin, CALL)
+    @property
+    def placement(self) -> Placement:
+        return Placement(self.engines, self.health, lambda: self.now_ms, patience_ms=30_000, draw=lambda: 0.0)
 
-    def run(self, pin: str | None = None) -> str:
+    def place(self, pin: str | None = None, tenant: str = "tag-1") -> PlacedCall:
+        return self.placement.place(self.pool, pin, msgspec.structs.replace(CALL, tenant_tag=tenant))
+
+    def run(self, pin: str | None = None, tenant: str = "tag-1") -> str:
         """A whole call; which target answered it, or the class of the refusal."""
         try:
-            target, stream, _ = self.place(pin)
+            target, stream, _ = self.place(pin, tenant)
         except Refusal as refusal:
             return type(refusal).__name__
         try:
@@ -129,6 +133,40 @@ def test_a_target_that_keeps_failing_is_left_alone_until_one_call_may_try_it() -
     sandbox.now_ms += PAUSE_MS
     sandbox.scripts["a"] = HELLO
     assert [sandbox.run() for _ in range(3)] == ["a"] * 3
+
+
+def test_what_fails_for_one_tenant_alone_is_left_alone_by_that_tenant_alone() -> None:
+    sandbox = Sandbox(a=(EngineTimedOut("silent"),), b=HELLO)
+    assert [sandbox.run() for _ in range(9)] == ["b"] * 9
+    assert sandbox.tried.count("a") == 3
+    sandbox.scripts["a"] = HELLO
+    assert [sandbox.run(tenant="tag-2"), sandbox.run()] == ["a", "b"]
+    sandbox.now_ms += PAUSE_MS
+    assert sandbox.run() == "a"
+
+
+def test_what_fails_for_two_tenants_is_left_alone_by_all() -> None:
+    sandbox = Sandbox(a=(DIED,), b=HELLO)
+    assert [sandbox.run(tenant=each) for each in ("tag-1", "tag-1", "tag-2")] == ["b"] * 3
+    assert (sandbox.run(tenant="tag-3"), sandbox.tried.count("a")) == ("b", 3)
+
+
+def test_a_target_that_cannot_be_reached_is_left_alone_by_all_whoever_found_out() -> None:
+    sandbox = Sandbox(a=(AWAY,), b=HELLO)
+    assert [sandbox.run() for _ in range(3)] == ["b"] * 3
+    assert (sandbox.run(tenant="tag-2"), sandbox.tried.count("a")) == ("b", 3)
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_probe_that_fails_bears_out_what_one_tenant_met(well: bool) -> None:
+    sandbox = Sandbox(a=(DIED,), b=HELLO)
+    probed = Capacity(1, 0, 0) if well else EngineFailed("died")
+    sandbox.engines["scripted"] = ScriptedEngine(sandbox._script, lambda _: probed)
+    for _ in range(3):
+        sandbox.run()
+    sandbox.placement.look([sandbox.pool])
+    sandbox.tried.clear()
+    assert (sandbox.run(tenant="tag-2"), sandbox.tried) == ("b", ["a", "b"] if well else ["b"])
 
 
 def test_a_target_that_dies_in_the_middle_of_every_answer_is_left_alone_too() -> None:
@@ -227,7 +265,7 @@ def test_a_caller_that_leaves_is_no_failure_of_the_target() -> None:
         assert woken.wait(PATIENCE_S)
         assert target.name == "a"
     assert sandbox.at_rest
-    assert sandbox.health.admits(target.place(), sandbox.now_ms)
+    assert sandbox.health.admits(target.place(), CALL.tenant_tag, sandbox.now_ms)
 
 
 @pytest.mark.parametrize("engine", ["unknown", "faulty"])

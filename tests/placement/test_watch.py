@@ -92,8 +92,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "_aws"} for line in found]
 
 
-def opened(why: EngineFailed) -> dict[str, Any]:
-    told = {"cause": why.text, "symptom": why.symptom, "model": ""}
+def opened(why: EngineFailed, held_back: str = "one_tenant") -> dict[str, Any]:
+    told = {"cause": why.text, "symptom": why.symptom, "model": "", "held_back": held_back}
     return {"BreakerOpened": 1, "target": "a", "engine": "scripted", "pool": "chat", **told}
 
 
@@ -132,6 +132,18 @@ def test_one_that_dies_in_the_middle_of_its_answers_is_logged_too(capsys: pytest
     sandbox.script["a"] = (*HELLO[:2], GONE)
     sandbox.run(5)
     assert lines(capsys) == [opened(GONE)]
+
+
+def test_that_a_second_tenants_calls_fail_is_logged_once_more(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = CountingDocuments()
+    sandbox = Sandbox(documents)
+    sandbox.script["a"] = (GONE,)
+    sandbox.run(5)
+    sandbox.run(5, msgspec.structs.replace(CALL, tenant_tag="tag-2"))
+    sandbox.run(5)
+    assert lines(capsys) == [opened(GONE), opened(GONE, "everybody")]
+    state = until(Sandbox(documents).seen, lambda seen: seen is not None and seen.whom == "everybody")
+    assert state is not None and state.phase(T0) == "open"
 
 
 def test_every_sandbox_can_tell_how_a_target_stands_and_why() -> None:

@@ -118,7 +118,7 @@ class Access:
             # The body is left unread: it need not end, and the deadline is for each read only.
             http.send(AWSRequest("GET", url, stream_output=True).prepare()).raw.close()
         except BotoCoreError as error:
-            raise EngineFailed(failures.UNREACHABLE, symptom=type(error).__name__) from error
+            raise EngineFailed(failures.UNREACHABLE, symptom=type(error).__name__, unsent=True) from error
         finally:
             http.close()
 

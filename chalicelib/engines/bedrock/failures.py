@@ -121,7 +121,8 @@ def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:
     if failure.status in (400, 413):
         complaint = _ARN.sub("the model", failure.message)
         return failures.of_status(failure.status, msgspec.json.encode({"error": {"message": complaint}}), target)
-    return EngineFailed(_TEXTS.get(failure.code, failures.FAILED), symptom=symptom)
+    text = _TEXTS.get(failure.code, failures.FAILED)
+    return EngineFailed(text, symptom=symptom, unsent=failure.code == UNREACHABLE)
 
 
 def in_stream(kind: str, message: str, target: Target) -> Refusal:

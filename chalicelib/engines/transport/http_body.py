@@ -33,7 +33,7 @@ def refusal(error: urllib3.exceptions.HTTPError) -> Refusal:
     """What a failure of the connection means for the caller."""
     symptom = symptom_of(error)
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError | urllib3.exceptions.NewConnectionError):
-        return EngineFailed(failures.UNREACHABLE, symptom=symptom)
+        return EngineFailed(failures.UNREACHABLE, symptom=symptom, unsent=True)
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return EngineTimedOut(failures.SILENT, symptom=symptom)
     return EngineFailed(failures.BROKE_OFF, symptom=symptom)
