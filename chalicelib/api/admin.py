@@ -16,7 +16,6 @@ from chalicelib.api.management import (
     NewKey,
     RevokedKey,
     Usage,
-    expiry,
     new_key,
     page_of,
     revoked,
@@ -25,6 +24,7 @@ from chalicelib.api.management import (
 )
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
+from chalicelib.identity import Principal
 from chalicelib.placement import TargetState
 from chalicelib.placement.failure import Failure, Whom
 from chalicelib.pool import Capacity, Pool
@@ -144,7 +144,7 @@ def list_tenants(_: Incoming) -> Tenants:
 
 
 @surface.door(
-    "POST", "/admin/tenants", permission="operate",
+    "POST", "/admin/tenants", permission="operate", for_narrowed="closed",
     summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201,
 )  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
@@ -161,7 +161,7 @@ def show_any_tenant(asked: Incoming) -> Tenant:
 
 
 @surface.door(
-    "PATCH", "/admin/tenants/{tenant}", permission="operate",
+    "PATCH", "/admin/tenants/{tenant}", permission="operate", for_narrowed="closed",
     summary="Change limits, pools, pins or status; true from the tenant's next request on", accepts=Change,
     returns=Tenant,
 )  # fmt: skip
@@ -213,22 +213,21 @@ def list_any_keys(asked: Incoming) -> Keys:
 
 
 @surface.door(
-    "POST", "/admin/tenants/{tenant}/keys", permission="operate",
+    "POST", "/admin/tenants/{tenant}/keys", permission="operate", for_narrowed="covering",
     summary="Create an API key for a tenant", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
-def create_any_key(asked: Incoming) -> NewKey:
+def create_any_key(asked: Incoming, operator: Principal) -> NewKey:
     """Its secret is shown this once."""
-    request = asked.json(KeyRequest)
-    return new_key(asked.parameters["tenant"], request, expiry(request))
+    return new_key(operator, asked.parameters["tenant"], asked.json(KeyRequest))
 
 
 @surface.door(
-    "DELETE", "/admin/tenants/{tenant}/keys/{key}", permission="operate",
+    "DELETE", "/admin/tenants/{tenant}/keys/{key}", permission="operate", for_narrowed="covering",
     summary="Revoke a tenant's API key", returns=RevokedKey,
 )  # fmt: skip
-def revoke_any_key(asked: Incoming) -> RevokedKey:
+def revoke_any_key(asked: Incoming, operator: Principal) -> RevokedKey:
     """It is refused on the next request."""
-    return revoked(asked.parameters["tenant"], asked.parameters["key"])
+    return revoked(operator, asked.parameters["tenant"], asked.parameters["key"])
 
 
 @surface.door(
@@ -241,7 +240,7 @@ def list_principals(asked: Incoming) -> Principals:
 
 
 @surface.door(
-    "PUT", "/admin/tenants/{tenant}/principals", permission="operate",
+    "PUT", "/admin/tenants/{tenant}/principals", permission="operate", for_narrowed="closed",
     summary="Say which IAM principals sign for a tenant: these, no other", accepts=Principals, returns=Principals,
 )  # fmt: skip
 def put_principals(asked: Incoming) -> Principals:
@@ -251,7 +250,7 @@ def put_principals(asked: Incoming) -> Principals:
 
 
 @surface.door(
-    "DELETE", "/admin/tenants/{tenant}/principals", permission="operate",
+    "DELETE", "/admin/tenants/{tenant}/principals", permission="operate", for_narrowed="closed",
     summary="Let no IAM principal sign for a tenant any more", status=204,
 )  # fmt: skip
 def delete_principals(asked: Incoming) -> Any:
@@ -276,7 +275,7 @@ def show_pool(asked: Incoming) -> PoolView:
 
 
 @surface.door(
-    "PUT", "/admin/pools/{pool+}", permission="operate",
+    "PUT", "/admin/pools/{pool+}", permission="operate", for_narrowed="closed",
     summary="Create or replace a pool", accepts=Pool, returns=Pool,
 )  # fmt: skip
 def put_pool(asked: Incoming) -> Pool:
@@ -296,7 +295,10 @@ def put_pool(asked: Incoming) -> Pool:
     return wiring.tenancy().put_pool(pool)
 
 
-@surface.door("DELETE", "/admin/pools/{pool+}", permission="operate", summary="Remove a pool", status=204)
+@surface.door(
+    "DELETE", "/admin/pools/{pool+}", permission="operate", for_narrowed="closed",
+    summary="Remove a pool", status=204,
+)  # fmt: skip
 def delete_pool(asked: Incoming) -> Any:
     """Tenants that list it can no longer use it."""
     wiring.tenancy().delete_pool(asked.parameters["pool"])
@@ -312,7 +314,7 @@ def list_key_epochs(_: Incoming) -> KeyEpochList:
 
 
 @surface.door(
-    "POST", "/admin/key-epochs", permission="operate",
+    "POST", "/admin/key-epochs", permission="operate", for_narrowed="closed",
     summary="Have an enclave make the key of a new epoch, from now on the current one", accepts=KeyEpochRequest,
     returns=KeyEpochView, status=201,
 )  # fmt: skip

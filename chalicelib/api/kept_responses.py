@@ -100,7 +100,7 @@ def retrieve_response(asked: Incoming, caller: Caller) -> Reply:
 
 
 @surface.door(
-    "DELETE", "/tenants/{tenant}/v1/responses/{response}", permission="responses.manage",
+    "DELETE", "/tenants/{tenant}/v1/responses/{response}", permission="responses.manage", for_narrowed="within",
     summary="Delete a Response that was kept", returns=Deleted,
 )  # fmt: skip
 def delete_response(asked: Incoming, caller: Caller) -> Deleted:

@@ -15,12 +15,11 @@ from chalicelib import wiring
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
-from chalicelib.identity.principal import Principal
 from chalicelib.inference.plan import KMS_BLOB_BYTES
 from chalicelib.pool import Pool
 from chalicelib.refusal import EngineFailed, Malformed, NotFound, NotOpened
 from chalicelib.tenancy.key_epochs import KeyEpoch
-from chalicelib.tenancy.tenant import PoolName, RegisteredKey, Scopes, SealingAuth
+from chalicelib.tenancy.tenant import PoolName, RegisteredKey, SealingAuth
 from chalicelib.tickets import Claims, KeyArn
 
 surface = Surface(__name__, "management", title="Sealing", prefix="/tenants/{tenant}", shape="problem", auth="key")
@@ -147,7 +146,7 @@ def list_kms_keys(_: Incoming, caller: Caller) -> KmsKeyList:
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/kms-keys", permission="keys.manage",
+    "POST", "/tenants/{tenant}/kms-keys", permission="keys.manage", for_narrowed="closed",
     summary="Begin to register a KMS key: get a challenge", accepts=KmsKeyRequest, returns=KmsKeyChallenge,
     status=201,
 )  # fmt: skip
@@ -162,14 +161,12 @@ def challenge_kms_key(asked: Incoming, caller: Caller) -> KmsKeyChallenge:
 
 
 @surface.door(
-    "PUT", "/tenants/{tenant}/kms-keys/{key}", permission="keys.manage",
+    "PUT", "/tenants/{tenant}/kms-keys/{key}", permission="keys.manage", for_narrowed="closed",
     summary="Register a KMS key: prove control of it", accepts=KmsKeyProof, returns=KmsKeyView,
 )  # fmt: skip
 def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
     """The proof is the challenge's secret, encrypted again. `{key}` is the last part of the key's ARN."""
     request = asked.json(KmsKeyProof)
-    if caller.snapshot.tenant.sealing.auth == "kms":
-        _must_cover_everything(caller.principal)
     kms_keys, key_id = wiring.tenancy().kms_keys, asked.parameters["key"]
     arn = kms_keys.pending(caller.principal.tenant, key_id).arn
     claims = Claims("prove", tenant=caller.principal.tenant, key_arn=arn, request_id=asked.request_id)
@@ -179,7 +176,7 @@ def prove_kms_key(asked: Incoming, caller: Caller) -> KmsKeyView:
 
 
 @surface.door(
-    "DELETE", "/tenants/{tenant}/kms-keys/{key}", permission="keys.manage",
+    "DELETE", "/tenants/{tenant}/kms-keys/{key}", permission="keys.manage", for_narrowed="closed",
     summary="Remove a KMS key, at once and everywhere", status=204,
 )  # fmt: skip
 def remove_kms_key(asked: Incoming, caller: Caller) -> None:
@@ -188,7 +185,7 @@ def remove_kms_key(asked: Incoming, caller: Caller) -> None:
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/kms-keys/{key}/probe", permission="keys.manage",
+    "POST", "/tenants/{tenant}/kms-keys/{key}/probe", permission="keys.manage", for_narrowed="within",
     summary="Have the enclave show what a KMS key's policy allows it", accepts=KmsKeyProbe, returns=Probed,
 )  # fmt: skip
 def probe_kms_key(asked: Incoming, caller: Caller) -> Probed:
@@ -217,15 +214,13 @@ def attest(asked: Incoming, caller: Caller) -> Attested:
 
 
 @surface.door(
-    "PUT", "/tenants/{tenant}/sealing", permission="keys.manage",
+    "PUT", "/tenants/{tenant}/sealing", permission="keys.manage", for_narrowed="closed",
     summary="Say what lets sealed requests in: an API key, or a registered KMS key", accepts=SealingRequest,
     returns=SealingRequest,
 )  # fmt: skip
 def put_sealing(asked: Incoming, caller: Caller) -> SealingRequest:
     """`key`: an API key; `kms`: a sealed request that a registered key opens needs none."""
     request = asked.json(SealingRequest)
-    if request.auth == "kms":
-        _must_cover_everything(caller.principal)
     wiring.tenancy().kms_keys.let_in_by(caller.principal.tenant, request.auth)
     return request
 
@@ -271,11 +266,6 @@ def _pool(caller: Caller, named: str | None) -> Pool:
     if named is not None:
         raise NotFound(f"There is no pool {named} with an enclave that this key may use.")
     raise NotFound("None of the pools that this key may use has an enclave. Ask the operator of the service for one.")
-
-
-def _must_cover_everything(principal: Principal) -> None:
-    # Where possession of a KMS key is enough, that key may run every pool on every surface, for ever.
-    principal.must_cover(Scopes(), None)
 
 
 def _nonce(text: str) -> bytes:

@@ -11,6 +11,7 @@ from chalicelib.admission.limits import Limits
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
+from chalicelib.identity import Principal
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT, validity
@@ -210,35 +211,31 @@ def list_keys(_: Incoming, caller: Caller) -> Keys:
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/keys", permission="keys.manage",
+    "POST", "/tenants/{tenant}/keys", permission="keys.manage", for_narrowed="covering",
     summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201,
 )  # fmt: skip
 def create_key(asked: Incoming, caller: Caller) -> NewKey:
-    """Its secret is shown this once. A key that is narrowed makes only keys that are at least as narrow."""
-    request = asked.json(KeyRequest)
-    expires_ms = expiry(request)
-    caller.principal.must_cover(request.scopes, expires_ms)
-    return new_key(caller.principal.tenant, request, expires_ms)
+    """Its secret is shown this once."""
+    return new_key(caller.principal, caller.principal.tenant, asked.json(KeyRequest))
 
 
 @surface.door(
-    "DELETE", "/tenants/{tenant}/keys/{key}", permission="keys.manage",
+    "DELETE", "/tenants/{tenant}/keys/{key}", permission="keys.manage", for_narrowed="covering",
     summary="Revoke an API key, at once and everywhere", returns=RevokedKey,
 )  # fmt: skip
 def revoke_key(asked: Incoming, caller: Caller) -> RevokedKey:
     """It is refused on the next request. Revoking again changes nothing."""
-    return revoked(caller.principal.tenant, asked.parameters["key"])
+    return revoked(caller.principal, caller.principal.tenant, asked.parameters["key"])
 
 
 @surface.door(
-    "POST", "/tenants/{tenant}/keys/{key}/rotate", permission="keys.manage",
+    "POST", "/tenants/{tenant}/keys/{key}/rotate", permission="keys.manage", for_narrowed="covering",
     summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
 )  # fmt: skip
 def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     """The new key is as wide as the old one, which stays valid for `grace_s`."""
     request = asked.json(Rotation)
-    old = wiring.tenancy().key(caller.principal.tenant, asked.parameters["key"])
-    caller.principal.must_cover(old.scopes, old.expires_ms)
+    _must_cover(caller.principal, wiring.tenancy().key(caller.principal.tenant, asked.parameters["key"]))
     return _shown(
         *wiring.tenancy().rotate_key(caller.principal.tenant, asked.parameters["key"], request.grace_s * 1000)
     )
@@ -254,7 +251,7 @@ def list_members(_: Incoming, caller: Caller) -> Members:
 
 
 @surface.door(
-    "PUT", "/tenants/{tenant}/members/{subject}", permission="members.manage",
+    "PUT", "/tenants/{tenant}/members/{subject}", permission="members.manage", for_narrowed="closed",
     summary="Add a member, or change their role", accepts=MemberRequest, returns=Member,
 )  # fmt: skip
 def put_member(asked: Incoming, caller: Caller) -> Member:
@@ -266,7 +263,7 @@ def put_member(asked: Incoming, caller: Caller) -> Member:
 
 
 @surface.door(
-    "DELETE", "/tenants/{tenant}/members/{subject}", permission="members.manage",
+    "DELETE", "/tenants/{tenant}/members/{subject}", permission="members.manage", for_narrowed="closed",
     summary="Remove a member", status=204,
 )  # fmt: skip
 def remove_member(asked: Incoming, caller: Caller) -> None:
@@ -274,12 +271,12 @@ def remove_member(asked: Incoming, caller: Caller) -> None:
     wiring.tenancy().remove_member(caller.principal.tenant, asked.parameters["subject"])
 
 
-def expiry(request: KeyRequest) -> int | None:
-    return None if request.expires_in_s is None else wiring.path().clock() + request.expires_in_s * 1000
-
-
-def new_key(tenant: str, request: KeyRequest, expires_ms: int | None) -> NewKey:
-    """Raises Malformed for a scope that the tenant has not; NotFound."""
+def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
+    """Raises Forbidden for a key that could do more than its maker; Malformed for a scope that the tenant has not;
+    NotFound.
+    """
+    expires_ms = None if request.expires_in_s is None else wiring.path().clock() + request.expires_in_s * 1000
+    maker.must_cover(request.role, request.scopes, expires_ms)
     validity.must_be_of_tenant(request.scopes, wiring.tenancy().tenant(tenant).pools)
     return _shown(
         *wiring.tenancy().create_key(
@@ -288,13 +285,21 @@ def new_key(tenant: str, request: KeyRequest, expires_ms: int | None) -> NewKey:
     )
 
 
-def revoked(tenant: str, key_id: str) -> RevokedKey:
-    """The key, revoked; with a warning where it leaves nobody to manage the tenant's keys and members."""
+def revoked(principal: Principal, tenant: str, key_id: str) -> RevokedKey:
+    """The key, revoked; with a warning where it leaves nobody to manage the tenant's keys and members.
+
+    Raises Forbidden for a key that can do more than the principal; NotFound.
+    """
     now_ms = wiring.path().clock()
+    _must_cover(principal, wiring.tenancy().key(tenant, key_id))
     key = wiring.tenancy().revoke_key(tenant, key_id)
     manages = key.role == "owner" and not any(_manages(each, now_ms) for each in wiring.tenancy().keys(tenant))
     warning = (LAST_OPERATOR if tenant == PLATFORM_TENANT else LAST_OWNER) if manages else None
     return RevokedKey(**msgspec.structs.asdict(view(key, now_ms)), warning=warning)
+
+
+def _must_cover(principal: Principal, key: Key) -> None:
+    principal.must_cover(key.role, key.scopes, key.expires_ms)
 
 
 def _manages(key: Key, now_ms: int) -> bool:

@@ -26,8 +26,8 @@ class Caller(NamedTuple):
     snapshot: Snapshot
 
 
-def let_in(route: Route, asked: Incoming) -> Caller | None:
-    """The caller, if the route's view is to know one; None where everybody may come in, or whoever admits will ask.
+def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
+    """Whom the route's view is to be told; None where everybody may come in, or whoever admits will ask.
 
     Raises: Unauthenticated, NotFound, Forbidden; StoreUnavailable.
     """
@@ -36,7 +36,9 @@ def let_in(route: Route, asked: Incoming) -> Caller | None:
         raise Forbidden(f"{SIGN} {OR_BRING_A_KEY}" if route.shape == "bedrock" else SIGN)
     if route.permission == "operate":
         path = wiring.path()
-        operator(credential, path.snapshots.fresh, path.clock())
+        principal = operator(credential, path.snapshots.fresh, path.clock())
+        _must_be_wide_enough(route, principal)
+        return principal if route.tells_who else None
     held = route.held
     if held is None:
         return None
@@ -44,6 +46,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | None:
     caller.principal.must(held)
     if not route.for_sealers:  # whichever surface a key is narrowed to, it may seal there, and must know to whom
         caller.principal.must_reach(asked.surface)
+    _must_be_wide_enough(route, caller.principal)
     return caller
 
 
@@ -57,6 +60,11 @@ def must_be_known(asked: Incoming) -> None:
     principal, _ = _identified(asked)
     principal.must("infer")
     principal.must_reach(asked.surface)
+
+
+def _must_be_wide_enough(route: Route, principal: Principal) -> None:
+    if route.for_narrowed == "closed":
+        principal.must_be_whole()
 
 
 def _identified(asked: Incoming) -> Caller:

@@ -21,6 +21,14 @@ BINARY_TYPES = (SEALED_TYPE, FRAMED_TYPE)
 
 OF_A_TENANT = "/tenants/{tenant}"
 
+ForNarrowed = Literal["within", "covering", "closed"]
+"""What a key that is narrowed to pools, to surfaces or to a time may do by a door.
+
+within: whatever else it may; the door reads, or touches what the key's pools let it and nothing that lasts longer.
+covering: make and take back keys, of which each can do no more than this one, and no longer. The view sees to it.
+closed: nothing, for what is changed there reaches further, or lasts longer, than such a key.
+"""
+
 Needed = Permission | Literal["public", "operate"]
 """What a caller must hold: a permission; nothing; or to be the operator of the service."""
 
@@ -46,6 +54,7 @@ class Route(msgspec.Struct, frozen=True):
     streams: bool  # may answer text/event-stream
     infers: bool  # runs a model: admitted, answers with the inference headers, and may be refused as one
     clear_only: bool  # takes nothing that is sealed, though it runs a model
+    for_narrowed: ForNarrowed
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
     other_forms: Mapping[str, str]  # other content types of the answer, and what each is
@@ -60,6 +69,11 @@ class Route(msgspec.Struct, frozen=True):
         if self.infers or self.permission == "public" or self.permission == "operate":
             return None
         return self.permission
+
+    @property
+    def tells_who(self) -> bool:
+        """Whether its view is told who calls: the Caller; or of an operator, who has no snapshot, the Principal."""
+        return self.held is not None or (self.permission == "operate" and self.for_narrowed == "covering")
 
     @property
     def signed(self) -> bool:

@@ -14,13 +14,13 @@ from chalicelib.http.callers import let_in, must_be_known
 from chalicelib.http.cross_origin import headers_for, origin_of, preflight
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming, incoming, request_id_of, sent_body, taken_as
-from chalicelib.http.route import Auth, Needed, Route
+from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
 from chalicelib.http.routing import Prefixes
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, StoreUnavailable, TooLarge
 from chalicelib.tenancy.tenant import SurfaceName
 
 View = Callable[..., Any]
-"""`view(asked)`, or `view(asked, caller)` where its route has `held`."""
+"""`view(asked)`, or `view(asked, caller)` where its route tells who calls."""
 
 ROUTES: list[Route] = []
 SHAPES: Prefixes[problems.Shape] = Prefixes("problem")
@@ -59,6 +59,7 @@ class Surface(Blueprint):
         streams: bool = False,
         infers: bool = False,
         clear_only: bool = False,
+        for_narrowed: ForNarrowed | None = None,
         for_sealers: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
         other_forms: Mapping[str, str] = MappingProxyType({}),
@@ -66,6 +67,7 @@ class Surface(Blueprint):
     ) -> Callable[[View], View]:
         """Serve `method path` with the view, and list it in ROUTES; by `name`, where the view has several doors.
 
+        `for_narrowed` may be left out, for "within", where nothing is changed, or a model is run.
         Whatever the view raises becomes an error body here, under Chalice's `@route`: Chalice would turn
         it into a 500 of its own before any middleware saw it.
         """
@@ -91,6 +93,7 @@ class Surface(Blueprint):
                 streams=streams,
                 infers=infers,
                 clear_only=clear_only,
+                for_narrowed=for_narrowed or "within",
                 for_sealers=for_sealers,
                 own_statuses=own_statuses,
                 other_forms=other_forms,
@@ -99,9 +102,9 @@ class Surface(Blueprint):
                 description=view.__doc__ or "",
             )
             assert infers == (permission == "infer"), "who runs a model is admitted, and who is admitted must hold it"
-            takes_caller = len(signature(view).parameters) == 2
-            assert takes_caller == (route.held is not None), (
-                "a view takes the caller where its route has one identified"
+            assert for_narrowed or infers or method == "GET", "who may change something says what a narrowed key may"
+            assert (len(signature(view).parameters) == 2) == route.tells_who, (
+                "a view takes whom it is told, and no other"
             )
             ROUTES.append(route)
 

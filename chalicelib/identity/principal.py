@@ -8,6 +8,9 @@ from chalicelib.identity.roles import PERMISSIONS, Permission
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName
 
+COVERS = "makes, rotates and revokes only keys that"
+WHOLE = "use a key that is neither narrowed nor expires"
+
 Proof = Literal["api_key", "iam", "kms"]
 
 
@@ -33,16 +36,27 @@ class Principal(msgspec.Struct, frozen=True):
         if self.scopes.surfaces and surface not in self.scopes.surfaces:
             raise Forbidden(f"This key is limited to: {', '.join(self.scopes.surfaces)}. Use another key here.")
 
-    def must_cover(self, scopes: Scopes, expires_ms: int | None) -> None:
-        """Raises Forbidden where such a key could do more than this one, or longer: nobody gives what they lack."""
+    def must_cover(self, role: Role, scopes: Scopes, expires_ms: int | None) -> None:
+        """Raises Forbidden where such a key could do more than this one, or longer.
+
+        Nobody gives what they lack, or takes it from others.
+        """
+        if not PERMISSIONS[role] <= PERMISSIONS[self.role]:
+            raise Forbidden(f"The role {self.role} makes and revokes no key of the role {role}, which may do more.")
         if self.expires_ms is not None and (expires_ms is None or expires_ms > self.expires_ms):
-            raise Forbidden("This key expires; a key that it makes may not outlive it. Set an earlier expiry.")
+            raise Forbidden(f"This key expires: it {COVERS} do not outlive it. Set an earlier expiry, or {WHOLE}.")
         for what in ("pools", "surfaces"):
             mine, theirs = getattr(self.scopes, what), getattr(scopes, what)
             if mine and not (theirs and set(theirs) <= set(mine)):
                 raise Forbidden(
-                    f"This key is limited to the {what} {', '.join(mine)}; so must be any key that it makes."
+                    f"This key is limited to the {what} {', '.join(mine)}: it {COVERS} are so, too. Narrow the key, or "
+                    f"{WHOLE}."
                 )
+
+    def must_be_whole(self) -> None:
+        """Raises Forbidden where the key is narrowed, or ends: what it would change reaches further, or stays."""
+        if self.scopes.pools or self.scopes.surfaces or self.expires_ms is not None:
+            raise Forbidden(f"What is changed here reaches further than this key, or outlives it: {WHOLE}.")
 
     def may_use(self, pool: str) -> bool:
         return not self.scopes.pools or pool in self.scopes.pools

@@ -37,13 +37,13 @@ def asked(door: str, arn: str | None = None, key: str | None = None) -> tuple[Ro
 
 def signed(arn: str | None = None, key: str | None = None) -> Caller:
     caller = let_in(*asked(SIGNED, arn, key))
-    assert caller is not None
+    assert isinstance(caller, Caller)
     return caller
 
 
 def signed_or_keyed(arn: str | None = None, key: str | None = None) -> Caller:
     caller = let_in(*asked(EITHER, arn, key))
-    assert caller is not None
+    assert isinstance(caller, Caller)
     return caller
 
 

@@ -207,21 +207,6 @@ def test_possession_is_enough_once_there_is_a_key_and_the_owner_says_so(sealer: 
     assert sealer("PUT", "/sealing", {"auth": "none"}).status == 400
 
 
-def test_a_narrowed_key_cannot_make_a_kms_key_a_wider_credential(sealer: Sealer) -> None:
-    """Possession lets in to all pools, on all surfaces, for ever: whoever lacks that cannot give it."""
-    narrow: dict[str, Any] = {"surfaces": ("management",)}
-    arn = sealer.kms.key()
-    challenge = sealer.challenged(arn).json["challenge"]
-    assert sealer.proved(arn, sealer.proof(arn, challenge), **narrow).status == 200
-    for scopes in (narrow, {"pools": ("sealed",)}, {"expires_ms": sealer.deployment.clock() + 1_000}):
-        assert sealer("PUT", "/sealing", {"auth": "kms"}, **scopes).status == 403
-    assert sealer("PUT", "/sealing", {"auth": "kms"}).status == 200
-    other = sealer.kms.key()
-    challenge = sealer.challenged(other).json["challenge"]
-    assert sealer.proved(other, sealer.proof(other, challenge), **narrow).status == 403
-    assert sealer("PUT", "/sealing", {"auth": "api_key"}, **narrow).status == 200
-
-
 SEALING = [route for route in ROUTES if route.seals]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.identity import ENCRYPTING_PROVES_NOTHING, ApiKey, KeyHolder, Signed, identify, operator
 from chalicelib.identity.principal import Principal
-from chalicelib.refusal import Forbidden, NotFound, Refusal, Unauthenticated
+from chalicelib.refusal import Forbidden, NotFound, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.snapshot import Reading
 from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName, Tenant
@@ -174,9 +174,27 @@ def reach(of: Scopes) -> set[tuple[str, str]]:
 
 @given(scopes, scopes)
 def test_a_key_covers_another_exactly_when_the_other_can_do_no_more(mine: Scopes, theirs: Scopes) -> None:
+    assert covers(Principal("acme", "key:x", "owner", "api_key", mine), "owner", theirs) == (
+        reach(theirs) <= reach(mine)
+    )
+
+
+@given(st.none() | st.integers(0, 3), st.none() | st.integers(0, 3))
+def test_a_key_covers_another_exactly_when_the_other_lives_no_longer(mine: int | None, theirs: int | None) -> None:
+    longer = mine is not None and (theirs is None or theirs > mine)
+    assert covers(Principal("acme", "key:x", "owner", "api_key", Scopes(), mine), "owner", Scopes(), theirs) != longer
+
+
+@pytest.mark.parametrize("mine", get_args(Role))
+def test_a_role_covers_the_roles_that_may_do_no_more(mine: Role) -> None:
+    order = ["viewer", "analyst", "developer", "owner"]  # each may do all that the ones before it may
+    covered = [role for role in get_args(Role) if covers(Principal("acme", "key:x", mine, "api_key"), role, Scopes())]
+    assert set(covered) == set(order[: order.index(mine) + 1])
+
+
+def covers(principal: Principal, role: Role, scopes: Scopes, expires_ms: int | None = None) -> bool:
     try:
-        Principal("acme", "key:x", "owner", "api_key", mine).must_cover(theirs, None)
-    except Refusal:
-        assert not reach(theirs) <= reach(mine)
-    else:
-        assert reach(theirs) <= reach(mine)
+        principal.must_cover(role, scopes, expires_ms)
+    except Forbidden:
+        return False
+    return True

@@ -14,7 +14,7 @@ from chalicelib.http.asks import CLASSIFICATIONS
 from chalicelib.http.openapi.schemas import resolved
 from chalicelib.http.outgoing import INFERENCE_HEADERS
 from chalicelib.http.problems import Shape
-from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE, Auth, Route
+from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE, Auth, ForNarrowed, Route
 
 SECURITY: Mapping[Auth, list[dict[str, list[str]]]] = {
     "none": [],
@@ -78,6 +78,11 @@ FRAMES = (
 )
 SEALED_REQUEST = "A sealed request: ciphertext, of which the headers `X-Seal-...` and `X-Model-Pool` say what it needs."
 SEALED_ANSWER = "The sealed answer to a sealed request."
+NARROWED: Mapping[ForNarrowed, str] = {
+    "within": "",
+    "covering": "A key that is narrowed, or expires, may do this with keys that can do no more than it, and no longer.",
+    "closed": "Not for keys that are narrowed or expire.",
+}
 GREEDY = "It may hold slashes, as they are or as `%2F`."
 
 NAMES: Mapping[Shape, str] = {
@@ -100,7 +105,7 @@ class Described:
         operation: dict[str, Any] = {
             "operationId": route.name,
             "summary": route.summary,
-            "description": inspect.cleandoc(route.description) or f"{route.summary}.",
+            "description": "\n\n".join(filter(None, (_described(route), NARROWED[route.for_narrowed]))),
             "tags": [route.title],
             "parameters": [*_path_parameters(route), *self._query_parameters(route), *_headers(route)],
             "responses": self._responses(route),
@@ -183,6 +188,10 @@ def examples() -> dict[str, dict[str, Any]]:
     """By the names of operations."""
     found: dict[str, dict[str, Any]] = msgspec.json.decode(Path(__file__).with_name("examples.json").read_bytes())
     return found
+
+
+def _described(route: Route) -> str:
+    return inspect.cleandoc(route.description) or f"{route.summary}."
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
