@@ -114,7 +114,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
             f"The model {name} does not offer {ask.operation}, only {', '.join(pool.operations)}.", field="model"
         )
     generates = ask.operation not in ("embeddings", "messages.count_tokens")
-    # Who asks for more than the pool generates has the most of it: programs name one ceiling for whatever model there is.
+    # Who asks for more than the pool generates has its most: programs name one ceiling for whatever model there is.
     ceiling = min(ask.max_tokens or pool.default_max_tokens, pool.max_tokens) if generates else 0
     call = Call(
         request_id=ask.request_id,

@@ -2,7 +2,7 @@
 
     catalogue                         which models and inference profiles there are, and what an identifier names
     conversation                      what a model is asked and what it says, whatever the shape
-    demo_model (sse), echo            who answers
+    demo_model, echo                  who answers; sse, prompt_end: how the first is read, and what it is asked
     answer, instance, guardrail       one answer: laid down by control, cut at stop sequences, judged
     shape: anthropic, nova, llama     a model's own body, read and written; converse: Converse's
     service_model, blocks, rules      what a Converse request must be: by botocore's service model, and beyond it

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from emulators.bedrock.catalogue import Model as FoundationModel
 from emulators.bedrock.conversation import Began, Conversation, Ended, Event, Events, Model, Text, ToolUse
 from emulators.bedrock.guardrail import Guardrail
 from emulators.bedrock.instance import instance
@@ -26,15 +27,25 @@ class Laid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def answer(
-    asked: Conversation, model: Model, laid: Sequence[Laid] | None, guardrail: Guardrail | None, new_id: NewId
+    called: FoundationModel,
+    asked: Conversation,
+    model: Model,
+    laid: Sequence[Laid] | None,
+    guardrail: Guardrail | None,
+    new_id: NewId,
 ) -> Events:
-    """The events of one answer. Raises Refused before anything is said, ModelBroke after it."""
+    """The events of one answer: `called` sets its bounds, `model` gives it.
+
+    Raises Refused before anything is said, ModelBroke after it.
+    """
     if guardrail and (found := guardrail.assessment(*(turn.text for turn in asked.turns if turn.role == "user"))):
         yield Began(0)
         yield Text(guardrail.blocked_input)
         yield Ended("guardrail_intervened", 0, assessed={"inputAssessment": {guardrail.id: found}})
         return
-    yield Began(await model.count(asked) + asked.image_tokens)
+    prompt_tokens = await model.count(asked) + asked.image_tokens
+    called.check_length(prompt_tokens)
+    yield Began(prompt_tokens)
     said = _laid(_forced(asked) if laid is None else laid, asked, new_id) or _until_stop(model.say(asked), asked.stop)
     async for event in said if guardrail is None else _judged(said, guardrail):
         yield event

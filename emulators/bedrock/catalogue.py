@@ -42,10 +42,24 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     caches: bool = False
     on_demand: bool
     geographies: tuple[str, ...]
+    context_tokens: int  # the most that a prompt may be
     most_tokens: int  # of one answer
 
     def arn(self, region: str) -> str:
         return f"arn:{partition(region)}:bedrock:{region}::foundation-model/{self.id}"
+
+    def check_length(self, prompt_tokens: int) -> None:
+        """Raises Refused, in the family's words, where a prompt is over the context."""
+        if prompt_tokens <= self.context_tokens:
+            return
+        if self.family == "anthropic":
+            raise invalid(f"prompt is too long: {prompt_tokens} tokens > {self.context_tokens} maximum")
+        if self.family == "nova":
+            raise invalid(
+                "Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try "
+                "again."
+            )
+        raise invalid("Input is too long for requested model.")
 
 
 MODELS = {
@@ -59,6 +73,7 @@ MODELS = {
             images=True,
             on_demand=True,
             geographies=("us", "eu", "apac", "us-gov"),
+            context_tokens=200_000,
             most_tokens=4_096,
         ),
         Model(
@@ -69,6 +84,7 @@ MODELS = {
             images=True,
             on_demand=True,
             geographies=("us", "apac"),
+            context_tokens=200_000,
             most_tokens=8_192,
         ),
         Model(
@@ -81,6 +97,7 @@ MODELS = {
             caches=True,
             on_demand=False,
             geographies=("us", "eu", "apac", "global"),
+            context_tokens=200_000,
             most_tokens=65_536,
         ),
         Model(
@@ -93,6 +110,7 @@ MODELS = {
             caches=True,
             on_demand=False,
             geographies=("us",),
+            context_tokens=200_000,
             most_tokens=32_768,
         ),
         Model(
@@ -105,6 +123,7 @@ MODELS = {
             caches=True,
             on_demand=False,
             geographies=("us",),
+            context_tokens=200_000,
             most_tokens=32_000,
         ),
         Model(
@@ -116,6 +135,7 @@ MODELS = {
             caches=True,
             on_demand=True,
             geographies=("us", "eu", "apac", "us-gov"),
+            context_tokens=300_000,
             most_tokens=10_000,
         ),
         Model(
@@ -127,6 +147,7 @@ MODELS = {
             caches=True,
             on_demand=False,
             geographies=("us",),
+            context_tokens=1_000_000,
             most_tokens=32_000,
         ),
         Model(
@@ -138,6 +159,7 @@ MODELS = {
             tools=False,
             on_demand=True,
             geographies=(),
+            context_tokens=8_192,
             most_tokens=2_048,
         ),
         Model(
@@ -148,6 +170,7 @@ MODELS = {
             images=False,
             on_demand=False,
             geographies=("us",),
+            context_tokens=128_000,
             most_tokens=8_192,
         ),
         Model(
@@ -158,6 +181,7 @@ MODELS = {
             images=True,
             on_demand=False,
             geographies=("us",),
+            context_tokens=3_500_000,
             most_tokens=8_192,
         ),
     )

@@ -1,18 +1,33 @@
-"""The demo model behind an OpenAI-compatible server, such as `python -m serving`."""
+"""The demo model behind an OpenAI-compatible server, such as `python -m serving`.
 
+Its context is a hundredth of theirs whom it stands in for. Of a prompt that is longer it is asked the end.
+"""
+
+import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from emulators.bedrock import sse
+from emulators.bedrock import prompt_end, sse
 from emulators.bedrock.conversation import Conversation, Ended, ModelBroke, Text
 from emulators.bedrock.refusal import BedrockError, invalid
 from emulators.http_exchange import ExchangeFailed, Reply, exchange
 
 _TOO_LONG = "exceed_context_size_error"
+_LENGTHS = re.compile(
+    r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<context>\d+) tokens\)"
+)
+"""As llama.cpp says it, which counts before it refuses."""
+
+
+class _TooLong(msgspec.Struct, frozen=True):
+    """What the server counts, in tokens."""
+
+    prompt: int
+    context: int
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -49,7 +64,8 @@ class DemoModel:
         # One token more than nothing: the protocol has no way to count but to be answered.
         try:
             async with self._ask(asked, max_tokens=1) as reply:
-                await _check(reply)
+                if too_long := await _check(reply):
+                    return too_long.prompt
                 usage = msgspec.json.decode(await reply.read(), type=_Chunk).usage
         except (ExchangeFailed, msgspec.DecodeError):
             raise BedrockError("ServiceUnavailableException") from None
@@ -60,10 +76,7 @@ class DemoModel:
     async def say(self, asked: Conversation) -> AsyncIterator[Text | Ended]:
         begun = False
         try:
-            async with self._ask(
-                asked, max_tokens=asked.max_tokens, stream=True, stream_options={"include_usage": True}
-            ) as reply:
-                await _check(reply)
+            async with self._answering(asked) as reply:
                 async for event in _events(reply):
                     begun = True
                     yield event
@@ -71,6 +84,22 @@ class DemoModel:
             if begun:
                 raise ModelBroke from None
             raise BedrockError("ServiceUnavailableException") from None
+
+    @asynccontextmanager
+    async def _answering(self, asked: Conversation) -> AsyncIterator[Reply]:
+        """The stream that answers it, or its end. Raises Refused."""
+        members = {"max_tokens": asked.max_tokens, "stream": True, "stream_options": {"include_usage": True}}
+        while True:
+            async with self._ask(asked, **members) as reply:
+                too_long = await _check(reply)
+                if too_long is None:
+                    yield reply
+                    return
+            # Half of the context is for the answer; where the end has more tokens a character than the rest, once more.
+            most = prompt_end.length(asked) * too_long.context // (2 * too_long.prompt)
+            if most < 1:
+                raise BedrockError("ServiceUnavailableException")
+            asked = prompt_end.ending(asked, most)
 
     def _ask(self, asked: Conversation, **members: Any) -> AbstractAsyncContextManager[Reply]:
         messages = [{"role": turn.role, "content": turn.text} for turn in asked.turns]
@@ -83,10 +112,14 @@ class DemoModel:
         return exchange(self._url, "POST", self._path, headers, msgspec.json.encode(body))
 
 
-async def _check(reply: Reply) -> None:
+async def _check(reply: Reply) -> _TooLong | None:
+    """None where the server answers. Raises Refused, where it does not and its context is not the reason."""
     if reply.status == 200:
-        return
-    if _TOO_LONG in (await reply.read()).decode(errors="replace"):
+        return None
+    said = (await reply.read()).decode(errors="replace")
+    if _TOO_LONG in said:
+        if found := _LENGTHS.search(said):
+            return _TooLong(int(found["prompt"]), int(found["context"]))
         raise invalid("Input is too long for requested model.")
     raise BedrockError("ThrottlingException" if reply.status == 429 else "ServiceUnavailableException")
 

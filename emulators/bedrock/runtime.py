@@ -14,6 +14,7 @@ from emulators.bedrock.anthropic import Anthropic
 from emulators.bedrock.blocks import GuardrailConfig
 from emulators.bedrock.blocks import Request as ConverseRequest
 from emulators.bedrock.catalogue import Called, Family, called, find_model
+from emulators.bedrock.catalogue import Model as FoundationModel
 from emulators.bedrock.control import Control
 from emulators.bedrock.conversation import Began, Conversation, Ended, Event, Events, Model
 from emulators.bedrock.exchange import Reply, Request, Streamed, Whole, parameters
@@ -60,6 +61,14 @@ class _Apply(msgspec.Struct, frozen=True):
     content: Annotated[list[_Guarded], msgspec.Meta(min_length=1)]
 
 
+class _Invocation(msgspec.Struct, frozen=True):
+    """What is asked of which model, and the guardrail before it."""
+
+    model: FoundationModel
+    asked: Conversation
+    guardrail: Guardrail | None
+
+
 class Runtime:
     """Its operations raise Refused, and ModelBroke where the model's answer breaks off."""
 
@@ -77,28 +86,28 @@ class Runtime:
         return called(request.parameters[0], request.region, self._account, self._control.profiles)
 
     async def invoke(self, request: Request) -> Reply:
-        shape, asked, guardrail = self._invocation(request)
-        metrics, said = await self._said(asked, guardrail)
+        shape, invocation = self._invocation(request)
+        metrics, said = await self._said(invocation)
         numbers = {
             "x-amzn-bedrock-input-token-count": str(metrics.input_tokens),
             "x-amzn-bedrock-output-token-count": str(metrics.output_tokens),
             "x-amzn-bedrock-invocation-latency": str(metrics.latency_ms),
         }
-        return Whole(shape.whole(said, metrics) | _action(guardrail, said.ended), headers=numbers)
+        return Whole(shape.whole(said, metrics) | _action(invocation.guardrail, said.ended), headers=numbers)
 
     async def invoke_stream(self, request: Request) -> Reply:
-        shape, asked, guardrail = self._invocation(request)
-        frames = await self._frames(asked, guardrail, shape.stream(), _chunk)
+        shape, invocation = self._invocation(request)
+        frames = await self._frames(invocation, shape.stream(), _chunk)
         return Streamed(frames, {"x-amzn-bedrock-content-type": "application/json"})
 
     async def converse(self, request: Request) -> Reply:
-        asked, guardrail, config = self._conversation(request)
-        metrics, said = await self._said(asked, guardrail)
+        invocation, config = self._conversation(request)
+        metrics, said = await self._said(invocation)
         return Whole(converse.whole(said, metrics) | converse.trace(config, said.ended))
 
     async def converse_stream(self, request: Request) -> Reply:
-        asked, guardrail, config = self._conversation(request)
-        return Streamed(await self._frames(asked, guardrail, converse.Stream(config), _event))
+        invocation, config = self._conversation(request)
+        return Streamed(await self._frames(invocation, converse.Stream(config), _event))
 
     async def count_tokens(self, request: Request) -> Reply:
         model = find_model(request.parameters[0], request.region)
@@ -125,7 +134,7 @@ class Runtime:
         wanted = parameters(request.body, _Apply)
         return Whole(applied(found, wanted.source, [each.text.text for each in wanted.content if each.text]))
 
-    def _invocation(self, request: Request) -> tuple[Shape, Conversation, Guardrail | None]:
+    def _invocation(self, request: Request) -> tuple[Shape, _Invocation]:
         if len(request.body) > BODY_BYTES:
             raise invalid(
                 "1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length "
@@ -134,9 +143,9 @@ class Runtime:
         model = self.called(request).model
         shape = self._shape(model.family, model.id)
         guardrail = self._guardrail(request.headers.get(_GUARDRAIL, ""), request.headers.get(_GUARDRAIL_VERSION, ""))
-        return shape, shape.read(request.body, model), guardrail
+        return shape, _Invocation(model, shape.read(request.body, model), guardrail)
 
-    def _conversation(self, request: Request) -> tuple[Conversation, Guardrail | None, GuardrailConfig | None]:
+    def _conversation(self, request: Request) -> tuple[_Invocation, GuardrailConfig | None]:
         model = self.called(request).model
         service_model.check("Converse", request.body)
         body = parameters(request.body, ConverseRequest)
@@ -147,8 +156,9 @@ class Runtime:
             raise invalid("This model doesn't support the image field. Remove image and try again.")
         config = body.guardrail_config
         if config is None:
-            return asked, None, None
-        return asked, self._guardrail(config.guardrail_identifier, config.guardrail_version), config
+            return _Invocation(model, asked, None), None
+        guardrail = self._guardrail(config.guardrail_identifier, config.guardrail_version)
+        return _Invocation(model, asked, guardrail), config
 
     def _guardrail(self, identifier: str, version: str) -> Guardrail | None:
         if not identifier:
@@ -163,21 +173,20 @@ class Runtime:
             return Anthropic(self._new_id, model_id.removeprefix("anthropic.").rpartition("-v")[0])
         return Nova() if family == "nova" else Llama()
 
-    def _answer(self, asked: Conversation, guardrail: Guardrail | None) -> Events:
-        return answer(asked, self._model, self._control.answer(), guardrail, self._new_id)
+    def _answer(self, invocation: _Invocation) -> Events:
+        laid = self._control.answer()
+        return answer(invocation.model, invocation.asked, self._model, laid, invocation.guardrail, self._new_id)
 
-    async def _said(self, asked: Conversation, guardrail: Guardrail | None) -> tuple[Metrics, Said]:
+    async def _said(self, invocation: _Invocation) -> tuple[Metrics, Said]:
         began_ms = self._clock()
-        input_tokens, said = gathered([event async for event in self._answer(asked, guardrail)])
+        input_tokens, said = gathered([event async for event in self._answer(invocation)])
         latency_ms = self._clock() - began_ms
         return Metrics(input_tokens, said.ended.output_tokens, latency_ms, latency_ms), said
 
-    async def _frames(
-        self, asked: Conversation, guardrail: Guardrail | None, stream: Stream, framed: Framed
-    ) -> AsyncIterator[bytes]:
+    async def _frames(self, invocation: _Invocation, stream: Stream, framed: Framed) -> AsyncIterator[bytes]:
         """The frames of an answer whose first event has come: until then a refusal still has a status."""
         began_ms = self._clock()
-        said = self._answer(asked, guardrail)
+        said = self._answer(invocation)
         ahead: list[Event] = [await anext(said), await anext(said)]
         first_byte_ms = self._clock() - began_ms
 

@@ -22,7 +22,6 @@ from tests.api.bedrock_script import (
     WAYS,
     Caller,
     events,
-    refusal_of,
 )
 from tests.small_deployments import T0
 

@@ -20,8 +20,9 @@ DEFAULT_CONTEXT = 4096
 # the scheduler (seen: 264 tokens/s with two threads on two busy cores, 7,000 with one).
 ONE_THREAD_MB = 64
 # Bytes of the fields that llama.cpp turns into a grammar, before it generates and deaf to cancellation. The time grows
-# faster than the size: a schema of 500 properties (11 KB) took 0.9 s, of 1,500 (33 KB) 27 s.
-LIMITS = {"response_format": 16_384, "json_schema": 16_384, "grammar": 16_384, "tools": 65_536}
+# faster than the size: a schema of 500 properties (11 KB) took 0.9 s, of 1,500 (33 KB) 27 s. Tools are many small
+# schemas, with long descriptions: 64 KB of Claude Code's own, and people add theirs.
+LIMITS = {"response_format": 16_384, "json_schema": 16_384, "grammar": 16_384, "tools": 131_072}
 OVERHEAD_MB = 48  # Python and the library
 BATCH = 512
 FLOAT_BYTES = 4

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server small enough to read in one go: what the local Bedrock's models are tested against.
 
 What it does is chosen by the last thing that is said to it: a JSON object, or nothing of note. Streams stop at a gate
-that the test opens.
+that the test opens. A character is a token of its `context`.
 """
 
 import json
@@ -46,7 +46,11 @@ def _handler(seen: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             seen.asked.append(asked)
             do = json.loads(asked["messages"][-1]["content"])
-            if "status" in do:
+            tokens = sum(len(turn["content"]) for turn in asked["messages"])
+            if tokens > do.get("context", tokens):
+                said = f"request ({tokens} tokens) exceeds the available context size ({do['context']} tokens)"
+                self._answer(400, {"error": {"code": "exceed_context_size_error", "message": said}})
+            elif "status" in do:
                 self._answer(do["status"], {"error": {"code": do.get("code", "")}})
             elif asked.get("stream"):
                 self._stream(do)

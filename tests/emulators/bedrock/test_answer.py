@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulators.bedrock.answer import Laid, answer
+from emulators.bedrock.catalogue import MODELS
 from emulators.bedrock.conversation import Conversation, Ended, Event, Text, Tool, ToolUse, Turn
 from emulators.bedrock.guardrail import Guardrail
 from emulators.bedrock.instance import instance
 
+HAIKU = MODELS["anthropic.claude-3-haiku-20240307-v1:0"]
 WEATHER = Tool("weather", {"type": "object", "properties": {"city": {"type": "string"}, "days": {"enum": [3, 5]}}})
 
 
@@ -37,7 +39,7 @@ def ask(
     asked = Conversation(turns=(Turn("user", "say it"),), max_tokens=100, **members)
 
     async def gather() -> list[Event]:
-        return [event async for event in answer(asked, model, laid, guardrail, lambda: UUID(int=7))]
+        return [event async for event in answer(HAIKU, asked, model, laid, guardrail, lambda: UUID(int=7))]
 
     return asyncio.run(gather())
 

@@ -165,6 +165,41 @@ def test_tokens_are_counted_by_the_demo_model(demo: Served) -> None:
     assert counted["inputTokens"] == demo.converse("hello there")["usage"]["inputTokens"]
 
 
-def test_a_prompt_beyond_the_demo_models_context_is_too_long(demo: Served) -> None:
+def test_of_a_prompt_beyond_its_context_the_model_is_asked_the_end_and_all_of_it_is_counted(
+    model: OpenAIServer, behind: Served
+) -> None:
+    model.gate.release(2)
+    last = script("fine", context=200)
+    turns = [user("a" * 500), {"role": "assistant", "content": [{"text": "b" * 500}]}, user(last)]
+    asked = {"modelId": HAIKU, "messages": turns, "system": [{"text": "c" * 500}]}
+    answer = behind.runtime.converse(**asked)
+
+    half = [{"role": "assistant", "content": "b" * (100 - len(last))}, {"role": "user", "content": last}]
+    assert model.asked[-1]["messages"] == half
+    assert answer["output"]["message"]["content"] == [{"text": "fine"}]
+    assert answer["usage"]["inputTokens"] == 1_500 + len(last)
+    assert said(behind.runtime.converse_stream(**asked)["stream"]) == "fine"
+
+
+LONG = "word " * 9_000
+
+
+@pytest.mark.parametrize("model", [HAIKU, NOVA])
+def test_the_demo_model_answers_a_prompt_that_is_longer_than_its_context(demo: Served, model: str) -> None:
+    turns = [user("Hello!"), {"role": "assistant", "content": [{"text": LONG}]}, user("hello there")]
+    answer = demo.runtime.converse(modelId=model, messages=turns, system=[{"text": LONG}])
+
+    assert answer["output"]["message"]["content"][0]["text"]
+    assert answer["usage"]["inputTokens"] > 36_000
+    if model == HAIKU:
+        counted = demo.runtime.count_tokens(modelId=model, input={"converse": {"messages": turns}})
+        assert 18_000 < counted["inputTokens"] < answer["usage"]["inputTokens"]
+
+
+def test_a_prompt_beyond_the_models_own_context_is_too_long(demo: Served) -> None:
     with refused("ValidationException", "Input is too long for requested model."):
-        demo.converse("word " * 3_000)
+        demo.invoke({"prompt": LONG}, LLAMA)
+    with refused("ValidationException", "Input Tokens Exceeded"):
+        demo.converse("word " * 151_000, NOVA)
+    with refused("ValidationException", "tokens > 200000 maximum"):
+        demo.converse("word " * 101_000, HAIKU)
