@@ -28,6 +28,8 @@ class Meter:
             "epoch": {"N": str(tenant.EPOCH)},
             "tats": {"M": {}},
             "windows": {"M": {}},
+            "held": {"M": {}},
+            "budgets": {"M": {}},
             "leases": {"M": {}},
         }
 

@@ -14,7 +14,7 @@
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | tenancy | `~platform`   | `breaker#<digest of a place>` | BreakerState: of a target that failed, and why |
-| meters  | tenant#region |                      | epoch, tats, windows, leases (section "Admission")  |
+| meters  | tenant#region |                      | epoch, tats, windows, held, budgets, leases         |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |

@@ -5,6 +5,7 @@
     decision.py    predict a write, judge a failed one: pure
     denial.py      which no the caller hears     remembered.py noes that need no store
     meter.py       the state                     meters.py        its seam; store.py, memory.py behind it
+    leases.py      how a lease is written        sets.py          the budgets that it names there
     regions.py     those of several regions
     gate.py        admit, renew, settle, reap
 

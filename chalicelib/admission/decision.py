@@ -9,15 +9,14 @@ A Write is a list of steps, one for each limit, each with the branch that it bet
 step into one clause of the condition and one of the update; the in-memory twin runs `holds` and `after`.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
-from chalicelib.admission import budgets, rates
+from chalicelib.admission import budgets, rates, sets
 from chalicelib.admission.denial import Denial
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
-from chalicelib.admission.meter import Held, Meter, Standing
+from chalicelib.admission.meter import Held, Lease, Meter, Standing
 from chalicelib.admission.rates import SLACK_US, US_PER_MS
+from chalicelib.admission.sets import BudgetSet
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -96,6 +95,14 @@ class New(msgspec.Struct, frozen=True):
 Step = Busy | Idle | Same | New
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """What no limit names any more and what means nothing now: dropped along the way, so the item stays small."""
+
+    tats: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+
+
 class Write(msgspec.Struct, frozen=True):
     """One conditional write that admits: all of it or nothing."""
 
@@ -104,15 +111,18 @@ class Write(msgspec.Struct, frozen=True):
     lease_id: str
     held: Held
     cap: int
+    plain: int  # so many leases from before there were sets count towards the cap, at most
+    budget_set: BudgetSet
     steps: tuple[Step, ...]
-    spent_tats: tuple[str, ...]  # rates and windows that no limit names any more and that mean
-    spent_windows: tuple[str, ...]  # nothing now; dropped along the way, so the item stays small
+    spent: Spent
 
     def holds(self, meter: Meter) -> bool:
         return (
             meter.epoch == self.epoch
             and self.lease_id not in meter.leases
-            and len(meter.leases) < self.cap
+            and meter.plain <= self.plain
+            and len(meter.leases) - meter.plain < self.cap - self.plain
+            and self.budget_set.holds(meter)
             and all(step.holds(meter) for step in self.steps)
         )
 
@@ -123,11 +133,14 @@ class Write(msgspec.Struct, frozen=True):
                 tats[step.key] = step.after(meter)
             else:
                 windows[step.key] = step.after(meter)
-        for name in self.spent_tats:
+        for name in self.spent.tats:
             tats.pop(name, None)
-        for name in self.spent_windows:
+        for name in self.spent.windows:
             windows.pop(name, None)
-        return Meter(meter.epoch, tats, windows, {**meter.leases, self.lease_id: self.held})
+        kept = {
+            name: keys for name, keys in (self.budget_set.after(meter) or {}).items() if name not in self.spent.sets
+        }
+        return Meter(meter.epoch, tats, windows, {**meter.leases, self.lease_id: self.held}, kept, meter.plain)
 
 
 class Already(msgspec.Struct, frozen=True):
@@ -198,24 +211,24 @@ def predict(reservation: Reservation, seen: Meter | None) -> Write:
             # A later window than our clock's: another sandbox's clock runs ahead, and the meter follows it.
             steps.append(Same(name, theirs, budget.limit - units if budget.hard else None, units))
             reserved[name] = (theirs, units)
-    spent_tats, spent_windows = _spent(reservation, seen)
-    held = Held(reservation.expires_ms, reservation.now_ms, reserved)
+    budget_set = sets.of(reservation.limits.budgets, reservation.epoch, seen)
     return Write(
         reservation.tenant,
         reservation.epoch,
         reservation.lease_id,
-        held,
+        Held(reservation.expires_ms, reservation.now_ms, reserved, budget_set.name),
         reservation.limits.in_flight,
+        seen.plain if seen else 0,
+        budget_set,
         tuple(steps),
-        spent_tats,
-        spent_windows,
+        _spent(reservation, seen),
     )
 
 
-def _spent(reservation: Reservation, seen: Meter | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _spent(reservation: Reservation, seen: Meter | None) -> Spent:
     # Under one epoch everybody has the same limits, so what ours do not name nobody is adding to.
     if seen is None or seen.epoch != reservation.epoch:
-        return (), ()
+        return Spent()
     floor_us = reservation.now_ms * US_PER_MS - SLACK_US
     named = {rates.key(rate) for rate in reservation.limits.rates}
     spent_tats = tuple(name for name, tat in seen.tats.items() if name not in named and tat < floor_us)
@@ -225,7 +238,7 @@ def _spent(reservation: Reservation, seen: Meter | None) -> tuple[tuple[str, ...
         for name, (window, _) in seen.windows.items()
         if name not in named and window < budgets.window_id(budgets.kind_of(name), reservation.now_ms)
     )
-    return spent_tats, spent_windows
+    return Spent(spent_tats, spent_windows, sets.unused(reservation.limits.budgets, seen))
 
 
 def judge(reservation: Reservation, truth: Meter | None) -> Verdict:
@@ -325,6 +338,7 @@ class Release(msgspec.Struct, frozen=True):
 
     tenant: str
     lease_id: str
+    plain: bool  # whether the lease is from before there were sets
     refunds: tuple[Refund, ...]
 
     def holds(self, meter: Meter) -> bool:
@@ -338,20 +352,20 @@ class Release(msgspec.Struct, frozen=True):
             window, used = windows[refund.key]
             windows[refund.key] = (window, used - refund.units)
         leases = {name: held for name, held in meter.leases.items() if name != self.lease_id}
-        return Meter(meter.epoch, meter.tats, windows, leases)
+        return msgspec.structs.replace(meter, windows=windows, leases=leases, plain=meter.plain - self.plain)
 
 
-def release(tenant: str, lease_id: str, reserved: Iterable[tuple[str, tuple[str, int]]], charged: Units) -> Release:
+def release(tenant: str, lease_id: str, held: Held | Lease, charged: Units) -> Release:
     """The write that ends this lease, charging each budget at most what it reserved.
 
     Rates get nothing back: a refund that lands after the rate was idle would lift the curve.
     """
     refunds = []
-    for name, (window, units) in reserved:
+    for name, (window, units) in held.windows.items():
         back = units - charged.of(budgets.unit_of(name))
         if back > 0:
             refunds.append(Refund(name, window, back))
-    return Release(tenant, lease_id, tuple(refunds))
+    return Release(tenant, lease_id, not held.budget_set, tuple(refunds))
 
 
 def still_to_do(lost: Release, truth: Meter | None) -> Release | None:
@@ -360,4 +374,4 @@ def still_to_do(lost: Release, truth: Meter | None) -> Release | None:
         return None
     # A window that has turned took the reservation with it: nothing to correct there, now or ever.
     there = tuple(refund for refund in lost.refunds if truth.windows.get(refund.key, ("", 0))[0] == refund.window)
-    return Release(lost.tenant, lost.lease_id, there)
+    return msgspec.structs.replace(lost, refunds=there)

@@ -125,10 +125,10 @@ class Admission:
 
     def renew(self, lease: Lease, now_ms: int) -> Lease:
         """Keep a running request's lease. Raises LeaseLost, StoreUnavailable."""
-        expires_ms = now_ms + self._lease_ms
-        if not self._meters.renew(lease.tenant, lease.lease_id, expires_ms):
+        renewed = msgspec.structs.replace(lease, expires_ms=now_ms + self._lease_ms)
+        if not self._meters.renew(renewed):
             raise LeaseLost(lease.lease_id)
-        return msgspec.structs.replace(lease, expires_ms=expires_ms)
+        return renewed
 
     def settle(self, lease: Lease, entry: Entry) -> Entry:
         """Write what became of the request, then free its lease. Idempotent: repeat it at will.
@@ -146,7 +146,7 @@ class Admission:
             # Whoever declared it abandoned corrects the meter.
             return msgspec.structs.replace(there, late=there.late or used)
         decided = there or entry
-        self._insist(lambda: self._release(lease.tenant, lease.lease_id, lease.windows.items(), decided.charged))
+        self._insist(lambda: self._release(lease.tenant, lease.lease_id, lease, decided.charged))
         return decided
 
     def reap(self, now_ms: int) -> int:
@@ -194,12 +194,10 @@ class Admission:
         )
         # One call that both looks and decides: whichever entry comes first is the truth.
         there = self._ledger.put_if_absent(abandoned)
-        self._release(tenant, lease_id, held.windows.items(), (there or abandoned).charged)
+        self._release(tenant, lease_id, held, (there or abandoned).charged)
 
-    def _release(
-        self, tenant: str, lease_id: str, reserved: Iterable[tuple[str, tuple[str, int]]], charged: Units
-    ) -> None:
-        todo = release(tenant, lease_id, reserved, charged)
+    def _release(self, tenant: str, lease_id: str, held: Held | Lease, charged: Units) -> None:
+        todo = release(tenant, lease_id, held, charged)
         while True:
             try:
                 return self._meters.release(todo)
@@ -233,6 +231,7 @@ def _lease(reservation: Reservation, held: Held, meter: Meter) -> Lease:
         windows=held.windows,
         admitted_ms=held.admitted_ms,
         expires_ms=held.expires_ms,
+        budget_set=held.budget_set,
         standing=standing(reservation.limits, meter, reservation.now_ms),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from chalicelib.admission.decision import Release, Write
-from chalicelib.admission.meter import Held, Lost, Meter, NoMeter
+from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter
 
 
 class MemoryMeters:
@@ -31,13 +31,13 @@ class MemoryMeters:
                 raise Lost(meter)
             self._meters[release.tenant] = release.apply(meter)
 
-    def renew(self, tenant: str, lease_id: str, expires_ms: int) -> bool:
+    def renew(self, lease: Lease) -> bool:
         with self._lock:
-            meter = self._meters.get(tenant)
-            if meter is None or lease_id not in meter.leases:
+            meter = self._meters.get(lease.tenant)
+            if meter is None or lease.lease_id not in meter.leases:
                 return False
-            held = msgspec.structs.replace(meter.leases[lease_id], expires_ms=expires_ms)
-            self._meters[tenant] = msgspec.structs.replace(meter, leases={**meter.leases, lease_id: held})
+            held = msgspec.structs.replace(meter.leases[lease.lease_id], expires_ms=lease.expires_ms)
+            self._meters[lease.tenant] = msgspec.structs.replace(meter, leases={**meter.leases, lease.lease_id: held})
             return True
 
     def expired(self, now_ms: int) -> Iterator[tuple[str, str, Held]]:

@@ -16,6 +16,7 @@ class Held(msgspec.Struct, frozen=True):
     expires_ms: int
     admitted_ms: int
     windows: Windows  # what was reserved, and where
+    budget_set: str = ""  # by which the meter knows these budgets (sets.py); "" of a lease from before there were sets
 
 
 class Meter(msgspec.Struct, frozen=True):
@@ -25,6 +26,8 @@ class Meter(msgspec.Struct, frozen=True):
     tats: Mapping[str, int]  # rate key -> theoretical arrival time, microseconds
     windows: Windows  # units used or reserved
     leases: Mapping[str, Held]
+    sets: Mapping[str, tuple[str, ...]] | None = {}  # name -> budget keys; None: from before there were any
+    plain: int = 0  # so many of the leases are from before there were sets
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -50,6 +53,7 @@ class Lease(msgspec.Struct, frozen=True):
     windows: Windows
     admitted_ms: int
     expires_ms: int
+    budget_set: str = ""  # as in Held
     standing: tuple[Standing, ...] = ()
 
 

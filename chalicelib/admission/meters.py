@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from chalicelib.admission.decision import Release, Write
-from chalicelib.admission.meter import Held, Meter
+from chalicelib.admission.meter import Held, Lease, Meter
 
 
 class Meters(Protocol):
@@ -16,8 +16,8 @@ class Meters(Protocol):
     def release(self, release: Release) -> None:
         """Drop a lease and correct what it reserved, if all conditions hold. Raises Lost."""
 
-    def renew(self, tenant: str, lease_id: str, expires_ms: int) -> bool:
-        """Move a lease's expiry; False if the lease is gone."""
+    def renew(self, lease: Lease) -> bool:
+        """Let the lease expire when this one does; False if it is gone."""
 
     def expired(self, now_ms: int) -> Iterator[tuple[str, str, Held]]:
         """(tenant, lease id, lease) of every lease past its expiry, in all meters of this region."""

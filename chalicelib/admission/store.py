@@ -4,8 +4,9 @@
     epoch     N  starts at the instant of creation, so that a tenant created again repeats none
     tats      M  rate key -> N, microseconds
     windows   M  budget key -> {w: S window id, n: N units used or reserved}
-    leases    M  lease id -> {x: N expires ms, a: N admitted ms, b: {budget key: N units reserved,
-                 or [S window id, N] in another window than that of `a`}}
+    held      M  lease id -> S, as leases.py writes it
+    budgets   M  name of a set -> S its budget keys, a blank between them
+    leases    M  leases as they were written before there were `held` and `budgets`, which a meter of then lacks
 
 Names are short: an item under 1 KB costs one write unit, and every request writes it twice.
 The expressions depend only on which branches were chosen, so they are built once for each choice.
@@ -15,17 +16,27 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from chalicelib.admission import budgets
 from chalicelib.admission.decision import Busy, Idle, New, Release, Same, Step, Write
-from chalicelib.admission.meter import Held, Lost, Meter, NoMeter
+from chalicelib.admission.leases import Leases, Sets, written
+from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter
+from chalicelib.admission.sets import First, Known, Named
 from chalicelib.tables import ConditionFailed, Item, Tables
 
 # Caches everywhere are keyed by it: whatever was revoked or changed since they were filled fails here.
 SAME_EPOCH = "epoch = :epoch"
 # A transport that repeats the write must not take a second lease.
-NO_LEASE_YET = "attribute_not_exists(leases.#lease)"
+NO_LEASE_YET = "attribute_not_exists(held.#lease)"
 # The cap counts leases, not requests: a dead sandbox's count until they expire.
-UNDER_CAP = "size(leases) < :cap"
+UNDER_CAP = "size(held) < :cap"
+# Those of before count too, and none is added any more: as many as were left room for, or fewer.
+PLAIN_DRAIN = "size(leases) <= :plain"
+# A meter from before there were sets has no place for one.
+HAS_SETS = "attribute_exists(budgets)"
+# A name that stands for other budgets would have a lease give back where it never reserved.
+SET_NAMED = "(attribute_not_exists(budgets.#set) OR budgets.#set = :set)"
+# Whoever comes second must not take away the first lease.
+NO_SETS_YET = "attribute_not_exists(held)"
+UNDER_CAP_PLAIN = "size(leases) < :cap"
 # Neither at rest (then the debt would count from a past long gone), nor over the tolerance.
 BUSY = "tats.#s{i} BETWEEN :floor{i} AND :ceiling{i}"
 IDLE = "(attribute_not_exists(tats.#s{i}) OR tats.#s{i} < :floor{i})"
@@ -35,10 +46,12 @@ SAME_SOFT = "windows.#s{i}.w = :window{i}"
 # Only ever forward: a slow clock must not bring an old window back and reset the count.
 NEW = "(attribute_not_exists(windows.#s{i}) OR windows.#s{i}.w < :window{i})"
 # The lease going away is what makes a settlement happen once.
-LEASE_HELD = "attribute_exists(leases.#lease)"
+LEASE_HELD = "attribute_exists(held.#lease)"
+PLAIN_LEASE_HELD = "attribute_exists(leases.#lease)"
 # A window that has turned took the reservation with it.
 STILL_OPEN = "windows.#s{i}.w = :window{i}"
 
+SET_HELD = "held.#lease = :held"
 _SET_BUSY = "tats.#s{i} = tats.#s{i} + :cost{i}"
 _SET_IDLE = "tats.#s{i} = :tat{i}"
 _SET_SAME = "windows.#s{i}.n = windows.#s{i}.n + :units{i}"
@@ -55,18 +68,15 @@ class DynamoMeters:
         self._suffix = f"#{region}"
 
     def admit(self, write: Write) -> Meter:
-        names = {"#lease": write.lease_id}
-        values: Item = {
-            ":epoch": {"N": str(write.epoch)},
-            ":cap": {"N": str(write.cap)},
-            ":held": _held_item(write.held),
-        }
-        shape = "".join([_bind(step, i, names, values) for i, step in enumerate(write.steps)])
-        for i, name in enumerate(write.spent_tats):
-            names[f"#t{i}"] = name
-        for i, name in enumerate(write.spent_windows):
-            names[f"#w{i}"] = name
-        condition, update = _admission(shape, len(write.spent_tats), len(write.spent_windows))
+        names: dict[str, str] = {}
+        values: Item = {":epoch": {"N": str(write.epoch)}}
+        shape = _bind_lease(write, names, values)
+        shape += "".join([_bind(step, i, names, values) for i, step in enumerate(write.steps)])
+        spent = write.spent
+        for mark, each in (("t", spent.tats), ("w", spent.windows), ("b", spent.sets)):
+            for i, name in enumerate(each):
+                names[f"#{mark}{i}"] = name
+        condition, update = _admission(shape, len(spent.tats), len(spent.windows), len(spent.sets))
         answer = self._update(write.tenant, condition, update, names, values, "ALL_NEW")
         return _meter(answer["Attributes"])
 
@@ -77,14 +87,14 @@ class DynamoMeters:
             names[f"#s{i}"] = refund.key
             values[f":window{i}"] = {"S": refund.window}
             values[f":units{i}"] = {"N": str(refund.units)}
-        condition, update = _release(len(release.refunds))
+        condition, update = _release(len(release.refunds), "leases" if release.plain else "held")
         self._update(release.tenant, condition, update, names, values, "NONE")
 
-    def renew(self, tenant: str, lease_id: str, expires_ms: int) -> bool:
-        update = "SET leases.#lease.x = :expires"
-        values: Item = {":expires": {"N": str(expires_ms)}}
+    def renew(self, lease: Lease) -> bool:
+        held = Held(lease.expires_ms, lease.admitted_ms, lease.windows, lease.budget_set)
+        values: Item = {":held": {"S": written(lease.lease_id, held)}}
         try:
-            self._update(tenant, LEASE_HELD, update, {"#lease": lease_id}, values, "NONE")
+            self._update(lease.tenant, LEASE_HELD, f"SET {SET_HELD}", {"#lease": lease.lease_id}, values, "NONE")
         except Lost:
             return False
         return True
@@ -92,17 +102,17 @@ class DynamoMeters:
     def expired(self, now_ms: int) -> Iterator[tuple[str, str, Held]]:
         arguments: dict[str, Any] = {
             "TableName": self._table,
-            "FilterExpression": "size(leases) > :none",
-            "ProjectionExpression": "pk, leases",
+            "FilterExpression": "size(leases) > :none OR (attribute_exists(held) AND size(held) > :none)",
+            "ProjectionExpression": "pk, leases, held, budgets",
             "ExpressionAttributeValues": {":none": {"N": "0"}},
         }
         while True:
             answer = self._tables.call("Scan", **arguments)
             for item in answer["Items"]:
                 tenant = item["pk"]["S"].removesuffix(self._suffix)
-                for lease_id, held in item["leases"]["M"].items():
-                    if int(held["M"]["x"]["N"]) < now_ms:
-                        yield tenant, lease_id, _held(held["M"])
+                for lease_id, held in _leases(item, _sets(item)).items():
+                    if held.expires_ms < now_ms:
+                        yield tenant, lease_id, held
             if "LastEvaluatedKey" not in answer:
                 return
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -117,7 +127,9 @@ class DynamoMeters:
             "epoch": {"N": str(now_ms)},
             "tats": {"M": {}},
             "windows": {"M": {}},
-            "leases": {"M": {}},
+            "held": {"M": {}},
+            "budgets": {"M": {}},
+            "leases": {"M": {}},  # gateways from before `held` still run beside this one, and look for it
         }
         try:
             self._tables.call(
@@ -214,52 +226,75 @@ _BRANCHES = {
 }
 
 
+def _bind_lease(write: Write, names: dict[str, str], values: Item) -> str:
+    """Add the names and values of the lease and of its set; returns the letter of the set's branch."""
+    text = {"S": written(write.lease_id, write.held)}
+    match write.budget_set:
+        case First(name, keys):
+            values[":cap"] = {"N": str(write.cap)}
+            values[":held"] = {"M": {write.lease_id: text}}
+            values[":sets"] = {"M": {name: {"S": " ".join(keys)}}}
+            return "f"
+        case Named(name, keys):
+            names["#set"] = name
+            values[":set"] = {"S": " ".join(keys)}
+            letter = "n"
+        case Known():
+            letter = "k"
+    names["#lease"] = write.lease_id
+    values[":cap"] = {"N": str(write.cap - write.plain)}
+    values[":plain"] = {"N": str(write.plain)}
+    values[":held"] = text
+    return letter
+
+
+_TAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "k": ((NO_LEASE_YET, UNDER_CAP, PLAIN_DRAIN), (SET_HELD,)),
+    "n": ((HAS_SETS, NO_LEASE_YET, UNDER_CAP, PLAIN_DRAIN, SET_NAMED), (SET_HELD, "budgets.#set = :set")),
+    "f": ((NO_SETS_YET, UNDER_CAP_PLAIN), ("held = :held", "budgets = :sets")),
+}
+
+
 @lru_cache(maxsize=1024)
-def _admission(shape: str, spent_tats: int, spent_windows: int) -> tuple[str, str]:
+def _admission(shape: str, spent_tats: int, spent_windows: int, spent_sets: int) -> tuple[str, str]:
     """Condition and update of an admission with these branches."""
-    clauses = [SAME_EPOCH, NO_LEASE_YET, UNDER_CAP]
-    sets = ["leases.#lease = :held"]
-    for i, letter in enumerate(shape):
+    takes, assignments = _TAKES[shape[0]]
+    clauses, sets = [SAME_EPOCH, *takes], list(assignments)
+    for i, letter in enumerate(shape[1:]):
         clause, assignment = _BRANCHES[letter]
         clauses.append(clause.format(i=i))
         sets.append(assignment.format(i=i))
-    removed = [f"tats.#t{i}" for i in range(spent_tats)] + [f"windows.#w{i}" for i in range(spent_windows)]
+    spent = {"tats.#t": spent_tats, "windows.#w": spent_windows, "budgets.#b": spent_sets}
+    removed = [f"{place}{i}" for place, number in spent.items() for i in range(number)]
     update = "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removed) if removed else "")
     return " AND ".join(clauses), update
 
 
-@lru_cache(maxsize=16)
-def _release(refunds: int) -> tuple[str, str]:
-    clauses = [LEASE_HELD, *(STILL_OPEN.format(i=i) for i in range(refunds))]
+@lru_cache(maxsize=32)
+def _release(refunds: int, place: str) -> tuple[str, str]:
+    held = PLAIN_LEASE_HELD if place == "leases" else LEASE_HELD
+    clauses = [held, *(STILL_OPEN.format(i=i) for i in range(refunds))]
     sets = "SET " + ", ".join(_SET_REFUND.format(i=i) for i in range(refunds)) + " " if refunds else ""
-    return " AND ".join(clauses), sets + "REMOVE leases.#lease"
+    return " AND ".join(clauses), sets + f"REMOVE {place}.#lease"
 
 
-def _held_item(held: Held) -> dict[str, Any]:
-    windows: Item = {}
-    for name, (window, units) in held.windows.items():
-        amount = {"N": str(units)}
-        # Nearly always the window is that of the admission's own instant, and need not be said: 12 bytes a lease.
-        usual = window == budgets.window_id(budgets.kind_of(name), held.admitted_ms)
-        windows[name] = amount if usual else {"L": [{"S": window}, amount]}
-    return {"M": {"x": {"N": str(held.expires_ms)}, "a": {"N": str(held.admitted_ms)}, "b": {"M": windows}}}
+def _sets(item: Item) -> Sets | None:
+    if "budgets" not in item:
+        return None
+    return {name: tuple(keys["S"].split()) for name, keys in item["budgets"]["M"].items()}
 
 
-def _held(item: Item) -> Held:
-    admitted_ms = int(item["a"]["N"])
-    windows = {}
-    for name, entry in item["b"]["M"].items():
-        if "N" in entry:
-            windows[name] = (budgets.window_id(budgets.kind_of(name), admitted_ms), int(entry["N"]))
-        else:
-            windows[name] = (entry["L"][0]["S"], int(entry["L"][1]["N"]))
-    return Held(int(item["x"]["N"]), admitted_ms, windows)
+def _leases(item: Item, sets: Sets | None) -> Leases:
+    return Leases(item["held"]["M"] if sets is not None else {}, item["leases"]["M"], sets or {})
 
 
 def _meter(item: Item) -> Meter:
+    sets = _sets(item)
     return Meter(
         epoch=int(item["epoch"]["N"]),
         tats={name: int(tat["N"]) for name, tat in item["tats"]["M"].items()},
         windows={name: (each["M"]["w"]["S"], int(each["M"]["n"]["N"])) for name, each in item["windows"]["M"].items()},
-        leases={name: _held(each["M"]) for name, each in item["leases"]["M"].items()},
+        leases=_leases(item, sets),
+        sets=sets,
+        plain=len(item["leases"]["M"]),
     )

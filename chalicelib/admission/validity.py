@@ -7,7 +7,7 @@ from chalicelib.admission.limits import SLACK_MS, Limits
 
 MOST_RATES = 8
 MOST_BUDGETS = 8
-# The meter holds every lease, and each write of it costs one unit per KB: 8 leases fit into the first.
+# The meter holds every lease, and each write of it costs one unit per KB: 12 leases and more fit into the first.
 MOST_IN_FLIGHT = 1_000
 MOST_UNITS = 10**15
 LONGEST_PERIOD_MS = 31 * 86_400_000

@@ -6,6 +6,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 _HALF = 10  # characters, 5 bits each
 _RANDOM_BITS = 5 * _HALF
 _RANDOM_BYTES = 8
+_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 
 
 def new_lease_id(now_ms: int, randomness: Randomness) -> str:
@@ -21,6 +22,19 @@ def lease_id_of(now_ms: int, chance: int) -> str:
 def since(now_ms: int) -> str:
     """The smallest string that sorts at or before every id of this instant, and after all earlier ones."""
     return _base32(now_ms)
+
+
+def instant_of(lease_id: str) -> int | None:
+    """When the lease of this id began, ms; None where the id says nothing of it, as one of another making."""
+    if len(lease_id) != 2 * _HALF:
+        return None
+    now_ms = 0
+    for character in lease_id[:_HALF]:
+        value = _VALUES.get(character)
+        if value is None:
+            return None
+        now_ms = now_ms << 5 | value
+    return now_ms
 
 
 def _base32(number: int) -> str:

@@ -79,8 +79,14 @@ def some_meters(draw: st.DrawFn, of: Limits, now_ms: int) -> Meter:
     if draw(st.booleans()):
         tats["gone.r1/1000"] = draw(around_us)
         windows["gone.tm"] = (draw(st.sampled_from(["2026-10", "2026-11", "2026-12"])), 7)
-    leases = {f"0{i}": Held(now_ms + draw(st.integers(-5, 5)), now_ms - 10, {}) for i in range(draw(st.integers(0, 5)))}
-    return Meter(draw(st.integers(1, 2)), tats, windows, leases)
+    ours = tuple(budgets.key(budget) for budget in of.budgets)
+    sets = draw(st.sampled_from([None, {}, {"0": ours}, {"0": ("gone.tm",)}, {"0": ("gone.tm",), "1": ours}]))
+    leases = {
+        f"0{i}": Held(now_ms + draw(st.integers(-5, 5)), now_ms - 10, {}, draw(st.sampled_from(sorted(sets or [""]))))
+        for i in range(draw(st.integers(0, 5)) if sets != {} else 0)
+    }
+    plain = len(leases) if sets is None else draw(st.integers(0, len(leases)))
+    return Meter(draw(st.integers(1, 2)), tats, windows, leases, sets, plain)
 
 
 @st.composite

@@ -26,6 +26,31 @@ from tests.admission.arrange import REGION, T0, entry
 from tests.admission.backing import LEASE_MS
 from tests.stores import STORES, fresh_tables, prefix_of, reach_tables, served
 
+THREE_BUDGETS = Limits(
+    DEFAULT_LIMITS.rates,
+    (
+        *DEFAULT_LIMITS.budgets,
+        Budget("day", "tokens", 10**7, "day"),
+        Budget("spend", "micro_usd", 10**7, "month", source="tenant"),
+    ),
+    DEFAULT_LIMITS.in_flight,
+)
+# More than anybody may set today: as many as a tier with bundles, caps and a prepaid balance would have.
+NINE_WINDOWS = Limits(
+    DEFAULT_LIMITS.rates,
+    (
+        *DEFAULT_LIMITS.budgets,
+        Budget("day", "tokens", 10**9, "day"),
+        Budget("hour", "tokens", 10**9, "hour"),
+        Budget("spend", "micro_usd", 10**9, "month"),
+        Budget("dspend", "micro_usd", 10**9, "day"),
+        Budget("hspend", "micro_usd", 10**9, "hour"),
+        Budget("gpu", "gpu_ms", 10**9, "month"),
+        Budget("reqs", "requests", 10**9, "day"),
+        Budget("mreqs", "requests", 10**9, "month"),
+    ),
+    DEFAULT_LIMITS.in_flight,
+)
 CALLERS = 32
 SANDBOXES = 4
 
@@ -130,6 +155,7 @@ def item_bytes(tables: Tables, of: Limits, leases: int) -> int:
     tenant = f"tenant-{leases}-{len(of.budgets)}"
     epoch = meters.open(tenant, T0)
     admission = Admission(meters, MemoryLedger(), lease_ms=LEASE_MS, region=REGION)
+    of = msgspec.structs.replace(of, in_flight=max(leases, 1))
     for i in range(leases):
         units = Units(requests=1, tokens=2_000, micro_usd=700)
         lease_id = lease_id_of(T0 + i, 2**49 + i)
@@ -187,22 +213,17 @@ def main() -> None:
     for distance_ms in (4, 16, 64):
         print(f"in memory, {distance_ms} ms there and back")
         _print_tries(*distant_meters(distance_ms))
-    three = Limits(
-        DEFAULT_LIMITS.rates,
-        (
-            *DEFAULT_LIMITS.budgets,
-            Budget("day", "tokens", 10**7, "day"),
-            Budget("spend", "micro_usd", 10**7, "month", source="tenant"),
-        ),
-        DEFAULT_LIMITS.in_flight,
-    )
     for store in STORES:
         with served(store) as url:
             print(f"\n{store}")
             _print_tries(*served_meters(url))
             tables = fresh_tables(url)
-            for title, of in (("default limits", DEFAULT_LIMITS), ("two budgets more", three)):
-                sizes = ", ".join(f"{count} leases {item_bytes(tables, of, count)}" for count in (0, 1, 8))
+            for title, of in (
+                ("default limits", DEFAULT_LIMITS),
+                ("two budgets more", THREE_BUDGETS),
+                ("eight budgets more", NINE_WINDOWS),
+            ):
+                sizes = ", ".join(f"{count} leases {item_bytes(tables, of, count)}" for count in (0, 1, 8, 12))
                 print(f"  item bytes, {title}: {sizes}")
             through, alone = cpu_us(tables, 300)
             print(f"  CPU of admit + settle: {through} us, of which our rules {alone} us")

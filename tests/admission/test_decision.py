@@ -8,6 +8,7 @@ from chalicelib.admission.decision import (
     Already,
     Denied,
     Reservation,
+    Spent,
     Stale,
     impossible,
     judge,
@@ -142,15 +143,15 @@ def test_what_no_limit_names_any_more_is_dropped_once_it_means_nothing() -> None
         {},
     )
     write = predict(ask, seen)
-    assert (write.spent_tats, write.spent_windows) == (("old.r1/1000",), ("old.tm",))
+    assert (write.spent.tats, write.spent.windows) == (("old.r1/1000",), ("old.tm",))
     # Under another epoch the old name may be in use again.
-    assert predict(ask, Meter(2, seen.tats, seen.windows, {})).spent_windows == ()
+    assert predict(ask, Meter(2, seen.tats, seen.windows, {})).spent == Spent()
 
 
 def test_a_release_gives_back_what_was_not_charged() -> None:
     reserved = {"month.tm": ("2026-11", 60), "own.md": ("2026-11-18", 9)}
     meter = Meter(1, {}, {"month.tm": ("2026-11", 100), "own.md": ("2026-11-18", 9)}, {"0x": Held(T0, T0, reserved)})
-    todo = release("acme", "0x", reserved.items(), Units(requests=1, tokens=10, micro_usd=9))
+    todo = release("acme", "0x", meter.leases["0x"], Units(requests=1, tokens=10, micro_usd=9))
     assert todo.holds(meter)
     after = todo.apply(meter)
     assert after.windows == {"month.tm": ("2026-11", 50), "own.md": ("2026-11-18", 9)}
@@ -160,7 +161,7 @@ def test_a_release_gives_back_what_was_not_charged() -> None:
 def test_a_release_leaves_a_window_alone_that_has_turned() -> None:
     reserved = {"month.tm": ("2026-10", 60), "own.md": ("2026-11-18", 9)}
     meter = Meter(1, {}, {"month.tm": ("2026-11", 100), "own.md": ("2026-11-18", 9)}, {"0x": Held(T0, T0, reserved)})
-    todo = release("acme", "0x", reserved.items(), Units())
+    todo = release("acme", "0x", meter.leases["0x"], Units())
     assert not todo.holds(meter)
     left = still_to_do(todo, meter)
     assert left is not None

@@ -51,7 +51,18 @@ OUTSIDERS = {
     }.items()
 }
 BANNED = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "managers"}
-PURE = {"rates.py", "budgets.py", "decision.py", "denial.py", "validity.py", "choose.py", "breaker.py", "plan.py"}
+PURE = {
+    "rates.py",
+    "budgets.py",
+    "leases.py",
+    "sets.py",
+    "decision.py",
+    "denial.py",
+    "validity.py",
+    "choose.py",
+    "breaker.py",
+    "plan.py",
+}
 IMPURE = {"time", "random", "secrets", "os", "datetime.now"}
 
 # Read when tests are collected: none of these tests starts a process.
