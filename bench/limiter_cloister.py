@@ -7,10 +7,11 @@ import uuid
 from bench.limiter import BUCKET, BURST, RATE, RESERVED_TOKENS, USED_TOKENS, Admitted, Denied, GaveUp, Scenario, main
 from chalicelib.admission import Admission, Budget, Limits, Rate, Units, new_lease_id
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.dynamodb import open_tables
 from chalicelib.ledger import Entry
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, QuotaExhausted, RateLimited
-from chalicelib.tables import open_tables
+from chalicelib.tables import models_of
 
 REGION = "us-east-1"
 RESERVED = Units(requests=1, tokens=RESERVED_TOKENS)
@@ -34,7 +35,8 @@ LIMITS = {
 class Cloister:
     def __init__(self, url: str, scenario: Scenario) -> None:
         tables = open_tables(REGION, f"b{uuid.uuid4().hex[:12]}", 10_000, url)
-        for model in (tables.meters, tables.ledger):
+        models = models_of(tables)
+        for model in (models.meters, models.ledger):
             model.create_table(wait=True)
         meters = DynamoMeters(tables, REGION)
         self._epoch = meters.open("bench", _now_ms())

@@ -11,15 +11,16 @@
     contents/    what tenants asked to be kept, encrypted
 
     wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
-    tables       every DynamoDB key and model      dynamodb     the wire under them; only stores import these two
-    http1/       HTTP/1.1, as we ask others        signature    what AWS knows us by
+    dynamodb     DynamoDB's wire and its tables    tables       their models, for what is managed
+    http1/       HTTP/1.1, as we ask others
 
 Leaves that every room may import:
 
     call, pool   what is asked of an engine; what can run it
     refusal      every way we say no               settings     what a deployment may set
     clock, randomness, partition, telemetry        time, chance, AWS's partitions, sight
-    aws_client   an AWS service, with the gateway's own role
+    aws_client   an AWS service, with the gateway's own role, by botocore
+    aws_credentials, signature                     how that role is proved to AWS
 
 Arrows point one way: api, http -> inference -> {identity, admission, placement -> engines -> dialects, ledger} ->
 tables, leaves. tests/architecture/ holds them; docs/architecture.md tells why.

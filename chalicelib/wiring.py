@@ -14,6 +14,7 @@ from chalicelib import settings as environment
 from chalicelib.admission import Admission, Epochs
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.documents.store import DynamoDocuments
+from chalicelib.dynamodb import Tables, open_tables
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.inference.path import Path
@@ -26,17 +27,16 @@ from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 from chalicelib.settings import Settings
-from chalicelib.tables import Tables, open_tables
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tickets import Tickets
-from chalicelib.tickets.secret import TicketKey
 
 if TYPE_CHECKING:
     from chalicelib.contents import Contents
     from chalicelib.engines.bedrock.catalogue import Catalogue
     from chalicelib.engines.bedrock.engine import BedrockEngine
+    from chalicelib.tickets.secret import TicketKey
 
 Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
 
@@ -174,9 +174,17 @@ def _path() -> Path:
         ledger=ledger,
         first_uses=ledger,
         placement=placement,
-        tickets=Tickets(TicketKey(settings()), clock),
+        tickets=Tickets(lambda: _ticket_key()(), clock),
         telemetry=telemetry,
     )
+
+
+@cache
+def _ticket_key() -> "TicketKey":
+    # Not at the top: it loads botocore, for which no call but a sealed one should wait.
+    from chalicelib.tickets.secret import TicketKey
+
+    return TicketKey(settings())
 
 
 @cache

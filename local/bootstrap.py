@@ -20,9 +20,10 @@ import msgspec
 from msgspec.structs import replace
 
 from chalicelib import wiring
+from chalicelib.dynamodb import Tables
 from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.refusal import Conflict, NotFound
-from chalicelib.tables import Tables
+from chalicelib.tables import models_of
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.tenant import Tenant
 from chalicelib.tenancy.token import parse
@@ -178,7 +179,7 @@ def keep_bedrock_key(key: str) -> None:
 
 def create_tables(tables: Tables) -> None:
     """The tables as the models describe them, those that are not there. On AWS, CloudFormation does this."""
-    for model in tables.models:
+    for model in models_of(tables).all:
         if not model.exists():
             model.create_table(wait=True)
 

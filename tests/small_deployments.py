@@ -36,6 +36,7 @@ from chalicelib.contents.store import DynamoPieces
 from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.documents.store import DynamoDocuments
+from chalicelib.dynamodb import Tables
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
@@ -50,7 +51,6 @@ from chalicelib.placement.report import Reports
 from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
-from chalicelib.tables import Tables
 from chalicelib.telemetry import LogTelemetry, Telemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Snapshots

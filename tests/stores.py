@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from chalicelib.tables import Tables, open_tables
+from chalicelib.dynamodb import Tables, open_tables
+from chalicelib.tables import models_of
 from emulators.sockets import reserve
 from tests.patience import until
 
@@ -117,14 +118,13 @@ def reach_tables(url: str, prefix: str, deadline_ms: int = _DEADLINE_MS) -> Tabl
 def fresh_tables(url: str, deadline_ms: int = _DEADLINE_MS) -> Tables:
     """Empty tables of their own."""
     tables = reach_tables(url, f"t{uuid.uuid4().hex[:12]}", deadline_ms)
-    for model in tables.models:
+    for model in models_of(tables).all:
         model.create_table(wait=True)
     return tables
 
 
 def prefix_of(tables: Tables) -> str:
-    name: str = tables.meters.Meta.table_name
-    return name.removesuffix("-meters")
+    return tables.prefix
 
 
 class Served:

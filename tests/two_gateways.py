@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from chalicelib.tables import open_tables
+from chalicelib.dynamodb import open_tables
+from chalicelib.tables import models_of
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import SingleModel
 from tests.api.signing import signed
@@ -126,7 +127,7 @@ def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoGatewa
         known = folder / "endpoints.json"
         endpoints.write({ENDPOINT: SingleModel(f"http://127.0.0.1:{container.port}")}, known)
         cloud = stack.enter_context(process("local.cloud", {}, log, ("--endpoints", str(known))))
-        tables = open_tables(REGION, "cloister", 10_000, cloud["url"])
+        tables = models_of(open_tables(REGION, "cloister", 10_000, cloud["url"]))
         for table in (tables.tenancy, tables.meters, tables.ledger):
             table.create_table(wait=True)
         environment = {

@@ -20,7 +20,7 @@ from chalicelib.admission.decision import Busy, Idle, New, Release, Same, Step, 
 from chalicelib.admission.leases import Leases, Sets, written
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter
 from chalicelib.admission.sets import First, Known, Named
-from chalicelib.tables import ConditionFailed, Item, Tables
+from chalicelib.dynamodb import ConditionFailed, Item, Tables
 
 # Caches everywhere are keyed by it: whatever was revoked or changed since they were filled fails here.
 SAME_EPOCH = "epoch = :epoch"
@@ -64,7 +64,7 @@ class DynamoMeters:
 
     def __init__(self, tables: Tables, region: str) -> None:
         self._tables = tables
-        self._table: str = tables.meters.Meta.table_name
+        self._table: str = tables.meters
         self._suffix = f"#{region}"
 
     def admit(self, write: Write) -> Meter:

@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 from chalicelib.contents.pieces import Piece, Taken
-from chalicelib.tables import ConditionFailed, Item, Tables
+from chalicelib.dynamodb import ConditionFailed, Item, Tables
 
 
 class DynamoPieces:
@@ -15,7 +15,7 @@ class DynamoPieces:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._table: str = tables.contents.Meta.table_name
+        self._table: str = tables.contents
 
     def claim(self, head: Piece, now_s: int) -> None:
         try:

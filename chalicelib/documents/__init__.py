@@ -1,6 +1,7 @@
 """The versioned store under tenancy: documents by tenant and name, behind one seam.
 
-store    in DynamoDB      memory   its twin
+store     in DynamoDB, as requests read it       managed   as it is changed and listed
+memory    its twin
 """
 
 from collections.abc import Iterable

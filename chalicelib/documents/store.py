@@ -1,64 +1,60 @@
 """Tenancy documents in DynamoDB."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from pynamodb.exceptions import DeleteError, DoesNotExist, PutError, PynamoDBException
+from chalicelib.documents import Document
+from chalicelib.dynamodb import Item, Tables
 
-from chalicelib.documents import Changed, Document
-from chalicelib.refusal import StoreUnavailable
-from chalicelib.tables import Tables, TenancyItem
+if TYPE_CHECKING:
+    from chalicelib.documents.managed import ManagedDocuments
 
 
 class DynamoDocuments:
-    """Documents in the tenancy table; optimistic locking by PynamoDB's version attribute."""
+    """Documents in the tenancy table. What requests wait for is read here; what changes and lists them is `managed`."""
 
     def __init__(self, tables: Tables) -> None:
-        self._items = tables.tenancy
+        self._tables = tables
 
     def get(self, tenant: str, name: str) -> Document | None:
-        with _faults():
-            try:
-                return _document(self._items.get(tenant, name, consistent_read=True))
-            except DoesNotExist:
-                return None
-
-    def put(self, document: Document) -> None:
-        with _faults():
-            self._item(document).save()
-
-    def delete(self, document: Document) -> None:
-        with _faults():
-            self._item(document).delete()
+        key = {"pk": {"S": tenant}, "sk": {"S": name}}
+        answer = self._tables.call("GetItem", TableName=self._tables.tenancy, Key=key, ConsistentRead=True)
+        return _document(answer["Item"]) if answer.get("Item") else None
 
     def under(self, tenant: str, prefix: str) -> Iterable[Document]:
-        with _faults():
-            found = self._items.query(tenant, self._items.sk.startswith(prefix), consistent_read=True)
-            return [_document(item) for item in found]
+        found: list[Document] = []
+        after: dict[str, Any] = {}
+        while True:
+            answer = self._tables.call(
+                "Query",
+                TableName=self._tables.tenancy,
+                ConsistentRead=True,
+                KeyConditionExpression="pk = :tenant AND begins_with(sk, :prefix)",
+                ExpressionAttributeValues={":tenant": {"S": tenant}, ":prefix": {"S": prefix}},
+                **after,
+            )
+            found += [_document(item) for item in answer["Items"]]
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def put(self, document: Document) -> None:
+        self._managed.put(document)
+
+    def delete(self, document: Document) -> None:
+        self._managed.delete(document)
 
     def tenants(self) -> Iterable[Document]:
-        with _faults():
-            # Not by an index, which may lag: a tenant that is missed when a pool changes would keep the old one.
-            return [_document(item) for item in self._items.scan(self._items.sk == "tenant", consistent_read=True)]
+        return self._managed.tenants()
 
-    def _item(self, document: Document) -> TenancyItem:
-        item = self._items(document.tenant, document.name, doc=document.text)
-        if document.version:
-            item.version = document.version
-        return item
+    @cached_property
+    def _managed(self) -> "ManagedDocuments":
+        # Not at the top: it loads PynamoDB, and who only reads does not wait for that.
+        from chalicelib.documents.managed import ManagedDocuments
 
-
-def _document(item: TenancyItem) -> Document:
-    return Document(tenant=item.pk, name=item.sk, text=item.doc, version=int(item.version))
+        return ManagedDocuments(self._tables)
 
 
-@contextmanager
-def _faults() -> Iterator[None]:
-    try:
-        yield
-    except (PutError, DeleteError) as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            raise Changed from None
-        raise StoreUnavailable(str(error.cause_response_code)) from error
-    except PynamoDBException as error:
-        raise StoreUnavailable(str(error.cause_response_code)) from error
+def _document(item: Item) -> Document:
+    return Document(item["pk"]["S"], item["sk"]["S"], item["doc"]["S"], int(item["version"]["N"]))

@@ -41,7 +41,11 @@ class Server:
                     raise
                 # What died idle has company: a sandbox that thaws finds all of them dead.
                 self.forget()
-        return self._asked(Connection(self.place, self._trust, patience.connect_s), head, body, patience)
+        return self._asked(self._dialled(patience), head, body, patience)
+
+    def ask_once(self, head: bytes, body: bytes = b"") -> Answer:
+        """The same, but never twice: for who counts, and asks again by other rules."""
+        return self._asked(self._fresh() or self._dialled(self._patience), head, body, self._patience)
 
     def forget(self) -> None:
         """Close what is kept."""
@@ -58,6 +62,9 @@ class Server:
         except Failed:
             connection.close()
             raise
+
+    def _dialled(self, patience: Patience) -> Connection:
+        return Connection(self.place, self._trust, patience.connect_s)
 
     def _fresh(self) -> Connection | None:
         while True:

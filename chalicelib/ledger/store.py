@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from chalicelib.dynamodb import ConditionFailed, Item, Tables
 from chalicelib.ledger.chain import LONGEST, Chains, Link, day_of
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
@@ -23,7 +24,6 @@ from chalicelib.ledger.lease_id import since
 from chalicelib.ledger.records import FirstUse, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
-from chalicelib.tables import ConditionFailed, Item, Tables
 
 DAY_S = 86_400
 RETENTION_DAYS = 30
@@ -43,7 +43,7 @@ class DynamoLedger:
         chance: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._tables = tables
-        self._table: str = tables.ledger.Meta.table_name
+        self._table: str = tables.ledger
         self._retention_days = retention_days
         self._chains = Chains(chance)
 
@@ -152,7 +152,7 @@ class DynamoHeads:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._table: str = tables.heads.Meta.table_name
+        self._table: str = tables.heads
 
     def put_if_absent(self, tenant: str, place: str, head: SignedHead) -> bool:
         try:

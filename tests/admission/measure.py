@@ -17,11 +17,11 @@ from chalicelib.admission.decision import Write
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.dynamodb import Item, Tables
 from chalicelib.ledger import Ledger, lease_id_of
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, Refusal
-from chalicelib.tables import Item, Tables
 from tests.admission.arrange import REGION, T0, entry
 from tests.admission.backing import LEASE_MS
 from tests.stores import STORES, fresh_tables, prefix_of, reach_tables, served
@@ -161,7 +161,7 @@ def item_bytes(tables: Tables, of: Limits, leases: int) -> int:
         lease_id = lease_id_of(T0 + i, 2**49 + i)
         admission.admit(tenant=tenant, epoch=epoch, limits=of, units=units, lease_id=lease_id, now_ms=T0 + i)
     key = {"pk": {"S": f"{tenant}#{REGION}"}}
-    item: Item = tables.call("GetItem", TableName=tables.meters.Meta.table_name, Key=key)["Item"]
+    item: Item = tables.call("GetItem", TableName=tables.meters, Key=key)["Item"]
     return sum(len(name) + _bytes(value) for name, value in item.items())
 
 

@@ -303,7 +303,7 @@ def test_the_reaper_reads_every_page(stores: Served, store: StoreName) -> None:
         # A page ends at a megabyte.
         tables.call(
             "UpdateItem",
-            TableName=tables.meters.Meta.table_name,
+            TableName=tables.meters,
             Key={"pk": {"S": f"{name}#{REGION}"}},
             UpdateExpression="SET ballast = :ballast",
             ExpressionAttributeValues={":ballast": {"S": "x" * 350_000}},

@@ -6,9 +6,9 @@ from chalicelib.admission import DEFAULT_LIMITS, Admission, StaleEpoch
 from chalicelib.admission.limits import Limits, Rate, Units
 from chalicelib.admission.meter import Lease
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.dynamodb import Tables
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded, RateLimited, TooLarge
-from chalicelib.tables import Tables
 from tests.admission.arrange import MONTH, REGION, T0, entry, limits
 from tests.stores import Served, StoreName, fresh_tables, sent
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from chalicelib.admission import Admission
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.dynamodb import Tables
 from chalicelib.ledger import Entry
 from chalicelib.ledger.store import DynamoLedger
-from chalicelib.tables import Tables
 from tests.admission.arrange import REGION
 from tests.admission.model import assert_curve
 from tests.admission.worker import LEASE_MS, LIMITS, TENANT, now_ms

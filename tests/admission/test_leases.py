@@ -12,10 +12,10 @@ from chalicelib.admission.leases import read, written
 from chalicelib.admission.limits import Budget, Limits, Units
 from chalicelib.admission.meter import Held, Meter
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.dynamodb import Tables
 from chalicelib.ledger.lease_id import instant_of, lease_id_of
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded
-from chalicelib.tables import Tables
 from tests.admission.arrange import MONTH, REGION, ROOMY, T0, entry, limits
 from tests.admission.backing import LEASE_MS, Backing
 from tests.admission.measure import NINE_WINDOWS, THREE_BUDGETS, item_bytes
@@ -122,7 +122,7 @@ class Yesterday:
             },
             "leases": {"M": {f"0old{i}": {"M": lease} for i in range(leases)}},
         }
-        tables.call("PutItem", TableName=tables.meters.Meta.table_name, Item=item)
+        tables.call("PutItem", TableName=tables.meters, Item=item)
         self.sandbox = self.backing.sandbox()
 
     def admit(self, lease_id: str, at_ms: int = T0) -> Any:
@@ -193,6 +193,6 @@ def test_a_crowd_of_the_dead_of_yesterday_makes_room(tables: Tables) -> None:
 
 def test_what_gateways_of_yesterday_look_for_is_in_a_new_meter(tables: Tables) -> None:
     DynamoMeters(tables, REGION).open("new", T0)
-    name: str = tables.meters.Meta.table_name
+    name: str = tables.meters
     item = tables.call("GetItem", TableName=name, Key={"pk": {"S": f"new#{REGION}"}})["Item"]
     assert {"epoch", "tats", "windows", "leases"} <= set(item)

@@ -52,7 +52,7 @@ class Audited:
     def change(self, lease_id: str, update: str, **values: Any) -> None:
         self.tables.call(
             "UpdateItem",
-            TableName=self.tables.ledger.Meta.table_name,
+            TableName=self.tables.ledger,
             Key={"pk": {"S": "acme"}, "sk": {"S": lease_id}},
             UpdateExpression=update,
             ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
@@ -60,7 +60,7 @@ class Audited:
 
     def remove(self, lease_id: str) -> None:
         key = {"pk": {"S": "acme"}, "sk": {"S": lease_id}}
-        self.tables.call("DeleteItem", TableName=self.tables.ledger.Meta.table_name, Key=key)
+        self.tables.call("DeleteItem", TableName=self.tables.ledger, Key=key)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import boto3
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from chalicelib.dynamodb import open_tables
 from chalicelib.ledger.chain import start_ms
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.settings import Settings
-from chalicelib.tables import open_tables
 from tests.e2e.admin import admin, new_tenant
 from tests.e2e.test_signed import gateway, govcloud
 from tests.emulators.iam.signers import Asked, by_botocore

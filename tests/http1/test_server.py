@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.http1 import trust
+from chalicelib.http1 import message, trust
 from chalicelib.http1.answer import Answer
 from chalicelib.http1.failure import BrokeOff, Failed, NotHttp, Silent, Unreachable
 from chalicelib.http1.place import Place
@@ -117,6 +117,20 @@ def test_a_connection_that_is_closed_as_it_is_used_costs_nobody_an_answer() -> N
     with asking(hangs_up_on_the_second) as (server, other):
         assert [ask(server).read(5) for _ in range(2)] == [b"Hello"] * 2
         assert (len(other.requests), other.connections) == (3, 2)
+
+
+def test_who_asks_again_by_rules_of_its_own_is_told_of_it() -> None:
+    def hangs_up_on_the_second(request: Request, wire: Wire) -> None:
+        if len(other.requests) == 2:
+            wire.hang_up()
+        else:
+            wire.send(whole(b"Hello"))
+
+    with asking(hangs_up_on_the_second) as (server, other):
+        ask(server).read(5)
+        with pytest.raises(BrokeOff):
+            server.ask_once(message.head("POST", "/", server.place.host, {}, 0))
+        assert (len(other.requests), other.connections) == (2, 1)
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200"])

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import msgspec
 
+from chalicelib.dynamodb import Tables
 from chalicelib.ledger import Entry
 from chalicelib.ledger.chain import START, End
 from chalicelib.ledger.store import DAY_S, RETENTION_DAYS, DynamoLedger
-from chalicelib.tables import Tables
 from tests.ledger.arrange import DAY, T0, assert_unbroken, entry, kept
 from tests.stores import STORES, fresh_tables, served
 
@@ -51,7 +51,7 @@ class Unchained:
     def put_if_absent(self, entry: Entry) -> None:
         self._tables.call(
             "PutItem",
-            TableName=self._tables.ledger.Meta.table_name,
+            TableName=self._tables.ledger,
             Item={
                 "pk": {"S": entry.tenant},
                 "sk": {"S": entry.lease_id},

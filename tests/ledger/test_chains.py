@@ -92,7 +92,7 @@ def test_an_entry_without_a_chain_is_still_read(stores: Served) -> None:
     DynamoLedger(tables).put_if_absent(entry())
     tables.call(
         "UpdateItem",
-        TableName=tables.ledger.Meta.table_name,
+        TableName=tables.ledger,
         Key={"pk": {"S": "acme"}, "sk": {"S": entry().lease_id}},
         UpdateExpression="REMOVE chain, seq, prev, #hash",
         ExpressionAttributeNames={"#hash": "hash"},

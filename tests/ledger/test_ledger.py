@@ -121,7 +121,7 @@ def test_entries_and_claims_name_when_they_may_be_deleted(stores: Served) -> Non
     ledger = DynamoLedger(tables, retention_days={"acme": 2}.__getitem__)
     ledger.put_if_absent(entry())
     ledger.claim("acme", "digest", "0a", T0, KEEP_MS)
-    items = tables.call("Scan", TableName=tables.ledger.Meta.table_name)["Items"]
+    items = tables.call("Scan", TableName=tables.ledger)["Items"]
     seconds = {item["sk"]["S"][0]: int(item["ttl"]["N"]) for item in items}
     assert seconds == {"0": T0 // 1_000 + 2 * 86_400, "i": T0 // 1_000 + 86_400}
 
@@ -154,7 +154,7 @@ def test_an_item_that_somebody_broke_hides_no_other_from_an_auditor(
         arguments["ExpressionAttributeNames"] = {name: name[1:] for name in ("#ttl", "#hash") if name in change}
     tables.call(
         "UpdateItem",
-        TableName=tables.ledger.Meta.table_name,
+        TableName=tables.ledger,
         Key={"pk": {"S": "acme"}, "sk": {"S": broken.lease_id}},
         UpdateExpression=change,
         **arguments,

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.dynamodb import ConditionFailed, Tables, open_tables
 from chalicelib.refusal import StoreUnavailable
-from chalicelib.tables import Tables, open_tables
+from chalicelib.tables import models_of
 from tests.engines.servers import Request, Server, Wire, serving, whole
+from tests.stores import sent
 
 ITEM = {"Item": {"pk": {"S": "acme"}}}
 
@@ -77,3 +79,48 @@ def test_a_store_is_trusted_by_its_certificate_only(certificate: Path, monkeypat
             get(reach(server))
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
         assert get(reach(server)) == ITEM
+
+
+@pytest.mark.parametrize("answers", [[500, 200], [503, 200]])
+def test_a_fault_of_the_store_is_asked_about_once_more(answers: list[int]) -> None:
+    with serving(lambda _, wire: wire.send(whole(b"{}", answers.pop(0)))) as server:
+        tables = reach(server)
+        left = sent(tables)
+        assert get(tables) == {}
+        assert left == ["GetItem", "GetItem"]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b'{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"no"}', "ThrottlingException"),
+        (b'{"__type":"AccessDeniedException","Message":"no"}', "AccessDeniedException"),
+        (b"{}", "400"),
+    ],
+)
+def test_what_the_store_complains_of_is_told_by_its_code(said: bytes, code: str) -> None:
+    with serving(lambda _, wire: wire.send(whole(said, 400))) as server, pytest.raises(StoreUnavailable, match=code):
+        get(reach(server))
+    assert len(server.requests) == 1
+
+
+def test_whose_condition_failed_gets_the_item_that_was_there() -> None:
+    said = {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", **ITEM}
+    with serving(lambda _, wire: wire.send(whole(json.dumps(said).encode(), 400))) as server:
+        with pytest.raises(ConditionFailed) as failed:
+            get(reach(server))
+        assert failed.value.old == ITEM["Item"]
+
+
+def test_what_is_managed_goes_out_by_the_same_wire() -> None:
+    """And on the same connections."""
+    counted = {"Count": 0, "ScannedCount": 0, "Items": []}
+    with serving(lambda _, wire: wire.send(whole(json.dumps(counted).encode()))) as server:
+        tables = reach(server)
+        get(tables)
+        assert models_of(tables).tenancy.count("acme") == 0
+        assert [each.headers["x-amz-target"] for each in server.requests] == [
+            "DynamoDB_20120810.GetItem",
+            "DynamoDB_20120810.Query",
+        ]
+        assert server.connections == 1
