@@ -11,7 +11,7 @@ from chalice.app import Blueprint, IAMAuthorizer
 from chalicelib import wiring
 from chalicelib.http import problems
 from chalicelib.http.callers import let_in, must_be_known
-from chalicelib.http.cross_origin import headers_for, origin_of, preflight
+from chalicelib.http.cross_origin import headers_for, headers_for_its_own, origin_of, preflight
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming, incoming, request_id_of, sent_body, taken_as
 from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
@@ -144,13 +144,15 @@ class Surface(Blueprint):
             asked = incoming(event, route, path.clock(), fresh)
             answer = _answered(route, view, asked, event, path.settings.body_limit_bytes)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
+            for_page = headers_for_its_own
         except Exception as error:
             reply = refused(error, shape, request_id)
+            for_page = headers_for
         reply.headers.setdefault("X-Request-ID", request_id)
         if shape == "anthropic":
             reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
         if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
-            reply.headers.update(headers_for(origin, event["pathParameters"]["tenant"]))
+            reply.headers.update(for_page(origin, event["pathParameters"]["tenant"]))
         return reply if event["httpMethod"] != "HEAD" else without_body(reply)
 
 

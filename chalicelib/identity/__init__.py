@@ -11,6 +11,7 @@ from chalicelib.refusal import Forbidden, NotFound, NotOpened, Refusal, Unauthen
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Reading, Snapshot
+from chalicelib.tenancy.tenant import is_a_tenants
 from chalicelib.tenancy.token import parse
 
 __all__ = [
@@ -40,6 +41,9 @@ def identify(
 
     `tenant` is the one that the request names, if it names one. `reading` is `Snapshots.cached` where an admission
     follows that proves it current, else `Snapshots.fresh`.
+
+    Whoever is refused as a stranger has cost the store the same two reads, or none where what they sent has not the
+    form of a credential: how long it took says nothing of which tenants there are.
 
     Raises:
         Unauthenticated: missing, unknown, revoked or expired: one text for all. Another for what a KMS key sealed
@@ -88,13 +92,10 @@ def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tup
     token = parse(text)
     if token is None:
         raise Unauthenticated
-    try:
-        snapshot = reading(token.tenant)
-    except NotFound:
-        raise Unauthenticated from None
-    key = reading.key(snapshot, token.key_id)
-    if key is None or not token.matches(key.digest) or not key.valid(now_ms):
+    known = reading.keyed(token.tenant, token.key_id, lambda key: token.matches(key.digest) and key.valid(now_ms))
+    if known is None:
         raise Unauthenticated
+    key, snapshot = known
     if tenant is not None and tenant != key.tenant:
         raise NotFound("There is no such tenant, or this key is not one of its keys.")
     _must_be_active(snapshot)
@@ -150,13 +151,10 @@ def _by_possession(arn: str | None, tenant: str | None, reading: Reading) -> tup
 
 def _open_to_holders(tenant: str | None, reading: Reading) -> Snapshot:
     """A tenant that asks for no API key, but for possession of its KMS key. Raises Unauthenticated for any other."""
-    if tenant is None:
+    if tenant is None or not is_a_tenants(tenant):
         raise Unauthenticated
-    try:
-        snapshot = reading(tenant)
-    except NotFound:
-        raise Unauthenticated from None
-    if snapshot.tenant.sealing.auth != "kms" or snapshot.tenant.status != "active":
+    snapshot = reading.where(tenant, lambda held: held.sealing.auth == "kms" and held.status == "active")
+    if snapshot is None:
         raise Unauthenticated
     return snapshot
 

@@ -17,7 +17,7 @@ from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
 from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
-from chalicelib.refusal import Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal, Unauthenticated
+from chalicelib.refusal import Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
 from chalicelib.tenancy.snapshot import Reading
 
 __all__ = ["Answer", "Ask", "Path", "run"]
@@ -49,8 +49,10 @@ def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
     """The plan and its lease, both true at one epoch."""
     try:
         return _try_to_admit(ask, path.snapshots.cached, path)
-    except (StaleEpoch, Unauthenticated, Forbidden, NotFound, NotOpened, Malformed):
-        pass  # said on the word of a cached snapshot; a limit's denial was the meter's own word, and stands
+    except (StaleEpoch, Forbidden, NotFound, NotOpened, Malformed):
+        # Said on the word of a cached snapshot. A limit's denial was the meter's own word, and stands; so does what a
+        # stranger is told, who was looked for afresh.
+        pass
     for _ in range(3):
         try:
             return _try_to_admit(ask, path.snapshots.fresh, path)

@@ -2,11 +2,15 @@
 
 Nothing here expires. A cached snapshot is proved current by the admission write, whose condition names
 its epoch; whoever does not admit asks for a fresh one.
+
+Whom nobody knows learns nothing by our time either: a stranger costs two reads, of the epoch and of the one document
+that would make them known, whether there is such a tenant or not, and whether it is remembered or not. So a stranger is
+refused on what was read just now alone, and leaves nothing behind in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -46,59 +50,108 @@ def _aliases(tenant: Tenant, pools: Mapping[str, Pool]) -> Mapping[str, str]:
     return {alias: name for alias, name in every.items() if name in pools and alias not in pools}
 
 
-class Reading:
+class Reading(Protocol):
     """Tenants, as one request reads them. Every method may raise StoreUnavailable."""
-
-    def __init__(self, memory: "_Memory", snapshot: Callable[[str], Snapshot]) -> None:
-        self._memory = memory
-        self._snapshot = snapshot
 
     def __call__(self, tenant: str) -> Snapshot:
         """Raises NotFound."""
-        return self._snapshot(tenant)
 
-    def key(self, snapshot: Snapshot, key_id: str) -> Key | None:
-        """The key as of the snapshot's epoch or later."""
-        return self._memory.key(snapshot, key_id)
+    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
+        """The key, as of the snapshot's epoch, if it is there and good; and its tenant. Any other costs two reads."""
+
+    def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
+        """The tenant, if it is there and opens to whoever asks. Any other costs two reads."""
 
     def owners(self, principal: str) -> Iterator[str]:
         """The tenants whose IAM principal it may be: a hint, which that tenant's snapshot bears out or not.
 
         First the one that this sandbox remembers, then the one that the store knows.
         """
-        return self._memory.owners(principal)
 
 
 class Snapshots:
     """This sandbox's memory of tenants and keys, and two ways to read them. Safe to use from many threads."""
 
     def __init__(self, documents: Documents, epochs: Epochs) -> None:
-        memory = _Memory(documents, epochs)
-        self.cached = Reading(memory, memory.cached)
-        """What is remembered, where there is something: for whoever admits."""
-        self.fresh = Reading(memory, memory.fresh)
+        self._fresh = _Fresh(documents, epochs)
+        self.fresh: Reading = self._fresh
         """What was current when it was asked for."""
+        self.cached: Reading = _Cached(self._fresh)
+        """What is remembered, where there is something that will do: for whoever admits."""
+
+    def remembered(self, tenant: str) -> Snapshot | None:
+        return self._fresh.snapshots.get(tenant)
 
 
-class _Memory:
+class _Cached:
+    """Implements Reading."""
+
+    def __init__(self, fresh: "_Fresh") -> None:
+        self._fresh = fresh
+
+    def __call__(self, tenant: str) -> Snapshot:
+        return self._fresh.snapshots.get(tenant) or self._fresh(tenant)
+
+    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
+        held = self._fresh.snapshots.get(tenant)
+        key = held and self._fresh.key_at(held.epoch, key_id)
+        if held and key and good(key):
+            return key, held
+        return self._fresh.keyed(tenant, key_id, good)
+
+    def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
+        held = self._fresh.snapshots.get(tenant)
+        return held if held and opens(held.tenant) else self._fresh.where(tenant, opens)
+
+    def owners(self, principal: str) -> Iterator[str]:
+        return self._fresh.owners(principal)
+
+
+class _Fresh:
+    """Implements Reading, and remembers what it has read."""
+
     def __init__(self, documents: Documents, epochs: Epochs) -> None:
-        self._snapshots: dict[str, Snapshot] = {}
+        self.snapshots: dict[str, Snapshot] = {}
         self._documents = documents
         self._epochs = epochs
         self._keys: dict[str, tuple[int, Key]] = {}
         self._owners: dict[str, str] = {}
         self._lock = Lock()
 
-    def key(self, snapshot: Snapshot, key_id: str) -> Key | None:
+    def __call__(self, tenant: str) -> Snapshot:
+        epoch = self._epoch(tenant)
+        snapshot = None if epoch is None else self._at(epoch, tenant)
+        if snapshot is None:
+            raise NotFound(f"There is no tenant {tenant}.")
+        return snapshot
+
+    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
+        epoch = self._epoch(tenant)
+        key = None if epoch is None else self.key_at(epoch, key_id)
+        if key is None or not good(key):
+            document = self._documents.get(tenant, f"key#{key_id}")  # also where there is no such tenant
+            key = None if document is None else msgspec.json.decode(document.text, type=Key)
+            if epoch is None or key is None or not good(key):
+                return None
+            self._remember(self._keys, key_id, (epoch, key), MOST_KEYS)
+        assert epoch is not None  # a key is remembered at one
+        snapshot = self._at(epoch, tenant)
+        return None if snapshot is None else (key, snapshot)
+
+    def key_at(self, epoch: int, key_id: str) -> Key | None:
+        """The key, where it is remembered as of this epoch of its tenant."""
         held = self._keys.get(key_id)
-        if held and held[0] == snapshot.epoch:
-            return held[1]
-        document = self._documents.get(snapshot.tenant.id, f"key#{key_id}")
-        if document is None:
+        return held[1] if held and held[0] == epoch else None
+
+    def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
+        epoch = self._epoch(tenant)
+        held = self.snapshots.get(tenant)
+        if held and held.epoch == epoch and opens(held.tenant):
+            return held
+        record = self._record(tenant)  # also where there is no such tenant
+        if epoch is None or record is None or not opens(record):
             return None
-        key = msgspec.json.decode(document.text, type=Key)
-        self._remember(self._keys, key_id, (snapshot.epoch, key), MOST_KEYS)
-        return key
+        return self._read(epoch, record)
 
     def owners(self, principal: str) -> Iterator[str]:
         remembered = self._owners.get(principal)
@@ -110,30 +163,29 @@ class _Memory:
             self._remember(self._owners, principal, tenant, MOST_PRINCIPALS)
             yield tenant
 
-    def cached(self, tenant: str) -> Snapshot:
-        return self._snapshots.get(tenant) or self._read(tenant, self._epoch(tenant))
-
-    def fresh(self, tenant: str) -> Snapshot:
-        epoch = self._epoch(tenant)
-        held = self._snapshots.get(tenant)
-        return held if held and held.epoch == epoch else self._read(tenant, epoch)
-
-    def _epoch(self, tenant: str) -> int:
+    def _epoch(self, tenant: str) -> int | None:
         try:
             return self._epochs.read(tenant)
         except NoMeter:
-            raise NotFound(f"There is no tenant {tenant}.") from None
+            return None
 
-    def _read(self, tenant: str, epoch: int) -> Snapshot:
-        # The epoch was read first: what is read after it is at least as new (see the package's text).
+    def _at(self, epoch: int, tenant: str) -> Snapshot | None:
+        held = self.snapshots.get(tenant)
+        if held and held.epoch == epoch:
+            return held
+        record = self._record(tenant)
+        return None if record is None else self._read(epoch, record)
+
+    def _record(self, tenant: str) -> Tenant | None:
         document = self._documents.get(tenant, "tenant")
-        if document is None:
-            raise NotFound(f"There is no tenant {tenant}.")
-        record = msgspec.json.decode(document.text, type=Tenant)
+        return None if document is None else msgspec.json.decode(document.text, type=Tenant)
+
+    def _read(self, epoch: int, record: Tenant) -> Snapshot:
+        # The epoch was read first: what is read after it is at least as new (see the package's text).
         pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
         usable = {pool.name: pool for pool in pools if pool.name in record.pools}
         snapshot = Snapshot(epoch, record, usable, _aliases(record, usable))
-        self._remember(self._snapshots, tenant, snapshot, MOST_TENANTS)
+        self._remember(self.snapshots, record.id, snapshot, MOST_TENANTS)
         return snapshot
 
     def _remember(self, memory: dict[str, T], name: str, value: T, most: int) -> None:

@@ -1,5 +1,6 @@
 """What we know of a customer. Values; who may change them is `identity`, how they are kept is `store`."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -13,10 +14,11 @@ SurfaceName = Literal["openai", "anthropic", "native", "bedrock", "management"]
 SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key, which mode esdk proves, is enough
 
 # Of patterns, see `chalicelib.pool`.
+_TENANT_ID = "[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 TenantId = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\n)",
+        pattern=rf"^{_TENANT_ID}$(?!\n)",
         description="1 to 40 lower-case letters, digits or -, not beginning or ending with -",
     ),
 ]
@@ -50,6 +52,11 @@ PrincipalArn = Annotated[
         description="the ARN of an IAM user or role, ending in :user/ or :role/ and its name",
     ),
 ]
+
+
+def is_a_tenants(name: str) -> bool:
+    """Whether a tenant may have this id: any other is nobody's, and need not be looked for."""
+    return re.fullmatch(_TENANT_ID, name) is not None
 
 
 class RegisteredKey(msgspec.Struct, frozen=True):
