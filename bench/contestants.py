@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import environments, tenant
 from bench.load import BadAnswer, ask, once
 from bench.processes import Program, free_port, wait_listening
-from bench.worktree import bridge
+from bench.worktree import serving
 
 LOGS = environments.PLACE / "log"
 START_S = 90.0
@@ -134,15 +134,12 @@ def litellm(kind: str, upstream_port: int, redis_port: int | None = None) -> Con
 def cloister(dynamodb_port: int, key: str, *, name: str = "Cloister", at: Path = environments.ROOT) -> Contestant:
     """The gateway of the tree `at` under uvicorn with exact admission on, as the local system runs it.
 
-    Raises: NotInstallable, NoTree (it has no bridge).
+    Raises: NotInstallable, NoTree (it has neither server nor bridge).
     """
     interpreter = environments.gateway(at)
     port = free_port()
-    command = (interpreter, "-m", "uvicorn", f"{bridge(at)}:application", "--host", "127.0.0.1")
-    # As on Lambda (chalicelib/**/stream.sh); and who waits for the other's turn must not lose the connection.
-    serving = ("--port", str(port), "--timeout-keep-alive", "60", "--no-access-log", "--log-level", "warning")
     path = f"/tenants/{tenant.NAME}/v1/chat/completions"
-    return Contestant(name, port, path, key, (*command, *serving), cloister_environment(dynamodb_port), at)
+    return Contestant(name, port, path, key, (interpreter, *serving(at, port)), cloister_environment(dynamodb_port), at)
 
 
 def cloister_environment(dynamodb_port: int) -> dict[str, str]:

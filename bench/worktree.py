@@ -46,8 +46,18 @@ def head(repository: Path) -> str:
     return f"{at} with changes" if _git(repository, "status", "--porcelain").stdout else at
 
 
+def serving(tree: Path, port: int) -> tuple[str, ...]:
+    """What Python is told, to serve the gateway of the tree at the port. Raises: NoTree."""
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    if (tree / "chalicelib" / "http" / "server.py").exists():
+        return ("-m", "chalicelib.http.server", *where)
+    # As stream.sh had it then; and who waits for the other's turn must not lose the connection.
+    options = ("--timeout-keep-alive", "60", "--no-access-log", "--log-level", "warning")
+    return ("-m", "uvicorn", f"{bridge(tree)}:application", *where, *options)
+
+
 def bridge(tree: Path) -> str:
-    """The module of the ASGI bridge, whichever room it is in. Raises: NoTree."""
+    """The module of the ASGI bridge of a tree without a server of its own, whichever room it is in. Raises: NoTree."""
     found = [path for path in (tree / "chalicelib").rglob("bridge.py") if _APPLICATION.search(path.read_text())]
     if len(found) != 1:
         raise NoTree(f"one bridge.py in {tree}/chalicelib must have an `application` to start; {len(found)} have")

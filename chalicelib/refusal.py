@@ -8,6 +8,7 @@
     |-- Forbidden         ask for the permission
     |-- NotFound          name something that exists (and is yours)
     |-- MethodNotAllowed  use a method that `Allow` lists
+    |-- TooSlow           send it again, without pauses
     |-- Conflict          look at what is there first, then repeat
     |-- TooLarge          send or ask for less
     |-- RateLimited       wait `retry_in_ms`
@@ -112,6 +113,10 @@ class MethodNotAllowed(Refusal):
     def __init__(self, text: str, allowed: Collection[str]) -> None:
         super().__init__(text)
         self.allowed = allowed
+
+
+class TooSlow(Refusal):
+    """The request took too long to arrive."""
 
 
 class Conflict(Refusal):

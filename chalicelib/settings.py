@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True):
     breaker_pause_ms: int = 10_000  # until one request may try such a target again
     health_max_age_ms: int = 2_000  # how long /health and /ready answer with what they read
     body_limit_bytes: int = 6_000_000  # Lambda's payload limit is 6 MB
+    connections: int = 4_096  # of clients, open at once; fewer where the process may not have as many files
+    trusted_hops: int = 0  # proxies before us that append to X-Forwarded-For; 0: who connects is the client
     ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
     audit_key: str = ""  # the KMS key, ARN or alias, that signs the ledger's days; empty: none is signed
     content_key: str = ""  # the KMS key, ARN or alias, that wraps tenants' data keys; empty: nothing is kept here
@@ -65,8 +67,9 @@ def read(environment: Mapping[str, str]) -> Settings:
     settings = Settings(**found)  # type: ignore[arg-type]
     for name in msgspec.structs.fields(Settings):
         value = getattr(settings, name.name)
-        if isinstance(value, int) and value <= 0:
-            wrong.append(f"CLOISTER_{name.name.upper()} must be more than 0, not {value}")
+        least = min(1, name.default) if isinstance(value, int) else 0
+        if isinstance(value, int) and value < least:
+            wrong.append(f"CLOISTER_{name.name.upper()} must be at least {least}, not {value}")
     # A running request renews at an event; the last one may have come just before it was time to.
     if settings.renew_ms + settings.idle_deadline_ms > settings.lease_ms:
         wrong.append(

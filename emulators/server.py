@@ -23,10 +23,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(application: Any, listening: socket.socket, *, drain_s: int, ready_fd: int, ready: dict[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT; running requests then have `drain_s` to end.
-
-    As soon as requests are answered, `ready` and the URL are written to `ready_fd` as one line of JSON.
-    """
+    """Serve until SIGTERM or SIGINT; running requests then have `drain_s` to end. `ready_fd`, `ready`: see serve_by."""
     config = uvicorn.Config(
         application,
         http="httptools",
@@ -37,6 +34,14 @@ def serve(application: Any, listening: socket.socket, *, drain_s: int, ready_fd:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=drain_s,
     )
+    serve_by(config, listening, ready_fd=ready_fd, ready=ready)
+
+
+def serve_by(config: uvicorn.Config, listening: socket.socket, *, ready_fd: int, ready: dict[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    As soon as requests are answered, `ready` and the URL are written to `ready_fd` as one line of JSON.
+    """
     _Server(config, ready_fd, {"url": sockets.url(listening)} | ready).run(sockets=[listening])
 
 

@@ -2,7 +2,7 @@
 
     python -m local.gateway [--port 0 | --fd N] [--ready-fd N] [--lines-fd N]
 
-It differs from `uvicorn chalicelib.http.bridge:application` in that it takes a socket that is bound already, says when
+It differs from `python -m chalicelib.http.server` in that it takes a socket that is bound already, says when
 it serves, and has the local cloud, which AWS_ENDPOINT_URL names, judge signed requests, as API Gateway does on AWS. It
 stands for two API Gateways: the one of its own region, and one in GovCloud.
 """
@@ -13,7 +13,7 @@ import sys
 from contextlib import ExitStack
 
 from emulators.asgi import Application
-from emulators.server import serve
+from emulators.server import serve_by
 from emulators.sockets import inherited, listen
 from local import layout
 
@@ -33,7 +33,8 @@ def main() -> int:
     from msgspec.structs import replace
 
     from chalicelib import wiring  # after the flags: --help should not take half a second
-    from chalicelib.http import bridge
+    from chalicelib.http import bridge, server
+    from chalicelib.http.protocol import Connections
     from emulators.iam.authoriser import Authoriser, LocalCloud
     from local.authoriser import iam_for_bridge
     from local.request_lines import RequestLines, Screen, SettledCalls
@@ -48,7 +49,9 @@ def main() -> int:
             told = replace(rooms, path=replace(rooms.path, telemetry=settled))
             opened.enter_context(wiring.opening_into(told))
             application = RequestLines(application, settled, Screen(options.lines_fd))
-        serve(application, listening, drain_s=DRAIN_S, ready_fd=options.ready_fd, ready={})
+        connections = Connections(most=server.that_fit(wiring.settings().connections))
+        serving = server.config(application, connections=connections, drain_s=DRAIN_S)
+        serve_by(serving, server.watched(listening), ready_fd=options.ready_fd, ready={})
     return 0
 
 

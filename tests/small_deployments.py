@@ -22,7 +22,6 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import msgspec
-import uvicorn
 
 from chalicelib.admission import Admission
 from chalicelib.admission.limits import DEFAULT_LIMITS
@@ -41,6 +40,8 @@ from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.http.bridge import Bridge, Iam
+from chalicelib.http.protocol import Connections
+from chalicelib.http.server import config
 from chalicelib.identity import ApiKey
 from chalicelib.inference import Ask, Path, run
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
@@ -252,19 +253,13 @@ class Gateway:
 
 
 @contextmanager
-def served(bridge: Bridge, certificate: FilePath | None = None) -> Iterator[Gateway]:
-    """The bridge under uvicorn, in a thread; over TLS with a certificate and its key."""
-    config = uvicorn.Config(
-        bridge,
-        host="127.0.0.1",
-        port=0,
-        http="httptools",
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        ssl_certfile=certificate,
-    )
-    server = PromptServer(config)
+def served(
+    bridge: Bridge,
+    certificate: FilePath | None = None,
+    connections: Connections = Connections(),  # noqa: B008
+) -> Iterator[Gateway]:
+    """The bridge under uvicorn as we run it, in a thread; over TLS with a certificate and its key."""
+    server = PromptServer(config(bridge, connections=connections, host="127.0.0.1", port=0, ssl_certfile=certificate))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     try:

@@ -79,6 +79,7 @@ NEXT_MOVES = {
     "permission-denied": "Ask an owner for the permission.",
     "not-found": "Name something that exists and is yours.",
     "method-not-allowed": "Use a method that `Allow` lists.",
+    "request-timeout": "Send it again, without pauses.",
     "conflict": "Look at what is there, then repeat.",
     "too-large": "Send or ask for less.",
     "rate-limit-exceeded": "Wait `Retry-After` (exactly: `retry_in_ms`).",

@@ -1,6 +1,9 @@
 """Everything between HTTP and a surface.
 
+    server       uvicorn as the gateway runs it        protocol     connections that dawdle, vanish or do not end
+    hops         where a client is, behind proxies     asgi         the types of the interface to it
     bridge       an ASGI application around the app: events in, streams out
+    proxy_event  what API Gateway would make of a request
     pipe         from a thread that blocks to a loop that must not
     silence      what a stream carries while its model says nothing
     routing      which template serves a path, and what holds below it

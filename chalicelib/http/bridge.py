@@ -1,35 +1,30 @@
 """HTTP to the Chalice app and back, streaming: an ASGI application around it.
 
 It turns a request into the API Gateway event that Chalice expects, calls the app in a thread, and sends
-the body as it comes. uvicorn runs it locally, and on Lambda behind the AWS Lambda Web Adapter with API
-Gateway's response transfer mode STREAM. Python's managed runtime cannot stream by itself yet; when it
-can, this file goes.
+the body as it comes. `server` runs it, on Lambda behind the AWS Lambda Web Adapter with API Gateway's response transfer
+mode STREAM, which Python's managed runtime cannot by itself yet.
 """
 
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 
+from chalicelib.http.asgi import Receive, Scope, Send
 from chalicelib.http.doors import Doors
 from chalicelib.http.incoming import request_id_of
 from chalicelib.http.pipe import Pipe
+from chalicelib.http.proxy_event import proxy_event
 from chalicelib.http.routing import Matcher
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.surface import SHAPES, refused
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
 from chalicelib.refusal import MethodNotAllowed, NotFound
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 THREADS = 128
 """Requests that run at once in one process; a streaming one holds its thread until it ends."""
@@ -70,6 +65,7 @@ class Bridge:
         threads: int = THREADS,
         patience_s: float = PATIENCE_S,
         gaps: Gaps = Gaps(),  # noqa: B008  # frozen
+        trusted_hops: int = 0,
     ) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
@@ -83,6 +79,7 @@ class Bridge:
         self._iam = iam
         self._patience_s = patience_s
         self._gaps = gaps
+        self._trusted_hops = trusted_hops
         self._at_work: set[Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +119,9 @@ class Bridge:
         body = await self._read(receive)
         if body is None:
             return None
-        event = _event(scope, template, parameters, body, self._behind_adapter)
+        event = proxy_event(
+            scope, template, parameters, body, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
+        )
         signed = self._signed(scope, template, body)
         pipe = Pipe(asyncio.get_running_loop(), self._patience_s, self._gaps)
         # One thread from the first line of the view to the last piece of the body: a stream that waited for a
@@ -229,52 +228,10 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _event(
-    scope: Scope, template: str, parameters: dict[str, str], body: bytes, behind_adapter: bool
-) -> dict[str, Any]:
-    """The API Gateway proxy event (REST, format 1.0) for an ASGI scope; `body` stays bytes."""
-    many: dict[str, list[str]] = {}
-    for name, value in scope["headers"]:
-        many.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-    queries: dict[str, list[str]] = {}
-    for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
-        queries.setdefault(name, []).append(value)
-    client = scope.get("client")
-    context = {"identity": {"sourceIp": client[0] if client else ""}}
-    if behind_adapter:
-        # Taken out: a few kilobytes that the client did not send, and that must not count as its own.
-        many.pop("x-amzn-lambda-context", None)
-        if said := many.pop("x-amzn-request-context", None):
-            context = msgspec.json.decode(said[-1])
-    return {
-        "resource": template,
-        "path": scope["path"],
-        "httpMethod": scope["method"],
-        "headers": {name: values[-1] for name, values in many.items()},
-        "multiValueHeaders": many,
-        "queryStringParameters": {name: values[-1] for name, values in queries.items()} or None,
-        "multiValueQueryStringParameters": queries or None,
-        "pathParameters": parameters or None,
-        "stageVariables": None,
-        "requestContext": {**context, "resourcePath": template, "httpMethod": scope["method"]},
-        "body": body,
-        "isBase64Encoded": False,
-    }
-
-
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """What `uvicorn chalicelib.http.bridge:application` serves; built by the server's start, not by an import."""
-    await _bridge()(scope, receive, send)
-
-
-@cache
-def _bridge() -> Bridge:
-    return build()
-
-
 def build(iam: Iam | None = None) -> Bridge:
     """The bridge in front of this program's app."""
     from app import app
     from chalicelib import wiring
 
-    return Bridge(app, wiring.path().settings.body_limit_bytes, os.environ, iam)
+    settings = wiring.path().settings
+    return Bridge(app, settings.body_limit_bytes, os.environ, iam, trusted_hops=settings.trusted_hops)

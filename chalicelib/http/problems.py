@@ -30,6 +30,7 @@ from chalicelib.refusal import (
     RateLimited,
     Refusal,
     TooLarge,
+    TooSlow,
     Unauthenticated,
 )
 
@@ -77,6 +78,7 @@ KINDS: dict[type[Refusal], Kind] = {
     MethodNotAllowed: Kind(
         405, "Method not allowed", "invalid_request_error", "method_not_allowed", "invalid_request_error"
     ),
+    TooSlow: Kind(408, "Too slow", "invalid_request_error", "request_timeout", "timeout_error"),
     Conflict: Kind(409, "Conflict", "invalid_request_error", "conflict", "conflict_error"),
     TooLarge: Kind(413, "Too large", "invalid_request_error", "too_large", "request_too_large"),
     RateLimited: Kind(429, "Rate limited", "rate_limit_exceeded", "rate_limit_exceeded", "rate_limit_error"),
@@ -95,6 +97,7 @@ EXCEPTIONS: dict[type[Refusal], str] = {
     Forbidden: "AccessDeniedException",
     NotFound: "ResourceNotFoundException",
     MethodNotAllowed: "ValidationException",
+    TooSlow: "ModelTimeoutException",  # "The request took too long to process."
     Conflict: "ConflictException",
     TooLarge: "ValidationException",
     RateLimited: "ThrottlingException",

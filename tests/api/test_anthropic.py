@@ -33,6 +33,7 @@ from chalicelib.refusal import (
     RateLimited,
     Refusal,
     TooLarge,
+    TooSlow,
     Unauthenticated,
 )
 from tests.engines.answers import Chat
@@ -195,6 +196,7 @@ RAISED = {
     Forbidden: anthropic.PermissionDeniedError,
     NotFound: anthropic.NotFoundError,
     MethodNotAllowed: anthropic.APIStatusError,
+    TooSlow: anthropic.RequestTimeoutError,
     Conflict: anthropic.ConflictError,
     TooLarge: anthropic.ContentTooLargeError,
     RateLimited: anthropic.RateLimitError,

@@ -115,8 +115,12 @@ def test_the_bridge_is_found_in_whichever_room_it_is(tmp_path: Path, room: str) 
     assert worktree.bridge(tmp_path) == f"chalicelib.{room.replace('/', '.')}.bridge"
 
 
-def test_this_trees_own_bridge_is_found() -> None:
-    assert worktree.bridge(ROOT).startswith("chalicelib.")
+def test_a_tree_is_served_as_it_serves_itself(tmp_path: Path) -> None:
+    assert worktree.serving(ROOT, 8080)[:2] == ("-m", "chalicelib.http.server")
+    bridge = tmp_path / "chalicelib" / "http" / "bridge.py"
+    bridge.parent.mkdir(parents=True)
+    bridge.write_text("async def application(scope, receive, send): ...\n")
+    assert worktree.serving(tmp_path, 8080)[:3] == ("-m", "uvicorn", "chalicelib.http.bridge:application")
 
 
 def test_a_tree_without_a_bridge_is_said_to_have_none(tmp_path: Path) -> None:

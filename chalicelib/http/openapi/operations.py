@@ -25,6 +25,7 @@ SECURITY: Mapping[Auth, list[dict[str, list[str]]]] = {
 
 # What a route may answer besides success, by what it does.
 EVERY = (400, 413)
+TAKES = (408,)
 KEYED = (401, 403, 404)
 CHANGES = (409,)
 STORES = (500, 503)
@@ -251,6 +252,8 @@ def _refusals(route: Route) -> set[int]:
         found.add(404)
     if route.method != "GET":
         found.update(CHANGES)
+    if route.accepts is not None:
+        found.update(TAKES)
     if route.infers:
         found.update(INFERS)
     if route.shape == "openai":

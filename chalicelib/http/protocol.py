@@ -1,0 +1,186 @@
+"""uvicorn's HTTP protocol for a network that nobody guards: clients that dawdle, vanish, or send without an end.
+
+uvicorn bounds none of it: neither how long a head may take and be, nor how many connections there are, nor how long
+it goes on taking the body of what has been answered. What a body may be, `bodies` says, who knows its caller.
+"""
+
+import asyncio
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from chalicelib.http.surface import SHAPES, refused
+from chalicelib.refusal import Malformed, NoCapacity, Refusal, TooLarge, TooSlow
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """What connections may be, and take."""
+
+    most: int = 4_096
+    head_bytes: int = 32_768  # thrice what the gateway takes of headers, which proxies add some to
+    head_s: float = 20.0  # from its first byte, or the connection, to its end
+    unread_s: float = 60.0  # how long a client may take nothing of an answer
+    # A client that still sends when it has been answered would, were the connection cut, lose the answer (RFC 9112,
+    # section 9.6). So much longer it may send.
+    linger_s: float = 5.0
+    linger_bytes: int = 16_000_000
+
+
+class _HeadTooLarge(Exception):
+    """Raised in a parser's callback: llhttp stops there, and uvicorn answers by `send_400_response`."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, bounds: Connections, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bounds = bounds
+        self._head_due: asyncio.TimerHandle | None = None
+        self._linger_due: asyncio.TimerHandle | None = None
+        self._unread_due: asyncio.TimerHandle | None = None
+        self._awaits_head = True  # or is in the middle of one
+        self._begun = False  # with a request's head
+        self._head_bytes = 0  # of what the parser has told of it
+        self._silent_bytes = 0  # of what it has not: it tells of a header when it has all of it
+        self._too_large = False
+        self._lingered_bytes = 0
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+        if len(self.connections) > self._bounds.most and not self._displace():
+            self._refuse(NoCapacity("The service has no connection left. Try again shortly.", retry_in_ms=1_000))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head_due, self._linger_due, self._unread_due):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return self._linger(len(data))
+        if self._awaits_head and self._head_due is None:
+            self._expect_head()
+        in_head = self._awaits_head and self._begun
+        super().data_received(data)
+        if in_head and self._awaits_head and not self._refused:
+            self._silent_bytes += len(data)
+            if self._silent_bytes > self._bounds.head_bytes:
+                self._refuse_large_head()
+        return None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begun = True
+        self._head_bytes = self._silent_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._awaits_head = self._begun = False
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            self._linger(len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._awaits_head = True
+        if self._linger_due is not None:
+            self._linger_due.cancel()
+            self._linger_due = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._awaits_head and not self.pipeline and not self.transport.is_closing():
+            self._begin_to_linger()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_due = self.loop.call_later(self._bounds.unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_due is not None:
+            self._unread_due.cancel()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's
+        if self._too_large:
+            return self._refuse_large_head()
+        return self._refuse(Malformed("This is no valid HTTP request."))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything here but, perhaps, for the next request."""
+        return self._awaits_head and not self._begun and (self.cycle is None or self.cycle.response_complete)
+
+    def _displace(self) -> bool:
+        """Take the place of a connection that does nothing, if there is one."""
+        for other in self.connections:
+            if isinstance(other, BoundedProtocol) and other is not self and other.idle:
+                self.connections.discard(other)
+                other.transport.close()
+                return True
+        return False
+
+    def _expect_head(self) -> None:
+        self._head_due = self.loop.call_later(self._bounds.head_s, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if not self._begun:  # who has asked nothing waits for no answer
+            return self.transport.close()
+        return self._refuse(TooSlow(f"The request's head did not arrive within {self._bounds.head_s:g} s."))
+
+    def _refuse_large_head(self) -> None:
+        most = self._bounds.head_bytes
+        self._refuse(TooLarge(f"The request line and the headers are larger than {most} bytes together."))
+
+    def _refuse(self, error: Refusal) -> None:
+        """Answer what is no request, and take no other one here."""
+        if self._refused or self.transport.is_closing():
+            return None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return self.transport.abort()  # an answer is on its way, of which this would become a part
+        path = self.url.partition(b"?")[0] if self._begun else b""
+        reply = refused(error, SHAPES.of(path.decode("latin-1")), token_hex(12))
+        status = HTTPStatus(reply.status_code)
+        headers = {**reply.headers, "Content-Length": str(len(reply.body)), "Connection": "close"}
+        head = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode("latin-1") + reply.body)
+        self._refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._begin_to_linger()
+        return None
+
+    def _begin_to_linger(self) -> None:
+        self._lingered_bytes = 0
+        self._linger_due = self.loop.call_later(self._bounds.linger_s, self.transport.close)
+
+    def _linger(self, size: int) -> None:
+        self._lingered_bytes += size
+        if self._lingered_bytes > self._bounds.linger_bytes:
+            self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._bounds.head_bytes:
+            self._too_large = True
+            raise _HeadTooLarge

@@ -1,0 +1,240 @@
+"""What a connection may take: heads that dawdle or do not end, idle ones, and clients that still send when answered."""
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib import wiring
+from chalicelib.call import Call
+from chalicelib.engines.scripted import Step, whole
+from chalicelib.http.protocol import Connections
+from chalicelib.http.server import that_fit
+from chalicelib.pool import Target
+from tests.certificates import self_signed
+from tests.patience import PATIENCE_S
+from tests.small_deployments import Deployment, Gateway, front, served
+
+LONG_S = 10 * PATIENCE_S
+SOON_S = 1.0  # in which a test that has begun can go on, however busy the machine
+HEAD = b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n"
+CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@contextmanager
+def gateway_with(**bounds: Any) -> Iterator[Gateway]:
+    """Bounds that a test does not name are out of its reach."""
+    far = {"head_s": LONG_S, "linger_s": LONG_S, "unread_s": LONG_S}
+    with wiring.opening_into(Deployment().rooms()), served(front(), connections=Connections(**{**far, **bounds})) as up:
+        yield up
+
+
+def connected(to: Gateway) -> socket.socket:
+    return socket.create_connection((to.host, to.port), PATIENCE_S)
+
+
+def to_the_end(connection: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    said = b""
+    while piece := connection.recv(65_536):
+        said += piece
+    return said
+
+
+def answered(connection: socket.socket) -> int:
+    """The status of one answer, of which nothing is left behind."""
+    said = b""
+    while b"\r\n\r\n" not in said:
+        said += connection.recv(65_536)
+    head, _, body = said.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+    while len(body) < length:
+        body += connection.recv(65_536)
+    assert len(body) == length
+    return int(head.split()[1])
+
+
+def refusal(said: bytes) -> tuple[int, Any]:
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/inference", lambda body: body["type"]), ("/tenants/acme/v1/models", lambda body: body["error"]["code"])],
+)
+def test_a_head_that_dawdles_is_refused_in_the_shape_of_its_route(path: str, kind: Callable[[Any], str]) -> None:
+    with gateway_with(head_s=SOON_S) as gateway, connected(gateway) as slow:
+        slow.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\nx-slow: ".encode())
+        status, body = refusal(to_the_end(slow))
+    assert (status, kind(body).replace("_", "-").removeprefix("/problems/")) == (408, "request-timeout")
+
+
+def test_a_dribble_buys_no_time() -> None:
+    """Each byte comes in time, and the head does not."""
+    with gateway_with(head_s=SOON_S) as gateway, connected(gateway) as slow:
+        slow.sendall(b"GET /live HTTP/1.1\r\n")
+        slow.settimeout(0.005)
+        said = b""
+        while not said:
+            slow.sendall(b"x")
+            try:
+                said = slow.recv(65_536)
+            except TimeoutError:
+                continue
+        slow.settimeout(PATIENCE_S)
+        assert refusal(said + to_the_end(slow))[0] == 408
+
+
+@pytest.mark.parametrize("before", [b"", HEAD], ids=["at first", "between requests"])
+def test_empty_lines_are_no_request(before: bytes) -> None:
+    """A parser skips them, for ever."""
+    with gateway_with(head_s=SOON_S) as gateway, connected(gateway) as slow:
+        if before:
+            slow.sendall(before)
+            assert answered(slow) == 200
+        slow.sendall(b"\r\n" * 10)
+        assert to_the_end(slow) == b""
+
+
+def test_who_asks_nothing_is_not_answered() -> None:
+    with gateway_with(head_s=0.05) as gateway, connected(gateway) as silent:
+        assert to_the_end(silent) == b""
+
+
+@pytest.mark.parametrize("whole_head", [True, False])
+def test_a_head_is_bounded_as_it_arrives(whole_head: bool) -> None:
+    piece = b"x-%d: " + b"x" * 1_000 + (b"\r\n" if whole_head else b"")
+    with gateway_with(head_bytes=32_768) as gateway, connected(gateway) as endless:
+        endless.sendall(b"GET /live HTTP/1.1\r\n")
+        sent = 0
+        endless.setblocking(False)
+        said = b""
+        while not said:
+            with suppress(BlockingIOError):
+                sent += endless.send(piece % sent if whole_head else piece)
+            try:
+                said = endless.recv(65_536)
+            except BlockingIOError:
+                continue
+        endless.settimeout(PATIENCE_S)
+        endless.shutdown(socket.SHUT_WR)
+        assert refusal(said + to_the_end(endless))[0] == 413
+
+
+def test_nonsense_is_refused_in_our_shape() -> None:
+    with gateway_with() as gateway, connected(gateway) as confused:
+        confused.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+        status, body = refusal(to_the_end_of(confused))
+    assert (status, body["title"]) == (400, "Malformed request")
+
+
+def to_the_end_of(sender: socket.socket) -> bytes:
+    """Of a sender who has said all: the server need not wait for more."""
+    sender.shutdown(socket.SHUT_WR)
+    return to_the_end(sender)
+
+
+def test_nonsense_after_a_request_does_not_get_into_its_answer() -> None:
+    gate = threading.Event()
+
+    def waits(_: Target, __: Call) -> list[Step]:
+        return [gate, *whole("done")]
+
+    deployment = Deployment(script=waits)
+    deployment.pool()
+    deployment.tenant()
+    body = json.dumps(CHAT).encode()
+    request = (
+        f"POST /tenants/acme/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {deployment.key()}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    with wiring.opening_into(deployment.rooms()), served(front()) as gateway, connected(gateway) as confused:
+        confused.sendall(request + b"nonsense\r\n\r\n")
+        with suppress(ConnectionResetError):
+            assert to_the_end(confused) == b""
+        gate.set()
+
+
+def test_500_idle_connections_are_in_nobodys_way() -> None:
+    with gateway_with() as gateway, ExitStack() as held:
+        idle = [held.enter_context(connected(gateway)) for _ in range(500)]
+        for connection in idle[::2]:
+            connection.sendall(b"GET /live HTTP/1.1\r\nhost: x\r\n")
+        assert gateway.call("GET", "/live").status == 200
+        for connection in idle[::2]:
+            connection.sendall(b"\r\n")
+            assert answered(connection) == 200
+
+
+def test_a_new_connection_takes_the_place_of_one_that_does_nothing() -> None:
+    with gateway_with(most=20) as gateway, ExitStack() as held:
+        idle = [held.enter_context(connected(gateway)) for _ in range(20)]
+        for _ in range(30):
+            assert gateway.call("GET", "/live").status == 200
+        for connection in idle:
+            connection.settimeout(0)
+        closed = [connection for connection in idle if not _open(connection)]
+        assert 1 <= len(closed) <= 20
+
+
+def _open(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
+def test_where_all_are_at_work_a_new_one_is_told_to_come_again() -> None:
+    with gateway_with(most=2) as gateway, connected(gateway) as one, connected(gateway) as two:
+        for busy in (one, two):
+            busy.sendall(HEAD + b"GET /live HTTP/1.1\r\n")
+            assert answered(busy) == 200  # so that the second has begun
+        with connected(gateway) as third:
+            said = to_the_end_of(third)
+        status, body = refusal(said)
+    assert (status, body["retry_in_ms"]) == (503, 1_000)
+
+
+def test_an_answer_reaches_who_still_sends() -> None:
+    with gateway_with() as gateway, connected(gateway) as talker:
+        talker.sendall(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 3000000\r\n\r\n")
+        talker.sendall(b" " * 3_000_000)
+        assert answered(talker) == 404
+        talker.sendall(HEAD)  # and its connection goes on
+        assert answered(talker) == 200
+
+
+@pytest.mark.parametrize("bounds", [{"linger_s": 0.05}, {"linger_bytes": 100_000}], ids=["for ever", "without end"])
+def test_who_goes_on_sending_when_answered_is_cut_off(bounds: dict[str, Any]) -> None:
+    with gateway_with(**bounds) as gateway, connected(gateway) as endless:
+        endless.sendall(b"POST /nowhere HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert answered(endless) == 404
+        with pytest.raises(OSError, match=r"reset|pipe"):  # the first one that finds it closed
+            while True:
+                endless.sendall(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+
+
+def test_the_bounds_hold_over_tls_too(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    bounds = Connections(head_s=SOON_S)
+    rooms = Deployment().rooms()
+    with wiring.opening_into(rooms), served(front(), certificate, bounds) as gateway, connected(gateway) as plain:
+        trust = ssl.create_default_context(cafile=certificate)
+        with trust.wrap_socket(plain, server_hostname="127.0.0.1") as slow:
+            slow.sendall(b"GET /live HTTP/1.1\r\nx-slow: ")
+            assert refusal(to_the_end(slow))[0] == 408
+
+
+def test_no_more_connections_are_wanted_than_there_are_files_for() -> None:
+    assert that_fit(10) == 10
+    assert that_fit(10**9) < 10**9
