@@ -55,6 +55,7 @@ class Refusal(Exception):
         retry_in_ms: int | None = None,
         symptom: str = "",
         unsent: bool = False,
+        prompt_over_context: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(text)
         self.text = text
@@ -64,6 +65,7 @@ class Refusal(Exception):
         self.remaining = remaining  # what that limit still allows, in its own unit
         self.retry_in_ms = retry_in_ms  # exact time until the same call would pass
         self.symptom = symptom  # what was met at a target, as a code: for its operator, never for the caller
+        self.prompt_over_context = prompt_over_context  # tokens of a prompt that is too long, and those it may have
         self.unsent = unsent  # whether it came before anything of the request had gone to the target
         self.admitted = False  # whether it refused what had been admitted, so that its caller is known
 

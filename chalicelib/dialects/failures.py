@@ -54,6 +54,17 @@ _EXCEEDED = re.compile(
 )
 """How vLLM, SGLang, TGI, llama.cpp, Claude, Nova and others say that a prompt is longer than their context."""
 
+_LENGTHS = tuple(
+    re.compile(words, re.IGNORECASE)
+    for words in (
+        r"context length is (?P<context>\d+) tokens\D{1,64} (?P<prompt>\d+) ",
+        r"\(length (?P<prompt>\d+)\) is longer than the maximum model length of (?P<context>\d+)",
+        r"\((?P<prompt>\d+) tokens\) (is longer than|exceeds) the [\w' ]{1,40} \((?P<context>\d+) tokens\)",
+        r"must (be <=|have less than) (?P<context>\d+)( tokens)?\. Given: (?P<prompt>\d+)",
+    )
+)
+"""Where vLLM (as OpenAI), vLLM, SGLang and llama.cpp, and TGI say how long it is, and their context."""
+
 _MEMBER = re.compile(r"[\w.\[\]-]{1,64}")
 _SERVICE_CODE = re.compile(r"[A-Z][A-Za-z]{2,63}")
 
@@ -200,7 +211,10 @@ def _malformed(error: _Error | None, target: Target) -> Malformed:
     if error is None:
         return Malformed(_MALFORMED)
     field = error.param if isinstance(error.param, str) and _MEMBER.fullmatch(error.param) else None
-    return Malformed(_complaint(error.message, target) or _MALFORMED, field=field, code=_code(error))
+    code = _code(error)
+    lengths = _lengths(error.message) if code == CONTEXT_LENGTH_EXCEEDED else None
+    complaint = _complaint(error.message, target) or _MALFORMED
+    return Malformed(complaint, field=field, code=code, prompt_over_context=lengths)
 
 
 def _code(error: _Error) -> str | None:
@@ -209,6 +223,12 @@ def _code(error: _Error) -> str | None:
         return str(error.code)
     exceeded = error.type == "exceed_context_size_error" or _EXCEEDED.search(error.message[:MESSAGE_LIMIT])
     return CONTEXT_LENGTH_EXCEEDED if exceeded else None
+
+
+def _lengths(message: str) -> tuple[int, int] | None:
+    """Of the prompt and of the context, in tokens, where the server says both."""
+    found = next((found for words in _LENGTHS if (found := words.search(message[:MESSAGE_LIMIT]))), None)
+    return (int(found["prompt"]), int(found["context"])) if found else None
 
 
 def _complaint(message: str, target: Target) -> str:

@@ -305,11 +305,17 @@ def body_of(error: Exception, shape: Shape, request_id: str) -> ErrorBody:
 
 
 def _in_anthropics_words(refusal: Refusal) -> str:
-    """Anthropic has no code for a prompt that is too long: its clients know it by its text, and compact."""
+    """Anthropic has no code for a prompt that is too long: its clients know it by its text, and compact.
+
+    By how much, they read there too.
+    """
     said = "prompt is too long"
-    if refusal.code == CONTEXT_LENGTH_EXCEEDED and said not in refusal.text:
-        return f"{said}: {refusal.text}"
-    return refusal.text
+    if refusal.code != CONTEXT_LENGTH_EXCEEDED or said in refusal.text:
+        return refusal.text
+    if refusal.prompt_over_context:
+        prompt, context = refusal.prompt_over_context
+        return f"{said}: {prompt} tokens > {context} maximum"
+    return f"{said}: {refusal.text}"
 
 
 def _in_bedrocks_words(refusal: Refusal) -> str:

@@ -85,6 +85,17 @@ def test_the_code_of_a_refusal_survives(
     assert text == (too_long or "It does not fit.")
 
 
+def test_anthropics_clients_read_by_how_much_a_prompt_is_too_long(gateway: Gateway) -> None:
+    refusal = Malformed("8 over 7.", code=CONTEXT_LENGTH_EXCEEDED, prompt_over_context=(6_014, 2_048))
+    deployment = Deployment(script=lambda _target, _call: (refusal,))
+    deployment.pool()
+    deployment.tenant()
+    body = {"model": "model-a", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    with wiring.opening_into(deployment.rooms()):
+        answer = gateway.call("POST", "/tenants/acme/v1/messages", key=deployment.key(), json=body)
+    assert answer.json["error"]["message"] == "prompt is too long: 6014 tokens > 2048 maximum"
+
+
 @pytest.mark.parametrize("route", [route for route in ADAPTED if route.streams], ids=lambda route: route.name)
 def test_the_code_of_a_refusal_survives_in_a_stream(
     gateway: Gateway, deployment: Deployment, refusing: Refusing, route: Route

@@ -11,6 +11,7 @@ from chalicelib.refusal import CODES, EngineFailed, Malformed, Refusal
 
 SERVER = OpenAICompatible("gpu-1", url="http://10.0.0.7:8000/v1")
 EXCEEDED = "context_length_exceeded"
+VLLM = "This model's maximum context length is 4096 tokens."
 
 
 def body(message: str, **members: object) -> bytes:
@@ -72,6 +73,28 @@ def refused(status: int, said: bytes, target: Target = SERVER) -> Refusal:
 def test_a_prompt_that_is_too_long_has_one_code_whatever_the_server_calls_it(status: int, said: bytes) -> None:
     for found in (refused(status, said), failures.in_stream(said, SERVER)):
         assert (type(found), found.code) == (Malformed, EXCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("message", "lengths"),
+    [
+        (f"{VLLM} However, you requested 5000 tokens (4000 in the messages, 1000 in", (5_000, 4_096)),
+        (f"{VLLM} However, your messages resulted in 5000 tokens.", (5_000, 4_096)),
+        (f"{VLLM} However, your request has 5000 input tokens.", (5_000, 4_096)),
+        ("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", (5_000, 4_096)),
+        ("The input (9 tokens) is longer than the model's context length (8 tokens).", (9, 8)),
+        ("request (6014 tokens) exceeds the available context size (2048 tokens), try increasing it", (6_014, 2_048)),
+        ("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000", (5_000, 4_096)),
+        ("Input validation error: `inputs` must have less than 1024 tokens. Given: 2000", (2_000, 1_024)),
+        ("This model's maximum context length is 9 tokens.", None),
+        ("the request exceeds the available context size, try increasing it", None),
+    ],
+)  # fmt: skip
+def test_how_long_a_prompt_is_and_may_be_is_read_where_the_server_says_it(
+    message: str, lengths: tuple[int, int] | None
+) -> None:
+    assert refused(400, body(message, code=EXCEEDED)).prompt_over_context == lengths
+    assert refused(400, body(f"Not that: {message}", code="content_filter")).prompt_over_context is None
 
 
 @pytest.mark.parametrize(
