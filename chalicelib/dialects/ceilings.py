@@ -55,6 +55,12 @@ EXTRAS = "additionalModelRequestFields"
 """Of Converse: what goes to the model itself, which may have a name of its own for its ceiling."""
 IN_EXTRAS: tuple[Location, ...] = (*ANY, ("max_new_tokens",), ("max_tokens_to_sample",))
 
+THOUGHT: Location = ("thinking", "budget_tokens")
+"""Of Claude's body and of Converse's extras: how much of the ceiling may be thought. Claude wants it below the ceiling.
+
+https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html
+"""
+
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
@@ -66,6 +72,11 @@ def of_chat(fields: Fields) -> int | None:
 def of_response(fields: Fields) -> int | None:
     """The ceiling that a Response's request names. Raises Malformed."""
     return _first(fields, RESPONSE)
+
+
+def of_message(fields: Fields) -> int | None:
+    """The ceiling that a Message's request names. Raises Malformed."""
+    return _first(fields, BODIES["anthropic."])
 
 
 def bound_chat(body: dict[str, object], ceiling_tokens: int) -> None:
@@ -82,6 +93,20 @@ def of_body(body: bytes, model: str) -> int | None:
     return max((count for count in counts if count is not None), default=None)
 
 
+def of_thought(fields: Fields) -> int:
+    """How many tokens may be thought; 0 where none are said. Raises Malformed."""
+    return _read(fields, THOUGHT) or 0
+
+
+def with_thought_below(fields: Fields, ceiling_tokens: int) -> dict[str, msgspec.Raw]:
+    """With a budget for thinking that fits into a ceiling which was lowered. Raises Malformed."""
+    if of_thought(fields) < ceiling_tokens:
+        return {**fields}
+    outer, name = THOUGHT
+    thinking = {**_object(fields[outer], outer), name: ceiling_tokens - 1}
+    return {**fields, outer: msgspec.Raw(msgspec.json.encode(thinking))}
+
+
 def bounded_body(body: bytes, model: str, ceiling_tokens: int) -> bytes:
     """The body with the reserved ceiling in force, where it is known how the model is told. Raises Malformed."""
     fields = _object(body)
@@ -90,7 +115,8 @@ def bounded_body(body: bytes, model: str, ceiling_tokens: int) -> bytes:
     written = there or ([] if locations is ANY else [locations[0]])
     if not written:
         return body
-    bounded: dict[str, Any] = {**fields}
+    lowered = any((_read(fields, location) or 0) > ceiling_tokens for location in there)
+    bounded: dict[str, Any] = with_thought_below(fields, ceiling_tokens) if lowered else {**fields}
     for location in written:
         *outer, name = location
         holder = bounded
@@ -119,10 +145,14 @@ def bounded_converse(body: bytes, ceiling_tokens: int) -> bytes:
 
     Whatever a model makes of two, or of one by another's name, is not left to it. Raises Malformed.
     """
+    lowered = (of_converse(body) or 0) > ceiling_tokens
     fields = _object(body)
     if EXTRAS in fields:
         for location in IN_EXTRAS:
             fields = _without(fields, (EXTRAS, *location))
+        if lowered and bytes(fields[EXTRAS]).startswith(b"{"):
+            extras = with_thought_below(_object(fields[EXTRAS], EXTRAS), ceiling_tokens)
+            fields[EXTRAS] = msgspec.Raw(msgspec.json.encode(extras))
     outer, name = CONVERSE
     config = _object(fields.get(outer, msgspec.Raw(b"{}")), outer)
     return msgspec.json.encode({**fields, outer: {**config, name: ceiling_tokens}})

@@ -97,7 +97,13 @@ def messages(call: Call, model: str, names: Names) -> bytes:
     body["anthropic_version"] = ANTHROPIC_VERSION
     for ours in ("model", "stream"):
         body.pop(ours, None)
-    body["max_tokens"] = call.ceiling_tokens or 1  # counting tokens reserves none, but the body must name some
+    if not call.ceiling_tokens:
+        # Counting tokens reserves none, but the body must name some, and more than may be thought.
+        body["max_tokens"] = ceilings.of_thought(body) + 1
+        return msgspec.json.encode(body)
+    if (ceilings.of_message(call.fields) or 0) > call.ceiling_tokens:
+        body = ceilings.with_thought_below(body, call.ceiling_tokens)
+    body["max_tokens"] = call.ceiling_tokens
     return msgspec.json.encode(body)
 
 

@@ -3,17 +3,19 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.call import Delta, Event, Finished, Started, Usage
 from chalicelib.dialects import invoke as wire
+from chalicelib.dialects.converse import verbatim
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.dialects.names import Names
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
-from tests.engines.bedrocks import HAIKU, ON_HAIKU, ask, invoke, message
+from tests.engines.bedrocks import HAIKU, ON_HAIKU, ask, converse, invoke, message
 from tests.engines.frames import exception
 from tests.engines.frames import model_chunk as chunk
 
@@ -143,6 +145,43 @@ def test_a_message_is_sent_as_it_came_but_for_what_is_ours() -> None:
         "messages": [{"role": "user", "content": "Hi"}],
         "top_k": 3,
     }
+
+
+THINKING = {"type": "enabled", "budget_tokens": 31_999}
+THOUGHTS = [
+    # said, lowered to, thought
+    ({"max_tokens": 32_000, "thinking": THINKING}, 64_000, 31_999),
+    ({"max_tokens": 32_000, "thinking": THINKING}, 32_000, 31_999),
+    ({"max_tokens": 32_000, "thinking": THINKING}, 4_096, 4_095),
+    ({"max_tokens": 32_000, "thinking": {**THINKING, "budget_tokens": 4_095}}, 4_096, 4_095),
+    ({"max_tokens": 1_024, "thinking": THINKING}, 1_024, 31_999),  # the caller's own mistake, which Claude explains
+]
+
+
+@pytest.mark.parametrize(("said", "ceiling_tokens", "thought"), THOUGHTS)
+def test_a_budget_for_thinking_is_lowered_with_the_ceiling(
+    said: dict[str, Any], ceiling_tokens: int, thought: int
+) -> None:
+    asked = msgspec.structs.replace(message(**said), ceiling_tokens=ceiling_tokens)
+    by_message = json.loads(wire.messages(asked, HAIKU, Names()))
+    of_body = msgspec.structs.replace(invoke(HAIKU, said), ceiling_tokens=ceiling_tokens)
+    by_body = json.loads(wire.invocation(of_body, HAIKU)["body"])
+    more = {name: value for name, value in said.items() if name != "max_tokens"}
+    config = {"inferenceConfig": {"maxTokens": said["max_tokens"]}, "additionalModelRequestFields": more}
+    of_converse = converse(HAIKU, {"messages": [], **config})
+    by_converse = json.loads(verbatim.request(msgspec.structs.replace(of_converse, ceiling_tokens=ceiling_tokens)))
+    for thinking in (
+        by_message["thinking"],
+        by_body["thinking"],
+        by_converse["additionalModelRequestFields"]["thinking"],
+    ):
+        assert thinking == {"type": "enabled", "budget_tokens": thought}
+
+
+@pytest.mark.parametrize(("more", "most"), [({}, 1), ({"thinking": THINKING}, 32_000), ({"max_tokens": 9}, 1)])
+def test_a_count_names_more_than_may_be_thought(more: dict[str, Any], most: int) -> None:
+    count = ask("messages.count_tokens", {"messages": [], **more}, ceiling_tokens=0)
+    assert json.loads(wire.messages(count, HAIKU, Names()))["max_tokens"] == most
 
 
 def test_a_whole_message_is_counted_by_bedrock_or_by_itself() -> None:
