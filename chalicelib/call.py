@@ -3,9 +3,13 @@
 Streaming is the base case. An engine yields `Waiting`* `Started` `Delta`* and exactly one `Finished`;
 a stream that ends without `Finished` is a failed engine. A buffered answer is one `Delta` that holds
 the whole body, so unknown response fields pass through byte for byte in both cases.
+
+A thread takes events and waits for each. A loop must not wait: it polls a stream that has a `Source`, which then says
+`Pause` wherever a thread would wait. What makes the events is the same for both.
 """
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Literal, Protocol
 
 import msgspec
@@ -105,11 +109,41 @@ class Finished(msgspec.Struct, frozen=True):
     data: bytes = b""
 
 
-Event = Waiting | Started | Delta | Finished
+class Pause(Enum):
+    """In place of an event, of a stream that is polled: why the next one is not there. Nothing to a thread."""
+
+    LULL = "nothing has come: look again when the source can be read"
+    ASIDE = "what comes next writes or waits: take it in a thread"
+
+
+Event = Waiting | Started | Delta | Finished | Pause
+
+
+class Source(Protocol):
+    """Where a stream's bytes come from, as a loop waits for them. Used in the loop only.
+
+    It is not listened to while a thread takes the stream's events, or closes it: a file may be another's by then.
+    """
+
+    def poll(self) -> None:
+        """From now on the stream says LULL where nothing has come."""
+
+    def fileno(self) -> int:
+        """What can be read once something has come; -1 where nothing tells so: look again soon."""
+
+    def receive(self) -> None:
+        """Take in what has come, a piece at most, without waiting. What fails here, the stream's next event raises."""
+
+    def patience_s(self) -> float:
+        """How long nothing may come from now on; then the next event is to be taken, which raises EngineTimedOut."""
 
 
 class Stream(Protocol):
     """One running call at an engine. The holder closes it, always."""
+
+    @property
+    def source(self) -> Source | None:
+        """What a loop waits for; None: only a thread can read this stream."""
 
     def __iter__(self) -> Iterator[Event]:
         """Events in order. Raises EngineFailed or EngineTimedOut when the engine breaks off."""

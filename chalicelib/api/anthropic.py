@@ -11,9 +11,10 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.api.openai import Count
-from chalicelib.call import Delta, Operation, Waiting
+from chalicelib.call import Delta, Operation, Pause, Waiting
 from chalicelib.dialects.anthropic import members
 from chalicelib.http.asks import ask_of
+from chalicelib.http.doors import Piece
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import is_sealed
@@ -141,12 +142,14 @@ def _infer(
     return streamed(answer, asked, _events(answer), "anthropic")
 
 
-def _events(answer: Answer) -> Iterator[bytes]:
+def _events(answer: Answer) -> Iterator[Piece]:
     """The answer as server-sent events in Anthropic's form, which names each."""
     last = b""
     for event in answer:
         if isinstance(event, Waiting):
             yield waiting(event) + PING
+        elif isinstance(event, Pause):
+            yield event
         elif isinstance(event, Delta):
             name = _name(event.data)
             framed = b"event: " + name + b"\ndata: " + event.data + b"\n\n"

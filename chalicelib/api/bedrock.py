@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.call import Delta, Waiting
+from chalicelib.call import Delta, Pause, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.http.asks import ask_of
 from chalicelib.http.callers import Caller
-from chalicelib.http.doors import Reply
+from chalicelib.http.doors import Piece, Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.surface import Surface
@@ -114,11 +114,13 @@ def _wanted(model: FoundationModel, query: ModelsQuery) -> bool:
     )
 
 
-def _events(answer: Answer) -> Iterator[bytes]:
+def _events(answer: Answer) -> Iterator[Piece]:
     """A model's own chunks as server-sent events; a last event `done` says that they are all."""
     for event in answer:
         if isinstance(event, Waiting):
             yield waiting(event)
+        elif isinstance(event, Pause):
+            yield event
         elif isinstance(event, Delta):
             yield b"data: " + event.data + b"\n\n"
     yield b"event: done\ndata: {}\n\n"

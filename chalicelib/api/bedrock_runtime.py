@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.call import Delta, Finished, Operation
+from chalicelib.call import Delta, Finished, Operation, Pause
 from chalicelib.dialects import ceilings, eventstream
 from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
-from chalicelib.http.doors import Reply
+from chalicelib.http.doors import Piece, Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import Outflow, buffered, inference_headers
 from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE
@@ -172,9 +172,11 @@ def _framed(answer: Answer, asked: Incoming, events: Events, headers: Mapping[st
     return Reply(Outflow(answer, _frames(answer, events), refusal, asked.request_id), told)
 
 
-def _frames(answer: Answer, events: Events) -> Iterator[bytes]:
+def _frames(answer: Answer, events: Events) -> Iterator[Piece]:
     for event in answer:
-        if isinstance(event, Delta | Finished) and event.data:
+        if isinstance(event, Pause):
+            yield event
+        elif isinstance(event, Delta | Finished) and event.data:
             for kind, payload in events(event.data):
                 yield eventstream.event(kind, payload)
 

@@ -17,6 +17,7 @@ from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.identity.principal import Principal
+from chalicelib.inference.answer import Loop
 from chalicelib.ledger.log import Found, Record, Totals, Wanted, begin, find
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT
@@ -159,6 +160,9 @@ class Rows:
             if found.cursor is None or left <= 0:
                 return
             found = find(wiring.path().ledger, self._wanted, found.cursor, left)
+
+    def polled(self, _: Loop) -> None:
+        """See Body.polled. The store is read on the way."""
 
     def close(self) -> None:
         """Nothing is held."""

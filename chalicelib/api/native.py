@@ -8,10 +8,10 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.api.openai import ChatMessage, Count, TokenUsage
-from chalicelib.call import Delta, Usage, Waiting
+from chalicelib.call import Delta, Pause, Usage, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.http.asks import ask_of
-from chalicelib.http.doors import Reply
+from chalicelib.http.doors import Piece, Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import infer_sealed, is_sealed
@@ -185,12 +185,14 @@ def _moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def _events(answer: Answer, pool: str, request_id: str) -> Iterator[bytes]:
+def _events(answer: Answer, pool: str, request_id: str) -> Iterator[Piece]:
     """The answer as server-sent events: `{"text"}` for each piece, at last the rest of the answer."""
     finish_reason = None
     for event in answer:
         if isinstance(event, Waiting):
             yield waiting(event)
+        elif isinstance(event, Pause):
+            yield event
         elif isinstance(event, Delta):
             chat = _chat(event.data)
             finish_reason = chat.choice.finish_reason or finish_reason

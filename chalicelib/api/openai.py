@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.call import BEDROCKS, Delta, Finished, Operation, Waiting
+from chalicelib.call import BEDROCKS, Delta, Finished, Operation, Pause, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.dialects.anthropic.models import ModelInfo, ModelPage, ModelsQuery, model_info, model_page
 from chalicelib.http.asks import ask_of
 from chalicelib.http.callers import Caller
+from chalicelib.http.doors import Piece
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import infer_sealed, is_sealed
@@ -280,11 +281,13 @@ def _streams(request: ChatCompletionRequest | CompletionRequest | EmbeddingReque
     return not isinstance(request, EmbeddingRequest) and bool(request.stream)
 
 
-def _events(answer: Answer, *, wants_usage: bool) -> Iterator[bytes]:
+def _events(answer: Answer, *, wants_usage: bool) -> Iterator[Piece]:
     """The answer as server-sent events in OpenAI's form."""
     for event in answer:
         if isinstance(event, Delta):
             yield b"data: " + event.data + b"\n\n"
+        elif isinstance(event, Pause):
+            yield event
         elif isinstance(event, Waiting):
             yield waiting(event)
         elif isinstance(event, Finished):

@@ -12,10 +12,11 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.api.kept_responses import Keeping, gone_on
 from chalicelib.api.openai import Count
-from chalicelib.call import Delta, Waiting
+from chalicelib.call import Delta, Pause, Waiting
 from chalicelib.dialects import ceilings
 from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
+from chalicelib.http.doors import Piece
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import is_sealed
@@ -169,7 +170,7 @@ def _given_up(keeping: Keeping | None) -> None:
         keeping.give_up()
 
 
-def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterator[bytes]:
+def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterator[Piece]:
     """The answer as server-sent events in a Response's form, which names each, and says itself that it broke."""
     created = last = b""
     following = 0
@@ -177,17 +178,22 @@ def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterato
         for event in answer:
             if isinstance(event, Waiting):
                 yield waiting(event)
+            elif isinstance(event, Pause):
+                yield event
             elif isinstance(event, Delta):
                 told = _told(event.data)
                 created, following = created or event.data, told.sequence_number + 1
                 framed = _framed(told.type, event.data)
                 if told.type in LAST:
+                    if keeping is not None:
+                        yield Pause.ASIDE
                     _kept(bytes(told.response), keeping)
                     last = framed  # whoever has read it may leave: the answer is to be settled by then
                 else:
                     yield framed
         yield last
     except Exception as error:
+        yield Pause.ASIDE
         answer.fail(error)
         _given_up(keeping)
         # Here and not by a refusal of OpenAI's usual shape: who reads a Response waits for the event that ends it.

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Event, Finished, Stream
+from chalicelib.call import Call, Delta, Event, Finished, Source, Stream
 from chalicelib.dialects import failures
 from chalicelib.refusal import EngineFailed, Malformed
 
@@ -72,6 +72,11 @@ class Answered:
                 yield Finished(event.usage, self._completion(event.data))
             else:
                 yield event
+
+    @property
+    def source(self) -> Source | None:
+        """See Stream.source."""
+        return self._chat.source
 
     def close(self) -> None:
         """See Stream.close."""

@@ -198,6 +198,8 @@ class FramedBody:
         self._frames = EventStreamBuffer()
         self._failure: Refusal | None = None
 
+    source = None  # as its body has none
+
     def next(self) -> bytes:
         """See HttpBody.next. Raises also what an exception frame says, once all before it is read."""
         payloads: list[bytes] = []

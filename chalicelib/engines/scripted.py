@@ -9,8 +9,9 @@ from typing import get_args
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Event, Finished, Operation, Started, Stream, Usage
+from chalicelib.call import Call, Delta, Event, Finished, Operation, Pause, Started, Stream, Usage
 from chalicelib.dialects.failures import BROKE_OFF, NO_ENCLAVE
+from chalicelib.engines.transport.streams import Fileless
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import EngineFailed, NoCapacity, Refusal
 
@@ -85,11 +86,14 @@ class _ScriptedStream:
         self._on_close = on_close
         self._lock = threading.Lock()
         self._closed = False
+        self.source = Fileless()
 
     def __iter__(self) -> Iterator[Event]:
         finished = False
         for step in self._steps:
             if isinstance(step, threading.Event):
+                while self.source.polled and not step.is_set() and not self._closed:
+                    yield Pause.LULL
                 self._wait(step)
             if self._closed:
                 raise EngineFailed(BROKE_OFF)

@@ -1,8 +1,9 @@
 """HTTP to the Chalice app and back, streaming: an ASGI application around it.
 
 It turns a request into the API Gateway event that Chalice expects, calls the app in a thread, and sends
-the body as it comes. `server` runs it, on Lambda behind the AWS Lambda Web Adapter with API Gateway's response transfer
-mode STREAM, which Python's managed runtime cannot by itself yet.
+the body as it comes: by a pump, in the loop, where its source can be waited for there. `server` runs it,
+on Lambda behind the AWS Lambda Web Adapter with API Gateway's response transfer mode STREAM, which
+Python's managed runtime cannot by itself yet.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,10 +27,13 @@ from chalicelib.http.surface import SHAPES, refused
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
-THREADS = 128
-"""Requests that run at once in one process; a streaming one holds its thread until it ends."""
+T = TypeVar("T")
 
-CLOSERS = 8
+THREADS = 128
+"""Requests that run at once in one process. A stream gives its thread back after its first event."""
+
+ASIDE = 16
+"""Threads for what streams in the loop must not wait for there: to renew leases, and to settle."""
 
 SETTLING_S = 2.0
 """How long a server that stops waits for requests that it has cut off: their settlement is two writes."""
@@ -72,7 +76,7 @@ class Bridge:
         self._body_limit = body_limit
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
-        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
+        self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
         # else it is a client's, who could claim to be an IAM principal with it.
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
@@ -80,7 +84,7 @@ class Bridge:
         self._patience_s = patience_s
         self._gaps = gaps
         self._trusted_hops = trusted_hops
-        self._at_work: set[Future[None]] = set()
+        self._at_work: set[Future[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -94,12 +98,23 @@ class Bridge:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 # uvicorn ends the process by the signal that it got, and with it every thread, wherever it is.
-                await asyncio.get_running_loop().run_in_executor(None, wait, tuple(self._at_work), SETTLING_S)
+                await self._settled(SETTLING_S)
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
 
-    def _begin(self, threads: ThreadPoolExecutor, do: Callable[..., None], *arguments: Any) -> "Future[None]":
+    async def _settled(self, patience_s: float) -> None:
+        """Nothing is at work any more, or it takes too long."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + patience_s
+        while self._at_work and (left_s := until_s - loop.time()) > 0:  # what ends may leave something to be closed
+            await loop.run_in_executor(None, wait, tuple(self._at_work), left_s)
+
+    def aside(self, work: Callable[[], T]) -> "Future[T]":
+        """See Loop.aside."""
+        return self._begin(self._aside, work)
+
+    def _begin(self, threads: ThreadPoolExecutor, do: Callable[..., T], *arguments: Any) -> "Future[T]":
         work = threads.submit(do, *arguments)
         self._at_work.add(work)
         work.add_done_callback(self._at_work.discard)
@@ -123,9 +138,10 @@ class Bridge:
             scope, template, parameters, body, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
         signed = self._signed(scope, template, body)
-        pipe = Pipe(asyncio.get_running_loop(), self._patience_s, self._gaps)
-        # One thread from the first line of the view to the last piece of the body: a stream that waited for a
-        # second one behind other requests would hold its lease, and the engine's answer, for nothing.
+        pipe = Pipe(self, self._patience_s, self._gaps)
+        # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
+        # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
+        # for nothing.
         work = self._begin(self._threads, copy_context().run, self._work, event, signed, pipe)
 
         def left(_: "asyncio.Future[None]") -> None:
@@ -141,12 +157,11 @@ class Bridge:
                 await self._send(reply, pipe, send)
         finally:
             gone.cancel()
-            pipe.stop()
-            # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
-            pipe.abandon()
             work.cancel()
-            if pipe.body is not None and not pipe.ended:  # its own thread may be waiting for a silent engine
-                await asyncio.shield(asyncio.wrap_future(self._begin(self._closers, pipe.body.close)))
+            # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
+            closing = pipe.close()
+            if closing is not None:
+                await asyncio.shield(closing)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The body, or one byte more of it than the app takes; None: the client left."""
@@ -176,12 +191,12 @@ class Bridge:
         body = reply["body"]
         if isinstance(body, str | bytes):
             return pipe.tell_soon(reply)
-        try:
-            pipe.body = body
-            pipe.tell_soon(reply)
-            pipe.fill(body)
-        finally:
-            body.close()
+        source = body.polled(self)
+        if source is not None:
+            return pipe.hand_over(reply, source)
+        pipe.tell_soon(reply)
+        pipe.fill(body)
+        return None
 
     def _call(self, event: dict[str, Any], signed: SignedRequest | None, pipe: Pipe) -> dict[str, Any]:
         streaming_transport.set(pipe)

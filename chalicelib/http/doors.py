@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from chalice.app import Chalice, IAMAuthorizer, Request, Response
 
+from chalicelib.call import Pause, Source
 from chalicelib.http.route import BINARY_TYPES
 from chalicelib.http.silence import streaming_transport
+from chalicelib.inference.answer import Loop
 
 _request: ContextVar[Request | None] = ContextVar("current_request", default=None)
 _context: ContextVar[Any] = ContextVar("lambda_context", default=None)
@@ -49,10 +51,16 @@ class Doors(Chalice):
         _context.set(context)
 
 
+Piece = bytes | Pause
+
+
 class Body(Protocol):
     """A body that comes in pieces. Whoever holds it closes it; closing twice is allowed."""
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __iter__(self) -> Iterator[Piece]: ...
+
+    def polled(self, loop: Loop) -> Source | None:
+        """Let a loop take the pieces from now on: what it waits for. None: only a thread can take them."""
 
     def close(self) -> None: ...
 
@@ -71,7 +79,7 @@ class Reply(Response):
         body = self.body
         if not isinstance(body, bytes):
             try:
-                body = b"".join(body)
+                body = b"".join(piece for piece in body if not isinstance(piece, Pause))
             finally:
                 self.body.close()
         if self.headers.get("Content-Type") in BINARY_TYPES or "Content-Encoding" in self.headers:

@@ -6,14 +6,14 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.admission import Standing
-from chalicelib.call import Delta, Waiting
+from chalicelib.call import Delta, Pause, Source, Waiting
 from chalicelib.http import problems
 from chalicelib.http.cross_origin import headers_for
-from chalicelib.http.doors import Reply
+from chalicelib.http.doors import Piece, Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.silence import COMMENT, PING, Promise, refusal_event, streaming_transport
 from chalicelib.http.surface import error_to_show
-from chalicelib.inference.answer import Answer
+from chalicelib.inference.answer import Answer, Loop
 from chalicelib.refusal import EngineFailed
 
 INFERENCE_HEADERS = {
@@ -67,7 +67,7 @@ def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes
 def streamed(
     answer: Answer,
     asked: Incoming,
-    events: Iterable[bytes],
+    events: Iterable[Piece],
     shape: problems.Shape,
     leave: Callable[[], None] | None = None,
 ) -> Reply:
@@ -93,7 +93,7 @@ class Outflow:
     def __init__(
         self,
         answer: Answer,
-        events: Iterable[bytes],
+        events: Iterable[Piece],
         refusal: Callable[[Exception], bytes] | None,
         request_id: str,
         leave: Callable[[], None] | None = None,
@@ -108,15 +108,20 @@ class Outflow:
         self._request_id = request_id
         self._leave = leave
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Piece]:
         try:
             yield from self._events
         except Exception as error:
+            yield Pause.ASIDE
             self._answer.fail(error)
             # The status is long gone: the refusal is the last event, in the shape the status would have had.
             error = error_to_show(error, self._request_id)
             if self._refusal is not None:
                 yield self._refusal(error)
+
+    def polled(self, loop: Loop) -> Source | None:
+        """See Body.polled."""
+        return self._answer.polled(loop)
 
     def close(self) -> None:
         self._answer.close()

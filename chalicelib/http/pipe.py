@@ -1,12 +1,16 @@
 """What carries a reply from the thread that makes it to the loop that sends it."""
 
 import asyncio
+import math
 from collections import deque
 from threading import Condition
 from typing import Any
 
+from chalicelib.call import Pause, Source
 from chalicelib.http.doors import Body
+from chalicelib.http.pump import Pump
 from chalicelib.http.silence import Gaps, Promise
+from chalicelib.inference.answer import Loop
 
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
@@ -15,26 +19,32 @@ PIPE_BYTES = 1_000_000
 class Pipe:
     """A reply from a thread that blocks to a loop that must not; what piles up of its body leaves in one piece.
 
+    The pieces come by a pump, which takes them in the loop; those that only a thread can take, one fills in. A reader
+    who takes nothing for `patience_s` has left.
+
     A stream that was promised is opened without its reply, where that keeps silent, and says something in its gaps. All
     of that is the loop's work: no thread waits for it, and a piece costs no more than a look at the clock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float, gaps: Gaps) -> None:
+    def __init__(self, threads: Loop, patience_s: float, gaps: Gaps) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._threads = threads
         self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
-        self.body: Body | None = None  # what is to be closed, where the reply streams
-        self._loop = loop
+        self._pump: Pump | None = None
+        self._filling: Body | None = None
         self._patience_s = patience_s
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._state = Condition()
-        self.ended = False
+        self._ended = False
         self._arrived = asyncio.Event()
         self.abandoned = False
         self._gaps = gaps
         self._promise: Promise | None = None
         self._opened = False  # by us, not by its reply
         self._due_s = loop.time() + gaps.first_s  # when something must have been said
-        self._timer = loop.call_at(self._due_s, self._break_silence)
+        self._sent_s = math.inf  # since when the reader has been taking what it was sent
+        self._timer = loop.call_later(min(gaps.first_s, patience_s), self._look_at_the_clock)
 
     def promised(self, promise: Promise) -> None:
         """In a thread: see StreamingTransport."""
@@ -50,37 +60,58 @@ class Pipe:
             if self._opened and reply is not None:
                 self._told_late(reply)
             return
+        self._sent_s = self._loop.time()
         if isinstance(reply, BaseException):
             self.head.set_exception(reply)
         else:
             self.head.set_result(reply)
 
+    def hand_over(self, reply: dict[str, Any], source: Source) -> None:
+        """In a thread: the reply, whose body needs none any more."""
+        self._loop.call_soon_threadsafe(self._draw, reply, source)
+
+    def _draw(self, reply: dict[str, Any], source: Source) -> None:
+        self._pump = Pump(reply["body"], source, self._threads, self.arrive)
+        if self.abandoned:
+            self._pump.close()
+        self.arrive()
+        self.tell(reply)
+
     def fill(self, body: Body) -> None:
-        """In a thread: read the body to its end, waiting while the reader is far behind, but not for ever."""
+        """In a thread: take the body to its end, waiting while the reader is far behind, and close it."""
+        self._filling = body
         try:
-            if self.abandoned:
-                return
-            for piece in body:
+            for piece in body if not self.abandoned else ():
+                if isinstance(piece, Pause):
+                    continue
                 with self._state:
-                    if not self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned, self._patience_s):
-                        self.abandoned = True
+                    self._state.wait_for(lambda: self._size < PIPE_BYTES or self.abandoned)
                     if self.abandoned:
                         return
                     self._pieces.append(piece)
                     self._size += len(piece)
                     first = len(self._pieces) == 1
                 if first:
-                    self._loop.call_soon_threadsafe(self._arrived.set)
+                    self._loop.call_soon_threadsafe(self.arrive)
         finally:
-            self.ended = True
-            self._loop.call_soon_threadsafe(self._arrived.set)
+            self._ended = True
+            self._loop.call_soon_threadsafe(self.arrive)
+            body.close()
+
+    def arrive(self) -> None:
+        """In the loop: there may be something to send."""
+        self._arrived.set()
 
     async def drained(self) -> bytes:
         """In the loop: everything that has arrived, joined; empty when nothing will come any more."""
+        self._sent_s = math.inf
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            ended = self.ended  # before looking: what came before the end is still there
+            if self._pump is not None and not self.abandoned:
+                self._pieces.append(await self._pump.taken())
+                self._ended = self._pump.ended
+            ended = self._ended  # before looking: what came before the end is still there
             with self._state:
                 pieces = b"".join(self._pieces)
                 self._pieces.clear()
@@ -91,7 +122,8 @@ class Pipe:
             if ended:
                 self._arrived.set()
             if pieces or ended:
-                self._due_s = self._loop.time() + self._gaps.next_s
+                self._sent_s = self._loop.time()
+                self._due_s = self._sent_s + self._gaps.next_s
                 return pieces
 
     def abandon(self) -> None:
@@ -101,27 +133,38 @@ class Pipe:
             self._state.notify()
         self._arrived.set()
 
-    def stop(self) -> None:
-        """In the loop: nothing is sent any more."""
+    def close(self) -> "asyncio.Future[Any] | None":
+        """In the loop: nothing is sent any more, and the body is closed aside; None where it is."""
         self._timer.cancel()
+        self.abandon()
+        if self._pump is not None:
+            return self._pump.close()
+        if self._filling is None or self._ended:
+            return None
+        # Its own thread may be waiting for a silent engine.
+        return asyncio.wrap_future(self._threads.aside(self._filling.close))
 
-    def _break_silence(self) -> None:
-        """In the loop: a sign of life, where one is due."""
-        if self.ended or self.abandoned:
+    def _look_at_the_clock(self) -> None:
+        """In the loop: a sign of life, where one is due; and the end, where the reader has left."""
+        if self._ended or self.abandoned:
             return
         now_s = self._loop.time()
+        if now_s >= self._sent_s + self._patience_s:
+            self.close()
+            return
         if now_s >= self._due_s:
             if self._promise is not None:
                 self._speak(self._promise)
             self._due_s = now_s + (self._gaps.first_s if self._promise is None else self._gaps.next_s)
-        self._timer = self._loop.call_at(self._due_s, self._break_silence)
+        by_s = min(self._due_s, self._sent_s + self._patience_s, now_s + self._patience_s)
+        self._timer = self._loop.call_at(by_s, self._look_at_the_clock)
 
     def _speak(self, promise: Promise) -> None:
         if not self.head.done():
             self._opened = True
             self.head.set_result({"statusCode": 200, "headers": promise.headers, "body": None})
         with self._state:
-            if self._pieces:  # it is the reader who does nothing
+            if self._pieces or self._sent_s < math.inf:  # it is the reader who does nothing
                 return
             self._pieces.append(promise.sign)
             self._size += len(promise.sign)
@@ -137,6 +180,6 @@ class Pipe:
         if self._promise is not None and isinstance(body, bytes):
             with self._state:
                 self._pieces.append(self._promise.refusal(body))
-            self.ended = True
+            self._ended = True
             self._arrived.set()
         return None

@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.call import Delta, Operation, SealMode
+from chalicelib.call import Delta, Operation, Pause, SealMode
 from chalicelib.http.asks import ask_of
-from chalicelib.http.doors import Reply
+from chalicelib.http.doors import Piece, Reply
 from chalicelib.http.incoming import Incoming, misfit
 from chalicelib.http.outgoing import STREAMS, Outflow, inference_headers
 from chalicelib.http.route import SEALED_TYPE
@@ -69,15 +69,17 @@ def infer_sealed(asked: Incoming, tenant: str | None, surface: SurfaceName, oper
             out["X-Stream"] = "buffered"
         return Reply(Outflow(answer, _pieces(answer), None, asked.request_id), out | inference_headers(answer, asked))
     with answer:
-        whole = b"".join(_pieces(answer))
+        whole = b"".join(piece for piece in _pieces(answer) if not isinstance(piece, Pause))
         if not whole:
             raise EngineFailed("The model gave an empty answer. Try again.")
     return Reply(whole, out | inference_headers(answer, asked))
 
 
-def _pieces(answer: Answer) -> Iterator[bytes]:
+def _pieces(answer: Answer) -> Iterator[Piece]:
     for event in answer:
-        if isinstance(event, Delta) and event.data:
+        if isinstance(event, Pause):
+            yield event
+        elif isinstance(event, Delta) and event.data:
             yield event.data
 
 

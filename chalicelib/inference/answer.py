@@ -5,18 +5,23 @@ runs it. It happens before the last event leaves: after that, Lambda may freeze 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
 from threading import Lock
 from types import TracebackType
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from chalicelib.admission import Lease, LeaseLost
-from chalicelib.call import Call, Delta, Event, Finished, Started, Stream, Usage, Waiting
+from chalicelib.call import Call, Delta, Event, Finished, Pause, Source, Started, Stream, Usage, Waiting
 from chalicelib.clock import Clock
 from chalicelib.inference.path import Path
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal, StoreUnavailable
 
 CLIENT_LEFT = "client_left"
+
+T = TypeVar("T")
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -27,6 +32,13 @@ class Ending(msgspec.Struct, frozen=True):
     counted: int  # completion tokens seen on the way, for when it did not
     answered_bytes: int = 0  # of the answer, as far as it was read
     detail: Mapping[str, str] = {}  # what else the target said of the call
+
+
+class Loop(Protocol):
+    """Who takes an answer's events without a thread of its own."""
+
+    def aside(self, work: Callable[[], T]) -> "Future[T]":
+        """Begin it in one of a few threads."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -66,7 +78,7 @@ def answer_of(
 class Answer:
     """An iterator over the events of a call; whoever holds it closes it. Safe to close from another thread.
 
-    `settle` is called exactly once.
+    `settle` is called exactly once. Nothing of a polled answer waits, but what follows on ASIDE.
     """
 
     def __init__(
@@ -102,6 +114,9 @@ class Answer:
         self._answered_bytes = 0
         self._detail = first.detail if isinstance(first, Started) else {}
         self._usage: Usage | None = None
+        self._loop: Loop | None = None  # where it is polled
+        self._renewal: Future[Lease] | None = None  # that runs aside
+        self._end: Finished | BaseException | None = None  # it waits for a thread to settle
         self._closing = Lock()
         self._closed = False
 
@@ -111,17 +126,23 @@ class Answer:
     def __next__(self) -> Event:
         if self._closed:
             raise StopIteration
+        if self._end is not None:
+            return self._ended(self._end)
         try:
             event = self._next_event()
         except BaseException as error:
             if self._closed:  # by another thread, which is why the stream broke
                 raise StopIteration from None
-            self.fail(error)
-            raise
-        if isinstance(event, Finished):
-            self._usage = event.usage
-            self._close("", event.usage)
-        return event
+            return self._end_in_time(error)
+        return self._end_in_time(event) if isinstance(event, Finished) else event
+
+    def polled(self, loop: Loop) -> Source | None:
+        """Let the loop take the events from now on: what it waits for. None: only a thread can take them."""
+        source = self._stream.source
+        if source is not None:
+            self._loop = loop
+            source.poll()
+        return source
 
     @property
     def usage(self) -> Usage:
@@ -147,6 +168,21 @@ class Answer:
         else:
             self.fail(error)
 
+    def _end_in_time(self, end: Finished | BaseException) -> Event:
+        """The end at once, or where only a thread may settle."""
+        if self._loop is None:
+            return self._ended(end)
+        self._end = end
+        return Pause.ASIDE
+
+    def _ended(self, end: Finished | BaseException) -> Event:
+        if isinstance(end, Finished):
+            self._usage = end.usage
+            self._close("", end.usage)
+            return end
+        self.fail(end)
+        raise end
+
     def _next_event(self) -> Event:
         event = self._first
         self._first = None
@@ -157,9 +193,7 @@ class Answer:
         now_ms = self._clock()
         if now_ms > self._ends_ms:
             raise EngineTimedOut("The answer took longer than is allowed. Ask for fewer tokens.")
-        if now_ms - self._renewed_ms >= self._renew_ms:
-            self.lease = self._renew(self.lease)
-            self._renewed_ms = now_ms
+        self._keep(now_ms)
         if isinstance(event, Delta):
             self._counted += event.tokens
             self._answered_bytes += len(event.data)
@@ -168,6 +202,17 @@ class Answer:
         elif isinstance(event, Waiting):
             self.queue_ms = max(self.queue_ms, event.predicted_start_ms)
         return event
+
+    def _keep(self, now_ms: int) -> None:
+        """Renew the lease when it is time; a loop goes on meanwhile."""
+        if self._renewal is not None and self._renewal.done():
+            self.lease, self._renewal = self._renewal.result(), None
+        if now_ms - self._renewed_ms >= self._renew_ms and self._renewal is None:
+            if self._loop is None:
+                self.lease = self._renew(self.lease)
+            else:
+                self._renewal = self._loop.aside(partial(self._renew, self.lease))
+            self._renewed_ms = now_ms
 
     def _close(self, reason: str, usage: Usage | None) -> None:
         with self._closing:

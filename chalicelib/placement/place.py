@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib.call import Call, Event, Finished, Operation, Stream
+from chalicelib.call import Call, Event, Finished, Operation, Source, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
@@ -209,6 +209,11 @@ class _VisitStream:
             if not self._closed:  # one that we cut off ourselves has not failed
                 self._health.failed(self._visit, refusal, self._clock())
             raise
+
+    @property
+    def source(self) -> Source | None:
+        """See Stream.source."""
+        return self._stream.source
 
     def close(self) -> None:
         """See Stream.close."""

@@ -10,6 +10,7 @@ import pytest
 
 from app import app
 from chalicelib import wiring
+from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
 from chalicelib.http.bridge import Bridge
@@ -18,7 +19,7 @@ from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S
-from tests.small_deployments import T0, Deployment
+from tests.small_deployments import T0, Deployment, Store
 
 CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
 
@@ -26,17 +27,19 @@ CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
 class Front:
     """A bridge over one tenant and an engine that answers with `script`."""
 
-    def __init__(self, *script: Step, **limits: Any) -> None:
+    def __init__(
+        self, *script: Step, store: Store | None = None, limits: Limits = DEFAULT_LIMITS, **bridge: Any
+    ) -> None:
         self.scripts = [script]  # for the calls in their order; the last one for all that follow
-        self.deployment = Deployment(script=lambda _, __: self.scripts.pop(0) if self.scripts[1:] else self.scripts[0])
+        self.deployment = Deployment(store, lambda _, __: self.scripts.pop(0) if self.scripts[1:] else self.scripts[0])
         self.deployment.pool()
-        self.deployment.tenant()
+        self.deployment.tenant(limits=limits)
         self.key = self.deployment.key()
-        self.bridge = Bridge(app, Settings().body_limit_bytes, {}, **limits)
+        self.bridge = Bridge(app, Settings().body_limit_bytes, {}, **bridge)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        return self.deployment.store.ledger.page("acme", 0, T0 * 2, None, 100).entries
+        return self.deployment.store.ledger.page("acme", 0, T0 * 2, None, 1_000).entries
 
     @property
     def at_rest(self) -> bool:
@@ -225,7 +228,7 @@ def test_a_reader_that_takes_nothing_has_left() -> None:
 
 def test_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
     gate = threading.Event()
-    front = Front(Started("i"), gate, *words("one two")[1:], threads=1)
+    front = Front(gate, *words("one two"), threads=1)
 
     async def scene() -> None:
         first, second = Client(front), Client(front)

@@ -66,6 +66,8 @@ def ending(events: Iterator[object]) -> tuple[list[object], Refusal | None]:
 class Chat:
     """A chat's stream, as an engine gives it."""
 
+    source = None
+
     def __init__(self, events: Iterable[Event]) -> None:
         self._events = events
         self.closed = False

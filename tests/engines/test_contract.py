@@ -73,7 +73,7 @@ def refused(there: Harness, call: Call, *, after_events: bool = False) -> Refusa
 
 def in_order(events: list[Event]) -> bool:
     """`Waiting`* `Started` `Delta`* `Finished`."""
-    letters = {Waiting: "w", Started: "s", Delta: "d", Finished: "f"}
+    letters: dict[type, str] = {Waiting: "w", Started: "s", Delta: "d", Finished: "f"}
     word = "".join(letters[type(event)] for event in events)
     return word.lstrip("w").startswith("s") and word.lstrip("w")[1:].lstrip("d") == "f"
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Event, Finished, Stream, Usage
+from chalicelib.call import Call, Delta, Event, Finished, Source, Stream, Usage
 from chalicelib.dialects import failures
 from chalicelib.dialects.tool_calls import Fragment, ToolCall, ToolCalls
 from chalicelib.refusal import EngineFailed
@@ -71,6 +71,11 @@ class Answered:
         if self._asked.operation == "messages.count_tokens":
             return self._counted()
         return self._streamed() if self._asked.stream else self._whole()
+
+    @property
+    def source(self) -> Source | None:
+        """See Stream.source."""
+        return self._chat.source
 
     def close(self) -> None:
         """See Stream.close."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Event, Finished, Stream, Usage
+from chalicelib.call import Call, Delta, Event, Finished, Source, Stream, Usage
 from chalicelib.dialects import failures
 from chalicelib.dialects.responses.output import Happening, Output, Said, Status
 from chalicelib.dialects.responses.tools import names
@@ -76,6 +76,11 @@ class Answered:
 
     def __iter__(self) -> Iterator[Event]:
         return self._streamed() if self._asked.stream else self._whole()
+
+    @property
+    def source(self) -> Source | None:
+        """See Stream.source."""
+        return self._chat.source
 
     def close(self) -> None:
         """See Stream.close."""

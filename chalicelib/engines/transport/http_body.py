@@ -70,6 +70,8 @@ class HttpBody:
         self._finishing = False
         self._closed = False
 
+    source = None  # urllib3 cannot be read without waiting
+
     def next(self) -> bytes:
         """What has arrived, waiting for something; empty at the end. Raises EngineFailed, EngineTimedOut."""
         with self._lock:

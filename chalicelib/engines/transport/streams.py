@@ -1,16 +1,24 @@
 """The two kinds of Stream that engines over HTTP give."""
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
-from chalicelib.call import Event
+from chalicelib.call import Event, Pause, Source
 
 
 class Body(Protocol):
     """The bytes of an answer: read by one thread, closed by any."""
 
-    def next(self) -> bytes:
-        """What has arrived, waiting for something; empty at the end. Raises EngineFailed, EngineTimedOut."""
+    @property
+    def source(self) -> Source | None:
+        """See Stream.source."""
+
+    def next(self) -> bytes | None:
+        """What has arrived, waiting for something; empty at the end. None: nothing yet, of a body that is polled.
+
+        Raises: EngineFailed, EngineTimedOut.
+        """
 
     def finish(self) -> None:
         """The answer is complete, the body perhaps not: read its end, so that the connection can be used again."""
@@ -42,8 +50,16 @@ class StreamedAnswer:
         translator = self._translator
         while not translator.done:
             data = self._answer.next()
-            yield from translator.feed(data) if data else translator.end()
+            if data is None:
+                yield Pause.LULL
+            else:
+                yield from translator.feed(data) if data else translator.end()
         self._answer.finish()
+
+    @property
+    def source(self) -> Source | None:
+        """See Stream.source."""
+        return self._answer.source
 
     def close(self) -> None:
         """See Stream.close."""
@@ -53,11 +69,33 @@ class StreamedAnswer:
             self._answer.close()
 
 
+class Fileless:
+    """The Source of a stream whose events are there, or come from this process."""
+
+    polled = False
+
+    def poll(self) -> None:
+        """See Source.poll."""
+        self.polled = True
+
+    def fileno(self) -> int:
+        """See Source.fileno."""
+        return -1
+
+    def receive(self) -> None:
+        """See Source.receive."""
+
+    def patience_s(self) -> float:
+        """See Source.patience_s."""
+        return math.inf
+
+
 class BufferedAnswer:
     """A Stream that was already read to its end."""
 
     def __init__(self, events: tuple[Event, ...]) -> None:
         self._events = events
+        self.source = Fileless()
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._events)

@@ -1,0 +1,139 @@
+"""Takes a body's pieces in the loop, which waits for their source: a stream needs no thread after its first event."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.call import Pause, Source
+from chalicelib.http.doors import Body
+from chalicelib.inference.answer import Loop
+
+TAKEN_BYTES = 1_000_000
+"""How much is taken at once; what else has come waits until that has left."""
+
+LOOK_AGAIN_S = 0.01
+"""For a source that has no file to wait for."""
+
+
+class Pump:
+    """The pieces of one polled body. Used in the loop; what would block that runs aside.
+
+    A slow reader holds the engine back: as long as `taken` is not called, one piece is read ahead at most.
+    """
+
+    def __init__(self, body: Body, source: Source, threads: Loop, arrived: Callable[[], None]) -> None:
+        """`arrived` is called whenever `taken` may have something."""
+        self._body = body
+        self._pieces = iter(body)
+        self._source = source
+        self._threads = threads
+        self._arrived = arrived
+        self._loop = asyncio.get_running_loop()
+        self._file = -1  # that is listened to
+        self._waiting = False  # for the source
+        self._due_s = 0.0  # when it must have had something
+        self._timer: asyncio.TimerHandle | None = None
+        self._aside = False  # what comes next is to be taken there
+        self._closed = False
+        self.ended = False
+
+    async def taken(self) -> bytes:
+        """What has come; empty where nothing has. `ended`: nothing will any more."""
+        if not self._aside:
+            return self._take()
+        self._aside = False
+        self._listen_no_more()
+        pieces = await asyncio.wrap_future(self._threads.aside(self._take_aside))
+        self._arrived()  # the rest, here again
+        return pieces
+
+    def close(self) -> "asyncio.Future[Any] | None":
+        """Take no more, and close the body aside; None where that is done."""
+        self._listen_no_more()
+        if self._closed:
+            return None
+        self._closed = self.ended = True
+        return asyncio.wrap_future(self._threads.aside(self._body.close))
+
+    def _take(self) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                pieces.append(piece)
+                size += len(piece)
+                if size < TAKEN_BYTES:
+                    continue
+                self._arrived()
+            elif piece is Pause.LULL:
+                self._listen()
+            else:
+                self._aside = True
+                self._arrived()
+            break
+        else:
+            self.ended = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _take_aside(self) -> bytes:
+        """In a thread: what has come, or all to the end."""
+        pieces: list[bytes] = []
+        size = 0
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                pieces.append(piece)
+                size += len(piece)
+            if piece is Pause.LULL or size >= TAKEN_BYTES:
+                break
+        else:
+            self._body.close()
+            self._closed = self.ended = True
+        return b"".join(pieces)
+
+    def _listen(self) -> None:
+        patience_s = self._source.patience_s()
+        self._due_s = self._loop.time() + patience_s
+        if self._waiting:
+            return
+        self._waiting = True
+        if self._file < 0:
+            self._file = self._source.fileno()
+            if self._file >= 0:
+                self._loop.add_reader(self._file, self._readable)
+        if self._file < 0:
+            self._timer = self._loop.call_later(LOOK_AGAIN_S, self._has_come)
+        elif self._timer is None or self._due_s < self._timer.when():
+            # Seldom moved: almost every piece comes in time, and another look at the clock costs less than a timer.
+            self._wake_by(self._due_s)
+
+    def _listen_no_more(self) -> None:
+        self._waiting = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._file >= 0:
+            self._loop.remove_reader(self._file)
+            self._file = -1
+
+    def _readable(self) -> None:
+        self._source.receive()
+        if self._waiting:
+            self._has_come()
+        else:
+            self._listen_no_more()  # until its reader has taken what was read
+
+    def _has_come(self) -> None:
+        self._waiting = False
+        self._arrived()
+
+    def _wake_by(self, due_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        if self._waiting and self._loop.time() < self._due_s:
+            self._wake_by(self._due_s)
+        elif self._waiting:
+            self._has_come()  # nothing, and the next piece says so
