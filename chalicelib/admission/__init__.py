@@ -7,7 +7,7 @@
     meter.py       the state                     meters.py        its seam; store.py, memory.py behind it
     leases.py      how a lease is written        sets.py          the budgets that it names there
     regions.py     those of several regions
-    gate.py        admit, renew, settle, reap
+    gate.py        admit, renew, settle, reap    outcomes.py      writes that nobody heard of
 
 The theory is in docs/admission.md.
 """

@@ -1,8 +1,7 @@
 """May this run now, and what became of it: leases from their admission to their settlement."""
 
 import time
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -23,6 +22,7 @@ from chalicelib.admission.denial import Denial, refusal, strictest
 from chalicelib.admission.limits import Limits, Units
 from chalicelib.admission.meter import Held, Lease, Lost, Meter
 from chalicelib.admission.meters import Meters
+from chalicelib.admission.outcomes import UnknownOutcomes, in_a_thread
 from chalicelib.admission.remembered import Denials
 from chalicelib.ledger import Entry, Ledger
 from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
@@ -31,13 +31,11 @@ from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
 MORE_TRIES = 3
 CONTENDED_RETRY_MS = 100
 DOWN_RETRY_MS = 1_000
-# A settlement that fails is not lost (the lease expires and is finished), only late; so try a little.
+# A settlement that fails is not lost (it is repeated in the background), only late; so try a little.
 SETTLE_PAUSES_MS = (50, 200)
 MOST_SEEN = 10_000
 # Of the dead that crowd a caller out, it finishes no more than its patience bears; the reaper does the rest.
 FINISHED_AT_ONCE = 8
-
-Result = TypeVar("Result")
 
 
 class StaleEpoch(Exception):
@@ -59,13 +57,16 @@ class Admission:
         lease_ms: int,
         region: str,
         pause: Callable[[int], None] = lambda pause_ms: time.sleep(pause_ms / 1000),
+        begin: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
+        """`begin` runs beside its caller what makes sure of unknown outcomes."""
         self._meters = meters
         self._ledger = ledger
         self._lease_ms = lease_ms
         self._region = region
         self._pause = pause
         self._denials = Denials()
+        self._unknown = UnknownOutcomes(self._take_back, self._settle, lease_ms=lease_ms, begin=begin)
         self._seen: dict[str, Meter] = {}  # what predictions are made from
 
     def admit(self, *, tenant: str, epoch: int, limits: Limits, units: Units, lease_id: str, now_ms: int) -> Lease:
@@ -78,7 +79,7 @@ class Admission:
         try:
             return self._admit(reservation)
         except StoreUnavailable:
-            # Money fails closed. If the write landed all the same, its lease expires and is finished as abandoned.
+            # Money fails closed. If the write landed all the same, its lease is taken back (outcomes.py).
             raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
 
     def _admit(self, reservation: Reservation) -> Lease:
@@ -93,16 +94,21 @@ class Admission:
         if remembered:
             raise _refused(remembered)
         seen = self._seen.get(reservation.tenant)
-        finished_some = False
+        made_room = False
         for _ in range(1 + MORE_TRIES):
             write = predict(reservation, seen)
             try:
                 after = self._meters.admit(write)
             except Lost as lost:
                 truth = seen = lost.truth
+            except StoreUnavailable:
+                self._unknown.admission(reservation.tenant, reservation.lease_id)
+                raise
             else:
+                self._answered()
                 self._remember(reservation.tenant, after)
                 return _lease(reservation, write.held, after)
+            self._answered()
             if truth is None:
                 self._seen.pop(reservation.tenant, None)
                 raise StaleEpoch
@@ -113,12 +119,11 @@ class Admission:
                 case Stale():
                     raise StaleEpoch
                 case Denied(denials):
-                    crowded = all(denial.kind == "crowd" for denial in denials)
                     # Once: a crowd that is still there after the dead were removed is one of the living.
-                    if not crowded or finished_some or not self._finish_expired(reservation, truth):
+                    if made_room or not self._make_room(reservation, truth, denials):
                         self._denials.remember(reservation, denials, truth)
                         raise _refused(denials)
-                    finished_some = True
+                    made_room = True
                 case Again():
                     pass
         raise NoCapacity("The limits store is contended.", retry_in_ms=CONTENDED_RETRY_MS)
@@ -136,17 +141,29 @@ class Admission:
         Returns the entry that decided: another one than `entry` if the lease had expired and the request
         was declared abandoned; then what was used is recorded there as late, and nothing is charged.
 
-        Raises: StoreUnavailable after a few tries. Nothing is lost then: the lease expires and is finished.
+        Raises: StoreUnavailable after a few tries. It is repeated then when the store answers again, in the
+        background; what is lost with this process is finished by whoever finds the lease expired.
         """
+        for pause_ms in SETTLE_PAUSES_MS:
+            try:
+                return self._settle(lease, entry)
+            except StoreUnavailable:
+                self._pause(pause_ms)
+        try:
+            return self._settle(lease, entry)
+        except StoreUnavailable:
+            self._unknown.settlement(lease, entry)
+            raise
+
+    def _settle(self, lease: Lease, entry: Entry) -> Entry:
         entry = msgspec.structs.replace(entry, charged=entry.charged.at_most(lease.reserved))
-        there = self._insist(lambda: self._ledger.put_if_absent(entry))
+        there = self._ledger.put_if_absent(entry)
         if there is not None and there.outcome == "abandoned" and entry.outcome != "abandoned":
-            used = entry.used
-            self._insist(lambda: self._ledger.note_late(lease.tenant, lease.lease_id, used))
+            self._ledger.note_late(lease.tenant, lease.lease_id, entry.used)
             # Whoever declared it abandoned corrects the meter.
-            return msgspec.structs.replace(there, late=there.late or used)
+            return msgspec.structs.replace(there, late=there.late or entry.used)
         decided = there or entry
-        self._insist(lambda: self._release(lease.tenant, lease.lease_id, lease, decided.charged))
+        self._release(lease.tenant, lease.lease_id, lease, decided.charged)
         return decided
 
     def reap(self, now_ms: int) -> int:
@@ -169,6 +186,27 @@ class Admission:
     def forget(self, tenant: str) -> None:
         """Drop what this sandbox remembers of denials, after a change of limits made here."""
         self._denials.forget(tenant)
+
+    def _answered(self) -> None:
+        if self._unknown.waiting:
+            self._unknown.answered()
+
+    def _take_back(self, tenant: str, lease_ids: Collection[str]) -> None:
+        """Release those of these leases that are there, of admissions whose callers were refused."""
+        meter = self._meters.reading(tenant)
+        for lease_id in lease_ids:
+            if meter is not None and lease_id in meter.leases:
+                self._release(tenant, lease_id, meter.leases[lease_id], Units())
+
+    def _make_room(self, reservation: Reservation, truth: Meter, denials: tuple[Denial, ...]) -> bool:
+        """Whether there were leases that nobody uses; they are ended, as many as a caller's patience bears."""
+        if any(denial.kind == "rate" for denial in denials):
+            return False  # nothing gives a rate back
+        taken_unheard = self._unknown.among(reservation.tenant, truth.leases)[:FINISHED_AT_ONCE]
+        for lease_id in taken_unheard:
+            self._release(reservation.tenant, lease_id, truth.leases[lease_id], Units())
+        crowded = all(denial.kind == "crowd" for denial in denials)
+        return bool(taken_unheard) or (crowded and self._finish_expired(reservation, truth))
 
     def _finish_expired(self, reservation: Reservation, truth: Meter) -> bool:
         """Whether any lease had expired; those that had are finished, as many as it takes to make room."""
@@ -207,14 +245,6 @@ class Admission:
             if left is None:
                 return None
             todo = left
-
-    def _insist(self, write: Callable[[], Result]) -> Result:
-        for pause_ms in SETTLE_PAUSES_MS:
-            try:
-                return write()
-            except StoreUnavailable:
-                self._pause(pause_ms)
-        return write()
 
     def _remember(self, tenant: str, meter: Meter) -> None:
         if len(self._seen) >= MOST_SEEN and tenant not in self._seen:

@@ -16,8 +16,9 @@ from chalicelib.refusal import StoreUnavailable
 def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, path: Path) -> None:
     """Write the entry and free the lease; one line in the log says what became of the request.
 
-    A store that is down does not take the answer from the caller: the lease expires by itself and the
-    reaper finishes it, charging nothing; the line in the log holds what was used.
+    A store that is down does not take the answer from the caller: the settlement is repeated when the store answers
+    again. If the process ends before, the reaper finishes the lease, charging nothing; the line in the log holds what
+    was used.
     """
     ended = entry(planned, lease, target, ending, path.clock(), path.settings.region)
     try:

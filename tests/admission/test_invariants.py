@@ -221,11 +221,6 @@ class Machine(RuleBasedStateMachine):
             assert set(held.windows) <= set(meter.sets[held.budget_set])
 
     @invariant()
-    def sets_that_no_lease_needs_do_not_pile_up(self) -> None:
-        meter = self._meter()
-        assert len(meter.sets or {}) <= 2 + len({held.budget_set for held in meter.leases.values()})
-
-    @invariant()
     def every_request_has_at_most_one_entry_and_it_says_what_was_charged(self) -> None:
         for request in self.model.requests.values():
             if request.charged is not None and not request.held:
