@@ -3,17 +3,20 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 import pytest
 
+from chalicelib.admission.memory import MemoryMeters
 from chalicelib.api.admin import DAY_S, KeyEpochRequest
 from chalicelib.call import SealMode
 from chalicelib.contents import data_keys
+from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.identity import KeyHolder, identify
 from chalicelib.inference.sealed import DAY_MS, KEEP_MS
-from chalicelib.refusal import NotFound, Unauthenticated
+from chalicelib.refusal import Unauthenticated
+from chalicelib.tenancy.snapshot import Snapshots
 from cloister import trust
 from emulators.security_module import Authority, SimulatedSecurityModule
 from enclave.attested_kms import Recipient
@@ -83,12 +86,10 @@ def test_no_epoch_that_gateways_ask_for_is_too_long_for_those_who_use_it(lifetim
     assert KEEP_MS["hpke"] >= hpke_keys.MOST_EPOCH_MS  # a request is remembered for as long as it could be opened
 
 
-def proves_possession(mode: Any) -> bool:
-    def nobody(_: str) -> Any:
-        raise NotFound("There is no such tenant.")
-
+def proves_possession(mode: SealMode) -> bool:
+    no_tenants = Snapshots(MemoryDocuments(), MemoryMeters())
     with pytest.raises(Unauthenticated) as refused:
-        identify(KeyHolder(None, mode), "acme", nobody, 0)  # type: ignore[arg-type]
+        identify(KeyHolder(None, mode), "acme", no_tenants.fresh, 0)
     return refused.value.text == Unauthenticated.API_KEY  # it went on to ask for the tenant
 
 
