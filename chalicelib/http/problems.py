@@ -349,7 +349,7 @@ def headers_of(error: Exception, shape: Shape) -> dict[str, str]:
 
 
 def _in_vain(error: Exception) -> bool:
-    """Whether the SDKs, which would, had better not repeat the request by themselves."""
-    if isinstance(error, Conflict):
+    """Whether the SDKs and what is made of them, which would, had better not repeat the request by themselves."""
+    if isinstance(error, Conflict | Unauthenticated):  # Claude Code repeats a 401 for three minutes
         return True
     return isinstance(error, Refusal) and error.retry_in_ms is not None and error.retry_in_ms > SDK_PATIENCE_MS

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, stream_head, whole
@@ -14,10 +15,15 @@ USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
 
 def answer(request: Request, wire: Wire) -> None:
     """A handler for `serving`."""
+    answer_with(_message, request, wire)
+
+
+def answer_with(says: Callable[[dict[str, Any]], dict[str, Any]], request: Request, wire: Wire) -> None:
+    """The same, for another model: `says` is its message to what is asked."""
     if request.method == "GET":
         return wire.send(whole(b'{"status":"ok"}'))
     asked = json.loads(request.body)
-    message = _message(asked)
+    message = says(asked)
     finish = "tool_calls" if "tool_calls" in message else "stop"
     head: dict[str, Any] = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": asked["model"]}
     if not asked.get("stream"):
