@@ -20,7 +20,10 @@ def test_an_sdk_is_told_not_to_repeat_what_cannot_pass(gateway: Gateway, deploym
 
 
 @pytest.mark.parametrize("door", ["chat/completions", "messages"])
-def test_whoever_would_repeat_a_request_without_a_valid_key_is_told_not_to(gateway: Gateway, door: str) -> None:
+def test_whoever_would_repeat_a_request_without_a_valid_key_is_told_not_to(
+    gateway: Gateway, deployment: Deployment, door: str
+) -> None:
+    assert deployment.key()  # there is a valid one
     wrong = "ck_acme.aaaaaaaa_" + "x" * 43
     answer = gateway.call("POST", f"/tenants/acme/v1/{door}", key=wrong, json=CHAT)
     assert (answer.status, answer.headers.get("x-should-retry")) == (401, "false")
