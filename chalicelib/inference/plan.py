@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+import bounds
 from chalicelib.call import AS_CHATS, BEDROCKS, Call, Operation, SealMode, Usage
 from chalicelib.dialects import ceilings, media
 from chalicelib.dialects.anthropic import members
@@ -108,6 +109,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         raise NotFound(
             f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
         )
+    _must_be_bounded(ask.fields)
     name = ask.pool or pool.name
     if _offered_as(ask.operation) not in pool.operations:
         raise Malformed(
@@ -140,6 +142,14 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
         audited=ask.audited,
     )
+
+
+def _must_be_bounded(fields: Mapping[str, msgspec.Raw]) -> None:
+    """Raises Malformed, if an engine would work at it for too long, which nobody could stop."""
+    try:
+        bounds.must_hold(fields)
+    except bounds.Exceeded as exceeded:
+        raise Malformed(exceeded.text, field=exceeded.member or None) from None
 
 
 def weight(medium: Medium, pool: Pool) -> int:

@@ -3,7 +3,7 @@
 # Everything is a flag or an environment variable of `python -m serving`: see docs/container.md.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-# In an image `sealed` is beside `serving`, in a checkout it is beside `sagemaker`.
+# In an image `sealed` and `bounds` are beside `serving`, in a checkout they are beside `sagemaker`.
 [ -d "$root/sealed" ] || root="$root:$(dirname "$root")"
 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONPATH

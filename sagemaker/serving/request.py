@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+import bounds
 from serving.refusal import Malformed
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # SageMaker's own limit on an InvokeEndpoint body
@@ -77,6 +78,10 @@ def read(body: bytes, attributes: Attributes) -> Call:
         raise Malformed("the body is not a valid JSON object") from None
     except RecursionError:
         raise Malformed("the body is nested too deeply") from None
+    try:
+        bounds.must_hold(fields)
+    except bounds.Exceeded as exceeded:
+        raise Malformed(exceeded.text) from None
     return Call(attributes, head.model, bool(head.stream), fields)
 
 

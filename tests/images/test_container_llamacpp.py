@@ -161,6 +161,42 @@ def test_what_llama_cpp_refuses_is_400_and_it_lives_on(served: Process, body: di
     assert ask(served, QUESTION)
 
 
+def shaped(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**QUESTION, "response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        shaped({"type": "string", "pattern": "^(a|a)*{2000}$"}),
+        {**QUESTION, "grammar": 'root ::= ("x"? "y"? "z"?){200}'},
+        {**QUESTION, "unknown": {f"member{index}": 1 for index in range(3_000)}},
+        {**QUESTION, **{f"member{index}": 1 for index in range(100_000)}},
+    ],
+    ids=["pattern", "grammar", "inner members", "members"],
+)
+def test_what_would_keep_llama_cpp_from_everybody_never_reaches_it(served: Process, body: dict[str, Any]) -> None:
+    engine = engine_of(served)
+    before = cpu_s(engine)
+    answer = served.call("POST", "/models/demo/invoke", body)
+    assert (answer.status, answer.code) == (400, "invalid_request")
+    assert "the most" in answer.json["error"]["message"]
+    assert cpu_s(engine) - before < 0.1
+
+
+def test_what_programs_ask_for_is_within_the_bounds(served: Process) -> None:
+    text = {"type": "string", "description": "What it is, and when it may be left out. " * 8, "maxLength": 200}
+    members = {f"member_{index}": text for index in range(9)}
+    parameters = {"type": "object", "properties": members, "required": ["member_0"]}
+    tools = [{"type": "function", "function": {"name": f"tool_{n}", "parameters": parameters}} for n in range(24)]
+    assert len(json.dumps(tools)) > 80_000
+    assert ask(served, {**QUESTION, "tools": tools})["choices"]
+    wide = {"type": "object", "properties": {f"m{n}": text for n in range(80)}}
+    deep = {"type": "object", "properties": {f"part_{n}": wide for n in range(3)}}
+    assert len(json.dumps(deep)) > 80_000
+    assert ask(served, shaped(deep))["choices"]
+
+
 def test_what_a_model_cannot_do_is_the_callers_fault_not_the_instances(served: Process) -> None:
     for path, body in (
         ("/v1/embeddings", {"model": "demo", "input": "x"}),

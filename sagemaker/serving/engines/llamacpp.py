@@ -19,10 +19,6 @@ DEFAULT_CONTEXT = 4096
 # Below this size one thread is fastest: threads meet after every layer, and on a busy machine each meeting waits for
 # the scheduler (seen: 264 tokens/s with two threads on two busy cores, 7,000 with one).
 ONE_THREAD_MB = 64
-# Bytes of the fields that llama.cpp turns into a grammar, before it generates and deaf to cancellation. The time grows
-# faster than the size: a schema of 500 properties (11 KB) took 0.9 s, of 1,500 (33 KB) 27 s. Tools are many small
-# schemas, with long descriptions: 64 KB of Claude Code's own, and people add theirs.
-LIMITS = {"response_format": 16_384, "json_schema": 16_384, "grammar": 16_384, "tools": 131_072}
 OVERHEAD_MB = 48  # Python and the library
 BATCH = 512
 FLOAT_BYTES = 4
@@ -43,9 +39,6 @@ class LlamaCpp:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Reply]:
         silence_s = self._settings.idle_timeout_s if call.stream else self._settings.request_timeout_s
-        for field, limit in LIMITS.items():
-            if len(bytes(call.fields.get(field, b""))) > limit:
-                raise Malformed(f"{field} is larger than {limit} bytes")
         _must_be_one(call)
         body = call.body({} if call.op == "embeddings" else self._overrides)
         async with self._child.ask("POST", ENGINE_PATHS[call.op], body, silence_s) as wire:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import bounds
 from serving import journal
 from serving.engines import BadModel
 from serving.engines.loopback import Wire, exchange
@@ -41,7 +42,8 @@ class Child:
         self.socket = Path(self._folder.name) / "engine.sock"
         self._command = [str(self.socket) if part == SOCKET else part for part in command]
         # Our own modules are found by the child too, whatever its working directory is.
-        self._environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "MALLOC_ARENA_MAX": "2"}
+        ours = (Path(__file__).parents[2], Path(bounds.__file__).parents[1])
+        self._environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, ours)), "MALLOC_ARENA_MAX": "2"}
         self._load_timeout_s = load_timeout_s
         self._likely_cause = likely_cause  # what it means when the engine ends without a word
         self._process: asyncio.subprocess.Process | None = None

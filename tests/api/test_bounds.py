@@ -1,0 +1,66 @@
+"""What would keep a model's engine for too long is refused at every door, before anything is reserved."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib import wiring
+from chalicelib.call import Call
+from chalicelib.engines.scripted import Step, whole
+from chalicelib.pool import Target
+from tests.small_deployments import Deployment, Gateway
+
+HOSTILE = {"type": "string", "pattern": "^(a|a)*{2000}$"}
+HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "stream": False}
+SHAPED = {"type": "json_schema", "json_schema": {"name": "x", "schema": HOSTILE}}
+CROWD = {"x": [{f"m{index}": 1 for index in range(3_000)}]}
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    return []
+
+
+@pytest.fixture
+def key(calls: list[Call]) -> Iterator[str]:
+    def note(_target: Target, call: Call) -> Iterable[Step]:
+        calls.append(call)
+        return whole("fine")
+
+    deployment = Deployment(script=note)
+    deployment.pool()
+    deployment.tenant()
+    with wiring.opening_into(deployment.rooms()):
+        yield deployment.key()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "member"),
+    [
+        ("/inference", {**HI, "response_format": SHAPED}, "response_format"),
+        ("/tenants/acme/v1/chat/completions", {**HI, "response_format": SHAPED}, "response_format"),
+        ("/tenants/acme/v1/chat/completions", {**HI, "guided_json": HOSTILE}, "guided_json"),
+        ("/tenants/acme/v1/chat/completions", {**HI, "grammar": 'root ::= "a"? ' + "*{90}" * 2}, "grammar"),
+        ("/tenants/acme/v1/chat/completions", {**HI, **CROWD}, "x"),
+        ("/tenants/acme/v1/chat", {**HI, **CROWD}, "x"),
+        ("/tenants/acme/v1/completions", {"prompt": "hi", **CROWD}, "x"),
+        ("/tenants/acme/v1/messages", {**HI, "tools": [{"name": "t", "input_schema": HOSTILE}]}, "tools"),
+        ("/tenants/acme/v1/responses", {"input": "hi", "text": {"format": {**SHAPED, "schema": HOSTILE}}}, "text"),
+    ],
+)
+def test_it_names_the_member_and_the_bound_and_nothing_runs(
+    gateway: Gateway, key: str, calls: list[Call], path: str, body: dict[str, Any], member: str
+) -> None:
+    answer = gateway.call("POST", path, key=key, json={"model": "model-a", **body})
+    assert answer.status == 400, answer.body
+    said = answer.json.get("error", answer.json)
+    text = said.get("detail") or said["message"]
+    assert member in text and "most" in text, text
+    assert member in (said.get("field"), said.get("param")) or "/messages" in path
+    assert calls == []
+
+
+def test_a_stranger_hears_nothing_of_bounds(gateway: Gateway, key: str) -> None:
+    body = {"model": "model-a", **HI, "response_format": SHAPED}
+    assert gateway.call("POST", "/tenants/acme/v1/chat/completions", key=key + "x", json=body).status == 401
