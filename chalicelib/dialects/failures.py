@@ -54,16 +54,16 @@ _EXCEEDED = re.compile(
 )
 """How vLLM, SGLang, TGI, llama.cpp, Claude, Nova and others say that a prompt is longer than their context."""
 
-_LENGTHS = tuple(
-    re.compile(words, re.IGNORECASE)
-    for words in (
-        r"context length is (?P<context>\d+) tokens\D{1,64} (?P<prompt>\d+) ",
-        r"\(length (?P<prompt>\d+)\) is longer than the maximum model length of (?P<context>\d+)",
-        r"\((?P<prompt>\d+) tokens\) (is longer than|exceeds) the [\w' ]{1,40} \((?P<context>\d+) tokens\)",
-        r"must (be <=|have less than) (?P<context>\d+)( tokens)?\. Given: (?P<prompt>\d+)",
-    )
+_LENGTHS = (
+    r"context length is (?P<context>\d+) tokens\D{1,64} (?P<prompt>\d+) ",
+    r"\(length (?P<prompt>\d+)\) is longer than the maximum model length of (?P<context>\d+)",
+    r"\((?P<prompt>\d+) tokens\) (is longer than|exceeds) the [\w' ]{1,40} \((?P<context>\d+) tokens\)",
+    r"must (be <=|have less than) (?P<context>\d+)( tokens)?\. Given: (?P<prompt>\d+)",
 )
-"""Where vLLM (as OpenAI), vLLM, SGLang and llama.cpp, and TGI say how long it is, and their context."""
+"""Where vLLM (as OpenAI), vLLM, SGLang and llama.cpp, and TGI say how long it is, and their context.
+
+Compiled when the first such complaint comes: a cold start does not pay for them.
+"""
 
 _MEMBER = re.compile(r"[\w.\[\]-]{1,64}")
 _SERVICE_CODE = re.compile(r"[A-Z][A-Za-z]{2,63}")
@@ -227,7 +227,8 @@ def _code(error: _Error) -> str | None:
 
 def _lengths(message: str) -> tuple[int, int] | None:
     """Of the prompt and of the context, in tokens, where the server says both."""
-    found = next((found for words in _LENGTHS if (found := words.search(message[:MESSAGE_LIMIT]))), None)
+    said = message[:MESSAGE_LIMIT]
+    found = next((found for words in _LENGTHS if (found := re.search(words, said, re.IGNORECASE))), None)
     return (int(found["prompt"]), int(found["context"])) if found else None
 
 
