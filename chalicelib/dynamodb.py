@@ -17,7 +17,7 @@ from chalicelib import aws_credentials
 from chalicelib.aws_credentials import FindCredentials, NoCredentials
 from chalicelib.clock import Clock
 from chalicelib.http1 import message, trust
-from chalicelib.http1.failure import Failed
+from chalicelib.http1.failure import Failed, Unreachable
 from chalicelib.http1.place import Place
 from chalicelib.http1.server import Patience, Server
 from chalicelib.refusal import StoreUnavailable
@@ -33,6 +33,13 @@ _decode = msgspec.json.Decoder().decode
 
 Item = dict[str, dict[str, Any]]
 """A DynamoDB item in its wire form: attribute -> {type: value}."""
+
+
+Unheard = Callable[[], None]
+
+
+def not_minded() -> None:
+    """For who repeats a write at will."""
 
 
 class ConditionFailed(Exception):
@@ -71,17 +78,23 @@ class DynamoDB:
         self._credentials = credentials
         self._clock = clock
 
-    def send(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What DynamoDB answers. Raises Complaint; StoreUnavailable where it did not answer in time, or not sense."""
+    def send(self, operation: str, arguments: Mapping[str, Any], unheard: Unheard = not_minded) -> dict[str, Any]:
+        """What DynamoDB answers. Raises Complaint; StoreUnavailable where it did not answer in time, or not sense.
+
+        Every write of ours is conditional and may be repeated, so it may leave twice: `unheard` is told each time that
+        nobody heard what became of it. It may have been carried out then, or may be yet.
+        """
         body = _encode(arguments)
-        response = self._sent(operation, body)
+        response = self._heard(operation, body, unheard)
         if isinstance(response, Failed) or response.status >= 500:
-            # Every write of ours is conditional and may be repeated; once covers a connection that died idle.
-            # More would only outlast the caller's patience.
-            response = self._sent(operation, body)
+            # Once covers a connection that died idle; more would only outlast the caller's patience.
+            response = self._heard(operation, body, unheard)
         if isinstance(response, Failed):
             raise StoreUnavailable(response.symptom) from response
         answer = _decoded(response.body)
+        if answer is None:
+            unheard()
+            raise StoreUnavailable("no JSON")
         if response.status == 200:
             return answer
         raise Complaint(
@@ -90,6 +103,15 @@ class DynamoDB:
             answer.get("Item", {}),
             response.headers.get("x-amzn-requestid", ""),
         )
+
+    def _heard(self, operation: str, body: bytes, unheard: Unheard) -> "_Response | Failed":
+        response = self._sent(operation, body)
+        if isinstance(response, Failed):
+            if not isinstance(response, Unreachable):
+                unheard()
+        elif response.status >= 500:
+            unheard()
+        return response
 
     def _sent(self, operation: str, body: bytes) -> "_Response | Failed":
         server, place = self._server, self._server.place
@@ -123,14 +145,12 @@ class _Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def _decoded(body: bytes) -> dict[str, Any]:
+def _decoded(body: bytes) -> dict[str, Any] | None:
     try:
         answer = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise StoreUnavailable("no JSON")
-    return answer
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 class Tables(msgspec.Struct, frozen=True):
@@ -162,13 +182,13 @@ class Tables(msgspec.Struct, frozen=True):
     def contents(self) -> str:
         return self.name("contents")
 
-    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """One DynamoDB call.
+    def call(self, operation: str, unheard: Unheard = not_minded, **arguments: Any) -> dict[str, Any]:
+        """One DynamoDB call; `unheard` as in `DynamoDB.send`.
 
         Raises: ConditionFailed, StoreUnavailable.
         """
         try:
-            return self.connection.send(operation, arguments)
+            return self.connection.send(operation, arguments, unheard)
         except Complaint as complaint:
             if complaint.code != "ConditionalCheckFailedException":
                 raise StoreUnavailable(complaint.code) from complaint

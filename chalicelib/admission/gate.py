@@ -76,13 +76,19 @@ class Admission:
         TooLarge (more than a limit ever allows); NoCapacity (the store).
         """
         reservation = Reservation(tenant, epoch, limits, units, lease_id, now_ms, now_ms + self._lease_ms)
+        unheard: list[None] = []
         try:
-            return self._admit(reservation)
-        except StoreUnavailable:
-            # Money fails closed. If the write landed all the same, its lease is taken back (outcomes.py).
-            raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
+            lease = self._admit(reservation, lambda: unheard.append(None))
+        except BaseException as refused:
+            if unheard:
+                self._unknown.admission(tenant, lease_id)
+            if isinstance(refused, StoreUnavailable):
+                # Money fails closed. If the write was made all the same, its lease is taken back (outcomes.py).
+                raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
+            raise
+        return msgspec.structs.replace(lease, unheard=True) if unheard else lease
 
-    def _admit(self, reservation: Reservation) -> Lease:
+    def _admit(self, reservation: Reservation, unheard: Callable[[], None]) -> Lease:
         too_large = impossible(reservation.limits, reservation.units)
         if too_large:
             # No write would tell whether these limits still hold, so ask.
@@ -98,12 +104,9 @@ class Admission:
         for _ in range(1 + MORE_TRIES):
             write = predict(reservation, seen)
             try:
-                after = self._meters.admit(write)
+                after = self._meters.admit(write, unheard)
             except Lost as lost:
                 truth = seen = lost.truth
-            except StoreUnavailable:
-                self._unknown.admission(reservation.tenant, reservation.lease_id)
-                raise
             else:
                 self._answered()
                 self._remember(reservation.tenant, after)
@@ -156,6 +159,13 @@ class Admission:
             raise
 
     def _settle(self, lease: Lease, entry: Entry) -> Entry:
+        decided = self._settle_once(lease, entry)
+        if lease.unheard:
+            # The lease kept what left first from being made; now nothing does.
+            self._unknown.admission(lease.tenant, lease.lease_id)
+        return decided
+
+    def _settle_once(self, lease: Lease, entry: Entry) -> Entry:
         entry = msgspec.structs.replace(entry, charged=entry.charged.at_most(lease.reserved))
         there = self._ledger.put_if_absent(entry)
         if there is not None and there.outcome == "abandoned" and entry.outcome != "abandoned":

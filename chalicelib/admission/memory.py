@@ -1,7 +1,7 @@
 """Meters in memory: the same rules, one process, one lock. For tests, and to try things out."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -16,7 +16,7 @@ class MemoryMeters:
         self._meters: dict[str, Meter] = {}
         self._lock = threading.Lock()
 
-    def admit(self, write: Write) -> Meter:
+    def admit(self, write: Write, unheard: Callable[[], None]) -> Meter:  # noqa: ARG002  # it always answers
         with self._lock:
             meter = self._meters.get(write.tenant)
             if meter is None or not write.holds(meter):

@@ -54,6 +54,7 @@ class Lease(msgspec.Struct, frozen=True):
     admitted_ms: int
     expires_ms: int
     budget_set: str = ""  # as in Held
+    unheard: bool = False  # the write that took it left once more, and nobody heard what became of that
     standing: tuple[Standing, ...] = ()
 
 

@@ -1,6 +1,6 @@
 """The seam behind which meters are kept: `store.py` for DynamoDB, `memory.py` for its twin."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from chalicelib.admission.decision import Release, Write
@@ -10,8 +10,12 @@ from chalicelib.admission.meter import Held, Lease, Meter
 class Meters(Protocol):
     """Meters, each changed by single conditional writes. Every method may raise StoreUnavailable."""
 
-    def admit(self, write: Write) -> Meter:
-        """Make the write if all its conditions hold, and return the meter right after. Raises Lost."""
+    def admit(self, write: Write, unheard: Callable[[], None]) -> Meter:
+        """Make the write if all its conditions hold, and return the meter right after. Raises Lost.
+
+        `unheard` is told whenever the write left and nobody heard what became of it, also if it was heard of the next
+        time: what left first may be made yet.
+        """
 
     def release(self, release: Release) -> None:
         """Drop a lease and correct what it reserved, if all conditions hold. Raises Lost."""

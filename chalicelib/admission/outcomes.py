@@ -139,21 +139,26 @@ class UnknownOutcomes:
         with self._lock:
             for each in together:
                 if each.until_ms is None or each.looks == len(LOOKS_MS):
-                    self._unknown.pop((each.tenant, each.lease_id), None)
-                    continue
-                each.due_ms = self._clock() + LOOKS_MS[each.looks]
-                each.looks += 1
+                    self._forget(each)
+                else:
+                    each.due_ms = self._clock() + LOOKS_MS[each.looks]
+                    each.looks += 1
 
     def _put_off(self, due: list[_Unknown], failed: list[_Unknown]) -> None:
         with self._lock:
             for each in failed:  # to the end: where it is one tenant's meter alone that fails, nobody waits for it
-                if (each.tenant, each.lease_id) in self._unknown:
+                if self._unknown.get((each.tenant, each.lease_id)) is each:
                     self._unknown.move_to_end((each.tenant, each.lease_id))
             due_ms = self._clock() + RETRY_MS
             for each in due:
                 each.due_ms = max(each.due_ms, due_ms)
                 if each.until_ms is not None and each.until_ms < due_ms:
-                    self._unknown.pop((each.tenant, each.lease_id), None)
+                    self._forget(each)
+
+    def _forget(self, unknown: _Unknown) -> None:
+        # A settlement leaves another behind, where its lease was taken by the second of two sendings.
+        if self._unknown.get((unknown.tenant, unknown.lease_id)) is unknown:
+            del self._unknown[unknown.tenant, unknown.lease_id]
 
     def _note(self, unknown: _Unknown) -> None:
         with self._lock:

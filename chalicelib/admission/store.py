@@ -20,7 +20,7 @@ from chalicelib.admission.decision import Busy, Idle, New, Release, Same, Step, 
 from chalicelib.admission.leases import Leases, Sets, written
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter
 from chalicelib.admission.sets import First, Known, Named
-from chalicelib.dynamodb import ConditionFailed, Item, Tables
+from chalicelib.dynamodb import ConditionFailed, Item, Tables, Unheard, not_minded
 
 # Caches everywhere are keyed by it: whatever was revoked or changed since they were filled fails here.
 SAME_EPOCH = "epoch = :epoch"
@@ -67,7 +67,7 @@ class DynamoMeters:
         self._table: str = tables.meters
         self._suffix = f"#{region}"
 
-    def admit(self, write: Write) -> Meter:
+    def admit(self, write: Write, unheard: Unheard) -> Meter:
         names: dict[str, str] = {}
         values: Item = {":epoch": {"N": str(write.epoch)}}
         shape = _bind_lease(write, names, values)
@@ -77,7 +77,7 @@ class DynamoMeters:
             for i, name in enumerate(each):
                 names[f"#{mark}{i}"] = name
         condition, update = _admission(shape, len(spent.tats), len(spent.windows), len(spent.sets))
-        answer = self._update(write.tenant, condition, update, names, values, "ALL_NEW")
+        answer = self._update(write.tenant, condition, update, names, values, "ALL_NEW", unheard)
         return _meter(answer["Attributes"])
 
     def release(self, release: Release) -> None:
@@ -168,7 +168,14 @@ class DynamoMeters:
         return {"pk": {"S": tenant + self._suffix}}
 
     def _update(
-        self, tenant: str, condition: str, update: str, names: dict[str, str], values: Item, returned: str
+        self,
+        tenant: str,
+        condition: str,
+        update: str,
+        names: dict[str, str],
+        values: Item,
+        returned: str,
+        unheard: Unheard = not_minded,
     ) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         # DynamoDB refuses empty maps here.
@@ -179,6 +186,7 @@ class DynamoMeters:
         try:
             return self._tables.call(
                 "UpdateItem",
+                unheard,
                 TableName=self._table,
                 Key=self._key(tenant),
                 ConditionExpression=condition,

@@ -6,7 +6,7 @@ Wall times are those of an emulator on a busy machine and say nothing about Dyna
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -69,11 +69,11 @@ class Counting:
             meters.reading,
         )
 
-    def admit(self, write: Write) -> Meter:
+    def admit(self, write: Write, unheard: Callable[[], None]) -> Meter:
         self.tried[threading.get_ident()] += 1
         time.sleep(self._half_s)
         try:
-            return self.meters.admit(write)
+            return self.meters.admit(write, unheard)
         finally:
             time.sleep(self._half_s)
 

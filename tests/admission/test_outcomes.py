@@ -20,7 +20,8 @@ from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.patience import until
 from tests.stores import Served, StoreName, fresh_tables, prefix_of, reach_tables
 
-IMPATIENT_MS = 300
+IMPATIENT_MS = 300  # for a store that stalls
+HALTING_MS = 3_000  # for one that stalls once, and answers the next call at once
 AT_ONCE = 120
 
 
@@ -63,6 +64,12 @@ class World:
         meter = self.meters.reading("acme")
         assert meter is not None
         return meter
+
+    def resume_and_await_a_release(self) -> None:
+        before = self.proxy.seen.count("UpdateItem")
+        self.proxy.resumed.set()
+        until(lambda: self.proxy.under_way == 0 and self.meter().leases == {})
+        assert self.proxy.seen.count("UpdateItem") == before + 1
 
     def used(self) -> int:
         return self.meter().windows["month.tm"][1]
@@ -141,6 +148,37 @@ def test_only_leases_whose_callers_were_refused_are_taken_back(world: World) -> 
     with pytest.raises(QuotaExhausted):
         world.admit(sandbox, "0e")
     assert sorted(world.meter().leases) == ["0a0", "0a1", "0a2", "0d"]
+
+
+def test_a_write_that_is_made_after_the_one_that_repeated_it_has_been_settled_is_taken_back(world: World) -> None:
+    sandbox = world.sandbox(HALTING_MS)
+    world.proxy.plan(Fault.STALLED)
+    lease = world.admit(sandbox, "0a")
+    sandbox.settle(lease, entry(lease, tokens=30))
+    assert (world.meter().leases, world.used()) == ({}, 30)
+    world.resume_and_await_a_release()
+    assert world.used() == 30
+    assert world.ledger.find("acme", "0a") == entry(lease, tokens=30)
+
+
+def test_a_write_that_is_made_after_the_one_that_repeated_it_was_denied_is_taken_back(world: World) -> None:
+    other, sandbox = world.sandbox(10_000), world.sandbox(HALTING_MS)
+    leases = [world.admit(other, f"0a{number}") for number in range(4)]
+    world.proxy.plan(Fault.STALLED)
+    with pytest.raises(QuotaExhausted):
+        world.admit(sandbox, "0b")
+    for lease in leases:
+        other.settle(lease, entry(lease, tokens=1))
+    world.resume_and_await_a_release()
+    assert world.used() == 4
+
+
+def test_of_a_write_that_was_surely_not_made_nothing_is_remembered(world: World) -> None:
+    sandbox = world.sandbox(10_000, begin=world.begun.append)
+    world.proxy.plan(Fault.THROTTLED)
+    with pytest.raises(NoCapacity):
+        world.admit(sandbox, "0a")
+    assert world.begun == []
 
 
 def test_a_hundred_and_twenty_at_once_on_a_slow_store_leave_no_lease_behind(world: World) -> None:

@@ -12,6 +12,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from chalicelib.admission import Admission, Meter, Meters
@@ -39,8 +40,8 @@ LIMITS = Limits(
 class Watched(DynamoMeters):
     """Looks at the meter right after every admission, which is where a limit would be seen broken."""
 
-    def admit(self, write: Write) -> Meter:
-        after = super().admit(write)
+    def admit(self, write: Write, unheard: Callable[[], None]) -> Meter:
+        after = super().admit(write, unheard)
         assert len(after.leases) <= LIMITS.in_flight, "over the cap"
         assert after.windows["day.td"][1] <= LIMITS.budgets[0].limit, "over the budget"
         return after

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from chalicelib.dynamodb import ConditionFailed, Tables, open_tables
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.tables import models_of
+from emulators.sockets import reserve
 from tests.engines.servers import Request, Server, Wire, serving, whole
 from tests.stores import sent
 
@@ -69,6 +71,50 @@ def test_a_connection_that_died_idle_costs_nobody_an_answer() -> None:
 def test_an_answer_that_makes_no_sense_is_a_store_that_does_not_answer(body: bytes) -> None:
     with serving(lambda _, wire: wire.send(whole(body))) as server, pytest.raises(StoreUnavailable):
         get(reach(server))
+
+
+@pytest.mark.parametrize(
+    ("answers", "times"),
+    [
+        (["whole"], 0),
+        (["complaint"], 0),
+        (["fault", "whole"], 1),
+        (["hung up", "whole"], 1),
+        (["hung up", "complaint"], 1),
+        (["hung up", "fault"], 2),
+        (["nonsense"], 1),
+    ],
+)
+def test_whoever_minds_is_told_how_often_a_call_left_and_nobody_heard_what_became_of_it(
+    answers: list[str], times: int
+) -> None:
+    def answer(_: Request, wire: Wire) -> None:
+        match answers.pop(0):
+            case "whole":
+                wire.send(whole(b"{}"))
+            case "complaint":
+                wire.send(whole(b'{"__type":"ThrottlingException"}', 400))
+            case "fault":
+                wire.send(whole(b"{}", 500))
+            case "nonsense":
+                wire.send(whole(b"<html>"))
+            case _:
+                wire.hang_up()
+
+    unheard: list[None] = []
+    with serving(answer) as server, suppress(StoreUnavailable):
+        reach(server).call("PutItem", lambda: unheard.append(None), TableName="cloister-meters")
+    assert len(unheard) == times
+    assert answers == []
+
+
+def test_a_call_that_never_left_has_no_unknown_outcome() -> None:
+    unheard: list[None] = []
+    with reserve() as nobody:
+        tables = open_tables("eu-west-1", "cloister", 2_000, f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(StoreUnavailable):
+            tables.call("PutItem", lambda: unheard.append(None), TableName="cloister-meters")
+    assert unheard == []
 
 
 def test_a_store_is_trusted_by_its_certificate_only(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
