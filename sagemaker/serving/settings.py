@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     engine_args: tuple[str, ...] = ()
     load_timeout_s: int = 600
     queue_timeout_s: int = 60
+    stall_timeout_s: int = 5
     idle_timeout_s: int = 120
     request_timeout_s: int = 900
     body_timeout_s: int = 30
@@ -65,7 +66,15 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     names = [name for name, _ in models]
     if len(set(names)) < len(names):
         raise BadSettings("each model needs a name of its own: " + ", ".join(sorted(names)))
-    for name in ("capacity", "queue_bound", "aging_ms", "grace_s", "request_timeout_s", "queue_timeout_s"):
+    for name in (
+        "capacity",
+        "queue_bound",
+        "aging_ms",
+        "grace_s",
+        "request_timeout_s",
+        "queue_timeout_s",
+        "stall_timeout_s",
+    ):
         if getattr(flags, name) < 1:
             raise BadSettings(f"--{name.replace('_', '-')} must be at least 1")
     return Settings(
@@ -89,6 +98,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         engine_args=tuple(flags.engine_arg),
         load_timeout_s=flags.load_timeout_s,
         queue_timeout_s=flags.queue_timeout_s,
+        stall_timeout_s=flags.stall_timeout_s,
         idle_timeout_s=flags.idle_timeout_s,
         request_timeout_s=flags.request_timeout_s,
         grace_s=flags.grace_s,
@@ -148,6 +158,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--engine-arg", action="append", default=[], help="passed on to `vllm serve`; repeatable")
     number("--load-timeout-s", "CLOISTER_LOAD_TIMEOUT_S", 600, "a model that is not up by then is given up")
     number("--queue-timeout-s", "CLOISTER_QUEUE_TIMEOUT_S", 60, "longest wait for a turn")
+    number("--stall-timeout-s", "CLOISTER_STALL_TIMEOUT_S", 5, "an engine's loop that stands still is ended after that")
     number("--idle-timeout-s", "CLOISTER_IDLE_TIMEOUT_S", 120, "longest silence of an engine inside a stream")
     number("--request-timeout-s", "CLOISTER_REQUEST_TIMEOUT_S", 900, "longest answer as a whole")
     number("--grace-s", "CLOISTER_GRACE_S", 20, "time to finish after SIGTERM")

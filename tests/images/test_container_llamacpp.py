@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.images.houses import DEMO, Process, alive, events, process
-from tests.patience import until
+from serving.engines.process import PULSE_EVERY_S
+from tests.images.houses import DEMO, Answer, Process, alive, events, process
+from tests.patience import PATIENCE_S, until
 
 QUESTION = {"messages": [{"role": "user", "content": "What is Cloister?"}], "temperature": 0, "max_tokens": 24}
 LONG = {**QUESTION, "max_tokens": 1500, "ignore_eos": True, "temperature": 1.5}
@@ -22,7 +25,9 @@ SECRET = "a-secret-nobody-may-log"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Process]:
-    with process("--model", f"demo={DEMO}", "--embedding", f"vectors={DEMO}", "--capacity", "2") as each:
+    # Tests stop its engines, for as long as it takes on a busy machine.
+    patient = ("--stall-timeout-s", str(round(PATIENCE_S)))
+    with process("--model", f"demo={DEMO}", "--embedding", f"vectors={DEMO}", "--capacity", "2", *patient) as each:
         yield each.ready()
 
 
@@ -292,6 +297,36 @@ def test_unloading_gives_the_memory_back_and_an_engine_that_dies_comes_back(tmp_
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_failed"
         assert each.call("POST", "/models/c/invoke", QUESTION).status == 200, "the others do not notice"
         until(lambda: each.call("POST", "/models/b/invoke", QUESTION).status == 200)
+
+
+def test_an_engine_that_stands_still_is_seen_and_brought_back_and_those_who_come_later_are_served() -> None:
+    with process("--model", f"demo={DEMO}", "--capacity", "2") as each:
+        each.ready()
+        streamed = events(each.open("POST", "/models/demo/invoke", {**LONG, "stream": True}))
+        assert next(streamed) == ": started queue_ms=0"
+        whole: list[Answer] = []
+        other = threading.Thread(target=lambda: whole.append(each.call("POST", "/models/demo/invoke", LONG)))
+        other.start()
+        until(lambda: each.ping()["in_flight"] == 2)
+        before = engine_of(each)
+        os.kill(before, signal.SIGSTOP)  # nobody ever wakes it
+        until(lambda: each.ping()["status"], lambda status: status == "engine_restarting")
+        assert json.loads(list(streamed)[-1].removeprefix("data: "))["error"]["code"] == "engine_failed"
+        other.join(PATIENCE_S)
+        assert [(answer.status, answer.code) for answer in whole] == [(502, "engine_failed")]
+        until(lambda: each.ping()["status"], lambda status: status == "ok")
+        assert not alive(before)
+        assert ask(each, QUESTION)
+
+
+def test_an_engine_that_works_for_longer_than_one_may_stand_still_is_not_ended() -> None:
+    with process("--model", f"demo={DEMO}", "--stall-timeout-s", "3") as each:
+        each.ready()
+        before = engine_of(each)
+        end = time.monotonic() + 3 + 2 * PULSE_EVERY_S
+        while time.monotonic() < end:
+            assert ask(each, LONG)
+        assert engine_of(each) == before
 
 
 def test_no_word_of_a_prompt_or_an_answer_is_logged(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from serving.engines import BadModel, Engine, Reply, gguf
-from serving.engines.llamacpp_child import Parameters
-from serving.engines.process import SOCKET, Child
+from serving.engines.llamacpp_child import BATCH, Parameters
+from serving.engines.process import SOCKET, Child, Pulse
 from serving.refusal import Malformed
 from serving.request import ENGINE_PATHS, Call
 from serving.settings import Settings
@@ -20,7 +20,8 @@ DEFAULT_CONTEXT = 4096
 # the scheduler (seen: 264 tokens/s with two threads on two busy cores, 7,000 with one).
 ONE_THREAD_MB = 64
 OVERHEAD_MB = 48  # Python and the library
-BATCH = 512
+# The longest turn of its loop reads a batch: of a model of 1 GB in 5 s, of 5 GB in 35 s, on two slow cores.
+TURN_S_PER_GB = 10
 FLOAT_BYTES = 4
 
 
@@ -90,7 +91,8 @@ class Launcher:
         )
         command = [sys.executable, "-m", "serving.engines.llamacpp_child", SOCKET]
         command.append(msgspec.json.encode(parameters).decode())
-        child = Child(name, command, settings.load_timeout_s, "the file is damaged, or too new for llama.cpp")
+        pulse = Pulse("/metrics", settings.stall_timeout_s + TURN_S_PER_GB * file.stat().st_size / 2**30)
+        child = Child(name, command, settings.load_timeout_s, "the file is damaged, or too new for llama.cpp", pulse)
         await child.start()
         return LlamaCpp(child, settings)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+BATCH = 512  # tokens of prompts that a turn of its loop reads at most, which all others wait for
+
 
 class Parameters(msgspec.Struct, frozen=True):
     path: str
@@ -34,15 +36,17 @@ def main(socket: str, parameters: Parameters) -> int:
     params.n_ctx = parameters.slots * parameters.context
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = parameters.threads
     params.embedding = parameters.embedding
+    params.n_batch = params.n_ubatch = BATCH
     if parameters.embedding:  # an input must fit into one micro-batch
-        params.n_batch = params.n_ubatch = max(512, parameters.context)
+        params.n_batch = params.n_ubatch = max(BATCH, parameters.context)
         if not parameters.pooled:
             params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.cache_prompt = parameters.prompt_cache
     params.cache_ram_mib = 0  # finished prompts are not kept: memory is counted, and they are tenants' words
     params.cache_idle_slots = False
-    # One thread per slot, and some for health checks and for connections that are just being closed.
-    params.n_threads_http = parameters.slots + 4
+    # One thread per slot and one for its predecessor, whose caller has left; and some for health checks and pulses.
+    params.n_threads_http = 2 * parameters.slots + 4
+    params.endpoint_metrics = True  # answered between two turns of its loop
     params.endpoint_slots = False  # it would show what others asked
     params.ui = False
     params.verbosity = -1

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import bounds
 from serving import journal
@@ -23,6 +24,7 @@ from serving.engines.loopback import Wire, exchange
 from serving.refusal import EngineFailed, EngineTimedOut
 
 HEALTH_EVERY_S = 0.05
+PULSE_EVERY_S = 1.0
 STOP_TIMEOUT_S = 5.0
 # The first time at once, and ever more slowly while it keeps dying; but never given up, or whoever finds a request that
 # kills an engine could switch a model off for good by sending it a few times.
@@ -33,11 +35,26 @@ OUTPUT_TAIL_BYTES = 4096
 SOCKET = "{socket}"
 
 
-class Child:
-    """One engine process: brought up, watched, brought back when it dies, ended for good by `close`."""
+class Pulse(NamedTuple):
+    """How to tell that an engine's loop turns: a path that it answers between two turns only, and the longest turn."""
 
-    def __init__(self, name: str, command: Sequence[str], load_timeout_s: float, likely_cause: str) -> None:
+    path: str
+    longest_turn_s: float
+
+
+class Child:
+    """One engine process: brought up, watched, brought back when it dies or stands still, ended for good by `close`."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], load_timeout_s: float, likely_cause: str, pulse: Pulse | None = None
+    ) -> None:
+        """`pulse`: none where an engine has no such path."""
         self.name = name
+        self._pulse = pulse
+        self._calls = 0
+        # Set by a call, until the loop was seen to turn after the last one: what a call began may outlive it.
+        self._busy = asyncio.Event()
+        self._watchdog: asyncio.Task[None] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="cloister-")  # mode 0700: nobody else reaches the socket
         self.socket = Path(self._folder.name) / "engine.sock"
         self._command = [str(self.socket) if part == SOCKET else part for part in command]
@@ -59,6 +76,8 @@ class Child:
             await self.close()
             raise
         self._supervisor = asyncio.create_task(self._supervise())
+        if self._pulse:
+            self._watchdog = asyncio.create_task(self._watch(self._pulse))
 
     def fault(self) -> str | None:
         return None if self._up else "engine_restarting"
@@ -72,14 +91,20 @@ class Child:
         """Raises: EngineFailed, EngineTimedOut."""
         if not self._up:
             raise EngineFailed("the model's engine is not running")
-        async with exchange(self.socket, method, path, body, silence_s) as wire:
-            yield wire
+        self._calls += 1
+        self._busy.set()
+        try:
+            async with exchange(self.socket, method, path, body, silence_s) as wire:
+                yield wire
+        finally:
+            self._calls -= 1
 
     async def close(self) -> None:
-        if self._supervisor:
-            self._supervisor.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._supervisor
+        for task in (self._watchdog, self._supervisor):
+            if task:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         self._up = False
         await self._end()
         self._folder.cleanup()
@@ -130,6 +155,30 @@ class Child:
                 await self._bring_up()
             except BadModel:
                 await self._end()  # it may be there and deaf: to the next turn it has died
+
+    async def _watch(self, pulse: Pulse) -> None:
+        """End the process when its loop stands still while it has work: nothing else would, and everybody waits."""
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(PULSE_EVERY_S)
+            had_calls = self._calls
+            process = self._process
+            if not self._up or process is None or await self._turns(pulse):
+                if not had_calls and not self._calls:
+                    self._busy.clear()
+            elif process is self._process and process.returncode is None:
+                self._up = False
+                journal.event("engine_stalled", model=self.name, calls=self._calls)
+                _signal(process.pid, signal.SIGKILL)
+
+    async def _turns(self, pulse: Pulse) -> bool:
+        try:
+            async with exchange(self.socket, "GET", pulse.path, b"", pulse.longest_turn_s):
+                return True
+        except EngineTimedOut:
+            return False
+        except EngineFailed:
+            return True  # it has died, which the supervisor sees
 
     async def _end(self) -> None:
         """The whole process group, politely at first."""
