@@ -251,7 +251,7 @@ def _bedrock() -> "BedrockEngine":
 @cache
 def _catalogue() -> "Catalogue":
     from chalicelib.engines.bedrock.catalogue import Catalogue
-    from chalicelib.engines.transport.http_body import monotonic_ms
+    from chalicelib.engines.transport.bounds import monotonic_ms
 
     return Catalogue(_bedrock(), monotonic_ms)
 

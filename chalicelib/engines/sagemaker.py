@@ -32,13 +32,8 @@ from chalicelib.dialects.container import (
     milliseconds,
     token,
 )
-from chalicelib.engines.transport.http_body import (
-    ANSWER_LIMIT_BYTES,
-    PROBE_DEADLINE_S,
-    PROBE_LIMIT_BYTES,
-    HttpBody,
-    monotonic_ms,
-)
+from chalicelib.engines.transport.bounds import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, PROBE_LIMIT_BYTES, monotonic_ms
+from chalicelib.engines.transport.http_body import HttpBody
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, NoCapacity, Refusal

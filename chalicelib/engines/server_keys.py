@@ -12,16 +12,16 @@ import threading
 from collections.abc import Callable
 
 import msgspec
-import urllib3
 
 from chalicelib.clock import Clock
 from chalicelib.dialects import failures
 from chalicelib.engines.secrets_manager import ReadSecret, Secrets, Unreadable
+from chalicelib.http1.answer import Answer
 from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed
 from chalicelib.settings import Settings
 
-Send = Callable[[dict[str, str]], urllib3.BaseHTTPResponse]
+Send = Callable[[dict[str, str]], Answer]
 """Sends a request with these headers more."""
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class ServerKeys:
         self._lock = threading.Lock()
         self._keys: dict[str, SecretKey] = {}
 
-    def ask(self, target: OpenAICompatible, send: Send) -> tuple[urllib3.BaseHTTPResponse, OpenAICompatible]:
+    def ask(self, target: OpenAICompatible, send: Send) -> tuple[Answer, OpenAICompatible]:
         """The response to what `send` sends with the target's key, and the target as its failures are told.
 
         Where the server refuses the key, it is sent once more with the one that the secret holds by now, if that is
@@ -90,7 +90,6 @@ class ServerKeys:
             newer = held.after(key)
             if newer != key:
                 response.close()
-                response.release_conn()
                 key = newer
                 response = send(_bearer(key))
             if response.status in (401, 403):

@@ -10,7 +10,7 @@
     server = Server(Place.of("https://gpu-1.example/v1"), Patience(connect_s=2, silence_s=60), trust.of_the_system)
     answer = server.ask(message.head("POST", "/v1/chat/completions", server.place.host, headers, len(body)), body)
     answer.status, answer.headers["content-type"]
-    while piece := answer.next():  # or `poll()`, in a loop that waits for `fileno()`
+    while piece := answer.next():  # or `poll()`, in a loop that calls `receive()` when `fileno()` can be read
         ...
     answer.close()
 

@@ -26,6 +26,7 @@ class Answer:
         self._parsing = connection.answer
         self._silence_s = silence_s
         self._keep = keep
+        self._failure: Failed | None = None  # that a loop met
         self._lock = threading.Lock()
         self._reading = False
         self._closed = False
@@ -41,21 +42,31 @@ class Answer:
         finally:
             self._end()
 
-    def poll(self) -> bytes | None:
-        """What is there of the body, without waiting; empty at the end. Raises Failed.
-
-        None: nothing yet. Then, and only then, is there something to wait for at `fileno()`: the socket does not show
-        what TLS has read already.
-        """
-        self._begin()
+    def receive(self) -> None:
+        """In a loop, at first and whenever `fileno()` can be read: take in what is there. What fails, `poll` raises."""
+        try:
+            self._begin()
+        except BrokeOff:
+            return
         try:
             self._connection.wait_at_most(0)
-            while not (piece := self._parsing.take()) and not self._parsing.ended:
-                if not self._connection.receive():
-                    return None
-            return piece
+            while not self._parsing.ended and self._connection.receive() and self._connection.holds_back:
+                pass
+        except Failed as failure:
+            self._failure = failure
         finally:
             self._end()
+
+    def poll(self) -> bytes | None:
+        """What has been received of the body; empty at the end, None where nothing has come. Raises Failed."""
+        if self._closed:
+            raise BrokeOff("closed")
+        piece = self._parsing.take()
+        if piece or self._parsing.ended:
+            return piece
+        if self._failure is not None:
+            raise self._failure
+        return None
 
     def fileno(self) -> int:
         return self._connection.fileno()

@@ -78,6 +78,11 @@ class Connection:
             self.answer.feed_end()
         return True
 
+    @property
+    def holds_back(self) -> bool:
+        """TLS has read more than it gave: the socket does not show that there is something to receive."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
     def fileno(self) -> int:
         return self._socket.fileno()
 

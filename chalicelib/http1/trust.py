@@ -13,12 +13,17 @@ Trust = Callable[[], ssl.SSLContext]
 
 def of_the_system() -> ssl.SSLContext:
     """Whom this machine trusts; `SSL_CERT_FILE` names others."""
-    return _spoken(ssl.create_default_context())
+    return _trusting_the_system(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
 
 
 def of_aws() -> ssl.SSLContext:
     """Whom botocore would trust: whom `AWS_CA_BUNDLE` names, else certifi, else the list that botocore brings along."""
     return _trusting(os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or _bundle())
+
+
+@lru_cache(maxsize=4)
+def _trusting_the_system(_file: str, _folder: str) -> ssl.SSLContext:
+    return _spoken(ssl.create_default_context())
 
 
 @lru_cache(maxsize=4)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,11 +13,17 @@ from chalicelib.admission import Lease
 from chalicelib.admission.limits import Limits
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.call import Delta, Started
+from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.http.pump import TAKEN_BYTES
 from chalicelib.inference.answer import CLIENT_LEFT
+from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.settings import Settings
-from tests.api.test_leaving import CHUNK, Client, Front, eventually, play
+from tests.api.test_leaving import CHAT, CHUNK, Client, Front, eventually, play
+from tests.engines.answers import STREAM, event, said
+from tests.engines.openai_server import NEVER_IDLE, SEVENS
+from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head
+from tests.engines.test_tls import context
 from tests.patience import PATIENCE_S
 from tests.small_deployments import Store, memory
 
@@ -136,3 +143,73 @@ def test_who_leaves_many_streams_leaves_nothing_behind(leaves: str) -> None:
 
     play(many, scene)
     assert reasons(many) == [CLIENT_LEFT] * 10 * THREADS
+
+
+def served_by(url: str) -> Front:
+    """Whose model runs on a server."""
+    made = front()
+    made.deployment.engines = {"openai_compatible": OpenAICompatibleEngine(NEVER_IDLE)}
+    made.deployment.tenancy.put_pool(Pool("model-a", (OpenAICompatible("gpu-1", url=f"{url}/v1"),)))
+    return made
+
+
+@pytest.mark.parametrize("spoken", ["plain", "tls"])
+def test_so_it_is_with_servers(spoken: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    gate = threading.Event()
+
+    def answers(_: Request, wire: Wire) -> None:
+        wire.send(stream_head(), chunk(event(said("one"))))
+        assert gate.wait(PATIENCE_S)
+        wire.send(*(chunk(each) for each in SEVENS), LAST_CHUNK)
+
+    with serving(answers, context(certificate) if spoken == "tls" else None) as upstream:
+        many = served_by(upstream.root)
+
+        async def scene() -> None:
+            streams = [Client(many) for _ in range(10 * THREADS)]
+            await have_begun(streams)
+            gate.set()
+            await asyncio.gather(*(stream.exchange for stream in streams))
+            assert {stream.body.endswith(b"data: [DONE]\n\n") for stream in streams} == {True}
+            again = Client(many)
+            await again.exchange
+            assert upstream.connections == 10 * THREADS  # they are kept
+
+        play(many, scene)
+    assert reasons(many) == [""] * (10 * THREADS + 1)
+
+
+def test_a_slow_reader_holds_its_server_back() -> None:
+    large = chunk(event(said("x" * 100_000)))
+    pieces = 120
+    sent = {"slow": 0, "quick": 0}
+
+    def answers(request: Request, wire: Wire) -> None:
+        who = "slow" if b'"slow"' in request.body else "quick"
+        for _ in range(pieces):
+            wire.send(large)
+            sent[who] += 1
+        wire.send(chunk(STREAM), LAST_CHUNK)
+
+    def begins(request: Request, wire: Wire) -> None:
+        wire.send(stream_head())
+        answers(request, wire)
+
+    with serving(begins) as upstream:
+        many = served_by(upstream.root)
+
+        async def scene() -> None:
+            slow = Client(many, body={**CHAT, "user": "slow"})
+            slow.reading.clear()
+            await slow.until(lambda: slow.status == 200)
+            quick = Client(many, body={**CHAT, "user": "quick"})
+            await quick.exchange  # all of it came through the same loop, while nothing of the other did
+            assert sent["quick"] == pieces
+            assert sent["slow"] < pieces
+            slow.leave()
+            slow.reading.set()
+            await slow.exchange
+
+        play(many, scene)
+    assert sorted(reasons(many)) == ["", CLIENT_LEFT]

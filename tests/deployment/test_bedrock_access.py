@@ -8,7 +8,7 @@ import cfnlint.decode
 import pytest
 
 from chalicelib.engines.bedrock.catalogue import Catalogue
-from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.engines.transport.bounds import monotonic_ms
 from chalicelib.pool import Bedrock
 from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT

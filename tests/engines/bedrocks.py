@@ -16,7 +16,7 @@ from chalicelib.call import Call, Operation
 from chalicelib.engines.bedrock.access import Times
 from chalicelib.engines.bedrock.engine import BedrockEngine
 from chalicelib.engines.secrets_manager import Unreadable
-from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.engines.transport.bounds import monotonic_ms
 from chalicelib.pool import Bedrock
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S

@@ -29,6 +29,7 @@ def waited(answer: Answer) -> bytes:
 def polled(answer: Answer) -> bytes:
     """As a loop does."""
     pieces: list[bytes] = []
+    answer.receive()
     while True:
         piece = answer.poll()
         if piece == b"":
@@ -36,6 +37,7 @@ def polled(answer: Answer) -> bytes:
             return b"".join(pieces)
         if piece is None:
             assert select.select([answer], [], [], PATIENCE_S)[0]
+            answer.receive()
         else:
             pieces.append(piece)
 
@@ -263,6 +265,7 @@ def test_closing_wakes_the_reader_and_tells_the_server() -> None:
         assert isinstance(told[0], BrokeOff)
         assert server_saw_it.wait(PATIENCE_S)
         answer.close()
+        answer.receive()
         for each in (answer.next, answer.poll):
             with pytest.raises(BrokeOff):
                 each()

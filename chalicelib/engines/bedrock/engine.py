@@ -25,7 +25,8 @@ from chalicelib.engines.bedrock.failures import Failure, refusal
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.engines.bedrock.profiles import Profiles, Recollection
 from chalicelib.engines.secrets_manager import ReadSecret, Secrets
-from chalicelib.engines.transport.http_body import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, HttpBody, monotonic_ms
+from chalicelib.engines.transport.bounds import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, monotonic_ms
+from chalicelib.engines.transport.http_body import HttpBody
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.pool import Bedrock, Capacity
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity

@@ -5,7 +5,6 @@ import errno
 import socket
 import ssl
 import threading
-import time
 from http.client import HTTPException
 from typing import Any
 
@@ -16,17 +15,8 @@ from chalicelib.dialects import failures
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal
 
 READ_BYTES = 64 * 1024
-ANSWER_LIMIT_BYTES = 64 * 1024 * 1024  # a buffered answer; embeddings of a long list are the largest
-ERROR_LIMIT_BYTES = 64 * 1024
-PROBE_LIMIT_BYTES = 64 * 1024
-PROBE_DEADLINE_S = 1.0
 TAIL_DEADLINE_S = 0.2  # for the end of the body behind `[DONE]`, to keep the connection
 TAIL_READS = 4  # more than that is no tail
-
-
-def monotonic_ms() -> int:
-    """For deadlines within one sandbox: the wall clock may be set while an answer runs."""
-    return time.monotonic_ns() // 1_000_000
 
 
 def refusal(error: urllib3.exceptions.HTTPError) -> Refusal:

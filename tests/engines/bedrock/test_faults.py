@@ -9,7 +9,7 @@ import pytest
 from chalicelib.call import Call, Delta, Finished, Started
 from chalicelib.engines.bedrock.access import ATTEMPTS
 from chalicelib.engines.bedrock.engine import BedrockEngine
-from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.engines.transport.bounds import monotonic_ms
 from chalicelib.placement import Placement
 from chalicelib.placement.health import Health
 from chalicelib.pool import Bedrock, Pool

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.call import Started
 from chalicelib.engines.bedrock.engine import BedrockEngine
-from chalicelib.engines.transport.http_body import monotonic_ms
+from chalicelib.engines.transport.bounds import monotonic_ms
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import EngineFailed, Malformed
 from tests.engines.bedrocks import (
