@@ -6,7 +6,9 @@
     port.py                the gateway's port, or why it cannot be had
     layout.py              which containers, endpoints and pools there are
     system.py              what is started, in which order, and when it counts as healthy
-    processes.py           starting, watching and stopping processes, so that none is ever left behind
+    environment.py         what each process finds in its environment
+    supervisor.py          starting again what ends, and when that is no use any more
+    processes.py           starting and stopping processes, so that none is ever left behind
     state.py               the state directory: its lock, its logs, the file `env`
     sealing.py             what lets enclave, container and clients trust each other
 

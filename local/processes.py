@@ -26,9 +26,11 @@ class Process:
     or the process counts as gone while it lives.
     """
 
-    def __init__(self, name: str, child: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, child: asyncio.subprocess.Process, log: Path, log_begins: int) -> None:
+        """`log_begins`: after so many bytes, which others before it have written."""
         self.name = name
         self.log = log
+        self._log_begins = log_begins
         self.pid = child.pid
         self.exited: asyncio.Task[int] = asyncio.create_task(self._end(child), name=name)
 
@@ -44,7 +46,7 @@ class Process:
         """How it ended, to be read after `The gateway `."""
         status = self.exited.result()
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"stopped with status {status}"
-        said = _last_line(self.log)
+        said = _last_line(self.log, self._log_begins)
         return f"{how}{f', saying: {said}' if said else ''} ({self.log})"
 
     async def _end(self, child: asyncio.subprocess.Process) -> int:
@@ -73,8 +75,9 @@ async def start(
     log: Path,
     descriptors: Iterable[int] = (),
 ) -> Process:
-    """Start `command`; its output goes to the file `log`, and it inherits these `descriptors` and no other."""
-    with log.open("wb") as output:
+    """Start `command`; its output is added to the file `log`, and it inherits these `descriptors` and no other."""
+    with log.open("ab") as output:
+        log_begins = output.tell()
         child = await asyncio.create_subprocess_exec(
             *command,
             cwd=directory,
@@ -86,7 +89,7 @@ async def start(
             start_new_session=True,
             preexec_fn=_die_with(os.getpid()),
         )
-    return Process(name, child, log)
+    return Process(name, child, log, log_begins)
 
 
 async def stop(processes: Iterable[Process], patience_s: float) -> None:
@@ -112,6 +115,6 @@ def _die_with(parent: int) -> Callable[[], None]:
     return prepare
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+def _last_line(log: Path, begins: int) -> str:
+    lines = log.read_bytes()[begins:].decode(errors="replace").split("\n") if log.exists() else []
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")

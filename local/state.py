@@ -3,6 +3,7 @@
 cloud.sqlite     what is made in the local cloud: tables, users, KMS keys, secrets; kept from start to start
 demo.json        the operator's and the demo tenant's keys; kept, and only for its owner
 sealing/         what the enclave, the containers and clients trust each other by; kept
+bedrock.json     the API key of the local Bedrock; only while it runs, and only for its owner
 lock             held while the system runs
 env              for `source`: where the system is, and its keys; only while it runs, and only for its owner
 processes.json   name -> process id, while it runs
@@ -40,6 +41,7 @@ class StateDirectory:
         self.sealing = path / "sealing"
         self.cloud = path / "cloud.sqlite"
         self.keys = path / "demo.json"
+        self.bedrock_keys = path / "bedrock.json"
         self._processes = path / "processes.json"
         self._lock = -1
 
@@ -90,6 +92,7 @@ class StateDirectory:
 
     def _end(self) -> None:
         self.env.unlink(missing_ok=True)
+        self.bedrock_keys.unlink(missing_ok=True)
         self._processes.unlink(missing_ok=True)
 
 

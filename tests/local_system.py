@@ -22,7 +22,11 @@ from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 # The local cloud answers in milliseconds, but on a busy machine not always within the second that DynamoDB gets.
-ENVIRONMENT = {"CLOISTER_STORE_DEADLINE_MS": "10000"}
+DEADLINE = {"CLOISTER_STORE_DEADLINE_MS": "10000"}
+# What a person may have in a shell, and no process of the system needs.
+PLANTED = "planted-for-nobody"
+STRAY = dict.fromkeys(("SOMEBODYS_PASSWORD", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "CLOISTER_ADMIN_KEY"), PLANTED)
+ENVIRONMENT = {**DEADLINE, **STRAY}
 
 
 class RunningSystem:
@@ -44,16 +48,16 @@ class RunningSystem:
         found: dict[str, int] = json.loads((self.state_dir / "processes.json").read_text())
         return found
 
-    def await_line(self, words: str) -> str:
-        """Until the system says so, after what was awaited last; all that it said until then."""
+    def await_line(self, *any_of: str) -> str:
+        """Until the system says one of these, after what was awaited last; all that it said until then."""
         assert self.process.stdout is not None
         descriptor, until = self.process.stdout.fileno(), monotonic() + PATIENCE_S
-        while words not in self._unread:
+        while not (heard := [words for words in any_of if words in self._unread]):
             readable, _, _ = select([descriptor], [], [], max(0.0, until - monotonic()))
             piece = os.read(descriptor, 65_536).decode() if readable else ""
-            assert piece, f"the system has not said {words!r}; it said:\n{self._unread}"
+            assert piece, f"the system has said none of {any_of}; it said:\n{self._unread}"
             self._unread += piece
-        said, _, self._unread = self._unread.partition(words)
+        said, words, self._unread = self._unread.partition(heard[0])
         return said + words
 
     def stop(self) -> int:
@@ -104,6 +108,14 @@ def spare_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSy
     """For tests that stop its parts. They take it in the order of their files; the last one may end it."""
     with local_system(tmp_path_factory.mktemp("spare")) as system:
         yield system
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process was started with; nothing but on Linux, which alone tells."""
+    if sys.platform != "linux":
+        return {}
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().rstrip("\0").split("\0")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def variables(env: str) -> dict[str, str]:

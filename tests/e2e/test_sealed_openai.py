@@ -162,9 +162,9 @@ def test_refusals_keep_the_types_that_the_sdk_knows(sealed: Sealed) -> None:
 def gated(running_system: RunningSystem, tmp_path: Path) -> Iterator[Gated]:
     """What runs the pool `gated`: a container of this test's own, with the running system's enclave behind it."""
     root = Path(running_system.env["CLOISTER_ATTESTATION_ROOT"])
-    (socket,) = re.findall(r"--socket (\S+)", command_line(running_system.pids()["enclave"]))
+    (address,) = re.findall(r"--enclave (\S+)", command_line(running_system.pids()["container-demo"]))
     enclave = EnclaveSettings(
-        f"unix:{socket}", root.with_name("container.pem"), root, (f"0={running_system.env['CLOISTER_PCR0']}",)
+        address, root.with_name("container.pem"), root, (f"0={running_system.env['CLOISTER_PCR0']}",)
     )
     with Gated(tmp_path, enclave=enclave) as container:
         pool = {"name": "gated", "targets": [container.target], "sealed": True}
