@@ -16,15 +16,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from chalicelib import wiring
 from chalicelib.http.asgi import Receive, Scope, Send
 from chalicelib.http.doors import Doors
 from chalicelib.http.incoming import request_id_of
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.proxy_event import proxy_event
+from chalicelib.http.rounds import Rounds
 from chalicelib.http.routing import Matcher
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.surface import SHAPES, refused
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
+from chalicelib.inference import look_at_running
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 T = TypeVar("T")
@@ -37,6 +40,9 @@ ASIDE = 16
 
 SETTLING_S = 2.0
 """How long a server that stops waits for requests that it has cut off: their settlement is two writes."""
+
+LOOK_S = 5.0
+"""How often it is looked at what allowed the streams that run: at most so long a stream outlives a revoked key."""
 
 PATIENCE_S = 50.0
 """How long a reader may take nothing. Then it has left, before its request loses the lease that nobody renews."""
@@ -70,6 +76,7 @@ class Bridge:
         patience_s: float = PATIENCE_S,
         gaps: Gaps = Gaps(),  # noqa: B008  # frozen
         trusted_hops: int = 0,
+        look_s: float = LOOK_S,
     ) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
@@ -85,6 +92,7 @@ class Bridge:
         self._gaps = gaps
         self._trusted_hops = trusted_hops
         self._at_work: set[Future[Any]] = set()
+        self._looking = Rounds(lambda: look_at_running(wiring.path()), self._begin_aside, look_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -110,8 +118,7 @@ class Bridge:
         while self._at_work and (left_s := until_s - loop.time()) > 0:  # what ends may leave something to be closed
             await loop.run_in_executor(None, wait, tuple(self._at_work), left_s)
 
-    def aside(self, work: Callable[[], T]) -> "Future[T]":
-        """See Loop.aside."""
+    def _begin_aside(self, work: Callable[[], T]) -> "Future[T]":
         return self._begin(self._aside, work)
 
     def _begin(self, threads: ThreadPoolExecutor, do: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -138,7 +145,7 @@ class Bridge:
             scope, template, parameters, body, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
         signed = self._signed(scope, template, body)
-        pipe = Pipe(self, self._patience_s, self._gaps)
+        pipe = Pipe(self._begin_aside, self._patience_s, self._gaps)
         # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
         # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
         # for nothing.
@@ -191,7 +198,7 @@ class Bridge:
         body = reply["body"]
         if isinstance(body, str | bytes):
             return pipe.tell_soon(reply)
-        source = body.polled(self)
+        source = body.polled(pipe)
         if source is not None:
             return pipe.hand_over(reply, source)
         pipe.tell_soon(reply)
@@ -214,6 +221,7 @@ class Bridge:
     async def _send(self, reply: dict[str, Any], pipe: Pipe, send: Send) -> None:
         if isinstance(reply["body"], str | bytes):
             return await _send_whole(reply, send)
+        self._looking.begin()
         await send(_start(reply))
         while pieces := await pipe.drained():
             await send({"type": "http.response.body", "body": pieces, "more_body": True})

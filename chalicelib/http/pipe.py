@@ -8,9 +8,8 @@ from typing import Any
 
 from chalicelib.call import Pause, Source
 from chalicelib.http.doors import Body
-from chalicelib.http.pump import Pump
+from chalicelib.http.pump import Aside, Pump
 from chalicelib.http.silence import Gaps, Promise
-from chalicelib.inference.answer import Loop
 
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
@@ -26,9 +25,9 @@ class Pipe:
     of that is the loop's work: no thread waits for it, and a piece costs no more than a look at the clock.
     """
 
-    def __init__(self, threads: Loop, patience_s: float, gaps: Gaps) -> None:
+    def __init__(self, aside: Aside, patience_s: float, gaps: Gaps) -> None:
         self._loop = loop = asyncio.get_running_loop()
-        self._threads = threads
+        self.aside = aside
         self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
         self._pump: Pump | None = None
         self._filling: Body | None = None
@@ -71,7 +70,7 @@ class Pipe:
         self._loop.call_soon_threadsafe(self._draw, reply, source)
 
     def _draw(self, reply: dict[str, Any], source: Source) -> None:
-        self._pump = Pump(reply["body"], source, self._threads, self.arrive)
+        self._pump = Pump(reply["body"], source, self.aside, self.arrive)
         if self.abandoned:
             self._pump.close()
         self.arrive()
@@ -97,6 +96,10 @@ class Pipe:
             self._ended = True
             self._loop.call_soon_threadsafe(self.arrive)
             body.close()
+
+    def wake(self) -> None:
+        """From any thread: see Loop.wake."""
+        self._loop.call_soon_threadsafe(self.arrive)
 
     def arrive(self) -> None:
         """In the loop: there may be something to send."""
@@ -142,7 +145,7 @@ class Pipe:
         if self._filling is None or self._ended:
             return None
         # Its own thread may be waiting for a silent engine.
-        return asyncio.wrap_future(self._threads.aside(self._filling.close))
+        return asyncio.wrap_future(self.aside(self._filling.close))
 
     def _look_at_the_clock(self) -> None:
         """In the loop: a sign of life, where one is due; and the end, where the reader has left."""

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from chalicelib.call import MESSAGES
-from chalicelib.inference.answer import CLIENT_LEFT
+from chalicelib.inference.answer import CLIENT_LEFT, REVOKED
 from chalicelib.ledger import Entry
 from chalicelib.refusal import (
     CONTEXT_LENGTH_EXCEEDED,
@@ -240,6 +240,8 @@ def status_of_entry(entry: Entry) -> int | None:
         return 200 if entry.outcome == "completed" else None
     if entry.reason == CLIENT_LEFT:
         return CLIENT_LEFT_STATUS
+    if entry.reason == REVOKED:
+        return KINDS[Forbidden].status
     kind = next((kind for refusal, kind in KINDS.items() if refusal.__name__ == entry.reason), None)
     if kind is None:
         return None

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from chalicelib.call import Pause, Source
 from chalicelib.http.doors import Body
-from chalicelib.inference.answer import Loop
 
 TAKEN_BYTES = 1_000_000
 """How much is taken at once; what else has come waits until that has left."""
+
+Aside = Callable[[Callable[[], Any]], Future[Any]]
+"""Begins work in one of a few threads."""
 
 LOOK_AGAIN_S = 0.01
 """For a source that has no file to wait for."""
@@ -21,12 +24,12 @@ class Pump:
     A slow reader holds the engine back: as long as `taken` is not called, one piece is read ahead at most.
     """
 
-    def __init__(self, body: Body, source: Source, threads: Loop, arrived: Callable[[], None]) -> None:
+    def __init__(self, body: Body, source: Source, aside: Aside, arrived: Callable[[], None]) -> None:
         """`arrived` is called whenever `taken` may have something."""
         self._body = body
         self._pieces = iter(body)
         self._source = source
-        self._threads = threads
+        self._begin_aside = aside
         self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._file = -1  # that is listened to
@@ -43,7 +46,7 @@ class Pump:
             return self._take()
         self._aside = False
         self._listen_no_more()
-        pieces = await asyncio.wrap_future(self._threads.aside(self._take_aside))
+        pieces: bytes = await asyncio.wrap_future(self._begin_aside(self._take_aside))
         self._arrived()  # the rest, here again
         return pieces
 
@@ -53,7 +56,7 @@ class Pump:
         if self._closed:
             return None
         self._closed = self.ended = True
-        return asyncio.wrap_future(self._threads.aside(self._body.close))
+        return asyncio.wrap_future(self._begin_aside(self._body.close))
 
     def _take(self) -> bytes:
         pieces: list[bytes] = []

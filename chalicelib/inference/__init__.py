@@ -7,6 +7,7 @@ hears of it; what it allows is proved current by the admission write itself.
     path    what all of it needs          plan          what is asked of an engine, and reserved: pure
     answer  the running call, metered     settlement    what it is charged, and its entry
     sealed  tickets, and who holds a key  idempotency   what must not come twice
+    running streams, and what allows them
 """
 
 from chalicelib.admission import Lease, StaleEpoch, new_lease_id
@@ -14,13 +15,15 @@ from chalicelib.identity import identify
 from chalicelib.inference.answer import Answer, Ending, answer_of, reason_of
 from chalicelib.inference.idempotency import claim
 from chalicelib.inference.path import Path
-from chalicelib.inference.plan import Ask, Plan, plan
+from chalicelib.inference.plan import Ask, Plan, allowed_pool, plan
+from chalicelib.inference.running import RunningStream
 from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
+from chalicelib.pool import Target
 from chalicelib.refusal import Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
 from chalicelib.tenancy.snapshot import Reading
 
-__all__ = ["Answer", "Ask", "Path", "run"]
+__all__ = ["Answer", "Ask", "Path", "look_at_running", "run"]
 
 
 def run(ask: Ask, path: Path) -> Answer:
@@ -35,14 +38,40 @@ def run(ask: Ask, path: Path) -> Answer:
             claim(ask.idempotency_key, lease, path)
         call = planned.call if planned.sealed is None else sealed_call(planned, lease, path)
         target, stream, first = path.placement.place(planned.pool, planned.pin, call)
-        return answer_of(
-            stream, first, call, lease, path, settle=lambda held, ending: settle(planned, held, target, ending, path)
+        answer = answer_of(
+            stream, first, call, lease, path, settle=lambda held, ending: _settle(planned, held, target, ending, path)
         )
+        if ask.stream:
+            path.running.add(lease.lease_id, _running(ask, planned, answer, path))
+        return answer
     except BaseException as error:
         if isinstance(error, Refusal):
             error.admitted = True
         settle(planned, lease, target, Ending(reason_of(error), None, 0), path)
         raise
+
+
+def look_at_running(path: Path) -> bool:
+    """End the streams that nothing allows any more; whether any goes on. One read for each tenant that has some."""
+    path.running.look(lambda tenant: path.snapshots.fresh(tenant).epoch, path.clock())
+    return len(path.running) > 0
+
+
+def _running(ask: Ask, planned: Plan, answer: Answer, path: Path) -> RunningStream:
+    def judge() -> int:
+        principal, snapshot = identify(ask.credential, ask.tenant, path.snapshots.cached, path.clock())
+        allowed_pool(ask, principal, snapshot)
+        return snapshot.epoch
+
+    principal = planned.principal
+    return RunningStream(
+        principal.tenant, planned.snapshot.epoch, principal.expires_ms, judge=judge, revoke=answer.revoke
+    )
+
+
+def _settle(planned: Plan, lease: Lease, target: Target, ending: Ending, path: Path) -> None:
+    path.running.remove(lease.lease_id)
+    settle(planned, lease, target, ending, path)
 
 
 def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:

@@ -20,6 +20,7 @@ from chalicelib.inference.path import Path
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal, StoreUnavailable
 
 CLIENT_LEFT = "client_left"
+REVOKED = "revoked"
 
 T = TypeVar("T")
 
@@ -39,6 +40,9 @@ class Loop(Protocol):
 
     def aside(self, work: Callable[[], T]) -> "Future[T]":
         """Begin it in one of a few threads."""
+
+    def wake(self) -> None:
+        """There is a next event, though the source has nothing. From any thread."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -116,6 +120,7 @@ class Answer:
         self._usage: Usage | None = None
         self._loop: Loop | None = None  # where it is polled
         self._renewal: Future[Lease] | None = None  # that runs aside
+        self._revoked: Refusal | None = None
         self._end: Finished | BaseException | None = None  # it waits for a thread to settle
         self._closing = Lock()
         self._closed = False
@@ -133,7 +138,7 @@ class Answer:
         except BaseException as error:
             if self._closed:  # by another thread, which is why the stream broke
                 raise StopIteration from None
-            return self._end_in_time(error)
+            return self._end_in_time(self._revoked or error)
         return self._end_in_time(event) if isinstance(event, Finished) else event
 
     def polled(self, loop: Loop) -> Source | None:
@@ -155,7 +160,15 @@ class Answer:
 
     def fail(self, error: BaseException) -> None:
         """Close it because what the engine said is of no use: our doing, and not charged. Idempotent."""
-        self._close(reason_of(error), None)
+        self._close(REVOKED if error is self._revoked else reason_of(error), None)
+
+    def revoke(self, refusal: Refusal) -> None:
+        """What allowed it does so no more: it ends by this refusal, charged what was generated. From any thread."""
+        self._revoked = refusal
+        if self._loop is not None:
+            self._loop.wake()
+        elif self._stream.source is None:  # a thread may be waiting for a silent engine
+            self._stream.close()
 
     def __enter__(self) -> "Answer":
         return self
@@ -184,6 +197,8 @@ class Answer:
         raise end
 
     def _next_event(self) -> Event:
+        if self._revoked is not None:
+            raise self._revoked
         event = self._first
         self._first = None
         if event is None:

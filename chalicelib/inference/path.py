@@ -4,6 +4,7 @@ import msgspec
 
 from chalicelib.admission import Admission, Meters
 from chalicelib.clock import Clock
+from chalicelib.inference.running import RunningStreams
 from chalicelib.ledger import FirstUses, Ledger
 from chalicelib.placement import Placement
 from chalicelib.randomness import Randomness
@@ -27,3 +28,4 @@ class Path(msgspec.Struct, frozen=True):
     placement: Placement
     tickets: Tickets
     telemetry: Telemetry
+    running: RunningStreams = msgspec.field(default_factory=RunningStreams)

@@ -97,18 +97,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
 
     Raises: Forbidden, NotFound (no such pool for this caller), Malformed; NotOpened, TooLarge (sealed).
     """
-    principal.must("infer")
-    principal.must_reach(ask.surface)
-    pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot)
-    if pool is None or not principal.may_use(pool.name):
-        if not ask.pool:
-            offered = _offered_as(ask.operation)
-            raise NotFound(
-                f"No pool that this caller may use offers {offered}. Ask the operator of the service for one."
-            )
-        raise NotFound(
-            f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
-        )
+    pool = allowed_pool(ask, principal, snapshot)
     _must_be_bounded(ask.fields)
     name = ask.pool or pool.name
     if _offered_as(ask.operation) not in pool.operations:
@@ -141,6 +130,21 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         ask.surface,
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
         audited=ask.audited,
+    )
+
+
+def allowed_pool(ask: Ask, principal: Principal, snapshot: Snapshot) -> Pool:
+    """The pool that this principal may run the request on. Raises: Forbidden, NotFound."""
+    principal.must("infer")
+    principal.must_reach(ask.surface)
+    pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot)
+    if pool is not None and principal.may_use(pool.name):
+        return pool
+    if not ask.pool:
+        offered = _offered_as(ask.operation)
+        raise NotFound(f"No pool that this caller may use offers {offered}. Ask the operator of the service for one.")
+    raise NotFound(
+        f"There is no model {ask.pool[:64]!r} for this key. GET .../models lists those there are.", field="model"
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
@@ -50,9 +51,9 @@ every_door = pytest.mark.parametrize("route", STREAMING, ids=lambda route: route
 every_opened_door = pytest.mark.parametrize("route", OPENED, ids=lambda route: route.name)
 
 
-def front(*script: Step, gaps: Gaps = AT_ONCE) -> Front:
+def front(*script: Step, gaps: Gaps = AT_ONCE, **bridge: Any) -> Front:
     """Whose engine keeps silent as long as the script holds it."""
-    made = Front(*script, gaps=gaps, iam=lambda _: {"userArn": ROLE})
+    made = Front(*script, gaps=gaps, iam=lambda _: {"userArn": ROLE}, **bridge)
     made.deployment.tenancy.put_pool(
         Pool("model-a", (Scripted("a", url="a"),), ("chat.completions", "completions", "invoke"))
     )
@@ -257,7 +258,7 @@ def test_who_leaves_an_opened_stream_is_settled(stops: str) -> None:
 
 def test_a_slow_reader_is_sent_no_signs_on_top_of_what_waits_for_it() -> None:
     async def scene() -> None:
-        pipe = Pipe(front().bridge, PATIENCE_S, Gaps(0, 0))
+        pipe = Pipe(ThreadPoolExecutor(1).submit, PATIENCE_S, Gaps(0, 0))
         pipe.promised(Promise({}, COMMENT, bytes))
         await pipe.head
         for _ in range(20):  # turns of the loop, in each of which a sign would be due
