@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib import settings as environment
-from chalicelib.admission import Admission, Epochs
+from chalicelib.admission import Admission, Epochs, Limits
+from chalicelib.admission.divisible import Divisible
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.dynamodb import Tables, open_tables
@@ -33,6 +34,7 @@ from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tickets import Tickets
 
 if TYPE_CHECKING:
+    from chalicelib.admission.shares.keeping import Keeping
     from chalicelib.contents import Contents
     from chalicelib.engines.bedrock.catalogue import Catalogue
     from chalicelib.engines.bedrock.engine import BedrockEngine
@@ -113,15 +115,48 @@ def meters() -> DynamoMeters:
 
 
 @cache
+def _divisible() -> Divisible:
+    return _divisible_in(meters(), tables(), settings().region)
+
+
+def _divisible_in(meters: DynamoMeters, tables: Tables, region: str) -> Divisible:
+    def keeping() -> "Keeping":
+        from chalicelib.admission.shares.store import DynamoKeeping
+
+        return DynamoKeeping(tables, region)
+
+    def limits_of(tenant: str) -> tuple[Limits, int]:
+        from chalicelib.tenancy.set_limits import set_limits
+
+        return set_limits(documents())(tenant)
+
+    return Divisible(meters, keeping, limits_of, clock, lambda: secrets.randbits(64))
+
+
+@cache
+def _regions() -> Mapping[str, Divisible]:
+    """Those beside this one."""
+    prefix, deadline_ms = settings().table_prefix, settings().store_deadline_ms
+    found = {region: open_tables(region, prefix, deadline_ms) for region in settings().other_regions}
+    return {region: _divisible_in(DynamoMeters(there, region), there, region) for region, there in found.items()}
+
+
+@cache
 def epochs() -> Epochs:
-    here, other_regions = meters(), settings().other_regions
-    if not other_regions:
-        return here
+    if not settings().other_regions:
+        return _divisible()
     from chalicelib.admission.regions import EveryRegion
 
-    prefix, deadline_ms = settings().table_prefix, settings().store_deadline_ms
-    elsewhere = {region: DynamoMeters(open_tables(region, prefix, deadline_ms), region) for region in other_regions}
-    return EveryRegion(here, elsewhere)
+    return EveryRegion(_divisible(), _regions())
+
+
+def _divide(tenant: str, limits: Limits) -> None:
+    """Where these limits ask for more than one meter, there are to be as many. Raises StoreUnavailable."""
+    from chalicelib.admission.shares.arithmetic import shards_of
+
+    if shards_of(limits) > 1:
+        for each in (_divisible(), *_regions().values()):
+            each.divide(tenant)
 
 
 @cache
@@ -134,7 +169,7 @@ def _on_aws() -> Rooms:
     path = _path()
     return Rooms(
         path=path,
-        tenancy=Tenancy(documents(), epochs(), clock, secrets.token_bytes, path.admission.forget),
+        tenancy=Tenancy(documents(), epochs(), clock, secrets.token_bytes, path.admission.forget, _divide),
         heads=DynamoHeads(tables()),
         reports=Reports(documents(), settings().region, clock, settings().health_max_age_ms),
         models=_models,
@@ -170,7 +205,13 @@ def _path() -> Path:
         randomness=secrets.token_bytes,
         snapshots=snapshots,
         meters=meters(),
-        admission=Admission(meters(), ledger, lease_ms=settings().lease_ms, region=settings().region),
+        admission=Admission(
+            meters(),
+            ledger,
+            lease_ms=settings().lease_ms,
+            region=settings().region,
+            spread=lambda admission: _divisible().spread(admission),
+        ),
         ledger=ledger,
         first_uses=ledger,
         placement=placement,

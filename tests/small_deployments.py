@@ -24,8 +24,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from chalicelib.admission import Admission
-from chalicelib.admission.limits import DEFAULT_LIMITS
+from chalicelib.admission.divisible import Divisible
+from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.admission.memory import MemoryMeters
+from chalicelib.admission.shares.arithmetic import shards_of
+from chalicelib.admission.shares.keeping import Keeping
+from chalicelib.admission.shares.memory import MemoryKeeping
+from chalicelib.admission.shares.store import DynamoKeeping
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.call import Call
 from chalicelib.contents import Contents
@@ -54,6 +59,7 @@ from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
 from chalicelib.telemetry import LogTelemetry, Telemetry
 from chalicelib.tenancy import Tenancy
+from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
@@ -92,18 +98,23 @@ class Store(msgspec.Struct, frozen=True):
 
     documents: Documents
     meters: MemoryMeters | DynamoMeters
+    keeping: Keeping
     ledger: MemoryLedger | DynamoLedger
     heads: MemoryHeads | DynamoHeads
     pieces: MemoryPieces | DynamoPieces
 
 
 def memory() -> Store:
-    return Store(MemoryDocuments(), MemoryMeters(), MemoryLedger(), MemoryHeads(), MemoryPieces())
+    meters = MemoryMeters()
+    keeping = MemoryKeeping(meters)
+    return Store(MemoryDocuments(), meters, keeping, MemoryLedger(), MemoryHeads(), MemoryPieces())
 
 
 def dynamodb(tables: Tables) -> Store:
-    meters = DynamoMeters(tables, Settings().region)
-    return Store(DynamoDocuments(tables), meters, DynamoLedger(tables), DynamoHeads(tables), DynamoPieces(tables))
+    region = Settings().region
+    meters, keeping = DynamoMeters(tables, region), DynamoKeeping(tables, region)
+    ledger, heads = DynamoLedger(tables), DynamoHeads(tables)
+    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, DynamoPieces(tables))
 
 
 class Deployment:
@@ -136,7 +147,11 @@ class Deployment:
             snapshots=Snapshots(self.store.documents, self.store.meters),
             meters=self.store.meters,
             admission=Admission(
-                self.store.meters, self.store.ledger, lease_ms=settings.lease_ms, region=settings.region
+                self.store.meters,
+                self.store.ledger,
+                lease_ms=settings.lease_ms,
+                region=settings.region,
+                spread=self._divisible().spread,
             ),
             ledger=self.store.ledger,
             first_uses=self.store.ledger,
@@ -164,7 +179,17 @@ class Deployment:
         )
 
     def _tenancy(self, on_change: Callable[[str], None] = lambda _tenant: None) -> Tenancy:
-        return Tenancy(self.store.documents, self.store.meters, self.clock, self.chance, on_change)
+        divisible = self._divisible()
+
+        def divide(tenant: str, limits: Limits) -> None:
+            if shards_of(limits) > 1:
+                divisible.divide(tenant)
+
+        return Tenancy(self.store.documents, divisible, self.clock, self.chance, on_change, divide)
+
+    def _divisible(self) -> Divisible:
+        limits_of = set_limits(self.store.documents)
+        return Divisible(self.store.meters, lambda: self.store.keeping, limits_of, self.clock, lambda: 0)
 
     def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
         """A pool whose first target gets every call, unless it is pinned elsewhere."""

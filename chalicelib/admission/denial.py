@@ -43,6 +43,14 @@ class Denial(msgspec.Struct, frozen=True):
     window: str = ""  # of a budget
 
 
+class LimitReached(Exception):
+    """At least one limit denies."""
+
+    def __init__(self, denials: tuple[Denial, ...]) -> None:
+        super().__init__("a limit denies")
+        self.denials = denials
+
+
 def strictest(denials: Iterable[Denial]) -> Denial:
     """The one to wait for: the longest wait. Neither order nor grouping nor repetition of denials matters."""
     # All the rest only makes the order total, so that equal waits cannot depend on who came first.

@@ -1,7 +1,8 @@
 """May this run now, and what became of it: leases from their admission to their settlement."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,14 +19,17 @@ from chalicelib.admission.decision import (
     standing,
     still_to_do,
 )
-from chalicelib.admission.denial import Denial, refusal, strictest
+from chalicelib.admission.denial import Denial, LimitReached, refusal, strictest
 from chalicelib.admission.limits import Limits, Units
-from chalicelib.admission.meter import Held, Lease, Lost, Meter
+from chalicelib.admission.meter import Held, Lease, Lost, Meter, StaleEpoch, Standing, tenant_of
 from chalicelib.admission.meters import Meters
 from chalicelib.admission.outcomes import UnknownOutcomes, in_a_thread
 from chalicelib.admission.remembered import Denials
 from chalicelib.ledger import Entry, Ledger
-from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable
+from chalicelib.refusal import NoCapacity, StoreUnavailable
+
+if TYPE_CHECKING:
+    from chalicelib.admission.shares.spread import Spread
 
 # After the first: mispredictions need one, a window or an idle spell that turns meanwhile another.
 MORE_TRIES = 3
@@ -36,10 +40,6 @@ SETTLE_PAUSES_MS = (50, 200)
 MOST_SEEN = 10_000
 # Of the dead that crowd a caller out, it finishes no more than its patience bears; the reaper does the rest.
 FINISHED_AT_ONCE = 8
-
-
-class StaleEpoch(Exception):
-    """The caller's copy of the tenant is out of date (or the tenant is gone): read it again."""
 
 
 class LeaseLost(Exception):
@@ -58,13 +58,17 @@ class Admission:
         region: str,
         pause: Callable[[int], None] = lambda pause_ms: time.sleep(pause_ms / 1000),
         begin: Callable[[Callable[[], None]], None] = in_a_thread,
+        spread: Callable[["Admission"], "Spread"] | None = None,
     ) -> None:
-        """`begin` runs beside its caller what makes sure of unknown outcomes."""
+        """`begin` runs beside its caller what makes sure of unknown outcomes. `spread` makes what admits where a meter
+        is divided; it is asked for when the first such tenant comes."""
         self._meters = meters
         self._ledger = ledger
         self._lease_ms = lease_ms
         self._region = region
         self._pause = pause
+        self._spread_of = spread
+        self._divided: Spread | None = None  # made for the first tenant whose meter is divided
         self._denials = Denials()
         self._unknown = UnknownOutcomes(self._take_back, self._settle, lease_ms=lease_ms, begin=begin)
         self._seen: dict[str, Meter] = {}  # what predictions are made from
@@ -76,29 +80,41 @@ class Admission:
         TooLarge (more than a limit ever allows); NoCapacity (the store).
         """
         reservation = Reservation(tenant, epoch, limits, units, lease_id, now_ms, now_ms + self._lease_ms)
+        try:
+            if epoch < 0:  # of a meter that is divided
+                return self._spread().admit(reservation)
+            return self.attempt(reservation)
+        except LimitReached as reached:
+            raise refusal(strictest(reached.denials)) from None
+        except StoreUnavailable:
+            # Money fails closed. If the write was made all the same, its lease is taken back (outcomes.py).
+            raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
+
+    def attempt(self, reservation: Reservation) -> Lease:
+        """The same at one meter, which may be a shard: its name is the reservation's tenant.
+
+        Raises: StaleEpoch, LimitReached, NoCapacity, StoreUnavailable.
+        """
         unheard: list[None] = []
         try:
-            lease = self._admit(reservation, lambda: unheard.append(None))
-        except BaseException as refused:
+            lease = self._attempt(reservation, lambda: unheard.append(None))
+        except BaseException:
             if unheard:
-                self._unknown.admission(tenant, lease_id)
-            if isinstance(refused, StoreUnavailable):
-                # Money fails closed. If the write was made all the same, its lease is taken back (outcomes.py).
-                raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
+                self._unknown.admission(reservation.tenant, reservation.lease_id)
             raise
         return msgspec.structs.replace(lease, unheard=True) if unheard else lease
 
-    def _admit(self, reservation: Reservation, unheard: Callable[[], None]) -> Lease:
+    def _attempt(self, reservation: Reservation, unheard: Callable[[], None]) -> Lease:
         too_large = impossible(reservation.limits, reservation.units)
         if too_large:
             # No write would tell whether these limits still hold, so ask.
             now = self._meters.reading(reservation.tenant)
             if now is None or now.epoch != reservation.epoch:
                 raise StaleEpoch
-            raise refusal(too_large)
+            raise LimitReached((too_large,))
         remembered = self._denials.recall(reservation)
         if remembered:
-            raise _refused(remembered)
+            raise LimitReached(tuple(remembered))
         seen = self._seen.get(reservation.tenant)
         made_room = False
         for _ in range(1 + MORE_TRIES):
@@ -125,7 +141,7 @@ class Admission:
                     # Once: a crowd that is still there after the dead were removed is one of the living.
                     if made_room or not self._make_room(reservation, truth, denials):
                         self._denials.remember(reservation, denials, truth)
-                        raise _refused(denials)
+                        raise LimitReached(denials)
                     made_room = True
                 case Again():
                     pass
@@ -162,7 +178,7 @@ class Admission:
         decided = self._settle_once(lease, entry)
         if lease.unheard:
             # The lease kept what left first from being made; now nothing does.
-            self._unknown.admission(lease.tenant, lease.lease_id)
+            self._unknown.admission(lease.meter, lease.lease_id)
         return decided
 
     def _settle_once(self, lease: Lease, entry: Entry) -> Entry:
@@ -173,7 +189,9 @@ class Admission:
             # Whoever declared it abandoned corrects the meter.
             return msgspec.structs.replace(there, late=there.late or entry.used)
         decided = there or entry
-        self._release(lease.tenant, lease.lease_id, lease, decided.charged)
+        self._release(lease.meter, lease.lease_id, lease, decided.charged)
+        if self._divided is not None:
+            self._divided.left(lease)
         return decided
 
     def reap(self, now_ms: int) -> int:
@@ -183,15 +201,35 @@ class Admission:
         """
         finished = 0
         failed: StoreUnavailable | None = None
-        for tenant, lease_id, held in self._meters.expired(now_ms):
+        for meter, lease_id, held in self._meters.expired(now_ms):
             try:
-                self._finish(tenant, lease_id, held, now_ms)
+                self._finish(meter, lease_id, held, now_ms)
                 finished += 1
             except StoreUnavailable as error:
                 failed = error
         if failed:
             raise failed
         return finished
+
+    def usage(self, tenant: str, limits: Limits, now_ms: int) -> tuple[int, tuple[Standing, ...]] | None:
+        """Leases in flight, and how far every limit is used; None without a meter. Raises StoreUnavailable."""
+        meter = self._meters.reading(tenant)
+        if meter is None:
+            return None
+        if meter.epoch < 0:
+            return self._spread().usage(tenant, now_ms)
+        return len(meter.leases), standing(limits, meter, now_ms)
+
+    def holds(self, tenant: str, lease_id: str) -> bool:
+        """Whether a lease is held now. Raises StoreUnavailable."""
+        meter = self._meters.reading(tenant)
+        if meter is not None and meter.epoch < 0:
+            return self._spread().holds(tenant, lease_id)
+        return meter is not None and lease_id in meter.leases
+
+    def remembered(self, meter: str) -> Meter | None:
+        """It, as it was seen last."""
+        return self._seen.get(meter)
 
     def forget(self, tenant: str) -> None:
         """Drop what this sandbox remembers of denials, after a change of limits made here."""
@@ -218,6 +256,13 @@ class Admission:
         crowded = all(denial.kind == "crowd" for denial in denials)
         return bool(taken_unheard) or (crowded and self._finish_expired(reservation, truth))
 
+    def _spread(self) -> "Spread":
+        if self._divided is None:
+            if self._spread_of is None:
+                raise TypeError("A meter is divided, and this process was not told how to spread over shards.")
+            self._divided = self._spread_of(self)
+        return self._divided
+
     def _finish_expired(self, reservation: Reservation, truth: Meter) -> bool:
         """Whether any lease had expired; those that had are finished, as many as it takes to make room."""
         expired = [(name, held) for name, held in truth.leases.items() if held.expires_ms < reservation.now_ms]
@@ -226,10 +271,10 @@ class Admission:
             self._finish(reservation.tenant, lease_id, held, reservation.now_ms)
         return bool(expired)
 
-    def _finish(self, tenant: str, lease_id: str, held: Held, now_ms: int) -> None:
+    def _finish(self, meter: str, lease_id: str, held: Held, now_ms: int) -> None:
         """End a lease whose owner died: by its own entry if it wrote one, else by declaring it abandoned."""
         abandoned = Entry(
-            tenant=tenant,
+            tenant=tenant_of(meter),
             lease_id=lease_id,
             request_id=lease_id,
             outcome="abandoned",
@@ -242,10 +287,10 @@ class Admission:
         )
         # One call that both looks and decides: whichever entry comes first is the truth.
         there = self._ledger.put_if_absent(abandoned)
-        self._release(tenant, lease_id, held, (there or abandoned).charged)
+        self._release(meter, lease_id, held, (there or abandoned).charged)
 
-    def _release(self, tenant: str, lease_id: str, held: Held | Lease, charged: Units) -> None:
-        todo = release(tenant, lease_id, held, charged)
+    def _release(self, meter: str, lease_id: str, held: Held | Lease, charged: Units) -> None:
+        todo = release(meter, lease_id, held, charged)
         while True:
             try:
                 return self._meters.release(todo)
@@ -266,6 +311,7 @@ class Admission:
 def _lease(reservation: Reservation, held: Held, meter: Meter) -> Lease:
     return Lease(
         tenant=reservation.tenant,
+        meter=reservation.tenant,
         lease_id=reservation.lease_id,
         reserved=reservation.units,
         windows=held.windows,
@@ -274,7 +320,3 @@ def _lease(reservation: Reservation, held: Held, meter: Meter) -> Lease:
         budget_set=held.budget_set,
         standing=standing(reservation.limits, meter, reservation.now_ms),
     )
-
-
-def _refused(denials: Iterable[Denial]) -> Refusal:
-    return refusal(strictest(denials))

@@ -6,7 +6,7 @@ import msgspec
 
 from chalicelib.ledger.units import Unit, Units
 
-__all__ = ["DEFAULT_LIMITS", "SLACK_MS", "Budget", "Limits", "Rate", "Unit", "Units", "WindowKind"]
+__all__ = ["DEFAULT_LIMITS", "SLACK_MS", "Budget", "Limits", "Rate", "ShareOfRate", "Unit", "Units", "WindowKind"]
 
 WindowKind = Literal["minute", "hour", "day", "month"]
 
@@ -22,6 +22,12 @@ class Rate(msgspec.Struct, frozen=True):
     count: int
     period_ms: int
     burst: int
+
+
+class ShareOfRate(Rate, frozen=True):
+    """What one of several meters has of a rate: a rate of its own, under the name that the whole has in each."""
+
+    key: str
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from chalicelib.admission.decision import Release, Write
-from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter
+from chalicelib.admission.meter import Divided, Held, Lease, Lost, Meter, NoMeter
 
 
 class MemoryMeters:
@@ -33,11 +33,11 @@ class MemoryMeters:
 
     def renew(self, lease: Lease) -> bool:
         with self._lock:
-            meter = self._meters.get(lease.tenant)
+            meter = self._meters.get(lease.meter)
             if meter is None or lease.lease_id not in meter.leases:
                 return False
             held = msgspec.structs.replace(meter.leases[lease.lease_id], expires_ms=lease.expires_ms)
-            self._meters[lease.tenant] = msgspec.structs.replace(meter, leases={**meter.leases, lease.lease_id: held})
+            self._meters[lease.meter] = msgspec.structs.replace(meter, leases={**meter.leases, lease.lease_id: held})
             return True
 
     def expired(self, now_ms: int) -> Iterator[tuple[str, str, Held]]:
@@ -63,8 +63,20 @@ class MemoryMeters:
     def bump(self, tenant: str) -> int:
         with self._lock:
             meter = self._meter(tenant)
+            if meter.epoch < 0:
+                raise Divided(tenant)
             self._meters[tenant] = msgspec.structs.replace(meter, epoch=meter.epoch + 1)
             return meter.epoch + 1
+
+    def change(self, name: str, change: Callable[[Meter], Meter | None]) -> bool:
+        """Put what `change` makes of a meter in its place; False if it made nothing, or there is no meter."""
+        with self._lock:
+            meter = self._meters.get(name)
+            after = None if meter is None else change(meter)
+            if after is None:
+                return False
+            self._meters[name] = after
+            return True
 
     def _meter(self, tenant: str) -> Meter:
         try:

@@ -48,6 +48,7 @@ class Lease(msgspec.Struct, frozen=True):
     """The right to run one request, until `expires_ms` unless renewed."""
 
     tenant: str
+    meter: str  # that holds it: the tenant's, or a shard of it
     lease_id: str
     reserved: Units
     windows: Windows
@@ -56,6 +57,11 @@ class Lease(msgspec.Struct, frozen=True):
     budget_set: str = ""  # as in Held
     unheard: bool = False  # the write that took it left once more, and nobody heard what became of that
     standing: tuple[Standing, ...] = ()
+
+
+def tenant_of(meter: str) -> str:
+    """Whose meter or shard this is."""
+    return meter.partition("#")[0]
 
 
 class Lost(Exception):
@@ -68,3 +74,11 @@ class Lost(Exception):
 
 class NoMeter(LookupError):
     """The tenant has no meter in this region: it does not exist here."""
+
+
+class StaleEpoch(Exception):
+    """The caller's copy of the tenant is out of date (or the tenant is gone): read it again."""
+
+
+class Divided(Exception):
+    """The tenant has several meters (see `shares`): what changes all of them is not this write."""

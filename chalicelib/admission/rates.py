@@ -18,7 +18,7 @@ costs are rounded up, so the error is in the limit's favour and below a microsec
 
 from functools import lru_cache
 
-from chalicelib.admission.limits import SLACK_MS, Rate
+from chalicelib.admission.limits import SLACK_MS, Rate, ShareOfRate
 
 US_PER_MS = 1_000
 SLACK_US = SLACK_MS * US_PER_MS
@@ -32,6 +32,8 @@ def key(rate: Rate) -> str:
     would be debt in a different currency (raising a limit would leave its tenant waiting for minutes).
     Changing back finds the old debt again, so nobody gains by turning a rate to and fro.
     """
+    if isinstance(rate, ShareOfRate):
+        return rate.key
     return f"{rate.name}.{rate.unit[0]}{rate.count}/{rate.period_ms}"
 
 

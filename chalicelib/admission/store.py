@@ -18,7 +18,7 @@ from typing import Any
 
 from chalicelib.admission.decision import Busy, Idle, New, Release, Same, Step, Write
 from chalicelib.admission.leases import Leases, Sets, written
-from chalicelib.admission.meter import Held, Lease, Lost, Meter, NoMeter
+from chalicelib.admission.meter import Divided, Held, Lease, Lost, Meter, NoMeter
 from chalicelib.admission.sets import First, Known, Named
 from chalicelib.dynamodb import ConditionFailed, Item, Tables, Unheard, not_minded
 
@@ -48,6 +48,8 @@ NEW = "(attribute_not_exists(windows.#s{i}) OR windows.#s{i}.w < :window{i})"
 # The lease going away is what makes a settlement happen once.
 LEASE_HELD = "attribute_exists(held.#lease)"
 PLAIN_LEASE_HELD = "attribute_exists(leases.#lease)"
+# Below zero it is the stamp of a shard: one of several meters, which are bumped together (shares/).
+NOT_DIVIDED = "epoch > :none"
 # A window that has turned took the reservation with it.
 STILL_OPEN = "windows.#s{i}.w = :window{i}"
 
@@ -57,6 +59,10 @@ _SET_IDLE = "tats.#s{i} = :tat{i}"
 _SET_SAME = "windows.#s{i}.n = windows.#s{i}.n + :units{i}"
 _SET_NEW = "windows.#s{i} = :new{i}"
 _SET_REFUND = "windows.#s{i}.n = windows.#s{i}.n - :units{i}"
+
+
+MAPS = ("tats", "windows", "held", "budgets", "leases")
+"""Of a new meter. Gateways from before `held` still run beside this one, and look for `leases`."""
 
 
 class DynamoMeters:
@@ -78,7 +84,7 @@ class DynamoMeters:
                 names[f"#{mark}{i}"] = name
         condition, update = _admission(shape, len(spent.tats), len(spent.windows), len(spent.sets))
         answer = self._update(write.tenant, condition, update, names, values, "ALL_NEW", unheard)
-        return _meter(answer["Attributes"])
+        return meter_in(answer["Attributes"])
 
     def release(self, release: Release) -> None:
         names = {"#lease": release.lease_id}
@@ -94,7 +100,7 @@ class DynamoMeters:
         held = Held(lease.expires_ms, lease.admitted_ms, lease.windows, lease.budget_set)
         values: Item = {":held": {"S": written(lease.lease_id, held)}}
         try:
-            self._update(lease.tenant, LEASE_HELD, f"SET {SET_HELD}", {"#lease": lease.lease_id}, values, "NONE")
+            self._update(lease.meter, LEASE_HELD, f"SET {SET_HELD}", {"#lease": lease.lease_id}, values, "NONE")
         except Lost:
             return False
         return True
@@ -119,18 +125,10 @@ class DynamoMeters:
 
     def reading(self, tenant: str) -> Meter | None:
         answer = self._tables.call("GetItem", TableName=self._table, Key=self._key(tenant), ConsistentRead=True)
-        return _meter(answer["Item"]) if answer.get("Item") else None
+        return meter_in(answer["Item"]) if answer.get("Item") else None
 
     def open(self, tenant: str, now_ms: int) -> int:
-        item = {
-            **self._key(tenant),
-            "epoch": {"N": str(now_ms)},
-            "tats": {"M": {}},
-            "windows": {"M": {}},
-            "held": {"M": {}},
-            "budgets": {"M": {}},
-            "leases": {"M": {}},  # gateways from before `held` still run beside this one, and look for it
-        }
+        item = {**self._key(tenant), "epoch": {"N": str(now_ms)}, **{member: {"M": {}} for member in MAPS}}
         try:
             self._tables.call(
                 "PutItem",
@@ -156,12 +154,12 @@ class DynamoMeters:
         return int(answer["Item"]["epoch"]["N"])
 
     def bump(self, tenant: str) -> int:
-        values: Item = {":one": {"N": "1"}}
+        values: Item = {":one": {"N": "1"}, ":none": {"N": "0"}}
         update = "SET epoch = epoch + :one"
         try:
-            answer = self._update(tenant, "attribute_exists(pk)", update, {}, values, "UPDATED_NEW")
-        except Lost:
-            raise NoMeter(tenant) from None
+            answer = self._update(tenant, NOT_DIVIDED, update, {}, values, "UPDATED_NEW")
+        except Lost as lost:
+            raise Divided(tenant) if lost.truth else NoMeter(tenant) from None
         return int(answer["Attributes"]["epoch"]["N"])
 
     def _key(self, tenant: str) -> Item:
@@ -196,7 +194,7 @@ class DynamoMeters:
                 **arguments,
             )
         except ConditionFailed as failed:
-            raise Lost(_meter(failed.old) if failed.old else None) from None
+            raise Lost(meter_in(failed.old) if failed.old else None) from None
 
 
 def _bind(step: Step, i: int, names: dict[str, str], values: Item) -> str:
@@ -296,7 +294,8 @@ def _leases(item: Item, sets: Sets | None) -> Leases:
     return Leases(item["held"]["M"] if sets is not None else {}, item["leases"]["M"], sets or {})
 
 
-def _meter(item: Item) -> Meter:
+def meter_in(item: Item) -> Meter:
+    """The meter that an item holds."""
     sets = _sets(item)
     return Meter(
         epoch=int(item["epoch"]["N"]),

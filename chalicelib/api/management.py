@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.admission import standing
 from chalicelib.admission.limits import Limits
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming, must_fit
@@ -171,12 +170,12 @@ def usage_of(tenant: Tenant) -> Usage:
     """Raises NotFound, StoreUnavailable."""
     path = wiring.path()
     limits = tenant.limits
-    meter = path.meters.reading(tenant.id)
-    if meter is None:
+    usage = path.admission.usage(tenant.id, limits, path.clock())
+    if usage is None:
         raise NotFound("There is no such tenant.")
-    uses = standing(limits, meter, path.clock())
+    in_flight, uses = usage
     return Usage(
-        in_flight=len(meter.leases),
+        in_flight=in_flight,
         in_flight_limit=limits.in_flight,
         limits=[Use(use.name, use.unit, use.quota, use.remaining, use.reset_ms) for use in uses],
     )

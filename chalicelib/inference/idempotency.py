@@ -24,8 +24,7 @@ def claim(key: str, lease: Lease, path: Path, keep_ms: int = KEY_MS) -> None:
     found = path.first_uses.claim(lease.tenant, digest, lease.lease_id, lease.admitted_ms, keep_ms)
     if found is None:
         return
-    meter = path.meters.reading(lease.tenant)
-    if meter is not None and found.lease_id in meter.leases:
+    if path.admission.holds(lease.tenant, found.lease_id):
         raise Conflict("A request with this Idempotency-Key is still running. Wait for it.", retry_in_ms=1_000)
     entry = path.ledger.find(lease.tenant, found.lease_id)
     if entry is not None and entry.charged != Units():

@@ -3,7 +3,7 @@
     tenant       what we know of a customer: values     token        the text of an API key
     snapshot     what a sandbox remembers of them       records      documents, changed in the order told below
     principals   the IAM principals that sign           kms_keys     the KMS keys that tenants seal with
-    validity     what of it may be put
+    validity     what of it may be put                  set_limits   what a divided meter's shares are of
     ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
     inference_profiles   through which Bedrock's models were reached
 
@@ -77,11 +77,16 @@ class Tenancy:
         clock: Clock,
         randomness: Randomness,
         on_change: Callable[[str], None] = lambda _tenant: None,
+        on_limits: Callable[[str, Limits], None] = lambda _tenant, _limits: None,
     ) -> None:
-        """`on_change` is told of each tenant whose epoch has moved: this sandbox may remember more than snapshots."""
+        """`on_change` is told of each tenant whose epoch has moved: this sandbox may remember more than snapshots.
+
+        `on_limits` is told of limits that were set, once they hold: they may ask for a meter of several parts.
+        """
         self._records = Records(documents, epochs, on_change)
         self._clock = clock
         self._randomness = randomness
+        self._on_limits = on_limits
         self.kms_keys = KmsKeys(self._records, clock)
         self.key_epochs = KeyEpochs(self._records, clock)
         self.principals = Principals(self._records)
@@ -98,6 +103,7 @@ class Tenancy:
         # The meter first: a tenant without one could not be repaired by creating it again.
         self._records.open(tenant.id, created.created_ms)
         self._records.create(Document(tenant.id, "tenant", text(created)), f"the tenant {tenant.id}")
+        self._on_limits(tenant.id, created.limits)
         return created
 
     def tenant(self, tenant_id: str) -> Tenant:
@@ -121,6 +127,8 @@ class Tenancy:
         changed = msgspec.structs.replace(value(document, Tenant), **named)
         _must_name_pools(change.aliases or {}, changed)
         self._records.replace(document, changed)
+        if change.limits is not None:
+            self._on_limits(tenant_id, changed.limits)
         return changed
 
     # pools

@@ -6,7 +6,10 @@ import msgspec
 
 from chalicelib.admission import Admission
 from chalicelib.admission.memory import MemoryMeters
+from chalicelib.admission.shares.memory import MemoryKeeping
+from chalicelib.admission.shares.store import DynamoKeeping
 from chalicelib.admission.store import DynamoMeters
+from chalicelib.dynamodb import Tables
 from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.ledger.store import DynamoLedger
 from tests.admission.arrange import REGION
@@ -18,9 +21,10 @@ LEASE_MS = 90_000
 
 
 class Backing(msgspec.Struct, frozen=True):
-    """Meters (and epochs) with their ledger (and claims)."""
+    """Meters (and epochs), books and shards, with their ledger (and claims)."""
 
     meters: MemoryMeters | DynamoMeters
+    keeping: MemoryKeeping | DynamoKeeping
     ledger: MemoryLedger | DynamoLedger
 
     def sandbox(self, lease_ms: int = LEASE_MS) -> Admission:
@@ -30,9 +34,14 @@ class Backing(msgspec.Struct, frozen=True):
 
 def open_backing(name: BackingName, stores: Served) -> Backing:
     if name == "memory":
-        return Backing(MemoryMeters(), MemoryLedger())
-    tables = fresh_tables(stores.url(name))
-    return Backing(DynamoMeters(tables, REGION), DynamoLedger(tables))
+        meters = MemoryMeters()
+        return Backing(meters, MemoryKeeping(meters), MemoryLedger())
+    return backing_over(fresh_tables(stores.url(name)))
+
+
+def backing_over(tables: Tables) -> Backing:
+    """In DynamoDB."""
+    return Backing(DynamoMeters(tables, REGION), DynamoKeeping(tables, REGION), DynamoLedger(tables))
 
 
 def _no_pause(pause_ms: int) -> None:

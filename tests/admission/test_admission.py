@@ -5,11 +5,9 @@ import pytest
 from chalicelib.admission import Admission, LeaseLost, NoMeter, StaleEpoch
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
-from chalicelib.admission.store import DynamoMeters
-from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded, OverBudget, QuotaExhausted, RateLimited, TooLarge
 from tests.admission.arrange import MONTH, REGION, ROOMY, T0, entry, limits
-from tests.admission.backing import LEASE_MS, Backing
+from tests.admission.backing import LEASE_MS, Backing, backing_over
 from tests.stores import Served, StoreName, fresh_tables, sent
 
 EXPIRED = T0 + LEASE_MS + 1
@@ -297,7 +295,7 @@ def test_the_reaper_looks_at_every_tenant(backing: Backing) -> None:
 
 def test_the_reaper_reads_every_page(stores: Served, store: StoreName) -> None:
     tables = fresh_tables(stores.url(store))
-    backing = Backing(DynamoMeters(tables, REGION), DynamoLedger(tables))
+    backing = backing_over(tables)
     for name in ("one", "two", "three", "four", "five"):
         Tenant(backing, limits(), name=name).admit()
         # A page ends at a megabyte.

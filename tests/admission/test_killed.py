@@ -7,6 +7,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import pytest
+
 from chalicelib.admission import Admission
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.dynamodb import Tables
@@ -14,23 +16,28 @@ from chalicelib.ledger import Entry
 from chalicelib.ledger.store import DynamoLedger
 from tests.admission.arrange import REGION
 from tests.admission.model import assert_curve
-from tests.admission.worker import LEASE_MS, LIMITS, TENANT, now_ms
+from tests.admission.worker import LEASE_MS, LIMITS, TENANT, MetersName, divisible, now_ms
 from tests.stores import ROOT, Served, StoreName, fresh_tables, prefix_of
 
 THREADS = 8
 REQUESTS = 5
 
 
-def test_killed_processes_leave_nothing_held_and_nothing_charged_twice(stores: Served, store: StoreName) -> None:
+@pytest.mark.parametrize("which", ["one", "several"])
+def test_killed_processes_leave_nothing_held_and_nothing_charged_twice(
+    stores: Served, store: StoreName, which: MetersName
+) -> None:
     tables = fresh_tables(stores.url(store))
     meters, ledger = DynamoMeters(tables, REGION), DynamoLedger(tables)
     meters.open(TENANT, now_ms())
+    if which == "several":
+        divisible(tables, 0).divide(TENANT)
 
-    survivors = [_start(stores.url(store), tables, seed, REQUESTS, "settle") for seed in (1, 2)]
+    survivors = [_start(stores.url(store), tables, which, seed, REQUESTS, "settle") for seed in (1, 2)]
     # This one is killed once four of its requests are admitted and will never be settled ...
-    holding = _start(stores.url(store), tables, 3, 1, "hold")
+    holding = _start(stores.url(store), tables, which, 3, 1, "hold")
     # ... and this one wherever its threads happen to be, but not before: it holds what it ends with.
-    busy = _start(stores.url(store), tables, 4, 10 * REQUESTS, "hold")
+    busy = _start(stores.url(store), tables, which, 4, 10 * REQUESTS, "hold")
     said = _read(busy, until="settled", times=4)
     _kill(busy)
     said += _read(holding, until="holding", times=4)
@@ -51,11 +58,11 @@ def test_killed_processes_leave_nothing_held_and_nothing_charged_twice(stores: S
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda reaper: reaper.reap(now_ms() + LEASE_MS + 1), reapers))
 
-    meter = meters.reading(TENANT)
+    all_meters = [meter for name in (TENANT, f"{TENANT}#1", f"{TENANT}#2") if (meter := meters.reading(name))]
+    assert len(all_meters) == (1 if which == "one" else 3)
     entries = _entries(ledger)
-    assert meter is not None
     # 4. Nothing stays held.
-    assert meter.leases == {}
+    assert all(meter.leases == {} for meter in all_meters)
     # 2. One entry for each request that anybody knows to have been admitted; what was settled says so.
     ids = Counter(entry.lease_id for entry in entries)
     assert set(ids.values()) == {1}
@@ -64,20 +71,21 @@ def test_killed_processes_leave_nothing_held_and_nothing_charged_twice(stores: S
     assert {outcomes[lease_id] for lease_id in told["holding"]} == {"abandoned"}
     # 3. The windows are the sum of what the ledger charged in them.
     for key, unit, digits in (("day.td", "tokens", 10), ("soft.rm", "requests", 7)):
-        window, used = meter.windows[key]
-        assert used == sum(
+        window = max(meter.windows[key][0] for meter in all_meters if key in meter.windows)
+        used = [meter.windows[key][1] for meter in all_meters if meter.windows.get(key, ("", 0))[0] == window]
+        assert sum(used) == sum(
             getattr(entry.charged, unit)
             for entry in entries
             if datetime.fromtimestamp(entry.admitted_ms / 1_000, UTC).isoformat()[:digits] == window
         )
     # 1. The cap and the budget were watched by the processes themselves; the rate is seen from outside.
-    rate = LIMITS.rates[0]
+    rate = LIMITS[which].rates[0]
     admitted = sorted((entry.admitted_ms, 1) for entry in entries)
     assert_curve(admitted, rate.burst, rate.count, rate.period_ms)
 
 
-def _start(url: str, tables: Tables, seed: int, requests: int, last: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.admission.worker", url, prefix_of(tables)]
+def _start(url: str, tables: Tables, which: MetersName, seed: int, requests: int, last: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.admission.worker", url, prefix_of(tables), which]
     return subprocess.Popen(
         [*command, str(seed), str(THREADS), str(requests), last], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

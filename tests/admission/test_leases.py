@@ -14,10 +14,9 @@ from chalicelib.admission.meter import Held, Meter
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.dynamodb import Tables
 from chalicelib.ledger.lease_id import instant_of, lease_id_of
-from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import Crowded
 from tests.admission.arrange import MONTH, REGION, ROOMY, T0, entry, limits
-from tests.admission.backing import LEASE_MS, Backing
+from tests.admission.backing import LEASE_MS, backing_over
 from tests.admission.measure import NINE_WINDOWS, THREE_BUDGETS, item_bytes
 from tests.stores import Served, StoreName, fresh_tables, sent
 
@@ -100,7 +99,7 @@ class Yesterday:
 
     def __init__(self, tables: Tables, in_flight: int, leases: int) -> None:
         self.tables = tables
-        self.backing = Backing(DynamoMeters(tables, REGION), DynamoLedger(tables))
+        self.backing = backing_over(tables)
         self.limits = limits(ROOMY, MONTH, Budget("minute", "tokens", 10**6, "minute"), in_flight=in_flight)
         amount = {"N": "100"}
         # The second budget was reserved in a window that is not of the admission's instant.

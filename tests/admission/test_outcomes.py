@@ -242,7 +242,7 @@ class Looks:
 
 
 def _lease(lease_id: str) -> Lease:
-    return Lease("acme", lease_id, Units(), {}, T0, T0 + LEASE_MS)
+    return Lease("acme", "acme", lease_id, Units(), {}, T0, T0 + LEASE_MS)
 
 
 def test_one_look_at_a_meter_is_for_all_of_its_admissions() -> None:

@@ -64,6 +64,10 @@ PURE = {
     "choose.py",
     "breaker.py",
     "plan.py",
+    "arithmetic.py",
+    "book.py",
+    "post.py",
+    "sync.py",
 }
 IMPURE = {"time", "random", "secrets", "os", "datetime.now"}
 

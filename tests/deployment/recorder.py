@@ -27,7 +27,9 @@ def recorder(url: str) -> Iterator[tuple[Asked, str]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             request = json.loads(body)
             index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
-            asked.add((self.headers["X-Amz-Target"].rpartition(".")[2], request["TableName"] + index))
+            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+            tables = request["RequestItems"] if operation == "BatchGetItem" else [request["TableName"]]
+            asked.update((operation, table + index) for table in tables)
             connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=PATIENCE_S)
             connection.request("POST", self.path, body, dict(self.headers.items()))
             answer = connection.getresponse()

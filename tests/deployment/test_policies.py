@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.admission import DEFAULT_LIMITS, Admission, Lease, Units, lease_id_of
+from chalicelib.admission import DEFAULT_LIMITS, Admission, Lease, Limits, Units, lease_id_of
+from chalicelib.admission.divisible import Divisible
+from chalicelib.admission.shares.store import DynamoKeeping
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
@@ -24,6 +26,7 @@ from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement.report import REPORTS, Reports, summary
 from chalicelib.pool import Pool, SageMaker
 from chalicelib.tenancy import Change, Tenancy
+from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Member, Tenant
 from tests.deployment.packages import ROOT
@@ -33,6 +36,7 @@ from tests.small_deployments import Deployment, dynamodb
 from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
+BUSY = Limits(rates=(), budgets=(), in_flight=40)  # of several meters
 STAGES = ("dev", "prod", "gov-dev", "gov-prod")
 KINDS = ("", "-streaming", "-reaper", "-prober", "-notary")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
@@ -235,13 +239,24 @@ class _Sandbox:
         self.heads = DynamoHeads(tables)
         keys = DataKeys(self.documents, MemoryKeys(os.urandom), lambda: NOW)
         self.contents = Contents(DynamoPieces(tables), keys, lambda: NOW, os.urandom)
-        self.admission = Admission(self.meters, self.ledger, lease_ms=90_000, region=REGION)
-        self.tenancy = Tenancy(self.documents, self.meters, lambda: NOW, lambda count: b"\x07" * count)
+        self.divisible = Divisible(
+            self.meters, lambda: DynamoKeeping(tables, REGION), set_limits(self.documents), lambda: NOW, lambda: 1
+        )
+        self.admission = Admission(
+            self.meters, self.ledger, lease_ms=90_000, region=REGION, spread=self.divisible.spread
+        )
+        self.tenancy = Tenancy(
+            self.documents,
+            self.divisible,
+            lambda: NOW,
+            lambda count: b"\x07" * count,
+            on_limits=lambda tenant, _: self.divisible.divide(tenant),
+        )
 
-    def admit(self, number: int) -> Lease:
+    def admit(self, number: int, tenant: str = "acme") -> Lease:
         return self.admission.admit(
-            tenant="acme",
-            epoch=self.snapshots.fresh("acme").epoch,
+            tenant=tenant,
+            epoch=self.snapshots.fresh(tenant).epoch,
             limits=DEFAULT_LIMITS,
             units=Units(requests=1, tokens=10),
             lease_id=lease_id_of(NOW, number),
@@ -253,6 +268,9 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     tenancy, ledger = sandbox.tenancy, sandbox.ledger
     tenancy.put_pool(Pool("chat", (SageMaker("t", endpoint="cloister-chat"),)))
     tenancy.create_tenant(Tenant(id="new", name="New", pools=("chat",)))
+    tenancy.create_tenant(Tenant(id="busy", name="Busy", limits=BUSY))
+    sandbox.admit(3, "busy")
+    tenancy.change_tenant("busy", Change(limits=DEFAULT_LIMITS))
     assert tenancy.tenants() and tenancy.pools()
     tenancy.change_tenant("acme", Change(name="Acme"))
     key, _ = tenancy.create_key("acme", "owner")
@@ -286,6 +304,8 @@ def _streaming(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     whole.clock.now_ms = NOW
     for pool, target in (("model-a", "a"), ("broken", "broken")):
         whole.pool(pool, target)
+    prepared.tenancy.create_tenant(Tenant(id="busy", name="Busy", limits=BUSY))
+    sandbox.admit(3, "busy")
     prepared.tenancy.change_tenant("acme", Change(pools=("model-a", "broken")))
     everything_that_streams(Deployment(sandbox.store, answers), whole.key("acme"))
     late = sandbox.admit(2)

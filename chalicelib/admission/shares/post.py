@@ -1,0 +1,171 @@
+"""The book's write: what it learns, takes up and grants. Pure. Whoever makes it may have old copies of everything.
+
+It is conditional on the book's version, so of two that are made from one copy the second loses. What is changed here
+keeps its version: the write counts it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from chalicelib.admission import budgets
+from chalicelib.admission.leases import base36
+from chalicelib.admission.limits import Limits
+from chalicelib.admission.rates import SLACK_US, US_PER_MS
+from chalicelib.admission.shares import arithmetic
+from chalicelib.admission.shares.book import Amounts, Book, Holder, Shard
+
+Wishes = Mapping[int, Amounts]
+"""Shard's number -> what is wished for it; it is cut to what nobody holds."""
+
+
+def opened(before: Book | None, limits: Limits, limits_version: int, epoch: int) -> Book:
+    """The book with which a tenant's one meter becomes shard 0, which then holds everything.
+
+    All ids are new: what shards of an earlier life hold is nobody's.
+    """
+    first = before.next_id if before else 1
+    names = list(arithmetic.keys(limits))
+    ids = {name: base36(first + place) for place, name in enumerate(names)}
+    return Book(
+        version=before.version if before else 0,
+        epoch=max(epoch, before.epoch if before else 0) + 1,
+        limits=limits,
+        limits_version=limits_version,
+        ids=ids,
+        next_id=first + len(names),
+        windows={},
+        holders=(Holder(granted=arithmetic.components(limits, ids)),),
+    )
+
+
+def learned(book: Book, seen: Iterable[Shard]) -> Book:
+    """What came back, as the shards say."""
+    holders, windows = list(book.holders), dict(book.windows)
+    names = {name: key for key, name in book.ids.items()}
+    for shard in seen:
+        if not shard.divided or shard.number >= len(holders):
+            continue
+        holder = holders[shard.number]
+        returned = dict(holder.returned)
+        for component, amount in shard.returned.items():
+            name = arithmetic.limit_of(component)
+            if name not in names or amount <= returned.get(component, 0):
+                continue
+            returned[component] = amount
+            window = shard.meter.windows.get(names[name])
+            if window is not None:
+                # The room came out of this window: who gets it must not be in an earlier one.
+                windows[name] = max(windows.get(name, ""), window[0])
+        holders[shard.number] = msgspec.structs.replace(holder, returned=returned)
+    return msgspec.structs.replace(book, holders=tuple(holders), windows=windows)
+
+
+def forgotten(book: Book, seen: Iterable[Shard], now_ms: int) -> Book:
+    """Without the limits that were, and of which no shard has anything that still counts."""
+    gone = _meaningless(book, tuple(seen), now_ms)
+    if not gone:
+        return book
+    ids = {key: name for key, name in book.ids.items() if key not in gone}
+    kept = set(ids.values())
+    return msgspec.structs.replace(
+        book,
+        ids=ids,
+        windows={name: window for name, window in book.windows.items() if name in kept},
+        holders=tuple(_without(holder, kept) for holder in book.holders),
+    )
+
+
+def changed(book: Book, limits: Limits, limits_version: int) -> Book:
+    """Another epoch, and the limits of this document's version, unless the book has later ones.
+
+    A limit that is new to the book is granted to shard 0, where one may still find what was used of it while the
+    tenant had one meter.
+    """
+    bumped = msgspec.structs.replace(book, epoch=book.epoch + 1)
+    if limits_version <= book.limits_version:
+        return bumped
+    ids, next_id = dict(book.ids), book.next_id
+    new = {}
+    for key in arithmetic.keys(limits):
+        if key not in ids:
+            ids[key] = new[key] = base36(next_id)
+            next_id += 1
+    fresh = set(new.values())
+    granted = {
+        component: amount
+        for component, amount in arithmetic.components(limits, ids).items()
+        if arithmetic.limit_of(component) in fresh
+    }
+    first = msgspec.structs.replace(book.holders[0], granted={**book.holders[0].granted, **granted})
+    return msgspec.structs.replace(
+        bumped,
+        limits=limits,
+        limits_version=limits_version,
+        ids=ids,
+        next_id=next_id,
+        holders=(first, *book.holders[1:]),
+    )
+
+
+def arranged(book: Book, shards: int) -> Book:
+    """So many shards: those that are too many are to give all back. Number 0 always stays."""
+    holders = list(book.holders) + [Holder()] * (shards - len(book.holders))
+    return msgspec.structs.replace(
+        book,
+        holders=tuple(
+            msgspec.structs.replace(holder, retiring=number >= shards) for number, holder in enumerate(holders)
+        ),
+    )
+
+
+def granted(book: Book, wishes: Wishes) -> Book:
+    """Of what nobody holds, as much as there is."""
+    left, holders = book.pool(), list(book.holders)
+    for number, wish in wishes.items():
+        holder = holders[number]
+        if holder.retiring:
+            continue
+        amounts = dict(holder.granted)
+        for component, amount in wish.items():
+            part = min(amount, left.get(component, 0))
+            if part > 0:
+                amounts[component] = amounts.get(component, 0) + part
+                left[component] -= part
+        holders[number] = msgspec.structs.replace(holder, granted=amounts)
+    return msgspec.structs.replace(book, holders=tuple(holders))
+
+
+def closed(book: Book) -> Book | None:
+    """The book of a tenant that is to have one meter again; None while other shards hold anything."""
+    if any(book.pool().values()):
+        return None
+    if any(holder.outstanding(name) for holder in book.holders[1:] for name in holder.granted):
+        return None
+    return msgspec.structs.replace(book, epoch=book.epoch + 1, closed=True)
+
+
+def _meaningless(book: Book, seen: tuple[Shard, ...], now_ms: int) -> set[str]:
+    """Names of limits that were, and of which no shard has anything that still counts.
+
+    It is certain only where every shard was seen at the book's epoch: nobody adds to them under that one.
+    """
+    if {shard.number for shard in seen if shard.epoch == book.epoch and shard.divided} != set(range(len(book.holders))):
+        return set()
+    named = set(arithmetic.keys(book.limits))
+    return {key for key in book.ids if key not in named and not any(_counts(key, shard, now_ms) for shard in seen)}
+
+
+def _counts(key: str, shard: Shard, now_ms: int) -> bool:
+    tat_us, window = shard.meter.tats.get(key), shard.meter.windows.get(key)
+    if tat_us is not None:
+        return tat_us >= now_ms * US_PER_MS - SLACK_US
+    return window is not None and window[0] >= budgets.window_id(budgets.kind_of(key), now_ms)
+
+
+def _without(holder: Holder, kept: set[str]) -> Holder:
+    return msgspec.structs.replace(
+        holder,
+        granted={name: amount for name, amount in holder.granted.items() if arithmetic.limit_of(name) in kept},
+        returned={name: amount for name, amount in holder.returned.items() if arithmetic.limit_of(name) in kept},
+    )

@@ -1,0 +1,197 @@
+"""Which shard a request tries: the better one of its sandbox's two homes, then the best one that is remembered, then,
+having looked at all, the best one once more.
+
+Where no shard has room for a call that all together have room for, shares are moved to one, once a second at most.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from chalicelib.admission.decision import Reservation, impossible
+from chalicelib.admission.denial import Denial, LimitReached, strictest
+from chalicelib.admission.meter import Lease, Meter, StaleEpoch, Standing
+from chalicelib.admission.shares.book import epoch_of, is_settled, number_of
+from chalicelib.admission.shares.keeping import Keeping
+from chalicelib.admission.shares.seats import Seat, Seats
+from chalicelib.admission.shares.steward import State, Steward, Wanted
+
+LOOK_MS = 20
+"""Where all shards were looked at for nothing, they are not looked at again within this."""
+MOVE_MS = 1_000
+"""A sandbox moves shares of a tenant to where a call needs them no more often than this."""
+TRIES = 3
+"""At one shard: its shares may be moved meanwhile."""
+LEVEL_MS = 10_000
+"""What could not be moved when limits were changed, because it was in use, is tried again after this."""
+MOST_TENANTS = 1_000
+
+
+class Attempts(Protocol):
+    """Admissions at one meter, whichever it is."""
+
+    def attempt(self, reservation: Reservation) -> Lease:
+        """Reserve at the reservation's meter, or do nothing at all.
+
+        Raises: LimitReached, StaleEpoch, NoCapacity, StoreUnavailable.
+        """
+
+    def remembered(self, meter: str) -> Meter | None:
+        """It, as it was last seen."""
+
+
+class Spread:
+    """Admits for tenants whose meter is divided. Safe to use from several threads."""
+
+    def __init__(self, attempts: Attempts, steward: Steward, keeping: Keeping, chance: int) -> None:
+        """`chance`: a large number of this sandbox's own; it decides where its homes are."""
+        self._attempts = attempts
+        self._steward = steward
+        self._keeping = keeping
+        self._chance = chance
+        self._of: dict[str, Seats] = {}
+
+    def admit(self, asked: Reservation) -> Lease:
+        """Reserve on one shard what is asked of the tenant's meter; the limits are those of the book.
+
+        Raises: LimitReached, StaleEpoch, NoCapacity, StoreUnavailable.
+        """
+        seats = self._seats(asked)
+        too_large = impossible(seats.book.limits, asked.units)
+        if too_large:
+            self._must_hold(seats, asked)
+            raise LimitReached((too_large,))
+        denials: list[Denial] = []
+        for places in (self._homes(seats), seats.all):
+            seat = seats.best(places, asked)
+            lease = seat and self._tried(seats, seat, asked, denials)
+            if lease:
+                return lease
+        if asked.now_ms - seats.looked_ms >= LOOK_MS:
+            self._look(seats, asked)
+        denials = seats.judged(asked)
+        seat = seats.best(seats.all, asked)
+        lease = seat and self._tried(seats, seat, asked, denials)
+        if lease:
+            return lease
+        lease = self._moved(seats, asked, denials)
+        if lease:
+            return lease
+        seats.looked_ms = asked.now_ms
+        raise LimitReached((seats.told(denials, asked),))
+
+    def left(self, lease: Lease) -> None:
+        """A lease of a shard has ended."""
+        seats = self._of.get(lease.tenant)
+        seat = seats and seats.all.get(number_of(lease.meter))
+        if seat:
+            seat.freed()
+
+    def usage(self, tenant: str, now_ms: int) -> tuple[int, tuple[Standing, ...]]:
+        """Leases in flight, and how far every limit is used; over all shards. Raises StoreUnavailable."""
+        state = self._steward.state(tenant)
+        assert state is not None  # a divided meter has a book, which is never deleted
+        in_flight = sum(len(shard.meter.leases) for shard in state.shards.values())
+        return in_flight, Seats(state, tenant, now_ms).standing(now_ms)
+
+    def holds(self, tenant: str, lease_id: str) -> bool:
+        """Whether any shard has this lease. Raises StoreUnavailable."""
+        state = self._steward.state(tenant)
+        return state is not None and any(lease_id in shard.meter.leases for shard in state.shards.values())
+
+    def _homes(self, seats: Seats) -> tuple[int, ...]:
+        count = seats.book.shards
+        first = self._chance % count
+        return first, (first + 1 + self._chance // count % max(1, count - 1)) % count
+
+    def _tried(self, seats: Seats, seat: Seat, asked: Reservation, denials: list[Denial]) -> Lease | None:
+        """Its lease, or None and one denial more."""
+        for _ in range(TRIES):
+            if not seats.serves(seat, asked.units):
+                return None
+            try:
+                lease = self._attempts.attempt(seat.reservation(asked))
+            except LimitReached as reached:
+                strict = strictest(reached.denials)
+                denials.append(strict)
+                seat.meter = self._attempts.remembered(seat.name) or seat.meter
+                seat.denied(strict.wait_ms, asked.now_ms)
+                return None
+            except StaleEpoch:
+                self._catch_up(seats, seat, asked)
+                continue
+            seat.note(self._attempts.remembered(seat.name) or seat.meter, lease.standing, asked.now_ms)
+            return msgspec.structs.replace(lease, tenant=asked.tenant, standing=seats.standing(asked.now_ms))
+        return None
+
+    def _moved(self, seats: Seats, asked: Reservation, denials: list[Denial]) -> Lease | None:
+        """The lease of a call that no shard has room for, and all together have or may have: room is moved to one."""
+        if asked.now_ms - seats.moved_ms < MOVE_MS:
+            return None
+        if is_settled(seats.book) and not seats.fit(asked.units, asked.now_ms):
+            return None
+        seats.moved_ms = asked.now_ms
+        home = self._homes(seats)[0]
+        state = self._steward.level(asked.tenant, Wanted(home, asked.units))
+        if state is None or state.book.epoch != seats.book.epoch or state.book.closed:
+            self._of.pop(asked.tenant, None)
+            raise StaleEpoch
+        seats.book = state.book
+        seats.see(state.shards, asked.now_ms)
+        return self._tried(seats, seats.all[home], asked, denials)
+
+    def _seats(self, asked: Reservation) -> Seats:
+        """What is remembered, if it is of the epoch that was asked under; or what is there. Raises StaleEpoch."""
+        seats, epoch = self._of.get(asked.tenant), epoch_of(asked.epoch)
+        if seats is not None and seats.book.epoch == epoch:
+            if asked.now_ms - seats.levelled_ms < LEVEL_MS or is_settled(seats.book):
+                return seats
+            seats.levelled_ms = asked.now_ms  # the others go on with what they have
+        state = self._steward.state(asked.tenant)
+        if state is None:
+            raise StaleEpoch
+        behind = state.book.closed or any(shard.epoch < state.book.epoch for shard in state.shards.values())
+        if behind:
+            self._steward.follow(asked.tenant, state)
+        if state.book.epoch != epoch or state.book.closed:
+            self._of.pop(asked.tenant, None)
+            raise StaleEpoch
+        if behind or not is_settled(state.book):
+            state = self._steward.level(asked.tenant)
+            if state is None or state.book.epoch != epoch or state.book.closed:
+                self._of.pop(asked.tenant, None)
+                raise StaleEpoch
+        if len(self._of) >= MOST_TENANTS and asked.tenant not in self._of:
+            # Costs each of them one look, once in so many tenants.
+            self._of.clear()
+        self._of[asked.tenant] = seats = Seats(state, asked.tenant, asked.now_ms)
+        return seats
+
+    def _look(self, seats: Seats, asked: Reservation) -> None:
+        """See all shards as they are. Raises StaleEpoch."""
+        shards = self._keeping.look(asked.tenant, range(len(seats.book.holders)))
+        if any(shard.epoch != seats.book.epoch for shard in shards.values()):
+            self._must_hold(seats, asked)
+            # The change stopped half way: with the book that it made, the rest is easily done.
+            self._steward.follow(asked.tenant, State(seats.book, shards))
+            shards = self._keeping.look(asked.tenant, shards)
+        seats.see(shards, asked.now_ms)
+
+    def _catch_up(self, seats: Seats, seat: Seat, asked: Reservation) -> None:
+        """See one shard, whose shares or whose epoch are others than they were. Raises StaleEpoch."""
+        shard = self._keeping.look(asked.tenant, [seat.number])[seat.number]
+        if shard.epoch < seats.book.epoch:
+            self._steward.follow(asked.tenant, State(seats.book, {seat.number: shard}))
+            shard = self._keeping.look(asked.tenant, [seat.number])[seat.number]
+        if shard.epoch != seats.book.epoch:
+            self._must_hold(seats, asked)
+        seats.see({seat.number: shard}, asked.now_ms)
+
+    def _must_hold(self, seats: Seats, asked: Reservation) -> None:
+        """Raises StaleEpoch unless the book is still of this epoch; then shard 0 is of the later one, too."""
+        state = self._steward.state(asked.tenant)
+        if state is None or state.book.epoch != seats.book.epoch:
+            self._of.pop(asked.tenant, None)
+            if state is not None:
+                self._steward.follow(asked.tenant, state)
+            raise StaleEpoch
