@@ -1,12 +1,15 @@
-"""A client of an AWS service with the gateway's own role, for what a call has to wait for before it can go on."""
+"""A client of an AWS service with the gateway's own role, for what a call has to wait for before it can go on.
+
+botocore is imported where a client is made: it takes longer than all else at a cold start, and most calls need none.
+"""
 
 import threading
-from typing import Any
-
-import botocore.session
-from botocore.config import Config
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from botocore.config import Config
 
 
 class AwsClient:
@@ -22,6 +25,8 @@ class AwsClient:
     def __call__(self) -> Any:
         with self._lock:
             if self._client is None:
+                import botocore.session
+
                 self._client = botocore.session.get_session().create_client(
                     self._service,
                     region_name=self._settings.region,
@@ -30,7 +35,9 @@ class AwsClient:
             return self._client
 
 
-def config_of(settings: Settings, *, attempts: int = 2) -> Config:
+def config_of(settings: Settings, *, attempts: int = 2) -> "Config":
     """The store's deadline for each attempt."""
+    from botocore.config import Config
+
     deadline_s = settings.store_deadline_ms / 1_000
     return Config(connect_timeout=deadline_s, read_timeout=deadline_s, retries={"total_max_attempts": attempts})

@@ -7,13 +7,13 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Low
 """
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from chalicelib import aws_credentials
+from chalicelib.aws_address import address
 from chalicelib.aws_credentials import FindCredentials, NoCredentials
 from chalicelib.clock import Clock
 from chalicelib.http1 import message, trust
@@ -21,7 +21,7 @@ from chalicelib.http1.failure import Failed, Unreachable
 from chalicelib.http1.place import Place
 from chalicelib.http1.server import Patience, Server
 from chalicelib.refusal import StoreUnavailable
-from chalicelib.signature import signed
+from chalicelib.signature import signed, wall
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
@@ -67,8 +67,7 @@ class DynamoDB:
     def __init__(
         self, region: str, deadline_ms: int, endpoint_url: str, credentials: FindCredentials, clock: Clock
     ) -> None:
-        """`deadline_ms`: to be connected, and again until an answer begins. `clock`: the wall's, which a signature
-        says; AWS takes one that is wrong by up to five minutes."""
+        """`deadline_ms`: to be connected, and again until an answer begins. `clock`: see signature.wall."""
         self.region = region
         self.url = endpoint_url
         self.observe: Callable[[str], None] | None = None  # told each operation before it leaves, also a repeated one
@@ -195,21 +194,10 @@ class Tables(msgspec.Struct, frozen=True):
             raise ConditionFailed(complaint.old) from None
 
 
-def wall() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | None = None) -> Tables:
     """One deployment's tables (`<prefix>-tenancy`, ...). No call is made and nothing is opened before the first use.
 
     `endpoint_url` is for tests that talk to several stores at once; elsewhere the environment says it.
     """
-    url = endpoint_url or endpoint(region, os.environ)
+    url = endpoint_url or address("dynamodb", region, os.environ)
     return Tables(DynamoDB(region, deadline_ms, url, aws_credentials.own(), wall), prefix)
-
-
-def endpoint(region: str, environment: Mapping[str, str]) -> str:
-    """Where DynamoDB is, as AWS's SDKs find it: what the environment names, or AWS's own (for FIPS 140)."""
-    named = environment.get("AWS_ENDPOINT_URL_DYNAMODB") or environment.get("AWS_ENDPOINT_URL")
-    fips = "-fips" if environment.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true" else ""
-    return named or f"https://dynamodb{fips}.{region}.amazonaws.com"  # the same suffix in `aws` and `aws-us-gov`

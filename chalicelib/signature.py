@@ -5,9 +5,9 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
 from functools import lru_cache
-from time import gmtime, strftime
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +22,11 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+
+def wall() -> int:
+    """The clock that signatures go by, in milliseconds; AWS takes one that is wrong by up to five minutes."""
+    return time.time_ns() // 1_000_000
 
 
 def signed(
@@ -62,7 +67,7 @@ def signed(
 @lru_cache(maxsize=2)
 def _instant(second: int) -> tuple[str, str]:
     """The second and its day, as a signature says them."""
-    date = strftime("%Y%m%dT%H%M%SZ", gmtime(second))
+    date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
     return date, date[:8]
 
 

@@ -45,9 +45,7 @@ event = {
 status = app.app(event, None)["statusCode"]
 answered = lap()
 cpu = round((time.process_time() - cpu) * 1000, 1)
-from botocore.config import Config
-from chalicelib.engines import sagemaker
-sagemaker.new_client(wiring.path().settings, Config())
+wiring.Engines()["sagemaker"]
 model = lap()
 assert status == 401, status
 print(json.dumps({

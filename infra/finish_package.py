@@ -14,7 +14,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import msgspec
 from chalice.package import YAMLTemplateSerializer
 
-SERVICES = {"bedrock", "bedrock-runtime", "dynamodb", "kms", "sagemaker-runtime", "secretsmanager", "sts"}
+SERVICES = {"bedrock", "kms", "secretsmanager", "sts"}
 """What the gateway makes botocore clients of."""
 
 LIMIT_BYTES = 50_000_000

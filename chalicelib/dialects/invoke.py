@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelW
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -25,6 +25,14 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 _MediaType = Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{1,100}$")]  # it becomes a header
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """What InvokeModel is asked: a body, and as what it is written and wanted."""
+
+    body: bytes
+    content_type: str = JSON
+    accept: str = JSON
 
 
 class _Invoked(msgspec.Struct):
@@ -107,8 +115,8 @@ def messages(call: Call, model: str, names: Names) -> bytes:
     return msgspec.json.encode(body)
 
 
-def invocation(call: Call, model: str) -> dict[str, Any]:
-    """The members of an InvokeModel request, but `modelId`, from what an `invoke` brings. Raises: Malformed.
+def invocation(call: Call, model: str) -> Invocation:
+    """What an `invoke` brings. Raises: Malformed.
 
     `body` may be the JSON itself, or a text that holds it, as AWS's SDKs take it.
     """
@@ -122,7 +130,7 @@ def invocation(call: Call, model: str) -> dict[str, Any]:
         raise Malformed(f"The request is not as Bedrock's InvokeModel takes it: {error}", field="body") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed("`body` is not valid JSON.", field="body") from None
-    return {"body": body, "contentType": asked.content_type, "accept": asked.accept}
+    return Invocation(body, asked.content_type, asked.accept)
 
 
 def whole(body: bytes, headers: Mapping[str, str], operation: str, model: str = "") -> tuple[Delta, Finished]:

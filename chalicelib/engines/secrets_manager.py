@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Callable
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from chalicelib.aws_client import AwsClient
 from chalicelib.settings import Settings
 
@@ -28,6 +26,8 @@ class Secrets:
 
     def __call__(self, secret: str) -> str:
         """See ReadSecret."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         try:
             text: str = self._secrets_manager().get_secret_value(SecretId=secret).get("SecretString", "")
         except (BotoCoreError, ClientError) as error:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 LEAVES = {
     *("call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry"),
-    *("aws_client", "aws_credentials", "signature"),
+    *("aws_client", "aws_credentials", "aws_address", "signature"),
 }
 ARROWS = {
     "api": {
@@ -46,8 +46,8 @@ OUTSIDERS = {
         "pynamodb": ("tables", "documents/managed"),
         "botocore": (
             *("aws_client", "aws_credentials", "tickets/secret", "ledger/signature", "contents/kms"),
-            *("engines/sagemaker", "engines/secrets_manager"),
-            *(f"engines/bedrock/{name}" for name in ("access", "credentials", "failures", "frames")),
+            *("engines/secrets_manager",),
+            *(f"engines/bedrock/{name}" for name in ("control", "credentials")),
         ),
         "chalice": ("http/doors", "http/surface"),
     }.items()

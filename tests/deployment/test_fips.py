@@ -1,18 +1,18 @@
 """In GovCloud every service of AWS is reached at an endpoint that is validated for FIPS 140."""
 
-import re
-from typing import Any
+import os
+from typing import Any, get_args
 
 import pytest
 from botocore.session import Session
 
-from chalicelib.dynamodb import endpoint
+from chalicelib.aws_address import Service, address
 from infra.finish_package import SERVICES
 from tests.deployment.packages import FUNCTIONS, Package
 
 IN_GOVCLOUD = ("us-gov-west-1", "us-gov-east-1")
-# https://aws.amazon.com/compliance/fips: in GovCloud these have one endpoint, which is validated.
-ALWAYS = {"sagemaker-runtime", "sts"}
+# https://aws.amazon.com/compliance/fips: in GovCloud it has one endpoint, which is validated.
+ALWAYS = {"sts"}
 # Where Bedrock has such endpoints for a gateway in GovCloud that calls it across the partition.
 COMMERCIAL = ("us-east-1", "us-east-2", "us-west-2")
 
@@ -39,18 +39,29 @@ def test_bedrock_across_the_partition_is_reached_so_too(environment: dict[str, A
 
 
 @pytest.mark.parametrize("region", IN_GOVCLOUD)
-def test_our_own_connection_to_dynamodb_goes_where_botocores_would(environment: dict[str, Any], region: str) -> None:
-    assert (
-        endpoint(region, environment) == _reached("dynamodb", region) == f"https://dynamodb-fips.{region}.amazonaws.com"
-    )
+def test_our_own_connection_to_dynamodb_goes_so_too(environment: dict[str, Any], region: str) -> None:
+    assert address("dynamodb", region, environment) == f"https://dynamodb-fips.{region}.amazonaws.com"
+
+
+@pytest.mark.parametrize("fips", ["true", "false"])
+@pytest.mark.parametrize("region", [*COMMERCIAL, "eu-west-1", "af-south-1", *IN_GOVCLOUD])
+@pytest.mark.parametrize("service", get_args(Service))
+def test_our_own_connections_go_where_botocores_would(
+    monkeypatch: pytest.MonkeyPatch, service: Service, region: str, fips: str
+) -> None:
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", fips)
+    assert address(service, region, os.environ) == _reached(service, region)
+
+
+@pytest.mark.parametrize("service", get_args(Service))
+def test_whoever_names_another_address_is_followed(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    for variable in ("AWS_ENDPOINT_URL", f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"):
+        monkeypatch.setenv(variable, f"http://localhost:1/{variable.lower()}")
+        assert address(service, "eu-west-1", os.environ) == _reached(service, "eu-west-1") == os.environ[variable]
 
 
 def test_elsewhere_nothing_changes(dev: Package) -> None:
     assert not [name for name in FUNCTIONS if "AWS_USE_FIPS_ENDPOINT" in dev.function(name)["Environment"]["Variables"]]
-    assert endpoint("eu-west-1", {}) == endpoint("eu-west-1", {"AWS_USE_FIPS_ENDPOINT": "false"})
-    assert not re.search("fips", endpoint("eu-west-1", {}))
-    named = {"AWS_ENDPOINT_URL": "http://localhost:1", "AWS_USE_FIPS_ENDPOINT": "true"}
-    assert endpoint("eu-west-1", named) == "http://localhost:1"
 
 
 def _reached(service: str, region: str) -> str:

@@ -117,7 +117,7 @@ def test_an_exception_is_what_it_says(kind: str, refusal: type[Refusal]) -> None
 
 def test_a_body_of_another_kind_is_left_as_it_is() -> None:
     asked = wire.invocation(invoke("a.model", "plain", contentType="text/plain", accept="audio/mpeg"), "a.model")
-    assert asked == {"body": b"plain", "contentType": "text/plain", "accept": "audio/mpeg"}
+    assert asked == wire.Invocation(b"plain", "text/plain", "audio/mpeg")
 
 
 @pytest.mark.parametrize("body", [[], 7, None, "[]", {"max_tokens": "many"}, {"max_tokens": 1.5}])
@@ -165,7 +165,7 @@ def test_a_budget_for_thinking_is_lowered_with_the_ceiling(
     asked = msgspec.structs.replace(message(**said), ceiling_tokens=ceiling_tokens)
     by_message = json.loads(wire.messages(asked, HAIKU, Names()))
     of_body = msgspec.structs.replace(invoke(HAIKU, said), ceiling_tokens=ceiling_tokens)
-    by_body = json.loads(wire.invocation(of_body, HAIKU)["body"])
+    by_body = json.loads(wire.invocation(of_body, HAIKU).body)
     more = {name: value for name, value in said.items() if name != "max_tokens"}
     config = {"inferenceConfig": {"maxTokens": said["max_tokens"]}, "additionalModelRequestFields": more}
     of_converse = converse(HAIKU, {"messages": [], **config})

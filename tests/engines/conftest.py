@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.bedrocks import LocalBedrock, served
+from tests.engines.harnesses import HARNESSES, Harness
 from tests.stores import with_credentials
 
 
@@ -22,3 +23,17 @@ def bedrock(_served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> L
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", _served_bedrock.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _served_bedrock.secret_access_key)
     return _served_bedrock
+
+
+@pytest.fixture(scope="module", params=HARNESSES)
+def _standing(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    harness = HARNESSES[request.param]()
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def there(_standing: Harness) -> Harness:
+    """A target that answers, and has not been asked anything."""
+    _standing.reset()
+    return _standing

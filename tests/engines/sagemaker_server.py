@@ -3,17 +3,17 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-
-import botocore.session
-from botocore.config import Config
 
 from chalicelib.engines.sagemaker import SageMakerEngine
+from chalicelib.engines.transport.aws_calls import AwsCalls, by_signature
+from chalicelib.http1.server import Patience
 from chalicelib.pool import SageMaker
 from chalicelib.settings import Settings
+from chalicelib.signature import Credentials
 from tests.engines.openai_server import PATIENT
 from tests.engines.servers import Handler, Server, chunk, head, serving, whole
 
+KEY = Credentials("AKIAEXAMPLEEXAMPLE00", "example")
 COMPONENT = SageMaker("gpu-1", endpoint="shared", component="model-a-component", capacity=3)
 MULTI_MODEL = SageMaker("gpu-2", endpoint="many", target_model="model-a.tar.gz")
 ATTRIBUTES = "x_amzn_sagemaker_custom_attributes"
@@ -34,21 +34,12 @@ def framed(*pieces: bytes) -> bytes:
     return FRAMED_HEAD + b"".join(map(chunk, pieces))
 
 
-@cache
-def session() -> botocore.session.Session:
-    """One for all: it remembers the descriptions of services that it has read."""
-    session = botocore.session.Session()
-    session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
-    return session
-
-
 def engine_at(root: str, settings: Settings = PATIENT) -> SageMakerEngine:
-    def new_client(settings: Settings, config: Config) -> object:
-        return session().create_client(
-            "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=root
-        )
+    def runtime(settings: Settings) -> AwsCalls:
+        patience = Patience(settings.connect_deadline_ms / 1_000, settings.idle_deadline_ms / 1_000)
+        return AwsCalls(root, patience, by_signature("sagemaker", settings.region, lambda: KEY, lambda: 0))
 
-    return SageMakerEngine(settings, new_client)
+    return SageMakerEngine(settings, runtime)
 
 
 @contextmanager

@@ -32,20 +32,6 @@ CONVERSES: dict[str, object] = {
 """Those that a Converse request may name, whatever its model."""
 
 
-@pytest.fixture(scope="module", params=HARNESSES)
-def _standing(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    harness = HARNESSES[request.param]()
-    yield harness
-    harness.close()
-
-
-@pytest.fixture
-def there(_standing: Harness) -> Harness:
-    """A target that answers, and has not been asked anything."""
-    _standing.reset()
-    return _standing
-
-
 both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
 

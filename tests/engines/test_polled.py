@@ -1,6 +1,5 @@
 """A stream that a loop polls says what a thread hears, and never waits."""
 
-import select
 import ssl
 import threading
 from collections.abc import Iterator
@@ -9,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.call import Event, Finished, Pause, Source, Stream
+from chalicelib.call import Finished, Pause
 from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.pool import OpenAICompatible
 from chalicelib.refusal import EngineFailed, EngineTimedOut
 from chalicelib.settings import Settings
 from tests.engines.answers import STREAM, chat, event, said
+from tests.engines.loops import begun, polled, waited
 from tests.engines.openai_server import IMPATIENT, KNOWN_LENGTH, NEVER_IDLE, PATIENT, SEVENS, WHOLE_STREAM
 from tests.engines.servers import (
     LAST_CHUNK,
@@ -32,37 +32,6 @@ from tests.engines.servers import (
 from tests.patience import PATIENCE_S
 
 HALF = stream_head() + chunk(event(said("Hello")))
-
-
-def begun(stream: Stream) -> tuple[Source, Iterator[Event], list[Event]]:
-    """As a loop takes a stream over: its source, and its events after the first one, which a thread has waited for."""
-    events = iter(stream)
-    first = [next(events)]
-    source = stream.source
-    assert source is not None
-    source.poll()
-    return source, events, first
-
-
-def polled(stream: Stream) -> list[Event]:
-    """All of it, taken as a loop does."""
-    source, events, seen = begun(stream)
-    for each in events:
-        if each is Pause.LULL:
-            select.select([source.fileno()], [], [], source.patience_s())
-            source.receive()
-        else:
-            seen.append(each)
-            if isinstance(each, Finished):
-                break
-    stream.close()
-    return seen
-
-
-def waited(stream: Stream) -> list[Event]:
-    seen = list(stream)
-    stream.close()
-    return seen
 
 
 @pytest.fixture(params=["plain", "tls"])

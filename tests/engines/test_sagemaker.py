@@ -1,17 +1,20 @@
-"""Against a real server that speaks the SageMaker runtime API, through botocore."""
+"""Against a real server that speaks the SageMaker runtime API."""
 
 import threading
 
 import msgspec
 import pytest
-from botocore.config import Config
 
+from chalicelib.aws_credentials import NoCredentials
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
 from chalicelib.dialects import failures
 from chalicelib.engines.sagemaker import SageMakerEngine
+from chalicelib.engines.transport.aws_calls import AwsCalls, by_signature
+from chalicelib.http1.server import Patience
 from chalicelib.pool import Capacity, SageMaker
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, TooLarge
 from chalicelib.settings import Settings
+from chalicelib.signature import Credentials
 from tests.engines.answers import DONE, ENDED, STREAM, USAGE_CHUNK, WHOLE, chat, ending, event, said
 from tests.engines.frames import exception, part
 from tests.engines.openai_server import HALTING, IMPATIENT, PATIENT
@@ -24,7 +27,6 @@ from tests.engines.sagemaker_server import (
     error,
     framed,
     model_error,
-    session,
 )
 from tests.engines.servers import (
     LAST_CHUNK,
@@ -176,7 +178,7 @@ def test_every_error_of_the_runtime_says_what_the_caller_can_do(answer: bytes, k
                 engine.open(COMPONENT, call)
             assert type(caught.value) is kind
             assert not any(secret in caught.value.text for secret in ("shared", "123456789012", "Traceback"))
-            assert len(server.requests) == 1, "placement fails over, botocore does not retry"
+            assert len(server.requests) == 1, "placement fails over, nobody here tries again"
 
 
 @pytest.mark.parametrize(
@@ -214,11 +216,11 @@ def test_a_connection_that_closed_while_the_sandbox_was_frozen_costs_nobody_a_fa
 
 
 @pytest.mark.parametrize("answer", [b"garbage that is no HTTP\r\n\r\n", b""])
-def test_a_runtime_that_speaks_no_http_is_asked_twice_and_no_more(answer: bytes) -> None:
+def test_a_runtime_that_speaks_no_http_is_asked_once(answer: bytes) -> None:
     with engine_for(answer_then_hang_up(answer)) as (engine, server):
         with pytest.raises(EngineFailed):
             engine.open(COMPONENT, chat())
-        assert len(server.requests) == 2
+        assert len(server.requests) == 1
 
 
 def test_a_complaint_of_the_container_is_shown() -> None:
@@ -276,21 +278,42 @@ def test_a_probe_reaches_the_container_behind_the_endpoint() -> None:
     assert server.requests[1].headers["x-amzn-sagemaker-target-model"] == "model-a.tar.gz"
 
 
-def test_threads_share_one_client_made_on_first_use() -> None:
-    made: list[Config] = []
+def test_nothing_is_opened_before_the_first_call_and_threads_share_what_is() -> None:
+    with engine_for(always(whole(WHOLE))) as (engine, server):
+        assert server.connections == 0
+        for _ in range(3):
+            threads = [threading.Thread(target=lambda: engine.open(COMPONENT, chat()).close()) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len(server.requests) == 24
+        assert server.connections <= 8
+
+
+@pytest.mark.parametrize("environment", [{}, {"AWS_SESSION_TOKEN": "session"}])
+def test_the_gateways_own_role_signs_where_the_environment_says_it_is(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    own = {"AWS_ACCESS_KEY_ID": "AKIAOWN", "AWS_SECRET_ACCESS_KEY": "secret", **environment}
     with serving(always(whole(WHOLE))) as server:
+        for name, value in (own | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": f"{server.root}/"}).items():
+            monkeypatch.setenv(name, value)
+        SageMakerEngine(Settings(region="eu-west-1")).open(COMPONENT, chat()).close()
+    headers = server.requests[0].headers
+    assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIAOWN/")
+    assert "/eu-west-1/sagemaker/aws4_request" in headers["authorization"]
+    assert headers.get("x-amz-security-token") == environment.get("AWS_SESSION_TOKEN")
 
-        def new_client(settings: Settings, config: Config) -> object:
-            made.append(config)
-            return session().create_client(
-                "sagemaker-runtime", region_name=settings.region, config=config, endpoint_url=server.root
-            )
 
-        engine = SageMakerEngine(Settings(), new_client)
-        assert made == []
-        threads = [threading.Thread(target=lambda: engine.open(COMPONENT, chat()).close()) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert (len(made), len(server.requests)) == (1, 8)
+def test_who_has_no_credentials_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Credentials:
+        raise NoCredentials("NoCredentialsError")
+
+    with serving(always(whole(WHOLE))) as server:
+        calls = AwsCalls(server.root, Patience(1, 1), by_signature("sagemaker", "us-east-1", none, lambda: 0))
+        with pytest.raises(EngineFailed) as caught:
+            SageMakerEngine(Settings(), lambda _: calls).open(COMPONENT, chat())
+        assert (caught.value.text, caught.value.symptom) == (failures.NO_CREDENTIALS, "NoCredentialsError")
+        assert server.requests == []

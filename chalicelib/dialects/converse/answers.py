@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -105,14 +105,15 @@ class _Said(msgspec.Struct, rename="camel"):
     usage: _Counted | None = None
 
 
+_whole = msgspec.json.Decoder(_Whole)
 _said = msgspec.json.Decoder(_Said)
 
 
-def whole(answer: Mapping[str, Any], heading: Heading) -> tuple[Delta, Finished]:
-    """A whole answer, as botocore gives it. Raises EngineFailed if it is none."""
+def whole(body: bytes, heading: Heading) -> tuple[Delta, Finished]:
+    """A whole answer. Raises EngineFailed if it is none."""
     try:
-        said = msgspec.convert(answer, _Whole)
-    except msgspec.ValidationError:
+        said = _whole.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise EngineFailed(failures.NOT_UNDERSTOOD) from None
     blocks = said.output.message.content
     message: dict[str, Any] = {"role": "assistant", "content": "".join(block.text for block in blocks) or None}
@@ -121,13 +122,13 @@ def whole(answer: Mapping[str, Any], heading: Heading) -> tuple[Delta, Finished]
     if calls := [_call(block.tool_use, heading.names) for block in blocks if block.tool_use is not None]:
         message |= {"function_call": calls[0]["function"]} if heading.functions else {"tool_calls": calls}
     stop = _stop(said.stop_reason, heading)
-    body = {
+    made = {
         **_head(heading, "chat.completion"),
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": stop}],
         "usage": _usage(said.usage),
     }
     counted = _counted(said.usage)
-    return Delta(msgspec.json.encode(body), counted.completion_tokens), Finished(counted)
+    return Delta(msgspec.json.encode(made), counted.completion_tokens), Finished(counted)
 
 
 def counted(usage: msgspec.Raw) -> Usage:

@@ -8,7 +8,7 @@ import msgspec
 
 from chalicelib.clock import Clock
 from chalicelib.dialects import failures
-from chalicelib.engines.bedrock.access import CONTROL, Access
+from chalicelib.engines.bedrock.access import Access
 from chalicelib.engines.bedrock.failures import Failure
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.bedrock.profiles import profiles_of
@@ -71,7 +71,7 @@ class Catalogue:
     def _listed(self, target: Bedrock, until_ms: int) -> tuple[FoundationModel, ...]:
         access = self._bedrock.access(target)
         try:
-            listed = access.send(CONTROL, "list_foundation_models", {}, until_ms)["modelSummaries"]
+            listed = access.control("list_foundation_models", {}, until_ms)["modelSummaries"]
             profiles = profiles_of(access, target, until_ms)
         except Failure as failure:
             raise EngineFailed(failures.FAILED) from failure

@@ -1,15 +1,15 @@
 """Amazon Bedrock: chats by Converse, Messages by InvokeModel (Anthropic's models); Converse and models' own bodies as
 they are.
 
-botocore signs and sends; streams are read from its urllib3 response directly, because only a socket can be
-cut off by another thread while one is reading it.
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html
 """
 
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,19 +18,23 @@ from chalicelib.dialects import failures, invoke
 from chalicelib.dialects.converse import answers, members, requests, verbatim
 from chalicelib.dialects.invoke import Chunks
 from chalicelib.dialects.names import Names
-from chalicelib.engines.bedrock import passage, profiles
-from chalicelib.engines.bedrock.access import RUNTIME, Access, Times
-from chalicelib.engines.bedrock.credentials import Source
+from chalicelib.dialects.reader import Reader
+from chalicelib.engines.bedrock import profiles
+from chalicelib.engines.bedrock.access import Access, Times
 from chalicelib.engines.bedrock.failures import Failure, refusal
 from chalicelib.engines.bedrock.frames import Frames
 from chalicelib.engines.bedrock.profiles import Profiles, Recollection
 from chalicelib.engines.secrets_manager import ReadSecret, Secrets
 from chalicelib.engines.transport.bounds import ANSWER_LIMIT_BYTES, PROBE_DEADLINE_S, monotonic_ms
-from chalicelib.engines.transport.http_body import HttpBody
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
+from chalicelib.engines.transport.wire_body import WireBody
+from chalicelib.http1.answer import Answer
 from chalicelib.pool import Bedrock, Capacity
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from chalicelib.settings import Settings
+
+if TYPE_CHECKING:  # loaded where a target has a secret
+    from chalicelib.engines.bedrock.credentials import Source
 
 OTHERS: tuple[Operation, ...] = ("chat.completions", *BEDROCKS)
 ANTHROPICS: tuple[Operation, ...] = (*OTHERS, *MESSAGES)
@@ -52,8 +56,15 @@ class _Errand(NamedTuple):
 
 
 class _Running(NamedTuple):
-    response: Mapping[str, Any]
+    answer: Answer
     started: Started
+
+
+class _Count(msgspec.Struct):
+    tokens: int = msgspec.field(name="inputTokens")
+
+
+_JSON = {"Content-Type": invoke.JSON}
 
 
 class BedrockEngine:
@@ -93,7 +104,7 @@ class BedrockEngine:
         body = invoke.messages(call, errand.model, names)
         with _naming(names):
             if call.operation == "messages":
-                return self._invoked(errand, call, {"body": body, "contentType": invoke.JSON})
+                return self._invoked(errand, call, invoke.Invocation(body))
             return self._counted(errand, body)
 
     def consult(self, target: Bedrock, question: bytes) -> bytes:  # noqa: ARG002
@@ -118,11 +129,13 @@ class BedrockEngine:
         return found
 
     def _conversed(self, errand: _Errand, call: Call) -> Stream:
-        operation = "converse_stream" if call.stream else "converse"
         names = Names()
-        asked = requests.request(call, errand.model, names)
+        try:
+            asked = msgspec.json.encode(requests.request(call, errand.model, names))
+        except RecursionError:
+            raise Malformed("The request is nested too deeply for the model.") from None
         with _naming(names):
-            running = self._sent(errand, operation, asked)
+            running = self._sent(errand, "converse-stream" if call.stream else "converse", _JSON, asked)
         heading = answers.Heading(
             f"chatcmpl-{call.request_id}",
             call.model_name,
@@ -131,50 +144,46 @@ class BedrockEngine:
             functions=members.asks("functions", call.fields.get("functions", NOTHING)),
         )
         if call.stream:
-            reader = answers.Reader(running.started, heading)
-            return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
-        return BufferedAnswer((running.started, *answers.whole(running.response, heading)))
+            return self._streamed(errand, running, answers.Reader(running.started, heading))
+        return BufferedAnswer((running.started, *answers.whole(self._whole(errand, running), heading)))
 
     def _passed(self, errand: _Errand, call: Call) -> Stream:
-        operation = "converse_stream" if call.stream else "converse"
-        running = self._sent(errand, operation, {passage.BODY: verbatim.request(call)})
+        asked = verbatim.request(call)
+        running = self._sent(errand, "converse-stream" if call.stream else "converse", _JSON, asked)
         if call.stream:
-            reader = verbatim.Reader(running.started)
-            return StreamedAnswer(self._body(errand, running, "stream"), Frames(reader, errand.target))
-        return BufferedAnswer((running.started, *verbatim.whole(running.response[passage.BODY])))
+            return self._streamed(errand, running, verbatim.Reader(running.started))
+        return BufferedAnswer((running.started, *verbatim.whole(self._whole(errand, running))))
 
-    def _invoked(self, errand: _Errand, call: Call, request: Mapping[str, object]) -> Stream:
-        operation = "invoke_model_with_response_stream" if call.stream else "invoke_model"
-        running = self._sent(errand, operation, request)
-        body = self._body(errand, running, "body")
+    def _invoked(self, errand: _Errand, call: Call, asked: invoke.Invocation) -> Stream:
+        way = "invoke-with-response-stream" if call.stream else "invoke"
+        accepted = "X-Amzn-Bedrock-Accept" if call.stream else "Accept"
+        headers = {"Content-Type": asked.content_type, accepted: asked.accept}
+        running = self._sent(errand, way, headers, asked.body)
         if call.stream:
-            return StreamedAnswer(body, Frames(Chunks(running.started, call.operation, call.model_name), errand.target))
-        try:
-            headers = running.response["ResponseMetadata"]["HTTPHeaders"]
-            answer = invoke.whole(body.read(ANSWER_LIMIT_BYTES), headers, call.operation, call.model_name)
-        finally:
-            body.close()
-        return BufferedAnswer((running.started, *answer))
+            return self._streamed(errand, running, Chunks(running.started, call.operation, call.model_name))
+        body, told = self._whole(errand, running), running.answer.headers
+        return BufferedAnswer((running.started, *invoke.whole(body, told, call.operation, call.model_name)))
 
     def _counted(self, errand: _Errand, body: bytes) -> Stream:
         # Of the model itself: a count runs nowhere else, and takes no inference profile.
-        running = self._sent(
-            errand._replace(profile=errand.model), "count_tokens", {"input": {"invokeModel": {"body": body}}}
-        )
-        counted = running.response.get("inputTokens")
-        if counted is None:
-            raise EngineFailed(failures.NOT_UNDERSTOOD)
+        asked = msgspec.json.encode({"input": {"invokeModel": {"body": body}}})
+        running = self._sent(errand._replace(profile=errand.model), "count-tokens", _JSON, asked)
+        try:
+            counted = msgspec.json.decode(self._whole(errand, running), type=_Count).tokens
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise EngineFailed(failures.NOT_UNDERSTOOD) from None
         return BufferedAnswer((running.started, Delta(b'{"input_tokens":%d}' % counted), Finished(Usage())))
 
-    def _sent(self, errand: _Errand, operation: str, request: Mapping[str, object]) -> _Running:
+    def _sent(self, errand: _Errand, way: str, headers: Mapping[str, str], body: bytes) -> _Running:
         """The answer to a call of the runtime, through an inference profile where the model wants one.
 
         Raises: as Engine.open.
         """
 
         def send(model_id: str) -> _Running:
-            response = errand.access.send(RUNTIME, operation, {**request, "modelId": model_id}, errand.until_ms)
-            return _Running(response, _started(errand, response, model_id))
+            path = f"/model/{quote(model_id, safe='')}/{way}"
+            answer = errand.access.post(path, headers, body, errand.until_ms)
+            return _Running(answer, _started(errand, answer, model_id))
 
         try:
             return send(errand.profile) if errand.profile else self._profiled(errand, send)
@@ -198,9 +207,18 @@ class BedrockEngine:
         self._profiles.learn(place, errand.model, found)
         return running
 
-    def _body(self, errand: _Errand, running: _Running, member: str) -> HttpBody:
-        # Public access to a botocore stream cannot be interrupted, so take the urllib3 response from under it.
-        return HttpBody(running.response[member]._raw_stream, self._times.monotonic, errand.until_ms)
+    def _streamed(self, errand: _Errand, running: _Running, reader: Reader) -> Stream:
+        return StreamedAnswer(self._body(errand, running), Frames(reader, errand.target))
+
+    def _whole(self, errand: _Errand, running: _Running) -> bytes:
+        body = self._body(errand, running)
+        try:
+            return body.read(ANSWER_LIMIT_BYTES)
+        finally:
+            body.close()
+
+    def _body(self, errand: _Errand, running: _Running) -> WireBody:
+        return WireBody(running.answer, self._times.monotonic, self._settings.idle_deadline_ms, errand.until_ms)
 
     def _errand(self, target: Bedrock, call: Call) -> _Errand:
         """Raises: Malformed, for a model or a profile that the caller may not name. EngineFailed."""
@@ -219,7 +237,10 @@ class BedrockEngine:
             return _Errand(access, target, model, own_profile or profile, call.model_id, until_ms)
         raise Malformed(f"{call.model_name} has one model of its own, and it is not {model!r}.", field="modelId")
 
-    def _source(self, region: str, secret: str) -> Source:
+    def _source(self, region: str, secret: str) -> "Source":
+        # Not at the top: it loads botocore, which whoever calls with the gateway's own role need not wait for.
+        from chalicelib.engines.bedrock.credentials import Source
+
         where = region or self._settings.region
         return Source(secret, where, self._settings, self._read_secret, self._times.wall)
 
@@ -234,10 +255,10 @@ def _naming(names: Names) -> Iterator[None]:
         raise
 
 
-def _started(errand: _Errand, response: Mapping[str, Any], model_id: str) -> Started:
+def _started(errand: _Errand, answer: Answer, model_id: str) -> Started:
     detail = {
         "inference_profile": model_id if model_id != errand.model else "",
         "region": errand.access.region,
-        "bedrock_request_id": response["ResponseMetadata"].get("RequestId", ""),
+        "bedrock_request_id": answer.headers.get("x-amzn-requestid", ""),
     }
     return Started(errand.target.name, detail={name: value for name, value in detail.items() if value})

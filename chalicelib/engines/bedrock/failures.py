@@ -6,16 +6,9 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-c
 import re
 
 import msgspec
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    ReadTimeoutError,
-)
 
 from chalicelib.dialects import failures
+from chalicelib.http1.failure import Failed, NotHttp, Silent, Unreachable
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 
@@ -85,18 +78,13 @@ class Failure(Exception):
         return self.status == 404 or (self.status == 400 and "model identifier is invalid" in self.message)
 
 
-def failure_of(error: BotoCoreError | ClientError) -> Failure:
-    if isinstance(error, ClientError):
-        said = error.response.get("Error", {})
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return Failure(said.get("Code", ""), status, said.get("Message", ""))
-    if isinstance(error, ReadTimeoutError):
-        return Failure(SILENT)
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+def failure_of(failure: Failed) -> Failure:
+    """What went wrong on the way to Bedrock or back."""
+    if isinstance(failure, Unreachable):
         return Failure(UNREACHABLE)
-    if isinstance(error, ConnectionClosedError):
-        return Failure(CUT)
-    return Failure(type(error).__name__)
+    if isinstance(failure, Silent):
+        return Failure(SILENT)
+    return Failure(GARBLED if isinstance(failure, NotHttp) else CUT)
 
 
 def refusal(failure: Failure, target: Target, named: str = "") -> Refusal:

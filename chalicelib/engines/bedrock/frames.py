@@ -6,9 +6,9 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelW
 from collections.abc import Iterator
 
 import msgspec
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
 
 from chalicelib.call import Event
+from chalicelib.dialects.eventstream import Frame, NotFramed, Unframing
 from chalicelib.dialects.failures import NOT_UNDERSTOOD
 from chalicelib.dialects.reader import Reader
 from chalicelib.engines.bedrock import failures
@@ -26,7 +26,7 @@ class Frames:
     def __init__(self, reader: Reader, target: Target) -> None:
         self._reader = reader
         self._target = target
-        self._buffer = EventStreamBuffer()
+        self._frames = Unframing()
         self.done = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
@@ -43,14 +43,13 @@ class Frames:
 
     def _events(self, data: bytes) -> Iterator[Event]:
         try:
-            self._buffer.add_data(data)
-            for frame in self._buffer:
+            for frame in self._frames.feed(data):
                 if not self.done:
                     yield from self._read(frame)
-        except ParserError:
+        except NotFramed:
             raise EngineFailed(NOT_UNDERSTOOD) from None
 
-    def _read(self, frame: EventStreamMessage) -> Iterator[Event]:
+    def _read(self, frame: Frame) -> Iterator[Event]:
         if frame.headers.get(":message-type") == "event":
             return self._reader.read(frame.headers.get(":event-type", ""), frame.payload)
         try:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from chalicelib.engines.bedrock.access import CONTROL, Access
+from chalicelib.engines.bedrock.access import Access
 from chalicelib.engines.bedrock.failures import Failure
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import Malformed
@@ -144,7 +144,7 @@ def _application(access: Access, model: str, until_ms: int) -> str | None:
     source = f"arn:{access.partition()}:bedrock:{access.region}::foundation-model/{model}"
     request = {"inferenceProfileName": name, "modelSource": {"copyFrom": source}}
     try:
-        return str(access.send(CONTROL, "create_inference_profile", request, until_ms)["inferenceProfileArn"])
+        return str(access.control("create_inference_profile", request, until_ms)["inferenceProfileArn"])
     except Failure as failure:
         if failure.code == "ConflictException":  # another sandbox was faster, or has forgotten it
             return next(
@@ -163,7 +163,7 @@ def _application(access: Access, model: str, until_ms: int) -> str | None:
 def _listed(access: Access, kind: str, until_ms: int) -> Iterator[Mapping[str, Any]]:
     request: dict[str, object] = {"typeEquals": kind, "maxResults": PAGE}
     while True:
-        page = access.send(CONTROL, "list_inference_profiles", request, until_ms)
+        page = access.control("list_inference_profiles", request, until_ms)
         yield from page.get("inferenceProfileSummaries", ())
         if not page.get("nextToken"):
             return

@@ -24,7 +24,9 @@ BARE_CALL = {"toolUse": {"toolUseId": "t2", "name": "time", "input": {}}}
 
 def answered(*blocks: dict[str, Any], stop: str = "end_turn") -> tuple[Any, Finished]:
     message = {"role": "assistant", "content": list(blocks)}
-    delta, finished = whole({"output": {"message": message}, "stopReason": stop, "usage": USED, "metrics": {}}, HEADING)
+    delta, finished = whole(
+        json.dumps({"output": {"message": message}, "stopReason": stop, "usage": USED, "metrics": {}}).encode(), HEADING
+    )
     return json.loads(delta.data), finished
 
 
@@ -186,8 +188,11 @@ def test_garbage_is_a_failed_engine(told: bytes) -> None:
         list(Reader(STARTED, HEADING).read("contentBlockDelta", told))
 
 
-@pytest.mark.parametrize("answer", [{}, {"output": {}}, {"output": {"message": {"content": [{"text": 7}]}}}])
-def test_a_whole_answer_that_is_none_is_a_failed_engine(answer: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\xff", b"<html>", b"7", b"{}", b'{"output":{}}', b'{"output":{"message":{"content":[{"text":7}]}}}'],
+)
+def test_a_whole_answer_that_is_none_is_a_failed_engine(answer: bytes) -> None:
     with pytest.raises(EngineFailed):
         whole(answer, HEADING)
 
@@ -207,7 +212,9 @@ def test_what_converse_knows_by_an_alias_is_the_callers_again() -> None:
     heading, [name, tool] = named("functions.Bash:0", "files/read")
     call = {"toolUse": {"toolUseId": name, "name": tool, "input": {}}}
     message = {"output": {"message": {"content": [call]}}, "stopReason": "tool_use", "usage": USED}
-    [whole_call] = json.loads(whole(message, heading)[0].data)["choices"][0]["message"]["tool_calls"]
+    [whole_call] = json.loads(whole(json.dumps(message).encode(), heading)[0].data)["choices"][0]["message"][
+        "tool_calls"
+    ]
     reader = Reader(STARTED, heading)
     start = {"start": {"toolUse": {"toolUseId": name, "name": tool}}, "contentBlockIndex": 0}
     *_, last = list(reader.read("contentBlockStart", json.dumps(start).encode()))
@@ -220,7 +227,7 @@ def test_what_converse_knows_by_an_alias_is_the_callers_again() -> None:
 def test_who_asked_with_functions_is_answered_with_one_call() -> None:
     heading = msgspec.structs.replace(HEADING, functions=True)
     said = {"output": {"message": {"content": [TEXT, CALL, BARE_CALL]}}, "stopReason": "tool_use", "usage": USED}
-    choice = json.loads(whole(said, heading)[0].data)["choices"][0]
+    choice = json.loads(whole(json.dumps(said).encode(), heading)[0].data)["choices"][0]
     assert choice["message"]["function_call"] == {"name": "weather", "arguments": '{"city":"Bern"}'}
     assert "tool_calls" not in choice["message"]
     assert choice["finish_reason"] == "function_call"

@@ -82,14 +82,14 @@ def test_an_application_profile_that_somebody_made_before_is_used(bedrock: Local
 
 def test_an_application_profile_that_reaches_other_regions_is_not_used(bedrock: LocalBedrock) -> None:
     strict = Bedrock("eu", model=SONNET, region="eu-central-1", geographies=("us",))  # has none in Europe
-    control = sandbox().access(strict)
+    access = sandbox().access(strict)
     until_ms = monotonic_ms() + 10_000
-    profiles = control.send("bedrock", "list_inference_profiles", {}, until_ms)["inferenceProfileSummaries"]
+    profiles = access.control("list_inference_profiles", {}, until_ms)["inferenceProfileSummaries"]
     wide = next(each for each in profiles if each["inferenceProfileId"] == f"global.{SONNET}")
     name = "cross-partition-anthropic-claude-sonnet-4-20250514-v1-0"
     source = {"copyFrom": wide["inferenceProfileArn"]}
     asked = {"inferenceProfileName": name, "modelSource": source}
-    control.send("bedrock", "create_inference_profile", asked, until_ms)
+    access.control("create_inference_profile", asked, until_ms)
     with pytest.raises(EngineFailed):
         profile_of(sandbox(), strict)
 

@@ -1,4 +1,4 @@
-"""Sessions that began with other servers go on at Bedrock, through botocore, whichever door they come by."""
+"""Sessions that began with other servers go on at Bedrock, whichever door they come by."""
 
 import json
 from typing import Any

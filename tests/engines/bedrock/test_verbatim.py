@@ -1,4 +1,4 @@
-"""A caller's own Converse against the local Bedrock: nothing is lost in botocore's types, on the way there or back."""
+"""A caller's own Converse against the local Bedrock: nothing is lost in types of ours, on the way there or back."""
 
 import base64
 import json
@@ -65,7 +65,7 @@ def test_an_image_is_base64_in_the_body_and_arrives_as_its_bytes(bedrock: LocalB
         run(sandbox(), ANY_MODEL, converse(HAIKU, {"messages": asked}))
 
 
-def test_what_botocore_does_not_know_goes_through_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_knows_yet_goes_through_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"output": {"tomorrows": [1]}, "usage": {"inputTokens": 1, "outputTokens": 1, "future": 2}, "more": {"a": 1}}
     seen: list[Request] = []
 
