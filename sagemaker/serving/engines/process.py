@@ -172,13 +172,16 @@ class Child:
                 _signal(process.pid, signal.SIGKILL)
 
     async def _turns(self, pulse: Pulse) -> bool:
-        try:
-            async with exchange(self.socket, "GET", pulse.path, b"", pulse.longest_turn_s):
-                return True
-        except EngineTimedOut:
-            return False
-        except EngineFailed:
-            return True  # it has died, which the supervisor sees
+        # Once more, for it may have been we who stood still.
+        for patience_s in (pulse.longest_turn_s, PULSE_EVERY_S):
+            try:
+                async with exchange(self.socket, "GET", pulse.path, b"", patience_s):
+                    return True
+            except EngineTimedOut:
+                continue
+            except EngineFailed:
+                return True  # it has died, which the supervisor sees
+        return False
 
     async def _end(self) -> None:
         """The whole process group, politely at first."""
