@@ -6,6 +6,7 @@
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
 #                                                           make bench-admission bench-sealed bench-local BASE=main
+# make bench-streams  a thousand streams at once            make bench-streams BASE=main
 # make soak-local  kill the local system ten times          make soak-local KILLS=3 SEED=7
 # make package  what is deployed, into build/package        make package STAGE=prod
 #
@@ -51,7 +52,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run startable install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench \
-  bench-admission bench-sealed bench-local soak-local test-vllm package clean
+  bench-admission bench-sealed bench-streams bench-local soak-local test-vllm package clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -107,6 +108,9 @@ fmt: $(VENV)/test.stamp
 # The first two make what they compare with, in virtual environments under .bench; with BASE, in a worktree there.
 bench: $(VENV)/run.stamp
 	@exec $(BIN)/python -m $(if $(BASE),bench.commits '$(BASE)',bench.gateway) $(ARGS)
+
+bench-streams: $(VENV)/run.stamp
+	@exec $(BIN)/python -m bench.streams $(if $(BASE),'$(BASE)') $(ARGS)
 
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)

@@ -1,8 +1,8 @@
 """Speed and memory, each beside something else in the same run.
 
-`python -m bench.gateway` and `python -m bench.admission` compare with a peer, `python -m bench.commits` with another
-commit of Cloister, `python -m bench.sealed` with requests in the clear, and `python -m bench.local_cloud` the local
-system with that of another commit.
+`python -m bench.gateway` and `python -m bench.admission` compare with peers, `python -m bench.commits` with another
+commit of Cloister, `python -m bench.streams` a thousand streams with both, `python -m bench.sealed` with requests in
+the clear, and `python -m bench.local_cloud` the local system with that of another commit.
 
     wire.py           a HTTP/1.1 server in one asyncio protocol, cheap enough to be no part of what is measured
     upstream.py       an instant OpenAI-compatible engine
@@ -11,10 +11,13 @@ system with that of another commit.
     processes.py      programs started and stopped; their CPU, memory and start time
     environments.py   a virtual environment for each contestant, and Redis
     tenant.py         the tenant, key and pool that Cloister is measured with
-    contestants.py    how each contestant is set up: LiteLLM bare and governed, Cloister
+    contestants.py    how each contestant is set up: LiteLLM bare and governed, smg, Cloister
     rounds.py         what one round measures, of one or of two in turn, and the medians over rounds
     table.py          figures as one table, with ratios
     gateway.py        the comparison of gateways, printed as one table
+    streams.py        many streams at once: Cloister, smg and another commit
+    streams_*.py      an engine of such streams, and their client
+    goals.py          what is wanted of the figures, and whether it is so
     cold_start.py     import and client creation of the Lambda handler
     commits.py        this tree beside another commit, printed with quartiles and verdicts
     worktree.py       that commit's files, and where the gateway is in them

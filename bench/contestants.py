@@ -1,4 +1,4 @@
-"""Who is measured, and how each is started: LiteLLM's proxy bare and governed, and Cloister.
+"""Who is measured, and how each is started: LiteLLM's proxy bare and governed, smg, and Cloister.
 
 Each is one process with one worker, behind keep-alive connections on loopback, in front of the same upstream.
 """
@@ -84,9 +84,16 @@ def upstream() -> Iterator[int]:
 
 
 @contextmanager
-def dynamodb(upstream_port: int, key: str, *kms_key: str) -> Iterator[int]:
-    """The instant DynamoDB, holding the bench's tenant; yields its port."""
-    with _served("bench.dynamodb", str(upstream_port), key, *kms_key) as port:
+def streaming_upstream(chunks: int, pace_ms: int) -> Iterator[int]:
+    """The engine of many long streams; yields its port."""
+    with _served("bench.streams_upstream", str(chunks), str(pace_ms)) as port:
+        yield port
+
+
+@contextmanager
+def dynamodb(upstream_port: int, keys: str, *kms_key: str) -> Iterator[int]:
+    """The instant DynamoDB, holding the tenants of these keys, with commas between; yields its port."""
+    with _served("bench.dynamodb", str(upstream_port), keys, *kms_key) as port:
         yield port
 
 
@@ -131,14 +138,33 @@ def litellm(kind: str, upstream_port: int, redis_port: int | None = None) -> Con
     return Contestant(f"LiteLLM {kind}", port, "/v1/chat/completions", key, (*command, *serving), environment)
 
 
-def cloister(dynamodb_port: int, key: str, *, name: str = "Cloister", at: Path = environments.ROOT) -> Contestant:
+def smg(upstream_port: int) -> Contestant:
+    """Shepherd Model Gateway, a router in Rust: it knows no keys, limits or ledger, so it is what a wire costs."""
+    program = environments.python("smg").parent / "smg"
+    port = free_port()
+    serving = ("--host", "127.0.0.1", "--port", str(port), "--worker-urls", f"http://127.0.0.1:{upstream_port}")
+    metrics = ("--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_port()))
+    command = (program, "launch", *serving, "--policy", "round_robin", *metrics, "--log-level", "error")
+    return Contestant("smg", port, "/v1/chat/completions", None, command)
+
+
+def cloister(
+    dynamodb_port: int,
+    key: str,
+    *,
+    name: str = "Cloister",
+    at: Path = environments.ROOT,
+    interpreter: Path | None = None,
+) -> Contestant:
     """The gateway of the tree `at` under uvicorn with exact admission on, as the local system runs it.
+
+    `interpreter`: with the gateway's packages; none: that of an environment of its own.
 
     Raises: NotInstallable, NoTree (it has neither server nor bridge).
     """
-    interpreter = environments.gateway(at)
+    interpreter = interpreter or environments.gateway(at)
     port = free_port()
-    path = f"/tenants/{tenant.NAME}/v1/chat/completions"
+    path = f"/tenants/{tenant.tenant_of(key)}/v1/chat/completions"
     return Contestant(name, port, path, key, (interpreter, *serving(at, port)), cloister_environment(dynamodb_port), at)
 
 

@@ -1,7 +1,7 @@
-"""An instant DynamoDB for one gateway: `python -m bench.dynamodb PORT UPSTREAM_PORT KEY [KMS_KEY_ARN]`.
+"""An instant DynamoDB for one gateway: `python -m bench.dynamodb PORT UPSTREAM_PORT KEY[,KEY] [KMS_KEY_ARN]`.
 
-It holds the bench's tenant and one meter. It evaluates no condition (nothing here reaches a limit) but makes
-the assignments of the meter's updates, so that its answers are as long, and cost as much to read, as the true
+It holds the tenants of the keys, and a meter for each. It evaluates no condition (nothing here reaches a limit) but
+makes the assignments of the meters' updates, so that its answers are as long, and cost as much to read, as the true
 ones: with every request in flight among the leases. Ledger entries are taken and dropped.
 """
 
@@ -21,7 +21,7 @@ _REMOVED = re.compile(r"([a-z]+)\.(#\w+)")
 
 
 class Meter:
-    """The one meter, changed as the gateway's update expressions say."""
+    """A meter, changed as the gateway's update expressions say."""
 
     def __init__(self) -> None:
         self.item: Item = {
@@ -87,4 +87,5 @@ def handler_of(tables: Tables) -> Any:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), handler_of(Tables(tenant.documents(sys.argv[3], int(sys.argv[2]), *sys.argv[4:]))))
+    held = [tenant.documents(key, int(sys.argv[2]), *sys.argv[4:]) for key in sys.argv[3].split(",")]
+    serve(int(sys.argv[1]), handler_of(Tables({place: item for each in held for place, item in each.items()})))

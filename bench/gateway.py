@@ -1,4 +1,4 @@
-"""`python -m bench.gateway`: Cloister beside LiteLLM's proxy, in one run, as one table.
+"""`python -m bench.gateway`: Cloister beside LiteLLM's proxy and smg, in one run, as one table.
 
 Everything is started by the bench, measured in interleaved rounds, and stopped at the end.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import cold_start, contestants, environments, tenant
+from bench import cold_start, contestants, environments, goals, tenant
 from bench.contestants import Contestant
 from bench.processes import Program, stop_when_told
 from bench.rounds import CROWD, STREAMS, Figures, measure, medians
@@ -104,6 +104,8 @@ async def compare(rounds: int, without: Sequence[str]) -> dict[str, dict[str, fl
         if "governed" not in without:
             redis = stack.enter_context(contestants.redis())
             everyone.append(Measured(contestants.litellm("governed", upstream, redis)))
+        if "smg" not in without:
+            everyone.append(Measured(contestants.smg(upstream)))
         if "cloister" not in without:
             dynamodb = stack.enter_context(contestants.dynamodb(upstream, key))
             everyone.append(Measured(contestants.cloister(dynamodb, key)))
@@ -128,7 +130,7 @@ async def compare(rounds: int, without: Sequence[str]) -> dict[str, dict[str, fl
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gateway", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--without", action="append", default=[], choices=["bare", "governed", "cloister"])
+    parser.add_argument("--without", action="append", default=[], choices=["bare", "governed", "smg", "cloister"])
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     stop_when_told()
@@ -138,13 +140,16 @@ def main() -> None:
         sys.exit(str(error))
     load = os.getloadavg()
     now = datetime.datetime.now(datetime.UTC)
-    litellm = environments.version(environments.python("litellm"), "litellm")
+    there = {"LiteLLM": {"bare", "governed"} - set(options.without), "smg": {"smg"} - set(options.without)}
+    peers = {name: name.lower() for name, measured in there.items() if measured}
+    versions = [f"{name} {environments.version(environments.python(peer), peer)}" for name, peer in peers.items()]
     print(
-        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}, LiteLLM {litellm}; "
+        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {', '.join([f'Python {platform.python_version()}', *versions])}; "
         f"medians of {options.rounds} rounds; chunks paced by {PACE_S * 1000:.0f} ms; "
         f"load average over the last minutes {load[1]:.1f} (about 2 is the bench alone)\n"
     )
-    print_table(ROWS, figures, ours="Cloister")
+    print_table(ROWS, figures, ours=goals.OURS)
+    goals.print_goals(goals.of_gateways(figures))
     if "cloister" not in options.without:
         print("\nThe Lambda handler, without the platform's share:\n")
         print_table(cold_start.ROWS, {"Cloister": cold_start.measure(cold_start.RUNS)}, ours="Cloister")

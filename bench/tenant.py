@@ -29,16 +29,24 @@ LIMITS = {
 }
 
 
-def new_key() -> str:
-    """A key of the bench's tenant, in the form that Cloister mints."""
+def new_key(of: str = NAME) -> str:
+    """A key of a tenant, in the form that Cloister mints."""
     name = base64.b32encode(secrets.token_bytes(5)).decode().lower()
     secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-    return f"ck_{NAME}.{name}_{secret}"
+    return f"ck_{of}.{name}_{secret}"
+
+
+def tenant_of(key: str) -> str:
+    """The tenant that a key is of."""
+    return key[3:].partition(".")[0]
 
 
 def documents(key: str, upstream_port: int, kms_key: str | None = None) -> dict[tuple[str, str], Item]:
-    """The tenancy table: (pk, sk) -> item. With the ARN of the tenant's KMS key, the pool takes sealed calls."""
-    key_id, secret = key[3 : -len("_") - 43], key[-43:]
+    """What the tenancy table holds of the key's tenant: (pk, sk) -> item.
+
+    With the ARN of the tenant's KMS key, the pool takes sealed calls.
+    """
+    name, key_id, secret = tenant_of(key), key[3 : -len("_") - 43], key[-43:]
     target = {
         "name": "upstream",
         "engine": "openai_compatible",
@@ -54,12 +62,12 @@ def documents(key: str, upstream_port: int, kms_key: str | None = None) -> dict[
         "sealed": kms_key is not None,
     }
     sealing = {"keys": [{"arn": kms_key, "registered_ms": EPOCH}] if kms_key else []}
-    tenant = {"id": NAME, "name": NAME, "limits": LIMITS, "pools": [MODEL], "sealing": sealing}
+    tenant = {"id": name, "name": name, "limits": LIMITS, "pools": [MODEL], "sealing": sealing}
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return {
-        (NAME, "tenant"): _item(NAME, "tenant", tenant),
-        (NAME, f"key#{key_id}"): _item(
-            NAME, f"key#{key_id}", {"id": key_id, "tenant": NAME, "digest": digest, "role": "developer"}
+        (name, "tenant"): _item(name, "tenant", tenant),
+        (name, f"key#{key_id}"): _item(
+            name, f"key#{key_id}", {"id": key_id, "tenant": name, "digest": digest, "role": "developer"}
         ),
         ("~platform", f"pool#{MODEL}"): _item("~platform", f"pool#{MODEL}", pool),
     }

@@ -19,25 +19,27 @@ _USAGE = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": CHUNKS, "total_to
 _CREATED = 1_750_000_000
 
 
-def _chunk(choices: list[dict[str, object]], **more: object) -> bytes:
+def chunk(choices: list[dict[str, object]], **more: object) -> bytes:
+    """An event of a stream."""
     body = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": _CREATED, "model": MODEL}
     return b"data: " + json.dumps({**body, "choices": choices, **more}, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _framed(data: bytes) -> bytes:
+def framed(data: bytes) -> bytes:
+    """As one HTTP chunk."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def _deltas() -> list[bytes]:
     """CHUNKS chunks of text, each as one HTTP chunk; the first names the role too."""
-    first = _chunk([{"index": 0, "delta": {"role": "assistant", "content": "word"}, "finish_reason": None}])
-    rest = _chunk([{"index": 0, "delta": {"content": " word"}, "finish_reason": None}])
-    return [_framed(first)] + [_framed(rest)] * (CHUNKS - 1)
+    first = chunk([{"index": 0, "delta": {"role": "assistant", "content": "word"}, "finish_reason": None}])
+    rest = chunk([{"index": 0, "delta": {"content": " word"}, "finish_reason": None}])
+    return [framed(first)] + [framed(rest)] * (CHUNKS - 1)
 
 
 def _closing() -> bytes:
-    stop = _chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
-    return _framed(stop) + _framed(_chunk([], usage=_USAGE)) + _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    stop = chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    return framed(stop) + framed(chunk([], usage=_USAGE)) + framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 _ANSWER = {
