@@ -29,6 +29,11 @@ class Settings(msgspec.Struct, frozen=True):
     health_max_age_ms: int = 2_000  # how long /health and /ready answer with what they read
     body_limit_bytes: int = 6_000_000  # Lambda's payload limit is 6 MB
     connections: int = 4_096  # of clients, open at once; fewer where the process may not have as many files
+    requests: int = 1_500  # taken in at once by one process, that do not stream yet; more are refused with 503
+    threads: int = 128  # for those
+    streams: int = 2_000  # open at once in one process
+    body_bytes: int = 64_000_000  # of requests, in the memory of one process
+    tenant_share_percent: int = 75  # of each of these, for one tenant while it is alone
     trusted_hops: int = 0  # proxies before us that append to X-Forwarded-For; 0: who connects is the client
     ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
     audit_key: str = ""  # the KMS key, ARN or alias, that signs the ledger's days; empty: none is signed
@@ -75,6 +80,16 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append(
             "CLOISTER_RENEW_MS and CLOISTER_IDLE_DEADLINE_MS together must not be more than CLOISTER_LEASE_MS, "
             "or an answer that pauses loses its lease"
+        )
+    if settings.tenant_share_percent > 100:
+        wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")
+    elif (
+        settings.body_limit_bytes * (100 - settings.tenant_share_percent)
+        > (settings.tenant_share_percent * settings.body_bytes)
+        or settings.body_limit_bytes > settings.body_bytes
+    ):
+        wrong.append(
+            "CLOISTER_TENANT_SHARE_PERCENT of CLOISTER_BODY_BYTES must be room for a body of CLOISTER_BODY_LIMIT_BYTES"
         )
     if wrong:
         raise BadSettings("\n".join(wrong))

@@ -132,7 +132,9 @@ def infer(asked: Incoming) -> Reply:
     return buffered(answer, asked, lambda whole: _translated(whole, pool, asked.request_id))
 
 
-@public.door("GET", "/live", permission="public", summary="Whether this process answers", returns=Standing)
+@public.door(
+    "GET", "/live", permission="public", summary="Whether this process answers", returns=Standing, probes=True
+)  # fmt: skip
 def live(_: Incoming) -> Standing:
     return Standing("live", wiring.path().settings.region)
 
@@ -140,7 +142,7 @@ def live(_: Incoming) -> Standing:
 @public.door(
     "GET", "/ready", permission="public",
     summary="Whether requests may be sent here: settings and store are there", returns=Standing,
-    own_statuses={503: "The store does not answer"},
+    own_statuses={503: "The store does not answer"}, probes=True,
 )  # fmt: skip
 def ready(_: Incoming) -> Standing:
     wiring.reports().latest()
@@ -150,6 +152,7 @@ def ready(_: Incoming) -> Standing:
 @public.door(
     "GET", "/health", permission="public",
     summary="What can be run, as of the last minute", returns=Health, own_statuses={503: "No target is healthy"},
+    probes=True,
 )  # fmt: skip
 def health(_: Incoming) -> Reply:
     """`healthy`: every target answers; `degraded`: some; `unhealthy`, with 503: none; `unknown`: none was asked."""

@@ -1,6 +1,9 @@
 """Everything between HTTP and a surface.
 
     server       uvicorn as the gateway runs it        protocol     connections that dawdle, vanish or do not end
+    entrance     who is taken in, and in which order    visit        what one request holds of its process
+    capacity     how much at once, and for whom         turns        waiting, as long as the line moves
+    judges       callers whom nobody remembers          bodies       a body as it arrives
     hops         where a client is, behind proxies     asgi         the types of the interface to it
     bridge       an ASGI application around the app: events in, streams out
     proxy_event  what API Gateway would make of a request

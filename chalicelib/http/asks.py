@@ -8,6 +8,7 @@ from chalicelib import wiring
 from chalicelib.call import Operation
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import promise
+from chalicelib.http.visit import visiting
 from chalicelib.identity import Signed
 from chalicelib.inference.plan import Ask, SealedRequest
 from chalicelib.ledger import Audited
@@ -34,7 +35,9 @@ def ask_of(
     inference_profile: str = "",
     refusal: Callable[[bytes], bytes] | None = None,
 ) -> Ask:
-    """See Ask. Where it asks for a stream, one is promised, with `refusal`. Raises Malformed."""
+    """See Ask. Where it asks for a stream, one is promised, with `refusal`. Raises Malformed, NoCapacity."""
+    if stream and (visit := visiting.get()) is not None:
+        visit.open_stream()
     if stream and sealed is None:
         promise(asked, refusal)
     return Ask(

@@ -12,28 +12,29 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from chalicelib import wiring
 from chalicelib.http.asgi import Receive, Scope, Send
+from chalicelib.http.capacity import STRANGERS, Bounds
 from chalicelib.http.doors import Doors
+from chalicelib.http.entrance import Entrance, TurnedAway, gone_from
 from chalicelib.http.incoming import request_id_of
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.proxy_event import proxy_event
 from chalicelib.http.rounds import Rounds
 from chalicelib.http.routing import Matcher
 from chalicelib.http.silence import Gaps, streaming_transport
-from chalicelib.http.surface import SHAPES, refused
+from chalicelib.http.surface import ROUTES, SHAPES, methods_of, refused
+from chalicelib.http.visit import visiting
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
 from chalicelib.inference import look_at_running
-from chalicelib.refusal import MethodNotAllowed, NotFound
+from chalicelib.refusal import MethodNotAllowed, NoCapacity, NotFound
 
 T = TypeVar("T")
-
-THREADS = 128
-"""Requests that run at once in one process. A stream gives its thread back after its first event."""
 
 ASIDE = 16
 """Threads for what streams in the loop must not wait for there: to renew leases, and to settle."""
@@ -72,7 +73,7 @@ class Bridge:
         environment: Mapping[str, str],
         iam: Iam | None = None,
         *,
-        threads: int = THREADS,
+        bounds: Bounds = Bounds(),  # noqa: B008  # frozen
         patience_s: float = PATIENCE_S,
         gaps: Gaps = Gaps(),  # noqa: B008  # frozen
         trusted_hops: int = 0,
@@ -80,8 +81,8 @@ class Bridge:
     ) -> None:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
-        self._body_limit = body_limit
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._routes = {(method, route.resource): route for route in ROUTES for method in methods_of(route)}
+        self._entrance = Entrance(bounds, body_limit)
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
@@ -136,27 +137,33 @@ class Bridge:
             asked = (missing, scope["method"], path, headers)
             if not of_a_page(path, headers):
                 return await _send_whole(reply_where_nothing_is(*asked), send)
-            making = asyncio.get_running_loop().run_in_executor(self._threads, reply_where_nothing_is, *asked)
-            return await _send_whole(await making, send)
-        body = await self._read(receive)
-        if body is None:
-            return None
+            return await _send_whole(await self._where_nothing_is(*asked), send)
         event = proxy_event(
-            scope, template, parameters, body, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
+            scope, template, parameters, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
-        signed = self._signed(scope, template, body)
+        route = self._routes.get((scope["method"], template))
+        signs = self._signs(scope, template)
+        try:
+            visit = await self._entrance.enter(route, event, scope, receive, signs=signs)
+        except TurnedAway as away:
+            return await _send_whole(away.reply.to_dict(), send)
+        if visit is None:
+            return None
+        visiting.set(visit)
+        signed = _signed(scope, event["body"]) if signs else None
         pipe = Pipe(self._begin_aside, self._patience_s, self._gaps)
         # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
         # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
         # for nothing.
-        work = self._begin(self._threads, copy_context().run, self._work, event, signed, pipe)
+        work = self._begin(visit.threads, copy_context().run, self._work, event, signed, pipe)
+        work.add_done_callback(visit.end_work)
 
         def left(_: "asyncio.Future[None]") -> None:
             pipe.abandon()
             if work.cancel():  # it had not begun
                 pipe.tell(None)
 
-        gone = asyncio.ensure_future(_gone(receive))
+        gone = asyncio.ensure_future(gone_from(receive))
         gone.add_done_callback(left)
         try:
             reply = await pipe.head
@@ -167,27 +174,29 @@ class Bridge:
             work.cancel()
             # Accounting is not cancelled by the client leaving, nor by a server that stops: closing settles.
             closing = pipe.close()
-            if closing is not None:
-                await asyncio.shield(closing)
+            try:
+                if closing is not None:
+                    await asyncio.shield(closing)
+            finally:
+                visit.leave()
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The body, or one byte more of it than the app takes; None: the client left."""
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")[: self._body_limit + 1 - len(body)]
-            if not message.get("more_body"):
-                return bytes(body)
+    async def _where_nothing_is(
+        self, missing: NotFound | MethodNotAllowed, method: str, path: str, headers: dict[str, str]
+    ) -> dict[str, Any]:
+        """What a page of another origin is told, which the tenant's document lets read it."""
+        try:
+            return await self._entrance.judges.run(
+                STRANGERS, partial(reply_where_nothing_is, missing, method, path, headers)
+            )
+        except NoCapacity:
+            del headers["origin"]
+            return reply_where_nothing_is(missing, method, path, headers)
 
-    def _signed(self, scope: Scope, template: str, body: bytes) -> SignedRequest | None:
-        """The request, if somebody claims to have signed it and its route asks for that."""
-        if self._iam is None or not self._app.asks_iam(template, scope["method"]) or len(body) > self._body_limit:
-            return None
-        if not any(name == b"authorization" and value.startswith(b"AWS4-") for name, value in scope["headers"]):
-            return None
-        return SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
+    def _signs(self, scope: Scope, template: str) -> bool:
+        """Whether somebody claims to have signed the request, its route asks for that, and we are to judge it."""
+        if self._iam is None or not self._app.asks_iam(template, scope["method"]):
+            return False
+        return any(name == b"authorization" and value.startswith(b"AWS4-") for name, value in scope["headers"])
 
     def _work(self, event: dict[str, Any], signed: SignedRequest | None, pipe: Pipe) -> None:
         """In a thread: the reply, and its body through the pipe if it comes in pieces."""
@@ -246,9 +255,8 @@ def _start(reply: dict[str, Any]) -> dict[str, Any]:
     return {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _signed(scope: Scope, body: bytes) -> SignedRequest:
+    return SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
 
 
 def build(iam: Iam | None = None) -> Bridge:
@@ -257,4 +265,11 @@ def build(iam: Iam | None = None) -> Bridge:
     from chalicelib import wiring
 
     settings = wiring.path().settings
-    return Bridge(app, settings.body_limit_bytes, os.environ, iam, trusted_hops=settings.trusted_hops)
+    bounds = Bounds(
+        requests=settings.requests,
+        threads=settings.threads,
+        streams=settings.streams,
+        body_bytes=settings.body_bytes,
+        share_percent=settings.tenant_share_percent,
+    )
+    return Bridge(app, settings.body_limit_bytes, os.environ, iam, bounds=bounds, trusted_hops=settings.trusted_hops)

@@ -62,6 +62,13 @@ def must_be_known(asked: Incoming) -> None:
     principal.must_reach(asked.surface)
 
 
+def must_be_let_in(route: Route, asked: Incoming) -> None:
+    """Before a byte of the body is taken of whom nobody remembers. Raises: as `let_in`; NotOpened."""
+    let_in(route, asked)
+    if route.infers:
+        must_be_known(asked)
+
+
 def _must_be_wide_enough(route: Route, principal: Principal) -> None:
     if route.for_narrowed == "closed":
         principal.must_be_whole()

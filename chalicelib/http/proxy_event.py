@@ -13,12 +13,11 @@ def proxy_event(
     scope: Scope,
     template: str,
     parameters: dict[str, str],
-    body: bytes,
     *,
     behind_adapter: bool,
     trusted_hops: int,
 ) -> dict[str, Any]:
-    """The API Gateway proxy event (REST, format 1.0) for an ASGI scope; `body` stays bytes.
+    """The API Gateway proxy event (REST, format 1.0) for an ASGI scope; its body is to come, as bytes.
 
     `behind_adapter`: the Lambda Web Adapter says in a header what API Gateway knows of the caller.
     """
@@ -47,6 +46,6 @@ def proxy_event(
         "pathParameters": parameters or None,
         "stageVariables": None,
         "requestContext": {**context, "resourcePath": template, "httpMethod": scope["method"]},
-        "body": body,
+        "body": b"",
         "isBase64Encoded": False,
     }

@@ -56,6 +56,7 @@ class Route(msgspec.Struct, frozen=True):
     clear_only: bool  # takes nothing that is sealed, though it runs a model
     for_narrowed: ForNarrowed
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
+    probes: bool  # asks how this process is: answered on threads of their own, when nothing else gets through
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
     other_forms: Mapping[str, str]  # other content types of the answer, and what each is
     module: str  # whose docstring says what its doors are for

@@ -13,7 +13,7 @@ from chalicelib.http import problems
 from chalicelib.http.callers import let_in, must_be_known
 from chalicelib.http.cross_origin import headers_for, headers_for_its_own, origin_of, preflight
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import Incoming, incoming, request_id_of, sent_body, taken_as
+from chalicelib.http.incoming import Incoming, incoming, request_id_of, taken_as
 from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
 from chalicelib.http.routing import Prefixes
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, StoreUnavailable, TooLarge
@@ -61,6 +61,7 @@ class Surface(Blueprint):
         clear_only: bool = False,
         for_narrowed: ForNarrowed | None = None,
         for_sealers: bool = False,
+        probes: bool = False,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
         other_forms: Mapping[str, str] = MappingProxyType({}),
         name: str = "",
@@ -95,6 +96,7 @@ class Surface(Blueprint):
                 clear_only=clear_only,
                 for_narrowed=for_narrowed or "within",
                 for_sealers=for_sealers,
+                probes=probes,
                 own_statuses=own_statuses,
                 other_forms=other_forms,
                 module=self._module,
@@ -148,18 +150,40 @@ class Surface(Blueprint):
         except Exception as error:
             reply = refused(error, shape, request_id)
             for_page = headers_for
-        reply.headers.setdefault("X-Request-ID", request_id)
-        if shape == "anthropic":
-            reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
-        if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
-            reply.headers.update(for_page(origin, event["pathParameters"]["tenant"]))
-        return reply if event["httpMethod"] != "HEAD" else without_body(reply)
+        return _dressed(reply, route, event, shape, request_id, for_page)
+
+
+def turned_away(error: Exception, route: Route | None, event: Mapping[str, Any], *, reads: bool) -> Reply:
+    """What is answered instead of its route's view. `reads`: the tenant's origins, where they are not remembered."""
+    request_id = request_id_of(event, wiring.path().randomness(12).hex())
+    if route is None:
+        reply = refused(error, SHAPES.of(event["path"]), request_id)
+        reply.headers["X-Request-ID"] = request_id
+        return reply
+    _, shape = taken_as(event, route)
+    for_page = headers_for if reads else headers_for_its_own
+    return _dressed(refused(error, shape, request_id), route, event, shape, request_id, for_page)
+
+
+def _dressed(
+    reply: Reply,
+    route: Route,
+    event: Mapping[str, Any],
+    shape: problems.Shape,
+    request_id: str,
+    for_page: Callable[[str | None, str], dict[str, str]],
+) -> Reply:
+    """With the headers that every answer has; `for_page`: those by which a page of another origin may read it."""
+    reply.headers.setdefault("X-Request-ID", request_id)
+    if shape == "anthropic":
+        reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
+    if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
+        reply.headers.update(for_page(origin, event["pathParameters"]["tenant"]))
+    return reply if event["httpMethod"] != "HEAD" else without_body(reply)
 
 
 def _answered(route: Route, view: View, asked: Incoming, event: Mapping[str, Any], body_limit: int) -> Any:
     """What the view answers. Who is calling is judged before what they send."""
-    if asked.credential is None and route.signed:
-        sent_body(event, body_limit)  # a signature is of the whole body: where that is too large, nobody looked at it
     caller = let_in(route, asked)
     try:
         asked = asked.with_body(event, body_limit)

@@ -70,7 +70,7 @@ class Reading(Protocol):
 
 
 class Snapshots:
-    """This sandbox's memory of tenants and keys, and two ways to read them. Safe to use from many threads."""
+    """This sandbox's memory of tenants and keys, and three ways to read them. Safe to use from many threads."""
 
     def __init__(self, documents: Documents, epochs: Epochs) -> None:
         self._fresh = _Fresh(documents, epochs)
@@ -78,6 +78,8 @@ class Snapshots:
         """What was current when it was asked for."""
         self.cached: Reading = _Cached(self._fresh)
         """What is remembered, where there is something that will do: for whoever admits."""
+        self.held: Reading = _Held(self._fresh)
+        """What is remembered, however old, and nothing else: no store is asked, and who is not found may be there."""
 
     def remembered(self, tenant: str) -> Snapshot | None:
         return self._fresh.snapshots.get(tenant)
@@ -107,6 +109,31 @@ class _Cached:
         return self._fresh.owners(principal)
 
 
+class _Held:
+    """Implements Reading."""
+
+    def __init__(self, fresh: "_Fresh") -> None:
+        self._fresh = fresh
+
+    def __call__(self, tenant: str) -> Snapshot:
+        held = self._fresh.snapshots.get(tenant)
+        if held is None:
+            raise NotFound(f"The tenant {tenant} is not remembered.")
+        return held
+
+    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
+        held, key = self._fresh.snapshots.get(tenant), self._fresh.keys.get(key_id)
+        return (key[1], held) if held and key and good(key[1]) else None
+
+    def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
+        held = self._fresh.snapshots.get(tenant)
+        return held if held and opens(held.tenant) else None
+
+    def owners(self, principal: str) -> Iterator[str]:
+        owner = self._fresh.known_owners.get(principal)
+        return iter(()) if owner is None else iter((owner,))
+
+
 class _Fresh:
     """Implements Reading, and remembers what it has read."""
 
@@ -114,8 +141,8 @@ class _Fresh:
         self.snapshots: dict[str, Snapshot] = {}
         self._documents = documents
         self._epochs = epochs
-        self._keys: dict[str, tuple[int, Key]] = {}
-        self._owners: dict[str, str] = {}
+        self.keys: dict[str, tuple[int, Key]] = {}
+        self.known_owners: dict[str, str] = {}
         self._lock = Lock()
 
     def __call__(self, tenant: str) -> Snapshot:
@@ -133,14 +160,14 @@ class _Fresh:
             key = None if document is None else msgspec.json.decode(document.text, type=Key)
             if epoch is None or key is None or not good(key):
                 return None
-            self._remember(self._keys, key_id, (epoch, key), MOST_KEYS)
+            self._remember(self.keys, key_id, (epoch, key), MOST_KEYS)
         assert epoch is not None  # a key is remembered at one
         snapshot = self._at(epoch, tenant)
         return None if snapshot is None else (key, snapshot)
 
     def key_at(self, epoch: int, key_id: str) -> Key | None:
         """The key, where it is remembered as of this epoch of its tenant."""
-        held = self._keys.get(key_id)
+        held = self.keys.get(key_id)
         return held[1] if held and held[0] == epoch else None
 
     def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
@@ -154,13 +181,13 @@ class _Fresh:
         return self._read(epoch, record)
 
     def owners(self, principal: str) -> Iterator[str]:
-        remembered = self._owners.get(principal)
+        remembered = self.known_owners.get(principal)
         if remembered is not None:
             yield remembered
         document = self._documents.get(PLATFORM, owner_document(principal))
         if document is not None:
             tenant = msgspec.json.decode(document.text, type=Owner).tenant
-            self._remember(self._owners, principal, tenant, MOST_PRINCIPALS)
+            self._remember(self.known_owners, principal, tenant, MOST_PRINCIPALS)
             yield tenant
 
     def _epoch(self, tenant: str) -> int | None:

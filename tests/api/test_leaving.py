@@ -14,6 +14,7 @@ from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import Step, words
 from chalicelib.http.bridge import Bridge
+from chalicelib.http.capacity import Bounds
 from chalicelib.http.pipe import PIPE_BYTES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
@@ -228,7 +229,7 @@ def test_a_reader_that_takes_nothing_has_left() -> None:
 
 def test_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
     gate = threading.Event()
-    front = Front(gate, *words("one two"), threads=1)
+    front = Front(gate, *words("one two"), bounds=Bounds(threads=1))
 
     async def scene() -> None:
         first, second = Client(front), Client(front)
@@ -246,7 +247,7 @@ def test_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
 
 def test_an_answer_that_has_begun_does_not_wait_behind_those_who_came_later() -> None:
     gate = threading.Event()
-    front = Front(*words("one two"), threads=1)
+    front = Front(*words("one two"), bounds=Bounds(threads=1))
     front.scripts.append((gate, *words("three")))
 
     async def scene() -> None:

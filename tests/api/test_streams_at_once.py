@@ -15,6 +15,7 @@ from chalicelib.admission.memory import MemoryMeters
 from chalicelib.call import Delta, Started
 from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.http.capacity import Bounds
 from chalicelib.http.pump import TAKEN_BYTES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.pool import OpenAICompatible, Pool
@@ -50,7 +51,7 @@ class HeldMeters(MemoryMeters):
 
 def front(*script: Step, store: Store | None = None) -> Front:
     """Few threads, and a tenant who may have as many requests running as they like."""
-    return Front(*script, store=store, limits=Limits((), (), in_flight=2 * STREAMS), threads=THREADS)
+    return Front(*script, store=store, limits=Limits((), (), in_flight=2 * STREAMS), bounds=Bounds(threads=THREADS))
 
 
 def reasons(front: Front) -> list[str]:

@@ -1,0 +1,148 @@
+"""Who is taken in, and in which order: a caller is known, and has a place, before a byte of their body is taken.
+
+remembered?  counted to its tenant; what is remembered may be old, and is proved where it counts
+if not       judged, on threads for that alone: refused, or remembered from now on
+a place      or 503 at once
+the body     as soon as there is room for it
+a thread     in turn
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from chalicelib import wiring
+from chalicelib.http.asgi import Receive, Scope
+from chalicelib.http.bodies import body_of
+from chalicelib.http.callers import must_be_let_in
+from chalicelib.http.capacity import STRANGERS, Bounds
+from chalicelib.http.cross_origin import origin_of
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming, incoming
+from chalicelib.http.judges import Judges
+from chalicelib.http.route import Route
+from chalicelib.http.surface import turned_away
+from chalicelib.http.visit import Capacity, Visit
+from chalicelib.identity import Signed, identify
+from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable, TooLarge, TooSlow
+from chalicelib.tenancy import PLATFORM_TENANT
+
+PROBES = Bounds(requests=64, threads=4, streams=1, share_percent=100)
+"""How a process is, is asked most urgently where nothing else gets through: so that has threads of its own."""
+
+
+class TurnedAway(Exception):
+    """A request that is not taken in, and what it is answered."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+class Entrance:
+    """Of one process; used in one loop."""
+
+    def __init__(self, bounds: Bounds, body_limit: int) -> None:
+        self._body_limit = body_limit
+        self._capacity = Capacity(bounds)
+        self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="request")
+        self._for_probes = Capacity(PROBES)
+        self._probe_threads = ThreadPoolExecutor(PROBES.threads, thread_name_prefix="probe")
+        self.judges = Judges(bounds.share_percent)
+
+    async def enter(
+        self, route: Route | None, event: dict[str, Any], scope: Scope, receive: Receive, *, signs: bool
+    ) -> Visit | None:
+        """Take the request in, and its body into the event; None: the client has left. Raises TurnedAway.
+
+        `route`: None where nobody is asked who they are. `signs`: who this is, a signature says that needs the body.
+        """
+        try:
+            if route is None or route.permission == "public" or signs:
+                return await self._taken_in(STRANGERS, route, event, scope, receive)
+            return await self._guarded(route, event, scope, receive)
+        except (Refusal, StoreUnavailable) as error:
+            raise TurnedAway(await self._reply_to(error, route, event)) from None
+
+    async def _guarded(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
+        asked = incoming(event, route, wiring.path().clock(), "")
+        who = _remembered(asked)
+        if who is None:
+            await self._judge(route, asked)
+            return await self._taken_in(_counted_to(route, asked), route, event, scope, receive)
+        try:
+            return await self._taken_in(who, route, event, scope, receive)
+        except (TooLarge, TooSlow):
+            await self._judge(route, asked)  # before they hear what is wrong with what they send
+            raise
+
+    async def _judge(self, route: Route, asked: Incoming) -> None:
+        """Raises what refuses its caller."""
+        case = (route.method, route.path, asked.surface, asked.tenant, asked.credential)
+        await self.judges.agree(asked.tenant or STRANGERS, case, partial(must_be_let_in, route, asked))
+
+    async def _taken_in(
+        self, who: str, route: Route | None, event: dict[str, Any], scope: Scope, receive: Receive
+    ) -> Visit | None:
+        if route is not None and route.probes:
+            visit = Visit(self._for_probes, who, self._probe_threads)
+        else:
+            visit = Visit(self._capacity, who, self._threads)
+        entered = False
+        try:
+            body = await body_of(scope, receive, self._body_limit, visit.make_room)
+            entered = body is not None and await _has_turn(visit, receive)
+        finally:
+            if not entered:
+                visit.end_work()
+        event["body"] = body
+        return visit if entered else None
+
+    async def _reply_to(self, error: Exception, route: Route | None, event: Mapping[str, Any]) -> Reply:
+        if route is not None and route.for_pages and origin_of(event):  # whether its page may read it, a store may know
+            with suppress(NoCapacity):
+                return await self.judges.run(STRANGERS, partial(turned_away, error, route, event, reads=True))
+        return turned_away(error, route, event, reads=False)
+
+
+def _remembered(asked: Incoming) -> str | None:
+    """To whom a caller is counted whom this process remembers; None: it does not, or not as one who may come in."""
+    path = wiring.path()
+    try:
+        principal, _ = identify(asked.credential, asked.tenant, path.snapshots.held, path.clock())
+    except Refusal:
+        return None
+    # Who holds a KMS key has proved nothing yet: no stranger uses up what those have who did.
+    return principal.tenant if principal.proof != "kms" else f"{principal.tenant} by possession"
+
+
+def _counted_to(route: Route, asked: Incoming) -> str:
+    """The same, of one who has just been judged, and may come in."""
+    if route.permission == "operate" and isinstance(asked.credential, Signed):
+        return PLATFORM_TENANT
+    return _remembered(asked) or STRANGERS
+
+
+async def _has_turn(visit: Visit, receive: Receive) -> bool:
+    """Whether it has got its thread; if not, its client has left meanwhile. Raises NoCapacity."""
+    if visit.has_thread_at_once():
+        return True
+    turn = asyncio.ensure_future(visit.take_thread())
+    gone = asyncio.ensure_future(gone_from(receive))
+    try:
+        await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
+        if turn.done():
+            turn.result()
+        return turn.done()
+    finally:
+        turn.cancel()
+        gone.cancel()
+
+
+async def gone_from(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        continue

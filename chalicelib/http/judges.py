@@ -1,0 +1,56 @@
+"""Callers whom this process does not remember, judged on threads of their own before a byte of their body is taken.
+
+Whoever is at work already is not held up by a flood of wrong keys, nor they by those who are at work.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from chalicelib.http.capacity import Places
+from chalicelib.http.turns import Turns
+
+T = TypeVar("T")
+
+THREADS = 32
+
+
+class Judges:
+    """Threads, and what is being judged on them. Used in one loop."""
+
+    def __init__(self, share_percent: int, threads: int = THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="judge")
+        self._turns = Turns(Places(threads, share_percent))
+        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def run(self, who: str, judge: Callable[[], T]) -> T:
+        """What the judge says, in a thread. `who`: for whom. Raises: as the judge; NoCapacity."""
+        await self._turns.take(who)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, judge)
+        finally:
+            self._turns.give_back(who)
+
+    async def agree(self, who: str, case: Hashable, judge: Callable[[], None]) -> None:
+        """The same; a case that comes many times at once, as after a start, is judged once for all of them.
+
+        What lets in one lets in all, for each is judged again where it counts. What refuses them must have been judged
+        after they came.
+        """
+        earlier = self._under_way.get(case)
+        if earlier is not None:
+            with suppress(Exception):
+                return await asyncio.shield(earlier)
+        if self._under_way.get(case) in (None, earlier):
+            judging = asyncio.ensure_future(self.run(who, judge))
+            self._under_way[case] = judging
+            judging.add_done_callback(lambda done: self._forget(case, done))
+        return await asyncio.shield(self._under_way[case])
+
+    def _forget(self, case: Hashable, done: "asyncio.Task[Any]") -> None:
+        if self._under_way.get(case) is done:
+            del self._under_way[case]
+        if not done.cancelled():
+            done.exception()  # whoever waited for it has it
