@@ -83,14 +83,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         )
     if settings.tenant_share_percent > 100:
         wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")
-    elif (
-        settings.body_limit_bytes * (100 - settings.tenant_share_percent)
-        > (settings.tenant_share_percent * settings.body_bytes)
-        or settings.body_limit_bytes > settings.body_bytes
-    ):
-        wrong.append(
-            "CLOISTER_TENANT_SHARE_PERCENT of CLOISTER_BODY_BYTES must be room for a body of CLOISTER_BODY_LIMIT_BYTES"
-        )
+    if settings.body_limit_bytes > settings.body_bytes:
+        wrong.append("CLOISTER_BODY_LIMIT_BYTES must not be more than CLOISTER_BODY_BYTES, which is for all bodies")
     if wrong:
         raise BadSettings("\n".join(wrong))
     return settings

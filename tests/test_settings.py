@@ -20,3 +20,16 @@ def test_no_accepted_silence_outlasts_a_lease(idle_ms: str) -> None:
     """An event just before it is time to renew, then silence: the next event must find the lease."""
     with pytest.raises(BadSettings, match="CLOISTER_IDLE_DEADLINE_MS"):
         read({"CLOISTER_IDLE_DEADLINE_MS": idle_ms})
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"CLOISTER_TENANT_SHARE_PERCENT": "101"}, "at most 100"),
+        ({"CLOISTER_BODY_BYTES": "5000000"}, "CLOISTER_BODY_LIMIT_BYTES must not be more"),
+        ({"CLOISTER_TRUSTED_HOPS": "-1"}, "at least 0"),
+    ],
+)
+def test_bounds_that_nothing_can_keep_are_refused(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(BadSettings, match=said):
+        read(environment)

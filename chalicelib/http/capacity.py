@@ -4,7 +4,7 @@ Nothing that is held can be taken back: a request runs to its end. So fairness i
 as between the queues of a switch that share one memory (A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length
 Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking, 1998): who holds many may take more
 only as long as much is free. One alone gets `share_percent` of all; everybody's bound sinks with each who comes; and
-whoever holds least finds a place as long as there is any.
+whoever holds nothing finds a place as long as there is any.
 """
 
 from collections.abc import Collection
@@ -38,11 +38,11 @@ class Places:
     def take(self, who: str, count: int = 1) -> bool:
         """Whether they got so many more, which they then give back."""
         with self._lock:
-            held = self._held.get(who, 0) + count
-            if count > self._free or held * (100 - self._share_percent) > self._share_percent * self._free:
+            held, free = self._held.get(who, 0), self._free - count
+            if free < 0 or (held and (held + count) * (100 - self._share_percent) > free * self._share_percent):
                 return False
-            self._free -= count
-            self._held[who] = held
+            self._held[who] = held + count
+            self._free = free
             return True
 
     def give_back(self, who: str, count: int = 1) -> None:

@@ -87,10 +87,10 @@ class Entrance:
     async def _taken_in(
         self, who: str, route: Route | None, event: dict[str, Any], scope: Scope, receive: Receive
     ) -> Visit | None:
-        if route is not None and route.probes:
-            visit = Visit(self._for_probes, who, self._probe_threads)
-        else:
-            visit = Visit(self._capacity, who, self._threads)
+        probes = route is not None and route.probes
+        capacity, threads = (self._for_probes, self._probe_threads) if probes else (self._capacity, self._threads)
+        await capacity.requests.take(who)
+        visit = Visit(capacity, who, threads)
         entered = False
         try:
             body = await body_of(scope, receive, self._body_limit, visit.make_room)

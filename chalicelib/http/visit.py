@@ -8,25 +8,25 @@ from typing import Any
 from chalicelib.http.capacity import Bounds, Places
 from chalicelib.http.turns import Turns, no_capacity
 
+AT_ONCE_S = 0.05
+"""An answer is there before its thread is free: who asks again at once is not refused for their own last request."""
+
 
 class Capacity:
     """Of one process; see Bounds."""
 
     def __init__(self, bounds: Bounds) -> None:
         share = bounds.share_percent
-        self.requests = Places(bounds.requests, share)
+        self.requests = Turns(Places(bounds.requests, share), stands_s=AT_ONCE_S, longest_s=AT_ONCE_S)
         self.streams = Places(bounds.streams, share)
         self.threads = Turns(Places(bounds.threads, share))
         self.bodies = Turns(Places(bounds.body_bytes, share))
 
 
 class Visit:
-    """Of one request, counted to `who`; its work runs on `threads`."""
+    """Of one request, counted to `who`, which has its place among `capacity.requests`; its work runs on `threads`."""
 
     def __init__(self, capacity: Capacity, who: str, threads: ThreadPoolExecutor) -> None:
-        """Raises NoCapacity."""
-        if not capacity.requests.take(who):
-            raise no_capacity()
         self.threads = threads
         self._capacity = capacity
         self._who = who
