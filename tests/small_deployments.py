@@ -168,7 +168,13 @@ class Deployment:
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:
         path = path or self.path()
         tenancy = tenancy or self._tenancy(path.admission.forget)
-        reports = Reports(self.store.documents, Settings().region, self.clock, Settings().health_max_age_ms)
+        reports = Reports(
+            self.store.documents,
+            Settings().region,
+            self.clock,
+            Settings().health_max_age_ms,
+            patience_s=PATIENCE_S,
+        )
         return Rooms(
             path,
             tenancy,

@@ -4,7 +4,7 @@ A schedule asks and keeps; `/health` reads. So no caller of it costs a target a 
 """
 
 from collections.abc import Mapping
-from threading import Lock
+from threading import Lock, Thread
 from typing import Literal
 
 import msgspec
@@ -18,6 +18,13 @@ REPORTS = "~reports"
 """A partition of its own, so that who writes reports need not be let into anything else of the table."""
 
 KNOWN_FOR_MS = 300_000  # five rounds of the schedule: who has missed them all knows nothing any more
+
+
+PATIENCE_S = 0.2
+"""With a store that does not answer: balancers give up on whoever takes longer to say how they are."""
+
+GRACE_MS = 10_000
+"""How long what a store said last counts where it does not answer in time: it may be slow once."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -64,23 +71,35 @@ def summary(said: Mapping[str, Capacity | None], not_asked: int, asked_ms: int) 
 class Reports:
     """The stored report of this region. Thread-safe."""
 
-    def __init__(self, documents: Documents, region: str, clock: Clock, max_age_ms: int) -> None:
-        """What was read, or that nothing could be, holds for `max_age_ms`, however many ask."""
+    def __init__(
+        self, documents: Documents, region: str, clock: Clock, max_age_ms: int, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        """What was read, or that nothing could be, holds for `max_age_ms`, however many ask.
+
+        Who asks waits at most `patience_s` for a store that dawdles, and then has what it said before.
+        """
         self._documents = documents
         self._region = region
         self._clock = clock
         self._max_age_ms = max_age_ms
+        self._patience_s = patience_s
         self._lock = Lock()
         self._read_ms: int | None = None
         self._found: Report | StoreUnavailable | None = None
+        self._reading: Thread | None = None
 
     def latest(self) -> Report | None:
         """None where nobody has asked the targets yet. Raises StoreUnavailable."""
         with self._lock:
-            now_ms = self._clock()
-            if self._read_ms is None or now_ms - self._read_ms > self._max_age_ms:
-                self._found = self._read()
-                self._read_ms = now_ms
+            if self._is_older_than(self._max_age_ms) and self._reading is None:
+                self._reading = Thread(target=self._read, name="report", daemon=True)
+                self._reading.start()
+            reading = self._reading
+        if reading is not None:
+            reading.join(self._patience_s)
+        with self._lock:
+            if self._is_older_than(GRACE_MS):
+                raise StoreUnavailable("the report of the targets was not read in time")
             found = self._found
         if isinstance(found, StoreUnavailable):
             raise StoreUnavailable(str(found))
@@ -95,9 +114,17 @@ class Reports:
         except Changed:
             return  # somebody else has just asked; theirs is as good
 
-    def _read(self) -> Report | StoreUnavailable | None:
+    def _is_older_than(self, age_ms: int) -> bool:
+        return self._read_ms is None or self._clock() - self._read_ms > age_ms
+
+    def _read(self) -> None:
+        """In a thread of its own."""
+        found: Report | StoreUnavailable | None = StoreUnavailable("the report of the targets makes no sense")
         try:
             held = self._documents.get(REPORTS, self._region)
+            found = None if held is None else msgspec.json.decode(held.text, type=Report)
         except StoreUnavailable as fault:
-            return fault
-        return None if held is None else msgspec.json.decode(held.text, type=Report)
+            found = fault
+        finally:
+            with self._lock:
+                self._found, self._read_ms, self._reading = found, self._clock(), None

@@ -32,6 +32,7 @@ from chalicelib.tenancy.tenant import Member, Tenant
 from tests.deployment.packages import ROOT
 from tests.deployment.recorder import Asked, recorder
 from tests.deployment.streaming import answers, everything_that_streams
+from tests.patience import PATIENCE_S
 from tests.small_deployments import Deployment, dynamodb
 from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
@@ -329,7 +330,7 @@ def _reaping(prepared: _Sandbox, sandbox: _Sandbox) -> None:
 
 
 def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
-    reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000)
+    reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000, patience_s=PATIENCE_S)
     assert sandbox.tenancy.pools() == []
     reports.keep(summary({}, 0, NOW))
 

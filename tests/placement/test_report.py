@@ -1,12 +1,15 @@
 """The stored report: read seldom, kept in a partition of its own, and never said to know what it does not."""
 
+import threading
+
 import pytest
 
 from chalicelib.documents import Changed, Document
 from chalicelib.documents.memory import MemoryDocuments
-from chalicelib.placement.report import REPORTS, Report, Reports, standing, summary
+from chalicelib.placement.report import GRACE_MS, REPORTS, Report, Reports, standing, summary
 from chalicelib.pool import Capacity
 from chalicelib.refusal import StoreUnavailable
+from tests.patience import PATIENCE_S, until
 
 REGION = "eu-west-1"
 
@@ -30,7 +33,7 @@ class World:
     def __init__(self) -> None:
         self.now_ms = 0
         self.documents = Counted()
-        self.reports = Reports(self.documents, REGION, lambda: self.now_ms, max_age_ms=2_000)
+        self.reports = Reports(self.documents, REGION, lambda: self.now_ms, max_age_ms=2_000, patience_s=PATIENCE_S)
 
 
 def report(answering: int = 1, failing: int = 0, not_asked: int = 0) -> Report:
@@ -61,6 +64,45 @@ def test_a_store_that_is_away_is_not_asked_by_everybody_and_is_found_again() -> 
     assert world.reports.latest() is None
 
 
+class Slow(Counted):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def get(self, tenant: str, name: str) -> Document | None:
+        found = super().get(tenant, name)
+        assert self.let.wait(PATIENCE_S)
+        return found
+
+
+def test_nobody_waits_for_a_store_that_dawdles_and_all_have_what_it_said_before() -> None:
+    documents, now_ms = Slow(), [0]
+    reports = Reports(documents, REGION, lambda: now_ms[0], max_age_ms=2_000, patience_s=0.01)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            reports.latest()
+    assert documents.reads == 1
+    documents.let.set()
+    until(lambda: said(reports) is None)
+    documents.let.clear()
+    now_ms[0] = 2_001
+    assert [reports.latest() for _ in range(3)] == [None] * 3
+    assert documents.reads == 2
+    now_ms[0] = GRACE_MS + 1
+    with pytest.raises(StoreUnavailable):
+        reports.latest()
+    documents.let.set()
+
+
+def said(reports: Reports) -> Report | StoreUnavailable | None:
+    try:
+        return reports.latest()
+    except StoreUnavailable as fault:
+        return fault
+
+
 def test_the_newest_report_takes_the_place_of_the_one_before() -> None:
     world = World()
     world.reports.keep(report())
@@ -79,7 +121,7 @@ def test_of_two_that_asked_at_once_one_is_kept() -> None:
 def test_a_region_reads_its_own_report() -> None:
     world = World()
     world.reports.keep(report())
-    elsewhere = Reports(world.documents, "us-east-1", lambda: 0, max_age_ms=1)
+    elsewhere = Reports(world.documents, "us-east-1", lambda: 0, max_age_ms=1, patience_s=PATIENCE_S)
     assert elsewhere.latest() is None
     assert [held.name for held in world.documents.under(REPORTS, "")] == [REGION]
 
