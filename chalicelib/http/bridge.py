@@ -29,6 +29,7 @@ from chalicelib.http.rounds import Rounds
 from chalicelib.http.routing import Matcher
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.surface import ROUTES, SHAPES, methods_of, refused
+from chalicelib.http.turns import Patience
 from chalicelib.http.visit import visiting
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
 from chalicelib.inference import look_at_running
@@ -74,6 +75,7 @@ class Bridge:
         iam: Iam | None = None,
         *,
         bounds: Bounds = Bounds(),  # noqa: B008  # frozen
+        patience: Patience = Patience(),  # noqa: B008  # frozen
         patience_s: float = PATIENCE_S,
         gaps: Gaps = Gaps(),  # noqa: B008  # frozen
         trusted_hops: int = 0,
@@ -82,7 +84,7 @@ class Bridge:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
         self._routes = {(method, route.resource): route for route in ROUTES for method in methods_of(route)}
-        self._entrance = Entrance(bounds, body_limit)
+        self._entrance = Entrance(bounds, patience, body_limit)
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere

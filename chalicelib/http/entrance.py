@@ -25,6 +25,7 @@ from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.judges import Judges
 from chalicelib.http.route import Route
 from chalicelib.http.surface import turned_away
+from chalicelib.http.turns import Patience
 from chalicelib.http.visit import Capacity, Visit
 from chalicelib.identity import Signed, identify
 from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable, TooLarge, TooSlow
@@ -45,13 +46,13 @@ class TurnedAway(Exception):
 class Entrance:
     """Of one process; used in one loop."""
 
-    def __init__(self, bounds: Bounds, body_limit: int) -> None:
+    def __init__(self, bounds: Bounds, patience: Patience, body_limit: int) -> None:
         self._body_limit = body_limit
-        self._capacity = Capacity(bounds)
+        self._capacity = Capacity(bounds, patience)
         self._threads = ThreadPoolExecutor(bounds.threads, thread_name_prefix="request")
-        self._for_probes = Capacity(PROBES)
+        self._for_probes = Capacity(PROBES, patience)
         self._probe_threads = ThreadPoolExecutor(PROBES.threads, thread_name_prefix="probe")
-        self.judges = Judges(bounds.share_percent)
+        self.judges = Judges(bounds.share_percent, patience)
 
     async def enter(
         self, route: Route | None, event: dict[str, Any], scope: Scope, receive: Receive, *, signs: bool

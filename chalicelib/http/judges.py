@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from chalicelib.http.capacity import Places
-from chalicelib.http.turns import Turns
+from chalicelib.http.turns import Patience, Turns
 
 T = TypeVar("T")
 
@@ -20,9 +20,9 @@ THREADS = 32
 class Judges:
     """Threads, and what is being judged on them. Used in one loop."""
 
-    def __init__(self, share_percent: int, threads: int = THREADS) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="judge")
-        self._turns = Turns(Places(threads, share_percent))
+    def __init__(self, share_percent: int, patience: Patience) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
+        self._turns = Turns(Places(THREADS, share_percent), patience)
         self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def run(self, who: str, judge: Callable[[], T]) -> T:

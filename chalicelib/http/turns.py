@@ -1,19 +1,26 @@
-"""Waiting for one's turn, in the loop: as long as the line moves, and never for long.
+"""Waiting for one's turn, in the loop: as long as the line moves, and is not longer than it can get on with.
 
 A burst of short requests is evened out. A line that stands, since all threads wait for slow models, is known at once:
-whoever comes then is told so instead of being kept in silence.
+whoever comes then is told so instead of being kept in silence. So is who comes last to a line that is too long.
 """
 
 import asyncio
 from collections import deque
 
+import msgspec
+
 from chalicelib.http.capacity import Places
 from chalicelib.refusal import NoCapacity
 
-STANDS_S = 0.5
-"""A line of which nobody's turn has come for so long, and no place become free, stands."""
+WARM = 16
+"""Turns after which it is known how fast a line moves."""
 
-LONGEST_S = 2.0
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long one may wait."""
+
+    stands_s: float = 0.5  # for a line of which nobody's turn has come, and no place become free
+    longest_s: float = 10.0  # for one that moves
 
 
 class Turns:
@@ -22,19 +29,18 @@ class Turns:
     Used in one loop; places may be given back from any thread.
     """
 
-    def __init__(self, places: Places, *, stands_s: float = STANDS_S, longest_s: float = LONGEST_S) -> None:
+    def __init__(self, places: Places, patience: Patience) -> None:
         self._places = places
-        self._stands_s = stands_s
-        self._longest_s = longest_s
-        self._waiting: dict[str, deque[_Turn]] = {}
-        self._moved_s: dict[str, float] = {}  # when whose line did so last; of those who hold places
+        self._patience = patience
+        self._lines: dict[str, _Line] = {}
+        self._moved_s: dict[str, float] = {}  # when whose places changed hands last; of those who hold some
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def take_at_once(self, who: str, count: int = 1) -> bool:
         """Whether nobody of theirs is before them, and there is a place."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        if who in self._waiting or not self._places.take(who, count):
+        if who in self._lines or not self._places.take(who, count):
             return False
         self._moved_s[who] = self._loop.time()
         return True
@@ -44,10 +50,13 @@ class Turns:
         if self.take_at_once(who, count):
             return
         loop = asyncio.get_running_loop()
+        line = self._lines.setdefault(who, _Line())
+        if line.takes_s > self._patience.longest_s:
+            raise no_capacity()
         turn = _Turn(count, loop.time(), loop.create_future())
-        self._waiting.setdefault(who, deque()).append(turn)
+        line.waiting.append(turn)
         self._call_up()  # of what became free before anybody waited, nobody was told
-        self._look_at_the_clock(who, turn)
+        self._look_at_the_clock(who, turn, loop)
         try:
             if not await turn.came:
                 raise no_capacity()
@@ -58,7 +67,9 @@ class Turns:
         finally:
             if turn.timer is not None:
                 turn.timer.cancel()
-            self._forget(who, turn)
+            line.leave(turn)
+            if not line.waiting:
+                self._lines.pop(who, None)
 
     def give_back(self, who: str, count: int = 1) -> None:
         """From any thread."""
@@ -66,39 +77,34 @@ class Turns:
         if self._loop is None:
             return
         self._moved_s[who] = self._loop.time()
-        if self._waiting:
+        if self._lines:
             self._loop.call_soon_threadsafe(self._call_up)
         if not self._places.held(who):
             self._moved_s.pop(who, None)
 
     def _call_up(self) -> None:
-        while any(self._call_one(who) for who in self._places.in_turn(self._waiting)):
+        while any(self._call_one(who) for who in self._places.in_turn(self._lines)):
             continue
 
     def _call_one(self, who: str) -> bool:
-        turn = next((turn for turn in self._waiting[who] if not turn.came.done()), None)
+        line = self._lines[who]
+        turn = line.first
         if turn is None or not self._places.take(who, turn.count):
             return False
         assert self._loop is not None  # somebody waits in it
-        self._moved_s[who] = self._loop.time()
-        turn.came.set_result(True)
+        now_s = self._moved_s[who] = self._loop.time()
+        line.call(turn, now_s, self._patience.longest_s)
         return True
 
-    def _look_at_the_clock(self, who: str, turn: "_Turn") -> None:
-        if turn.came.done() or self._loop is None:
+    def _look_at_the_clock(self, who: str, turn: "_Turn", loop: asyncio.AbstractEventLoop) -> None:
+        if turn.came.done():
             return
-        now_s = self._loop.time()
-        until_s = min(self._moved_s.get(who, turn.since_s) + self._stands_s, turn.since_s + self._longest_s)
-        if now_s >= until_s:
-            turn.came.set_result(False)
+        moved_s = self._moved_s.get(who, turn.since_s)
+        until_s = min(moved_s + self._patience.stands_s, turn.since_s + self._patience.longest_s)
+        if loop.time() >= until_s:
+            turn.end(False)
         else:
-            turn.timer = self._loop.call_at(until_s, self._look_at_the_clock, who, turn)
-
-    def _forget(self, who: str, turn: "_Turn") -> None:
-        queue = self._waiting[who]
-        queue.remove(turn)
-        if not queue:
-            del self._waiting[who]
+            turn.timer = loop.call_at(until_s, self._look_at_the_clock, who, turn, loop)
 
 
 class _Turn:
@@ -110,9 +116,50 @@ class _Turn:
         self.came = came
         self.timer: asyncio.TimerHandle | None = None
 
+    def end(self, came: bool) -> None:
+        self.came.set_result(came)
+
     @property
     def has_come(self) -> bool:
         return self.came.done() and not self.came.cancelled() and self.came.result()
+
+
+class _Line:
+    """Those of one tenant who wait, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Turn] = deque()
+        self._called = 0
+        self._since_s = 0.0
+        self._pace_s = 0.0  # from turn to turn
+
+    @property
+    def first(self) -> _Turn | None:
+        while self.waiting and self.waiting[0].came.done():
+            self.waiting.popleft()
+        return self.waiting[0] if self.waiting else None
+
+    @property
+    def takes_s(self) -> float:
+        """As far as is known, until who comes now has their turn."""
+        return len(self.waiting) * self._pace_s
+
+    def call(self, turn: _Turn, now_s: float, longest_s: float) -> None:
+        """It is their turn; who comes last is told that theirs would not come in time."""
+        turn.end(True)
+        if self._called:
+            self._pace_s = (now_s - self._since_s) / self._called if self._called >= WARM else 0.0
+        else:
+            self._since_s = now_s
+        self._called += 1
+        while self.waiting and self.takes_s > longest_s:
+            last = self.waiting.pop()
+            if not last.came.done():
+                last.end(False)
+
+    def leave(self, turn: _Turn) -> None:
+        if turn in self.waiting:
+            self.waiting.remove(turn)
 
 
 def no_capacity() -> NoCapacity:

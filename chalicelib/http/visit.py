@@ -6,21 +6,21 @@ from threading import Lock
 from typing import Any
 
 from chalicelib.http.capacity import Bounds, Places
-from chalicelib.http.turns import Turns, no_capacity
+from chalicelib.http.turns import Patience, Turns, no_capacity
 
-AT_ONCE_S = 0.05
+AT_ONCE = Patience(stands_s=0.05, longest_s=0.05)
 """An answer is there before its thread is free: who asks again at once is not refused for their own last request."""
 
 
 class Capacity:
     """Of one process; see Bounds."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, patience: Patience) -> None:
         share = bounds.share_percent
-        self.requests = Turns(Places(bounds.requests, share), stands_s=AT_ONCE_S, longest_s=AT_ONCE_S)
+        self.requests = Turns(Places(bounds.requests, share), AT_ONCE)
         self.streams = Places(bounds.streams, share)
-        self.threads = Turns(Places(bounds.threads, share))
-        self.bodies = Turns(Places(bounds.body_bytes, share))
+        self.threads = Turns(Places(bounds.threads, share), patience)
+        self.bodies = Turns(Places(bounds.body_bytes, share), patience)
 
 
 class Visit:

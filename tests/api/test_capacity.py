@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.http.capacity import Places
-from chalicelib.http.turns import Turns
+from chalicelib.http.turns import WARM, Patience, Turns
 from chalicelib.refusal import NoCapacity
 from tests.patience import PATIENCE_S
 
@@ -82,7 +82,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
 
 def full(*, stands_s: float = PATIENCE_S, longest_s: float = PATIENCE_S) -> Turns:
     """One place, and `busy` has it."""
-    turns = Turns(Places(1, 100), stands_s=stands_s, longest_s=longest_s)
+    turns = Turns(Places(1, 100), Patience(stands_s, longest_s))
     assert turns.take_at_once("busy")
     return turns
 
@@ -95,7 +95,7 @@ async def all_wait(*waiting: "asyncio.Future[None]") -> None:
 
 def test_who_holds_least_is_next_and_then_who_came_first() -> None:
     async def scene() -> None:
-        turns = Turns(Places(2, 100), stands_s=PATIENCE_S, longest_s=PATIENCE_S)
+        turns = Turns(Places(2, 100), Patience(PATIENCE_S, PATIENCE_S))
         assert turns.take_at_once("flood")
         assert turns.take_at_once("flood")
         came: list[str] = []
@@ -166,5 +166,26 @@ def test_who_gives_up_waiting_holds_nothing(its_turn_has_come: bool) -> None:
             turns.give_back("busy")
         await next_one
         assert leaving.cancelled()
+
+    play(scene)
+
+
+def test_who_comes_last_to_a_line_that_is_too_long_is_told_as_soon_as_that_is_known() -> None:
+    """As many as it can get on with in time are kept, by the pace at which their turns have come."""
+
+    async def scene() -> None:
+        turns = full(longest_s=1.0)
+        waiting = [asyncio.ensure_future(turns.take("busy")) for _ in range(1_000)]
+        await all_wait(*waiting)
+        for done in range(WARM + 1):
+            turns.give_back("busy")
+            while not waiting[done].done():
+                await asyncio.sleep(0.005)
+        refused = [each for each in waiting if each.done() and each.exception()]
+        assert refused == waiting[-len(refused) :]
+        with pytest.raises(NoCapacity):
+            await turns.take("busy")
+        for each in waiting:
+            each.cancel()
 
     play(scene)

@@ -16,12 +16,14 @@ from chalicelib.engines.scripted import Step, words
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.capacity import Bounds
 from chalicelib.http.pipe import PIPE_BYTES
+from chalicelib.http.turns import Patience
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.ledger import Entry
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S
 from tests.small_deployments import T0, Deployment, Store
 
+ENDLESS = Patience(PATIENCE_S, PATIENCE_S)
 CHUNK = b'{"choices":[{"delta":{"content":"hi"}}]}'
 
 
@@ -229,7 +231,7 @@ def test_a_reader_that_takes_nothing_has_left() -> None:
 
 def test_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
     gate = threading.Event()
-    front = Front(gate, *words("one two"), bounds=Bounds(threads=1))
+    front = Front(gate, *words("one two"), bounds=Bounds(threads=1), patience=ENDLESS)
 
     async def scene() -> None:
         first, second = Client(front), Client(front)
@@ -247,7 +249,7 @@ def test_a_client_that_leaves_before_its_turn_costs_nothing() -> None:
 
 def test_an_answer_that_has_begun_does_not_wait_behind_those_who_came_later() -> None:
     gate = threading.Event()
-    front = Front(*words("one two"), bounds=Bounds(threads=1))
+    front = Front(*words("one two"), bounds=Bounds(threads=1), patience=ENDLESS)
     front.scripts.append((gate, *words("three")))
 
     async def scene() -> None:

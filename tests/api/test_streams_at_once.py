@@ -17,10 +17,11 @@ from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
 from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.http.capacity import Bounds
 from chalicelib.http.pump import TAKEN_BYTES
+from chalicelib.http.silence import Gaps
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.settings import Settings
-from tests.api.test_leaving import CHAT, CHUNK, Client, Front, eventually, play
+from tests.api.test_leaving import CHAT, CHUNK, ENDLESS, Client, Front, eventually, play
 from tests.engines.answers import STREAM, event, said
 from tests.engines.openai_server import NEVER_IDLE, SEVENS
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head
@@ -32,6 +33,7 @@ THREADS = 4
 STREAMS = 300
 
 SAID = words("one two three")
+NEVER = Gaps(10 * PATIENCE_S, 10 * PATIENCE_S)
 BEGUN, REST = SAID[:2], SAID[2:]
 
 
@@ -51,7 +53,13 @@ class HeldMeters(MemoryMeters):
 
 def front(*script: Step, store: Store | None = None) -> Front:
     """Few threads, and a tenant who may have as many requests running as they like."""
-    return Front(*script, store=store, limits=Limits((), (), in_flight=2 * STREAMS), bounds=Bounds(threads=THREADS))
+    return Front(
+        *script,
+        store=store,
+        limits=Limits((), (), in_flight=2 * STREAMS),
+        bounds=Bounds(threads=THREADS),
+        patience=ENDLESS,
+    )
 
 
 def reasons(front: Front) -> list[str]:
