@@ -59,6 +59,7 @@ def front(*script: Step, store: Store | None = None) -> Front:
         limits=Limits((), (), in_flight=2 * STREAMS),
         bounds=Bounds(threads=THREADS),
         patience=ENDLESS,
+        gaps=NEVER,
     )
 
 
