@@ -204,7 +204,6 @@ def _path() -> Path:
         clock=clock,
         randomness=secrets.token_bytes,
         snapshots=snapshots,
-        meters=meters(),
         admission=Admission(
             meters(),
             ledger,

@@ -145,7 +145,6 @@ class Deployment:
             clock=self.clock,
             randomness=self.chance,
             snapshots=Snapshots(self.store.documents, self.store.meters),
-            meters=self.store.meters,
             admission=Admission(
                 self.store.meters,
                 self.store.ledger,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from chalicelib.admission import Admission, Meters
+from chalicelib.admission import Admission
 from chalicelib.clock import Clock
 from chalicelib.inference.running import RunningStreams
 from chalicelib.ledger import FirstUses, Ledger
@@ -21,7 +21,6 @@ class Path(msgspec.Struct, frozen=True):
     clock: Clock
     randomness: Randomness
     snapshots: Snapshots
-    meters: Meters
     admission: Admission
     ledger: Ledger
     first_uses: FirstUses

@@ -160,7 +160,12 @@ def item_bytes(tables: Tables, of: Limits, leases: int) -> int:
         units = Units(requests=1, tokens=2_000, micro_usd=700)
         lease_id = lease_id_of(T0 + i, 2**49 + i)
         admission.admit(tenant=tenant, epoch=epoch, limits=of, units=units, lease_id=lease_id, now_ms=T0 + i)
-    key = {"pk": {"S": f"{tenant}#{REGION}"}}
+    return bytes_of(tables, tenant)
+
+
+def bytes_of(tables: Tables, meter: str) -> int:
+    """The size that DynamoDB would bill of this meter."""
+    key = {"pk": {"S": f"{meter}#{REGION}"}}
     item: Item = tables.call("GetItem", TableName=tables.meters, Key=key)["Item"]
     return sum(len(name) + _bytes(value) for name, value in item.items())
 

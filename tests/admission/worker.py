@@ -89,7 +89,7 @@ class Worker:
     def move(self, ended: threading.Event) -> None:
         """The epoch, and shares to one shard or to all, until the threads have ended or the process is killed."""
         for turn in itertools.count(self.seed):
-            if ended.wait(0.01):
+            if ended.wait(0.1):
                 return
             if turn % 3:
                 steward = Steward(self.keeping, self.meters, limits_of, now_ms)

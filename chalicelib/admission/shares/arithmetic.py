@@ -22,7 +22,8 @@ MILLI: Final = 1_000
 PLACES: Final = "in_flight"
 
 MOST_LEASES = 12
-"""Of a meter whose item is to stay within 1,024 bytes, with a usual set of limits."""
+ITEM_BYTES = 1_024
+"""Up to which DynamoDB writes an item for one unit."""
 MOST_SHARDS = 84
 """As many as the largest cap asks for, and fewer than DynamoDB reads in one call (100)."""
 USUAL = Units(requests=1, tokens=8_192, micro_usd=100_000, gpu_ms=10_000)
@@ -34,7 +35,7 @@ PLACES_EACH = 4
 def shards_of(limits: Limits) -> int:
     """Into how many shards a tenant with these limits is divided: as many as keep each item small, no more than keep
     each share worth having."""
-    most = min(limits.in_flight // PLACES_EACH, -(-limits.in_flight // MOST_LEASES), MOST_SHARDS)
+    most = min(limits.in_flight // PLACES_EACH, -(-limits.in_flight // leases_of(limits)), MOST_SHARDS)
     for rate in limits.rates:
         withheld = -(-rate.count * SLACK_US // (rate.period_ms * US_PER_MS))
         most = min(most, (rate.burst - withheld) // (2 * USUAL.of(rate.unit)))
@@ -42,6 +43,13 @@ def shards_of(limits: Limits) -> int:
         if budget.hard:
             most = min(most, budget.limit // (16 * USUAL.of(budget.unit)))
     return max(1, most)
+
+
+def leases_of(limits: Limits) -> int:
+    """How many a shard's item holds within its bytes: some 50 for each rate with its share, 46 for each budget with
+    its share and its window, 38 for each lease, and 130 for the rest."""
+    left = ITEM_BYTES - 130 - 50 * len(limits.rates) - 46 * len(limits.budgets)
+    return max(PLACES_EACH, min(MOST_LEASES, left // 38))
 
 
 def split(total: int, parts: int) -> list[int]:
