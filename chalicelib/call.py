@@ -4,8 +4,8 @@ Streaming is the base case. An engine yields `Waiting`* `Started` `Delta`* and e
 a stream that ends without `Finished` is a failed engine. A buffered answer is one `Delta` that holds
 the whole body, so unknown response fields pass through byte for byte in both cases.
 
-A thread takes events and waits for each. A loop must not wait: it polls a stream that has a `Source`, which then says
-`Pause` wherever a thread would wait. What makes the events is the same for both.
+A thread takes events and waits for each. A loop must not wait: once it polls a stream, that says `Pause` wherever a
+thread would wait, and its `Source` tells when to go on. What makes the events is the same for both.
 """
 
 from collections.abc import Iterator, Mapping
@@ -142,8 +142,8 @@ class Stream(Protocol):
     """One running call at an engine. The holder closes it, always."""
 
     @property
-    def source(self) -> Source | None:
-        """What a loop waits for; None: only a thread can read this stream."""
+    def source(self) -> Source:
+        """What a loop waits for."""
 
     def __iter__(self) -> Iterator[Event]:
         """Events in order. Raises EngineFailed or EngineTimedOut when the engine breaks off."""

@@ -74,7 +74,7 @@ class Answered:
                 yield event
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> Source:
         """See Stream.source."""
         return self._chat.source
 

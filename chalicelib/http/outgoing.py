@@ -119,7 +119,7 @@ class Outflow:
             if self._refusal is not None:
                 yield self._refusal(error)
 
-    def polled(self, loop: Loop) -> Source | None:
+    def polled(self, loop: Loop) -> Source:
         """See Body.polled."""
         return self._answer.polled(loop)
 

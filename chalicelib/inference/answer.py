@@ -138,15 +138,14 @@ class Answer:
         except BaseException as error:
             if self._closed:  # by another thread, which is why the stream broke
                 raise StopIteration from None
-            return self._end_in_time(self._revoked or error)
+            return self._end_in_time(error)
         return self._end_in_time(event) if isinstance(event, Finished) else event
 
-    def polled(self, loop: Loop) -> Source | None:
-        """Let the loop take the events from now on: what it waits for. None: only a thread can take them."""
+    def polled(self, loop: Loop) -> Source:
+        """Let the loop take the events from now on: what it waits for."""
+        self._loop = loop
         source = self._stream.source
-        if source is not None:
-            self._loop = loop
-            source.poll()
+        source.poll()
         return source
 
     @property
@@ -167,8 +166,6 @@ class Answer:
         self._revoked = refusal
         if self._loop is not None:
             self._loop.wake()
-        elif self._stream.source is None:  # a thread may be waiting for a silent engine
-            self._stream.close()
 
     def __enter__(self) -> "Answer":
         return self

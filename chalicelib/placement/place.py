@@ -211,7 +211,7 @@ class _VisitStream:
             raise
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> Source:
         """See Stream.source."""
         return self._stream.source
 

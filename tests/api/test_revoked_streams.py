@@ -1,17 +1,16 @@
 """A stream ends with what allowed it, and is charged what was generated until then."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from chalicelib.call import Call, Delta, Event, Started, Stream
-from chalicelib.engines.scripted import ScriptedEngine, words
+from chalicelib.call import Delta, Started
+from chalicelib.engines.scripted import words
 from chalicelib.http.route import Route
 from chalicelib.inference.answer import REVOKED
 from chalicelib.inference.running import RunningStream, RunningStreams
-from chalicelib.pool import Target
 from chalicelib.refusal import Forbidden, NotFound, Refusal, StoreUnavailable, Unauthenticated
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.token import parse
@@ -43,27 +42,6 @@ def expire(deployment: Deployment, _: str) -> None:
     deployment.clock.now_ms += 10_000
 
 
-class OnlyForThreads(ScriptedEngine):
-    """Its streams cannot be polled."""
-
-    def open(self, target: Target, call: Call) -> Stream:
-        return _Unpolled(super().open(target, call))
-
-
-class _Unpolled:
-    source = None
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._stream)
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-@pytest.mark.parametrize("polled", [True, False], ids=["in the loop", "in a thread"])
 @pytest.mark.parametrize(
     ("undo", "said"),
     [
@@ -73,10 +51,8 @@ class _Unpolled:
         (take_the_pool_away, b"There is no model"),
     ],
 )
-def test_a_stream_ends_with_what_allowed_it(undo: Undo, said: bytes, polled: bool) -> None:
+def test_a_stream_ends_with_what_allowed_it(undo: Undo, said: bytes) -> None:
     running = Front(*BEGUN, look_s=AT_ONCE_S)
-    if not polled:
-        running.deployment.engine = OnlyForThreads(lambda _, __: BEGUN)
     running.key = running.deployment.key(role="developer", expires_ms=T0 + 10_000)
 
     async def scene() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from chalicelib.call import Call, Event, Operation
+from chalicelib.engines.transport.streams import Fileless
 from chalicelib.refusal import Refusal
 
 USAGE = b'{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}'
@@ -66,11 +67,10 @@ def ending(events: Iterator[object]) -> tuple[list[object], Refusal | None]:
 class Chat:
     """A chat's stream, as an engine gives it."""
 
-    source = None
-
     def __init__(self, events: Iterable[Event]) -> None:
         self._events = events
         self.closed = False
+        self.source = Fileless()
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._events)

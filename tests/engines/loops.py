@@ -11,7 +11,6 @@ def begun(stream: Stream) -> tuple[Source, Iterator[Event], list[Event]]:
     events = iter(stream)
     first = [next(events)]
     source = stream.source
-    assert source is not None
     source.poll()
     return source, events, first
 

@@ -78,7 +78,7 @@ class Answered:
         return self._streamed() if self._asked.stream else self._whole()
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> Source:
         """See Stream.source."""
         return self._chat.source
 

@@ -11,7 +11,7 @@ class Body(Protocol):
     """The bytes of an answer: read by one thread, closed by any."""
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> Source:
         """See Stream.source."""
 
     def next(self) -> bytes | None:
@@ -57,7 +57,7 @@ class StreamedAnswer:
         self._answer.finish()
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> Source:
         """See Stream.source."""
         return self._answer.source
 
