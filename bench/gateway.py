@@ -143,8 +143,9 @@ def main() -> None:
     there = {"LiteLLM": {"bare", "governed"} - set(options.without), "smg": {"smg"} - set(options.without)}
     peers = {name: name.lower() for name, measured in there.items() if measured}
     versions = [f"{name} {environments.version(environments.python(peer), peer)}" for name, peer in peers.items()]
+    versions.insert(0, f"Python {platform.python_version()}")
     print(
-        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {', '.join([f'Python {platform.python_version()}', *versions])}; "
+        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {', '.join(versions)}; "
         f"medians of {options.rounds} rounds; chunks paced by {PACE_S * 1000:.0f} ms; "
         f"load average over the last minutes {load[1]:.1f} (about 2 is the bench alone)\n"
     )
