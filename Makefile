@@ -7,6 +7,7 @@
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
 #                                                           make bench-admission bench-sealed bench-local BASE=main
 # make bench-streams  a thousand streams at once            make bench-streams BASE=main
+# make soak     mixed load while parts are killed           make soak SECONDS=60
 # make soak-local  kill the local system ten times          make soak-local KILLS=3 SEED=7
 # make package  what is deployed, into build/package        make package STAGE=prod
 #
@@ -52,7 +53,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run startable install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench \
-  bench-admission bench-sealed bench-streams bench-local soak-local test-vllm package clean
+  bench-admission bench-sealed bench-streams bench-local soak soak-local test-vllm package clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -118,6 +119,10 @@ bench-admission: $(VENV)/run.stamp
 # Speed and memory of the local system, beside that of BASE.
 bench-local: $(VENV)/run.stamp $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
 	@exec $(BIN)/python -m bench.local_cloud '$(or $(BASE),HEAD)' $(ARGS)
+
+# Mixed load through two gateways, while what is behind them is killed and stopped in turn; tests/local runs it once through.
+soak: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf
+	@exec $(BIN)/python -m tests.local.mixed_load $(SECONDS)
 
 # Kills it under writes, starts it again, and compares with what had been confirmed.
 soak-local: $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf

@@ -10,11 +10,12 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from select import select
 from time import monotonic
+from types import MappingProxyType
 
 import pytest
 
@@ -67,8 +68,10 @@ class RunningSystem:
 
 
 @contextmanager
-def local_system(state_dir: Path, *arguments: str) -> Iterator[RunningSystem]:
-    process = start(state_dir, *arguments)
+def local_system(
+    state_dir: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[RunningSystem]:
+    process = start(state_dir, *arguments, environment=environment)
     try:
         yield RunningSystem(process, state_dir)
     finally:
@@ -81,14 +84,16 @@ def local_system(state_dir: Path, *arguments: str) -> Iterator[RunningSystem]:
             process.communicate()
 
 
-def start(state_dir: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """`python -m local`, as a process group of its own."""
+def start(
+    state_dir: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> "subprocess.Popen[str]":
+    """`python -m local`, as a process group of its own. `environment`: settings of a test's own."""
     # Quiet, for nobody reads on while it runs, and a pipe that is full would hold it up.
     command = [sys.executable, "-m", "local", "--quiet", "--state-dir", str(state_dir), "--port", "0", *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
