@@ -1,6 +1,5 @@
 """The audit log over HTTP: JSON page by page with totals, or CSV."""
 
-import csv
 import hashlib
 import io
 import re
@@ -267,6 +266,8 @@ def _cell(value: str | int | bool | None) -> str:
 
 
 def _row(cells: list[str]) -> bytes:
+    import csv  # not at the top: no other door needs it
+
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue().encode()

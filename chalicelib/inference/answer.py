@@ -5,11 +5,10 @@ runs it. It happens before the last event leaves: after that, Lambda may freeze 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from functools import partial
 from threading import Lock
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -18,6 +17,9 @@ from chalicelib.call import Call, Delta, Event, Finished, Pause, Source, Started
 from chalicelib.clock import Clock
 from chalicelib.inference.path import Path
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal, StoreUnavailable
+
+if TYPE_CHECKING:  # of a loop; who answers in one piece does without
+    from concurrent.futures import Future
 
 CLIENT_LEFT = "client_left"
 REVOKED = "revoked"
