@@ -37,6 +37,12 @@ def test_without_a_secret_the_gateways_own_role_calls(bedrock: LocalBedrock) -> 
     assert keys(bedrock) == [bedrock.access_key_id]
 
 
+def test_the_gateways_own_may_be_an_api_key(bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", bedrock.bearer)
+    assert answered(sandbox(), Bedrock("us", model=HAIKU, region="us-east-1"))
+    assert keys(bedrock) == ["bearer"]
+
+
 def test_an_api_key_is_read_from_secrets_manager(
     bedrock: LocalBedrock, stores: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
