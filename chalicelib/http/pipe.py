@@ -111,15 +111,15 @@ class Pipe:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._pump is not None and not self.abandoned:
-                self._pieces.append(await self._pump.taken())
-                self._ended = self._pump.ended
-            ended = self._ended  # before looking: what came before the end is still there
-            with self._state:
-                pieces = b"".join(self._pieces)
-                self._pieces.clear()
-                self._size = 0
-                self._state.notify()
+            if self.abandoned:
+                return b""
+            if self._pump is None:
+                ended = self._ended  # before looking: what came before the end is still there
+                pieces = self._emptied()
+            else:
+                taken = await self._pump.taken()
+                ended = self._ended = self._pump.ended
+                pieces = self._emptied() + taken if self._pieces else taken
             if self.abandoned:
                 return b""
             if ended:
@@ -128,6 +128,15 @@ class Pipe:
                 self._sent_s = self._loop.time()
                 self._due_s = self._sent_s + self._gaps.next_s
                 return pieces
+
+    def _emptied(self) -> bytes:
+        """What a thread has filled in, or the loop itself."""
+        with self._state:
+            pieces = b"".join(self._pieces)
+            self._pieces.clear()
+            self._size = 0
+            self._state.notify()
+        return pieces
 
     def abandon(self) -> None:
         """The reader is gone."""
