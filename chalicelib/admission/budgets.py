@@ -53,6 +53,7 @@ def _window_id(kind: WindowKind, minutes: int) -> str:
     return datetime.fromtimestamp(minutes * 60, UTC).strftime(_FORMAT[kind])
 
 
+@lru_cache(maxsize=1024)
 def start_ms(kind: WindowKind, window: str) -> int:
     return _ms(_start(kind, window))
 

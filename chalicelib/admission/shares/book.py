@@ -62,6 +62,8 @@ class Book(msgspec.Struct, frozen=True):
     """Budget's id -> the window that its returned units came from: no earlier one may have them."""
     holders: tuple[Holder, ...]
     """By the shards' numbers."""
+    uncounted: tuple[str, ...] = ()
+    """Ids of budgets that are new to the book: nobody gets anything before it is known what was used of them."""
     closed: bool = False
     """The tenant has one meter again, or is about to: nothing moves until it is divided anew."""
 

@@ -4,7 +4,7 @@ It is conditional on the book's version, so of two that are made from one copy t
 keeps its version: the write counts it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -79,8 +79,8 @@ def forgotten(book: Book, seen: Iterable[Shard], now_ms: int) -> Book:
 def changed(book: Book, limits: Limits, limits_version: int) -> Book:
     """Another epoch, and the limits of this document's version, unless the book has later ones.
 
-    A limit that is new to the book is granted to shard 0, where one may still find what was used of it while the
-    tenant had one meter.
+    A rate that is new to the book is granted to shard 0, where one may still find what was used of it while the tenant
+    had one meter; a budget when it is known what was used of it anywhere, while it was soft.
     """
     bumped = msgspec.structs.replace(book, epoch=book.epoch + 1)
     if limits_version <= book.limits_version:
@@ -91,11 +91,12 @@ def changed(book: Book, limits: Limits, limits_version: int) -> Book:
         if key not in ids:
             ids[key] = new[key] = base36(next_id)
             next_id += 1
-    fresh = set(new.values())
+    known = set(book.ids.values())
+    uncounted = tuple(new[key] for key in map(budgets.key, limits.budgets) if key in new)
     granted = {
         component: amount
         for component, amount in arithmetic.components(limits, ids).items()
-        if arithmetic.limit_of(component) in fresh
+        if arithmetic.limit_of(component) not in known.union(uncounted)
     }
     first = msgspec.structs.replace(book.holders[0], granted={**book.holders[0].granted, **granted})
     return msgspec.structs.replace(
@@ -105,7 +106,31 @@ def changed(book: Book, limits: Limits, limits_version: int) -> Book:
         ids=ids,
         next_id=next_id,
         holders=(first, *book.holders[1:]),
+        uncounted=(*book.uncounted, *uncounted),
     )
+
+
+def counted(book: Book, seen: Collection[Shard]) -> Book:
+    """Each shard is granted what it has used already of a budget that is new to the book.
+
+    Nobody adds to that, once every shard was seen at the book's epoch: none of them has a share of it.
+    """
+    if not book.uncounted or not _all_there(book, seen):
+        return book
+    keys = {name: key for key, name in book.ids.items()}
+    holders, windows = list(book.holders), dict(book.windows)
+    for name in book.uncounted:
+        if name not in keys:
+            continue
+        found = {shard.number: shard.meter.windows.get(keys[name], ("", 0)) for shard in seen}
+        window = max(its for its, _ in found.values())
+        if window:
+            windows[name] = window
+        for number, (its, used) in found.items():
+            if its == window and used:
+                granted = {**holders[number].granted, arithmetic.units_of(name): used}
+                holders[number] = msgspec.structs.replace(holders[number], granted=granted)
+    return msgspec.structs.replace(book, holders=tuple(holders), windows=windows, uncounted=())
 
 
 def arranged(book: Book, shards: int) -> Book:
@@ -129,16 +154,19 @@ def granted(book: Book, wishes: Wishes) -> Book:
         amounts = dict(holder.granted)
         for component, amount in wish.items():
             part = min(amount, left.get(component, 0))
-            if part > 0:
+            if part > 0 and arithmetic.limit_of(component) not in book.uncounted:
                 amounts[component] = amounts.get(component, 0) + part
                 left[component] -= part
         holders[number] = msgspec.structs.replace(holder, granted=amounts)
     return msgspec.structs.replace(book, holders=tuple(holders))
 
 
-def closed(book: Book) -> Book | None:
-    """The book of a tenant that is to have one meter again; None while other shards hold anything."""
-    if any(book.pool().values()):
+def closed(book: Book, seen: Collection[Shard], now_ms: int) -> Book | None:
+    """The book of a tenant that is to have one meter again; None while anything is held or still counts elsewhere."""
+    if any(book.pool().values()) or not _all_there(book, seen):
+        return None
+    others = [shard for shard in seen if shard.number]
+    if any(_counts(key, shard, now_ms) for shard in others for key in (*shard.meter.tats, *shard.meter.windows)):
         return None
     if any(holder.outstanding(name) for holder in book.holders[1:] for name in holder.granted):
         return None
@@ -150,17 +178,24 @@ def _meaningless(book: Book, seen: tuple[Shard, ...], now_ms: int) -> set[str]:
 
     It is certain only where every shard was seen at the book's epoch: nobody adds to them under that one.
     """
-    if {shard.number for shard in seen if shard.epoch == book.epoch and shard.divided} != set(range(len(book.holders))):
+    if not _all_there(book, seen):
         return set()
     named = set(arithmetic.keys(book.limits))
     return {key for key in book.ids if key not in named and not any(_counts(key, shard, now_ms) for shard in seen)}
+
+
+def _all_there(book: Book, seen: Iterable[Shard]) -> bool:
+    """Whether every shard was seen at the book's epoch."""
+    return {shard.number for shard in seen if shard.epoch == book.epoch and shard.divided} == set(
+        range(len(book.holders))
+    )
 
 
 def _counts(key: str, shard: Shard, now_ms: int) -> bool:
     tat_us, window = shard.meter.tats.get(key), shard.meter.windows.get(key)
     if tat_us is not None:
         return tat_us >= now_ms * US_PER_MS - SLACK_US
-    return window is not None and window[0] >= budgets.window_id(budgets.kind_of(key), now_ms)
+    return window is not None and window[1] > 0 and window[0] >= budgets.window_id(budgets.kind_of(key), now_ms)
 
 
 def _without(holder: Holder, kept: set[str]) -> Holder:

@@ -86,9 +86,9 @@ class Seats:
         best = None
         for number in list(numbers):
             seat = self.all.get(number)
-            if seat is None or asked.now_ms < seat.full_until_ms or not self.serves(seat, asked.units):
+            if seat is None or asked.now_ms < seat.full_until_ms or (best is not None and seat.room <= best.room):
                 continue
-            if best is None or seat.room > best.room:
+            if self.serves(seat, asked.units):
                 best = seat
         return best
 
@@ -131,11 +131,11 @@ class Seats:
             wait_ms = min(wait_ms, MOVED_HINT_MS)
         for rate in limits.rates:
             if rate.name == least.limit:
-                left = _rate_standing(rate, self.all.values()).remaining
+                left = _rate_standing(rate, list(self.all.values())).remaining
                 return Denial("rate", rate.name, rate.unit, left, wait_ms, rate.count, rate.period_ms)
         for budget in limits.budgets:
             if budget.name == least.limit:
-                left = _budget_standing(budget, self.all.values(), now_ms).remaining
+                left = _budget_standing(budget, list(self.all.values()), now_ms).remaining
                 return msgspec.structs.replace(least, remaining=left, wait_ms=wait_ms, quota=budget.limit)
         return msgspec.structs.replace(least, wait_ms=wait_ms, quota=limits.in_flight)
 
@@ -143,7 +143,7 @@ class Seats:
         """Where no shard may be asked at all: its shares are on their way, or held until less is used."""
         limits, units = self.book.limits, asked.units
         for budget in limits.budgets:
-            left = _budget_standing(budget, self.all.values(), asked.now_ms)
+            left = _budget_standing(budget, list(self.all.values()), asked.now_ms)
             if budget.hard and units.of(budget.unit) > left.remaining:
                 window = budgets.window_id(budget.window, asked.now_ms)
                 return Denial(
@@ -156,7 +156,7 @@ class Seats:
                     window=window,
                 )
         for rate in limits.rates:
-            if units.of(rate.unit) and any(seat.limits.in_flight for seat in self.all.values()):
+            if units.of(rate.unit) and any(seat.limits.in_flight for seat in list(self.all.values())):
                 return Denial("rate", rate.name, rate.unit, 0, MOVED_HINT_MS, rate.count, rate.period_ms)
         return Denial("crowd", arithmetic.PLACES, "requests", 0, quota=limits.in_flight)
 

@@ -18,7 +18,7 @@ from chalicelib.admission.shares import arithmetic
 from chalicelib.admission.shares.arithmetic import MILLI, PLACES, burst_of, count_of, split, units_of
 from chalicelib.admission.shares.book import Amounts, Book, Shard
 from chalicelib.admission.shares.keeping import Keeping
-from chalicelib.admission.shares.post import arranged, changed, closed, forgotten, granted, learned, opened
+from chalicelib.admission.shares.post import arranged, changed, closed, counted, forgotten, granted, learned, opened
 from chalicelib.admission.shares.sync import sync, whole
 from chalicelib.clock import Clock
 from chalicelib.refusal import StoreUnavailable
@@ -132,7 +132,7 @@ class Steward:
             self._follow(tenant, state.book, state.shards, targets)
             state = self._looked(tenant, state.book)
             seen = state.shards.values()
-            known = forgotten(learned(state.book, seen), seen, self._clock())
+            known = counted(forgotten(learned(state.book, seen), seen, self._clock()), seen)
             book = granted(known, _wishes(known, targets))
             if book == state.book:
                 return self._closed(tenant, state)
@@ -148,7 +148,8 @@ class Steward:
         """With one meter again, where the limits ask for no more and nothing is held elsewhere; or as it is."""
         if state.book.shards > 1:
             return state
-        book = closed(learned(state.book, state.shards.values()))
+        seen = state.shards.values()
+        book = closed(learned(state.book, seen), seen, self._clock())
         if book is None or any(state.shards[0].share(name) != amount for name, amount in book.whole.items()):
             return state
         self._put(tenant, book)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from chalicelib.admission import StaleEpoch
-from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Rate
+from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate
 from chalicelib.admission.shares.arithmetic import shards_of
 from chalicelib.admission.shares.book import is_settled
 from chalicelib.admission.shares.post import changed
@@ -129,6 +129,27 @@ def test_limits_that_are_lowered_below_their_use_deny_until_they_are_kept_again(
     sandbox.admit(tokens=200_000)
     acme.now_ms += 11_000
     assert isinstance(sandbox.refused(), QuotaExhausted)
+
+
+def test_a_soft_budget_that_becomes_hard_goes_on_counting_over_all_shards(backing: Backing) -> None:
+    def tokens(limit: int, *, hard: bool) -> Limits:
+        return limits(Budget("day", "tokens", limit, "day", hard=hard), in_flight=40)
+
+    acme = Tenant(backing, tokens(1, hard=False))
+    sandbox = acme.sandbox()
+    for _ in range(40):
+        sandbox.admit(tokens=100_000)
+    acme.change(tokens(5_000_000, hard=True))
+    acme.change(limits(Budget("day", "tokens", 5_000_000, "day"), in_flight=60))
+    used = 4_000_000
+    for _ in range(20):
+        acme.now_ms += 1_001
+        try:
+            sandbox.admit(tokens=100_000)
+        except QuotaExhausted:
+            break
+        used += 100_000
+    assert used == 5_000_000
 
 
 def test_the_last_unit_of_a_budget_can_be_had_and_no_more(backing: Backing) -> None:

@@ -26,7 +26,13 @@ def some_limits(draw: st.DrawFn) -> Limits:
         Rate("flow", "tokens", 30, 1_000, draw(st.sampled_from([60, 90]))),
     )
     budgets = (
-        Budget("most", "tokens", draw(st.sampled_from([0, 7, 20, 60, 5_000])), "minute"),
+        Budget(
+            "most",
+            "tokens",
+            draw(st.sampled_from([0, 7, 20, 60, 5_000])),
+            "minute",
+            draw(st.sampled_from([1, 1, 0])) > 0,
+        ),
         Budget("soft", "requests", 3, "minute", hard=False),
     )
     return Limits(

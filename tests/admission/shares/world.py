@@ -182,13 +182,8 @@ class Agent:
         except (LimitReached, StaleEpoch):
             self.look(number)
             return False
-        windows = {key.rpartition(".")[0]: held for key, held in lease.windows.items()}
-        hard = {budget.name for budget in limits.budgets if budget.hard}
-        known = checker.Lease(
-            version,
-            units,
-            {each: held for each, held in windows.items() if each in hard},
-        )
+        windows = {key.rpartition(".")[0]: held for key, held in lease.windows.items() if key.endswith(".ti")}
+        known = checker.Lease(version, units, windows)
         world.checker.admitted(lease_id, known, epoch_of(stamp), world.now_ms)
         world.leases[lease_id] = lease
         return True
