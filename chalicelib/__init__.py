@@ -20,6 +20,7 @@ Leaves that every room may import:
     refusal      every way we say no               settings     what a deployment may set
     clock, randomness, partition, telemetry        time, chance, AWS's partitions, sight
     aws_client   an AWS service, with the gateway's own role, by botocore
+    store_window how many calls a store is asked at once
     aws_credentials, signature, aws_address        how that role is proved to AWS, and where AWS is
 
 Arrows point one way: api, http -> inference -> {identity, admission, placement -> engines -> dialects, ledger} ->

@@ -22,6 +22,7 @@ from chalicelib.http1.place import Place
 from chalicelib.http1.server import Patience, Server
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.signature import signed, wall
+from chalicelib.store_window import Window
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
@@ -73,6 +74,7 @@ class DynamoDB:
         self.observe: Callable[[str], None] | None = None  # told each operation before it leaves, also a repeated one
         deadline_s = deadline_ms / 1_000
         self._server = Server(Place.of(endpoint_url), Patience(deadline_s, deadline_s), trust.of_aws)
+        self._window = Window(deadline_s)
         self._path = self._server.place.path or "/"
         self._credentials = credentials
         self._clock = clock
@@ -114,6 +116,15 @@ class DynamoDB:
 
     def _sent(self, operation: str, body: bytes) -> "_Response | Failed":
         server, place = self._server, self._server.place
+        began_s = self._window.enter()
+        if began_s is None:
+            raise StoreUnavailable("as many calls are under way as it answers in time")
+        try:
+            return self._asked(operation, body, server, place)
+        finally:
+            self._window.leave(began_s)
+
+    def _asked(self, operation: str, body: bytes, server: Server, place: Place) -> "_Response | Failed":
         try:
             credentials = self._credentials()
         except NoCredentials as error:

@@ -49,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._too_large = False
         self._lingered_bytes = 0
         self._refused = False
+        self._closes = False  # as soon as its request has come to an end
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -94,6 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_due.cancel()
             self._head_due = None
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = _Heard(self)  # type: ignore[assignment]  # all that a cycle uses
 
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:
@@ -106,11 +109,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._linger_due.cancel()
             self._linger_due = None
         super().on_message_complete()
+        if self._closes:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._awaits_head and not self.pipeline and not self.transport.is_closing():
+        if not self._awaits_head and self._linger_due is None and not self.transport.is_closing():
             self._begin_to_linger()
+
+    def close_when_heard(self) -> None:
+        """Nothing more is said here; what its client is still saying is let come to an end."""
+        if self._awaits_head:
+            return self.transport.close()
+        self._closes = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        return self._begin_to_linger()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -184,3 +198,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > self._bounds.head_bytes:
             self._too_large = True
             raise _HeadTooLarge
+
+
+class _Heard:
+    """The transport as uvicorn answers a request on it, whose client hears the answer though it is to be closed."""
+
+    __slots__ = ("_protocol", "is_closing", "write")
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        self._protocol.close_when_heard()

@@ -214,6 +214,15 @@ def test_an_answer_reaches_who_still_sends() -> None:
         assert answered(talker) == 200
 
 
+def test_an_answer_reaches_who_still_sends_and_wants_their_connection_closed() -> None:
+    with gateway_with() as gateway, connected(gateway) as talker:
+        talker.sendall(b"POST /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3000000\r\n\r\n")
+        status, _ = refusal(to_the_end(talker))  # all of it, before the body has begun
+        assert status == 404
+        talker.sendall(b" " * 3_000_000)
+        assert talker.recv(1) == b""
+
+
 @pytest.mark.parametrize("bounds", [{"linger_s": 0.05}, {"linger_bytes": 100_000}], ids=["for ever", "without end"])
 def test_who_goes_on_sending_when_answered_is_cut_off(bounds: dict[str, Any]) -> None:
     with gateway_with(**bounds) as gateway, connected(gateway) as endless:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 LEAVES = {
     *("call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry"),
-    *("aws_client", "aws_credentials", "aws_address", "signature"),
+    *("aws_client", "store_window", "aws_credentials", "aws_address", "signature"),
 }
 ARROWS = {
     "api": {
