@@ -16,7 +16,7 @@ the clear, and `python -m bench.local_cloud` the local system with that of anoth
     table.py          figures as one table, with ratios
     gateway.py        the comparison of gateways, printed as one table
     streams.py        many streams at once: Cloister, smg and another commit
-    streams_*.py      an engine of such streams, and their client
+    streams_*.py      an engine of such streams, their client, and who asks meanwhile whether the gateway lives
     goals.py          what is wanted of the figures, and whether it is so
     cold_start.py     import and client creation of the Lambda handler
     commits.py        this tree beside another commit, printed with quartiles and verdicts

@@ -89,6 +89,10 @@ class Program:
         """CPU of the process itself since its start, all its threads; exact."""
         return _cpu_ns(self.child.pid)
 
+    def peak_mb(self) -> float:
+        """The most that its processes have had resident, each at its own time, in MB (10^6 bytes)."""
+        return sum(map(_peak_kb, self.tree())) * 1024 / 1e6
+
     def memory_mb(self) -> tuple[float, float]:
         """Resident and proportional memory of the tree, in MB (10^6 bytes)."""
         rss = pss = 0
@@ -99,6 +103,15 @@ class Program:
                 elif line.startswith("Pss:"):
                     pss += int(line.split()[1])
         return rss * 1024 / 1e6, pss * 1024 / 1e6
+
+
+def _peak_kb(pid: int) -> int:
+    """The most resident memory that a process has had. 0: it is gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
 
 
 def _cpu_ns(pid: int) -> int:

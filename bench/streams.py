@@ -10,16 +10,17 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import sys
-import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import contestants, environments, goals, tenant, worktree
 from bench.contestants import Contestant
 from bench.load import Request, ask, percentile, uncollected
-from bench.processes import Program, stop_when_told
+from bench.processes import stop_when_told
 from bench.streams_load import Held, hold
 from bench.table import Row, print_table
 
@@ -27,7 +28,6 @@ STREAMS, CHUNKS, PACE_MS = 1_000, 500, 20
 OF_A_TENANT = 64
 PLACE = environments.PLACE / "before"
 GRACE_S = 60.0  # for what is late; who waits for longer has not answered
-LOOK_S = 0.5
 ROWS = (
     Row("answered", "streams that came whole", "", more_is_better=True, compared=False),
     Row("first_p50", "first chunk, p50", "s"),
@@ -51,29 +51,20 @@ class Size:
         return self.chunks * self.pace_ms / 1_000 + GRACE_S
 
 
-@dataclass
-class _Watched:
-    """What was seen of a contestant beside its streams."""
-
-    rss_mb: float = 0.0
-    live_ms: float = 0.0
-
-
 async def measure(contestant: Contestant, keys: list[str], size: Size) -> dict[str, float]:
     """Start it, hold the streams, stop it. `keys`: whose the streams are in turn; none: nobody's."""
     program, _ = await contestants.started(contestant)
     with program:
         for asked in {each.wire: each for each in _requests(contestant, keys, len(keys) or 1)}.values():
             await hold(contestant.port, [asked], size.within_s)  # who opens a tenant and a connection first is not slow
-        watched = _Watched()
-        watching = asyncio.create_task(_watch(contestant, program, watched))
-        before_s = program.cpu_s()
-        with uncollected():
-            held = await hold(contestant.port, _requests(contestant, keys, size.streams), size.within_s)
-        spent_s = program.cpu_s() - before_s
-        watching.cancel()
-        await asyncio.wait([watching])
-    return _figures(held, spent_s, watched, size)
+        with _liveness(contestant) as slowest_ms:
+            before_s = program.cpu_s()
+            with uncollected():
+                held = await hold(contestant.port, _requests(contestant, keys, size.streams), size.within_s)
+            spent_s = program.cpu_s() - before_s
+            live_ms = slowest_ms()
+        peak_mb = program.peak_mb()
+    return {**_figures(held, size), "rss": peak_mb, "live": live_ms, "cpu": spent_s * 1e6 / max(1, _events(held))}
 
 
 def _requests(contestant: Contestant, keys: list[str], number: int) -> list[Request]:
@@ -84,25 +75,32 @@ def _requests(contestant: Contestant, keys: list[str], number: int) -> list[Requ
     return [made[at % len(made)] for at in range(number)]
 
 
-async def _watch(contestant: Contestant, program: Program, watched: _Watched) -> None:
-    while True:
-        watched.rss_mb = max(watched.rss_mb, program.memory_mb()[0])
-        if contestant.key is not None:
-            watched.live_ms = max(watched.live_ms, await _live(contestant.port))
-        await asyncio.sleep(LOOK_S)
+@contextmanager
+def _liveness(contestant: Contestant) -> Iterator[Callable[[], float]]:
+    """Ask ours, meanwhile, whether it lives; what it yields tells the slowest answer, in milliseconds."""
+    if contestant.key is None:
+        yield lambda: 0.0
+        return
+    command = [sys.executable, "-m", "bench.streams_liveness", str(contestant.port)]
+    with subprocess.Popen(
+        command, cwd=environments.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as asker:
+        assert asker.stdin and asker.stdout
+        asker.stdout.readline()
+
+        def slowest() -> float:
+            said, _ = asker.communicate()
+            return float(said)
+
+        yield slowest
 
 
-async def _live(port: int) -> float:
-    """How long `/live` takes, on a connection of its own, in milliseconds."""
-    began = time.perf_counter()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
-    await reader.read()
-    writer.close()
-    return (time.perf_counter() - began) * 1_000
+def _events(held: list[Held]) -> int:
+    return sum(each.events for each in held)
 
 
-def _figures(held: list[Held], spent_s: float, watched: _Watched, size: Size) -> dict[str, float]:
+def _figures(held: list[Held], size: Size) -> dict[str, float]:
+    """What the clients saw."""
     whole = [each for each in held if not each.wrong and each.events >= size.chunks]
     for wrong in sorted({each.wrong for each in held if each.wrong})[:3]:
         print(f"  not whole: {wrong}", flush=True)
@@ -113,9 +111,6 @@ def _figures(held: list[Held], spent_s: float, watched: _Watched, size: Size) ->
         "first_max": max(firsts) / 1e9,
         "gap_p99": percentile([gap for each in whole for gap in each.gaps_ns] or [0], 0.99),
         "total_max": max((each.total_ns for each in whole), default=0) / 1e9,
-        "rss": watched.rss_mb,
-        "cpu": spent_s * 1e6 / max(1, sum(each.events for each in held)),
-        "live": watched.live_ms,
     }
 
 
