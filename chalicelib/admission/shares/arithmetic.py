@@ -21,6 +21,9 @@ from chalicelib.admission.rates import SLACK_US, US_PER_MS
 MILLI: Final = 1_000
 PLACES: Final = "in_flight"
 
+MARGIN_US: Final = 100_000
+"""How far a rate in use may move on between a look at it and a write."""
+
 MOST_LEASES = 12
 ITEM_BYTES = 1_024
 """Up to which DynamoDB writes an item for one unit."""

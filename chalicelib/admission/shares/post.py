@@ -8,35 +8,53 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from chalicelib.admission import budgets
+from chalicelib.admission import budgets, rates
 from chalicelib.admission.leases import base36
 from chalicelib.admission.limits import Limits
+from chalicelib.admission.meter import Meter
 from chalicelib.admission.rates import SLACK_US, US_PER_MS
 from chalicelib.admission.shares import arithmetic
+from chalicelib.admission.shares.arithmetic import MARGIN_US, MILLI
 from chalicelib.admission.shares.book import Amounts, Book, Holder, Shard
 
 Wishes = Mapping[int, Amounts]
 """Shard's number -> what is wished for it; it is cut to what nobody holds."""
 
 
-def opened(before: Book | None, limits: Limits, limits_version: int, epoch: int) -> Book:
+def opened(before: Book | None, limits: Limits, limits_version: int, meter: Meter, now_ms: int) -> Book:
     """The book with which a tenant's one meter becomes shard 0, which then holds everything.
 
-    All ids are new: what shards of an earlier life hold is nobody's.
+    It holds more than there is where more is in use, because limits were lowered. All ids are new: what shards of an
+    earlier life hold is nobody's.
     """
     first = before.next_id if before else 1
     names = list(arithmetic.keys(limits))
     ids = {name: base36(first + place) for place, name in enumerate(names)}
     return Book(
         version=before.version if before else 0,
-        epoch=max(epoch, before.epoch if before else 0) + 1,
+        epoch=max(meter.epoch, before.epoch if before else 0) + 1,
         limits=limits,
         limits_version=limits_version,
         ids=ids,
         next_id=first + len(names),
         windows={},
-        holders=(Holder(granted=arithmetic.components(limits, ids)),),
+        holders=(Holder(granted=_at_least(arithmetic.components(limits, ids), limits, ids, meter, now_ms)),),
     )
+
+
+def _at_least(whole: Amounts, limits: Limits, ids: Mapping[str, str], meter: Meter, now_ms: int) -> Amounts:
+    """What a meter has to hold that has all of these, and may be using more."""
+    used = {arithmetic.units_of(ids[arithmetic.PLACES]): len(meter.leases)}
+    for rate in limits.rates:
+        key = rates.key(rate)
+        if key in meter.tats:
+            level = arithmetic.level_milli(rate, rate.count * MILLI, meter.tats[key] + MARGIN_US, now_ms * US_PER_MS)
+            used[arithmetic.burst_of(ids[key])] = -(-level // MILLI)
+    for budget in limits.budgets:
+        key = budgets.key(budget)
+        if budget.hard and key in meter.windows:
+            used[arithmetic.units_of(ids[key])] = meter.windows[key][1]
+    return {component: max(amount, used.get(component, 0)) for component, amount in whole.items()}
 
 
 def learned(book: Book, seen: Iterable[Shard]) -> Book:
@@ -76,8 +94,8 @@ def forgotten(book: Book, seen: Iterable[Shard], now_ms: int) -> Book:
     )
 
 
-def changed(book: Book, limits: Limits, limits_version: int) -> Book:
-    """Another epoch, and the limits of this document's version, unless the book has later ones.
+def changed(book: Book, first: Shard, limits: Limits, limits_version: int, now_ms: int) -> Book:
+    """Another epoch, and the limits of this document's version, unless the book has later ones; by a look at shard 0.
 
     A rate that is new to the book is granted to shard 0, where one may still find what was used of it while the tenant
     had one meter; a budget when it is known what was used of it anywhere, while it was soft.
@@ -87,25 +105,30 @@ def changed(book: Book, limits: Limits, limits_version: int) -> Book:
         return bumped
     ids, next_id = dict(book.ids), book.next_id
     new = {}
+    were, are_budgets = set(arithmetic.keys(book.limits)), set(map(budgets.key, limits.budgets))
     for key in arithmetic.keys(limits):
-        if key not in ids:
+        # A budget that was soft meanwhile, or was not there, may have been used beyond any share.
+        if key not in ids or (key in are_budgets and key not in were):
             ids[key] = new[key] = base36(next_id)
             next_id += 1
+    kept = set(ids.values())
+    holders = [_without(each, kept) for each in book.holders]
     known = set(book.ids.values())
     uncounted = tuple(new[key] for key in map(budgets.key, limits.budgets) if key in new)
+    whole = _at_least(arithmetic.components(limits, ids), limits, ids, first.meter, now_ms)
     granted = {
         component: amount
-        for component, amount in arithmetic.components(limits, ids).items()
+        for component, amount in whole.items()
         if arithmetic.limit_of(component) not in known.union(uncounted)
     }
-    first = msgspec.structs.replace(book.holders[0], granted={**book.holders[0].granted, **granted})
+    holders[0] = msgspec.structs.replace(holders[0], granted={**holders[0].granted, **granted})
     return msgspec.structs.replace(
         bumped,
         limits=limits,
         limits_version=limits_version,
         ids=ids,
         next_id=next_id,
-        holders=(first, *book.holders[1:]),
+        holders=tuple(holders),
         uncounted=(*book.uncounted, *uncounted),
     )
 

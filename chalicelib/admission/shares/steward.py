@@ -83,7 +83,7 @@ class Steward:
             shards = self._shards_of(limits)
             if shards < 2:
                 return
-            book = arranged(opened(state.book if state else None, limits, version, first.epoch), shards)
+            book = arranged(opened(state.book if state else None, limits, version, first.meter, self._clock()), shards)
             if self._put(tenant, book):
                 self._follow(tenant, msgspec.structs.replace(book, version=book.version + 1), {0: first})
         raise StoreUnavailable("Contended")
@@ -101,7 +101,7 @@ class Steward:
                 continue
             limits, version = self._limits_of(tenant)
             seen, now_ms = state.shards.values(), self._clock()
-            book = changed(forgotten(learned(state.book, seen), seen, now_ms), limits, version)
+            book = changed(forgotten(learned(state.book, seen), seen, now_ms), state.shards[0], limits, version, now_ms)
             book = arranged(book, self._shards_of(book.limits))
             if self._put(tenant, book):
                 self._follow(tenant, msgspec.structs.replace(book, version=book.version + 1), state.shards)

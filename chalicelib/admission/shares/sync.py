@@ -12,6 +12,7 @@ from chalicelib.admission.limits import Budget, Rate
 from chalicelib.admission.meter import Meter
 from chalicelib.admission.rates import SLACK_US, US_PER_MS
 from chalicelib.admission.shares.arithmetic import (
+    MARGIN_US,
     MILLI,
     PLACES,
     burst_of,
@@ -22,9 +23,6 @@ from chalicelib.admission.shares.arithmetic import (
     units_of,
 )
 from chalicelib.admission.shares.book import Amounts, Book, Shard, meter_of, stamp, version_of
-
-MARGIN_US = 100_000
-"""How far a rate in use may move on between the look at it and the write."""
 
 
 class AtRest(msgspec.Struct, frozen=True):
@@ -95,7 +93,8 @@ def sync(
     """The write that brings the shard up to the book, and gives back up to `give` of what is not used.
 
     With caution, from 0 to 16, so many sixteenths of that are left for what is admitted between the look and the write,
-    which would fail for it. None where there is nothing to do, or where this copy of the book is older than the shard.
+    which would fail for it. None where there is nothing to do, where this copy of the book is older than the shard, and
+    where a meter that is to become shard 0 uses more than the book knows of.
     """
     if shard.number >= len(book.holders):
         return None
@@ -108,6 +107,8 @@ def sync(
         if budget.hard:
             change.budget(budget)
     change.places()
+    if change.over:
+        return None
     held = frozenset(limit_of(component) for component in change.short)
     if (change.granted, change.returned, held, book.epoch) == (
         shard.granted,
@@ -145,6 +146,7 @@ class _Change:
         self.granted = {name: amount for name, amount in shard.granted.items() if limit_of(name) in known}
         self.returned = {name: amount for name, amount in shard.returned.items() if limit_of(name) in known}
         self.bounds: list[Bound] = []
+        self.over = False  # more is in use than the share will cover, of a meter that was whole
         self.short = {component for component, left in book.pool().items() if left < 0}
         self._book = book
         self._shard = shard
@@ -180,7 +182,10 @@ class _Change:
         if level and self._holder.retiring:
             keep = self._applied(count)
         after_count = self._settled(count, keep)
-        if (after_count, after_burst) == (before_count, before_burst):
+        if not self._shard.divided:
+            # Whoever still admits under the whole limits of before must not pass what is granted.
+            self.over |= level > after_burst * MILLI
+        elif (after_count, after_burst) == (before_count, before_burst):
             return
         if resting:
             self.bounds.append(AtRest(key, floor_us))
@@ -201,6 +206,10 @@ class _Change:
         bound = self._bound(component, used) if later == window else 0
         before = self._before(component)
         after = self._settled(component, bound)
+        if not self._shard.divided:
+            self.over |= bound > after
+            before, bound = after + 1, after
+            later = later or budgets.window_id(budget.window, self._now_ms)
         if later != window:
             self.bounds.append(New(key, later, 0))
         elif after < before:
@@ -210,6 +219,9 @@ class _Change:
         component = units_of(self._book.ids[PLACES])
         before, bound = self._before(component), self._bound(component, len(self._shard.meter.leases))
         after = self._settled(component, bound)
+        if not self._shard.divided:
+            self.over |= bound > after
+            before, bound = after + 1, after
         if after < before:
             meter = self._shard.meter
             self.bounds.append(Crowd(bound, meter.plain, meter.sets is not None))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.admission import rates
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
+from chalicelib.admission.meter import Meter
 from chalicelib.admission.shares import arithmetic
 from chalicelib.admission.shares.arithmetic import USUAL, shards_of, split
 from chalicelib.admission.shares.book import (
@@ -82,7 +83,7 @@ def test_every_shard_can_serve_a_usual_call_by_itself(in_flight: int, burst: int
     assert 1 <= count <= max(1, in_flight // arithmetic.PLACES_EACH)
     if count == 1:
         return
-    book = arranged(opened(None, of, 1, T0), count)
+    book = arranged(opened(None, of, 1, Meter(T0, {}, {}, {}), T0), count)
     for target in targets_of(State(book, {}), None, T0).values():
         share = arithmetic.share_limits(of, book.ids, target)
         assert arithmetic.serves(of, share, Units(requests=1, tokens=USUAL.tokens))
@@ -92,7 +93,7 @@ def test_every_shard_can_serve_a_usual_call_by_itself(in_flight: int, burst: int
 @given(st.dictionaries(st.integers(0, 3), st.dictionaries(st.sampled_from(["1c", "1b", "2n"]), amounts)))
 def test_no_wish_is_granted_more_than_there_is(wishes: dict[int, dict[str, int]]) -> None:
     of = Limits((Rate("r", "requests", 10, 1_000, 30),), (), 100)
-    book = arranged(opened(None, of, 1, T0), 4)
+    book = arranged(opened(None, of, 1, Meter(T0, {}, {}, {}), T0), 4)
     held = book.holders[0]
     freed = msgspec.structs.replace(held, returned=held.granted)
     after = granted(msgspec.structs.replace(book, holders=(freed, *book.holders[1:])), wishes)
@@ -103,7 +104,7 @@ def test_no_wish_is_granted_more_than_there_is(wishes: dict[int, dict[str, int]]
 
 
 def test_what_is_not_granted_is_not_settled() -> None:
-    book = arranged(opened(None, limits(in_flight=40), 1, T0), 4)
+    book = arranged(opened(None, limits(in_flight=40), 1, Meter(T0, {}, {}, {}), T0), 4)
     assert is_settled(book)
-    raised = arranged(opened(book, limits(in_flight=50), 2, T0), 1)
+    raised = arranged(opened(book, limits(in_flight=50), 2, Meter(T0, {}, {}, {}), T0), 1)
     assert not is_settled(raised)

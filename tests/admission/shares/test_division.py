@@ -233,7 +233,7 @@ def test_what_a_process_left_half_done_the_next_request_finishes(backing: Backin
     state = acme.state()
     assert state is not None
     # The book of another epoch was written, and its writer died.
-    book = changed(state.book, acme.limits, acme.version)
+    book = changed(state.book, state.shards[0], acme.limits, acme.version, acme.now_ms)
     assert backing.keeping.put("acme", msgspec.structs.replace(book, version=book.version + 1))
     sandbox = acme.sandbox(2)
     sandbox.admit()

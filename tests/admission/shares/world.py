@@ -114,8 +114,10 @@ class Agent:
         seen = tuple(self.seen.values())
         book = post.learned(self.book, seen)
         if change:
+            if 0 not in self.seen:
+                return False
             limits, version = self.world.limits_of(TENANT)
-            book = post.changed(post.forgotten(book, seen, self.now_ms), limits, version)
+            book = post.changed(post.forgotten(book, seen, self.now_ms), self.seen[0], limits, version, self.now_ms)
         if shards is not None:
             book = post.arranged(book, max(shards, 1))
         book = post.granted(
