@@ -131,6 +131,27 @@ def test_limits_that_are_lowered_below_their_use_deny_until_they_are_kept_again(
     assert isinstance(sandbox.refused(), QuotaExhausted)
 
 
+def test_more_in_flight_than_the_limits_with_which_a_meter_is_divided_counts_to_the_last(backing: Backing) -> None:
+    acme = Tenant(backing, limits(Budget("few", "requests", 30, "minute"), in_flight=100))
+    assert acme.shards() == 1
+    sandbox = acme.sandbox()
+    leases = [sandbox.admit() for _ in range(30)]
+    acme.change(limits(in_flight=20))
+    assert acme.shards() == 2
+    for lease in leases[:10]:
+        assert isinstance(sandbox.refused(), Crowded)
+        sandbox.settle(lease)
+        acme.now_ms += 1_001
+    assert isinstance(sandbox.refused(), Crowded)
+    for lease in leases[10:15]:
+        sandbox.settle(lease)
+    acme.now_ms += 1_001
+    for _ in range(5):
+        sandbox.admit()
+    acme.now_ms += 1_001
+    assert isinstance(sandbox.refused(), Crowded)
+
+
 def test_a_soft_budget_that_becomes_hard_goes_on_counting_over_all_shards(backing: Backing) -> None:
     def tokens(limit: int, *, hard: bool) -> Limits:
         return limits(Budget("day", "tokens", limit, "day", hard=hard), in_flight=40)
