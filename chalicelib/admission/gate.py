@@ -80,31 +80,31 @@ class Admission:
         TooLarge (more than a limit ever allows); NoCapacity (the store).
         """
         reservation = Reservation(tenant, epoch, limits, units, lease_id, now_ms, now_ms + self._lease_ms)
+        unheard: set[str] = set()
+        lease: Lease | None = None
         try:
-            if epoch < 0:  # of a meter that is divided
-                return self._spread().admit(reservation)
-            return self.attempt(reservation)
+            # An epoch below zero is of a meter that is divided.
+            admit = self._spread().admit if epoch < 0 else self.attempt
+            lease = admit(reservation, unheard)
         except LimitReached as reached:
             raise refusal(strictest(reached.denials)) from None
         except StoreUnavailable:
             # Money fails closed. If the write was made all the same, its lease is taken back (outcomes.py).
             raise NoCapacity("The limits store does not answer.", retry_in_ms=DOWN_RETRY_MS) from None
+        finally:
+            # Only now: a shard whose answer was not heard may have been asked once more, and hold the lease in use.
+            for meter in unheard:
+                if lease is None or meter != lease.meter:
+                    self._unknown.admission(meter, lease_id)
+        return msgspec.structs.replace(lease, unheard=True) if lease.meter in unheard else lease
 
-    def attempt(self, reservation: Reservation) -> Lease:
+    def attempt(self, reservation: Reservation, unheard: set[str]) -> Lease:
         """The same at one meter, which may be a shard: its name is the reservation's tenant.
+
+        It is added to `unheard` where a write left and nobody heard what became of it, however this ends.
 
         Raises: StaleEpoch, LimitReached, NoCapacity, StoreUnavailable.
         """
-        unheard: list[None] = []
-        try:
-            lease = self._attempt(reservation, lambda: unheard.append(None))
-        except BaseException:
-            if unheard:
-                self._unknown.admission(reservation.tenant, reservation.lease_id)
-            raise
-        return msgspec.structs.replace(lease, unheard=True) if unheard else lease
-
-    def _attempt(self, reservation: Reservation, unheard: Callable[[], None]) -> Lease:
         too_large = impossible(reservation.limits, reservation.units)
         if too_large:
             # No write would tell whether these limits still hold, so ask.
@@ -120,7 +120,7 @@ class Admission:
         for _ in range(1 + MORE_TRIES):
             write = predict(reservation, seen)
             try:
-                after = self._meters.admit(write, unheard)
+                after = self._meters.admit(write, lambda: unheard.add(reservation.tenant))
             except Lost as lost:
                 truth = seen = lost.truth
             else:

@@ -30,8 +30,8 @@ MOST_TENANTS = 1_000
 class Attempts(Protocol):
     """Admissions at one meter, whichever it is."""
 
-    def attempt(self, reservation: Reservation) -> Lease:
-        """Reserve at the reservation's meter, or do nothing at all.
+    def attempt(self, reservation: Reservation, unheard: set[str]) -> Lease:
+        """Reserve at the reservation's meter, or do nothing at all; `unheard` gets its name where that is not known.
 
         Raises: LimitReached, StaleEpoch, NoCapacity, StoreUnavailable.
         """
@@ -51,8 +51,10 @@ class Spread:
         self._chance = chance
         self._of: dict[str, Seats] = {}
 
-    def admit(self, asked: Reservation) -> Lease:
+    def admit(self, asked: Reservation, unheard: set[str]) -> Lease:
         """Reserve on one shard what is asked of the tenant's meter; the limits are those of the book.
+
+        `unheard` gets the names of the shards that did not say what became of a write.
 
         Raises: LimitReached, StaleEpoch, NoCapacity, StoreUnavailable.
         """
@@ -64,17 +66,17 @@ class Spread:
         denials: list[Denial] = []
         for places in (self._homes(seats), seats.all):
             seat = seats.best(places, asked)
-            lease = seat and self._tried(seats, seat, asked, denials)
+            lease = seat and self._tried(seats, seat, asked, denials, unheard)
             if lease:
                 return lease
         if asked.now_ms - seats.looked_ms >= LOOK_MS:
             self._look(seats, asked)
         denials = seats.judged(asked)
         seat = seats.best(seats.all, asked)
-        lease = seat and self._tried(seats, seat, asked, denials)
+        lease = seat and self._tried(seats, seat, asked, denials, unheard)
         if lease:
             return lease
-        lease = self._moved(seats, asked, denials)
+        lease = self._moved(seats, asked, denials, unheard)
         if lease:
             return lease
         seats.looked_ms = asked.now_ms
@@ -104,13 +106,15 @@ class Spread:
         first = self._chance % count
         return first, (first + 1 + self._chance // count % max(1, count - 1)) % count
 
-    def _tried(self, seats: Seats, seat: Seat, asked: Reservation, denials: list[Denial]) -> Lease | None:
+    def _tried(
+        self, seats: Seats, seat: Seat, asked: Reservation, denials: list[Denial], unheard: set[str]
+    ) -> Lease | None:
         """Its lease, or None and one denial more."""
         for _ in range(TRIES):
             if not seats.serves(seat, asked.units):
                 return None
             try:
-                lease = self._attempts.attempt(seat.reservation(asked))
+                lease = self._attempts.attempt(seat.reservation(asked), unheard)
             except LimitReached as reached:
                 strict = strictest(reached.denials)
                 denials.append(strict)
@@ -124,7 +128,7 @@ class Spread:
             return msgspec.structs.replace(lease, tenant=asked.tenant, standing=seats.standing(asked.now_ms))
         return None
 
-    def _moved(self, seats: Seats, asked: Reservation, denials: list[Denial]) -> Lease | None:
+    def _moved(self, seats: Seats, asked: Reservation, denials: list[Denial], unheard: set[str]) -> Lease | None:
         """The lease of a call that no shard has room for, and all together have or may have: room is moved to one."""
         if asked.now_ms - seats.moved_ms < MOVE_MS:
             return None
@@ -138,7 +142,7 @@ class Spread:
             raise StaleEpoch
         seats.book = state.book
         seats.see(state.shards, asked.now_ms)
-        return self._tried(seats, seats.all[home], asked, denials)
+        return self._tried(seats, seats.all[home], asked, denials, unheard)
 
     def _seats(self, asked: Reservation) -> Seats:
         """What is remembered, if it is of the epoch that was asked under; or what is there. Raises StaleEpoch."""

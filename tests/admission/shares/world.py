@@ -180,7 +180,7 @@ class Agent:
         name, stamp = meter_of(TENANT, number), shard.meter.epoch
         asked = Reservation(name, stamp, shares, units, lease_id, self.now_ms, self.now_ms + LEASE_MS)
         try:
-            lease = self.admission.attempt(asked)
+            lease = self.admission.attempt(asked, set())
         except (LimitReached, StaleEpoch):
             self.look(number)
             return False
