@@ -3,6 +3,7 @@
     counts     members, messages, tools, depth and values of a body    exceeded   the one thing that is raised
     schemas    what a JSON schema makes an engine build                sizes      how an expression grows, as a value
     patterns   the size of a regular expression                        grammars   the size of a GBNF grammar
+    sampling   what is kept or walked through for each token
 
 The gateway looks before anything is reserved, and the container before its model does: requests reach it from others,
 too, and sealed ones are read there first. Pure; shared as `sealed` is, and by Lambda found in `vendor/`.
@@ -17,7 +18,7 @@ from hashlib import sha256
 
 import msgspec
 
-from bounds import counts
+from bounds import counts, sampling
 from bounds.exceeded import Exceeded
 
 __all__ = ["Exceeded", "must_hold"]
@@ -41,6 +42,7 @@ _held: set[bytes] = set()  # digests of what was within the bounds: an agent sen
 
 def must_hold(fields: Mapping[str, msgspec.Raw]) -> None:
     """Raises Exceeded, if the members of this body hold more than an engine shall be asked to work through."""
+    sampling.must_hold(fields)
     built = BUILT.intersection(fields)
     if not built:
         counts.must_hold(fields)

@@ -19,7 +19,7 @@ TOOLS = 512  # OpenAI takes 128
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _OBJECTS = re.compile(rb"[{}:]")
-_LISTED = {"messages": MESSAGES, "input": MESSAGES, "tools": TOOLS, "functions": TOOLS}
+_LISTED = {"messages": MESSAGES, "input": MESSAGES, "prompt": MESSAGES, "tools": TOOLS, "functions": TOOLS}
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -40,7 +40,7 @@ def must_hold(fields: Mapping[str, msgspec.Raw]) -> None:
                 _must_be_shallow(name, written)
             if written.count(b":") > MEMBERS:
                 _must_be_narrow(name, written)
-            if name in _LISTED and openings > _LISTED[name]:
+            if name in _LISTED and openings + written.count(b'""') > _LISTED[name]:
                 _must_be_listed(name, raw)
         values += openings + commas
         if values > VALUES:
@@ -76,8 +76,11 @@ def _must_be_narrow(name: str, written: bytes) -> None:
 
 
 def _must_be_listed(name: str, raw: msgspec.Raw) -> None:
-    if bytes(raw).startswith(b"[") and len(held := _list.decode(raw)) > _LISTED[name]:
-        raise Exceeded(name, f"`{name}` has {len(held):,} entries; {_LISTED[name]:,} are the most. Send fewer.")
+    if not bytes(raw).startswith(b"["):
+        return
+    held = sum(not bytes(each)[:1].isdigit() for each in _list.decode(raw))  # numbers are one text's tokens
+    if held > _LISTED[name]:
+        raise Exceeded(name, f"`{name}` has {held:,} entries; {_LISTED[name]:,} are the most. Send fewer.")
 
 
 def _found(marks: re.Pattern[bytes], written: bytes) -> Iterator[bytes]:

@@ -37,11 +37,24 @@ def members(number: int) -> dict[str, int]:
         ({"x": nested(counts.DEPTH)}, {"x": nested(counts.DEPTH + 1)}, "x", "more deeply than 128"),
         ({"messages": [SAID] * counts.MESSAGES}, {"messages": [SAID] * (counts.MESSAGES + 1)}, "messages", "5,001"),
         ({"input": [SAID] * counts.MESSAGES}, {"input": [SAID] * (counts.MESSAGES + 1)}, "input", "5,001 entries"),
+        ({"input": ["a"] * counts.MESSAGES}, {"input": ["a"] * (counts.MESSAGES + 1)}, "input", "5,001 entries"),
+        ({"prompt": [[1]] * counts.MESSAGES}, {"prompt": [[1]] * (counts.MESSAGES + 1)}, "prompt", "5,001 entries"),
         ({"tools": [TOOL] * counts.TOOLS}, {"tools": [TOOL] * (counts.TOOLS + 1)}, "tools", "513 entries"),
         ({"input": [1] * 399_000}, {"input": [1] * 401_000}, "input", "more values than 400,000"),
         ({"a": [1] * 199_000, "b": [1] * 199_000}, {"a": [1] * 199_000, "b": [1] * 202_000}, "b", "than 400,000"),
     ],
-    ids=["members", "inner members", "depth", "messages", "input", "tools", "values", "values of all members"],
+    ids=[
+        "members",
+        "inner members",
+        "depth",
+        "messages",
+        "input",
+        "texts",
+        "prompts",
+        "tools",
+        "values",
+        "values of all members",
+    ],
 )
 def test_a_bound_is_held_and_what_is_over_it_is_told(most: Any, one_more: Any, member: str, said: str) -> None:
     must_hold(fields(**most))
