@@ -25,8 +25,8 @@ class Connections(msgspec.Struct, frozen=True):
     unread_s: float = 60.0  # how long a client may take nothing of an answer
     # A client that still sends when it has been answered would, were the connection cut, lose the answer (RFC 9112,
     # section 9.6). So much longer it may send.
-    linger_s: float = 5.0
-    linger_bytes: int = 16_000_000
+    linger_s: float = 20.0
+    linger_bytes: int = 64_000_000
 
 
 class _HeadTooLarge(Exception):
