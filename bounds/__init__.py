@@ -1,6 +1,7 @@
 """What one request may ask of an engine: work that nobody can cancel is bounded before it starts.
 
     counts     members, messages, tools, depth and values of a body    exceeded   the one thing that is raised
+    circles    schemas that hold themselves
     schemas    what a JSON schema makes an engine build                sizes      how an expression grows, as a value
     patterns   the size of a regular expression                        grammars   the size of a GBNF grammar
     sampling   what is kept or walked through for each token

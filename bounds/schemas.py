@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bounds import grammars, patterns
+from bounds.circles import Circles
 from bounds.exceeded import Exceeded
 from bounds.sizes import CEILING, Size
 
@@ -50,7 +51,14 @@ def must_hold(member: str, raw: msgspec.Raw) -> None:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return  # as the engine will say
-    built = _Walk(member).keyword(member, value, None)
+    walk = _Walk(member)
+    built = walk.keyword(member, value, None)
+    if walk.circles.doubling():
+        raise Exceeded(
+            member,
+            f"`{member}` has alternatives that begin alike and lead back to the same choice: each round doubles what "
+            "the model's engine keeps. Put a member with a constant of its own first in each of them.",
+        )
     for size, bound, what, remedy in (
         (built.positions, POSITIONS, "positions in all", "Ask for fewer repetitions and shorter texts"),
         (built.width, WIDTH, "ways to go on at one place", "Name fewer values and alternatives"),
@@ -71,6 +79,8 @@ class _Walk:
         self._values = 0
         self._letters = 0
         self._depth = 0
+        self.circles = Circles()
+        self._decoded: list[Any] = []  # held, so that no identity comes again
         self._targets: dict[int, Built] = {}  # of references, by identity; while one is looked at, as if it were small
 
     def keyword(self, name: str, value: Any, root: Any) -> Built:
@@ -87,12 +97,17 @@ class _Walk:
             return Built()
         if name in _WRITTEN and isinstance(value, str):
             value = _decoded(value)
+            self._decoded.append(value)
         if name in _NAMED and isinstance(value, dict):
-            return _together([self._value(each, root) for each in value.values()])
+            return _together([self._named(inner, each, root) for inner, each in value.items()])
         if name in _ALTERNATIVES and isinstance(value, list):
-            found = [self._value(each, root) for each in value]
+            found = [self._value(each, root) for each in self.circles.choice(value)]
             return _together(found)._replace(width=min(sum(each.width for each in found), CEILING))
         return self._value(value, value if name in _ROOTS else root)
+
+    def _named(self, name: str, value: Any, root: Any) -> Built:
+        with self.circles.member(name):
+            return self._value(value, root)
 
     def _value(self, value: Any, root: Any) -> Built:
         if not isinstance(value, dict | list):
@@ -127,9 +142,13 @@ class _Walk:
         if target is None:
             return Built()
         key = id(target)
-        if key not in self._targets:
+        if key in self._targets:
+            self.circles.back(key)
+        else:
             self._targets[key] = Built()
+            self.circles.enter(key)
             self._targets[key] = self._value(target, root)
+            self.circles.leave()
         return self._targets[key]._replace(positions=1)  # they are built once, where they stand
 
     def _must_be_within(self, number: int, bound: int, what: str) -> None:

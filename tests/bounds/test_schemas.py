@@ -193,3 +193,52 @@ def test_what_holds_once_holds_again_and_what_does_not_never_does() -> None:
         refused(**spelled("^(a|a)*{2000}$"))
         refused(grammar="root ::= " + '"x"? ' * 100)
     held(response_format={"type": "text"}, tools="no list", grammar=3, json_schema=None)
+
+
+def node(kind: str, *, tag: Any = None, leading: bool = True) -> dict[str, Any]:
+    """A part of a tree, whose `left` is a tree again; `tag` says what it is, in front of that or after it."""
+    tagged = {"kind": {"const": tag} if tag else {"type": "string"}}
+    members = {**(tagged if leading else {}), "left": {"$ref": "#/$defs/tree"}, **({} if leading else tagged)}
+    return {"type": "object", "properties": {**members, kind: {"type": "integer"}}, "required": [*members, kind]}
+
+
+def tree(*kinds: Any) -> dict[str, Any]:
+    return shaped({"$ref": "#/$defs/tree", "$defs": {"tree": {"anyOf": list(kinds)}}})
+
+
+LEAF = {"type": "object", "properties": {"kind": {"const": "leaf"}}, "required": ["kind"]}
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (node("b", tag="add"), node("c", tag="mul"), LEAF),
+        (node("b"), LEAF, {"type": "null"}),
+        ({"type": "array", "items": {"$ref": "#/$defs/tree"}}, {"type": "string"}),
+    ],
+    ids=["told apart", "one of them", "a list"],
+)
+def test_trees_whose_parts_are_told_apart_are_taken(kinds: tuple[Any, ...]) -> None:
+    held(**tree(*kinds))
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (node("b"), node("c")),
+        (node("b", tag="same"), node("c", tag="same")),
+        (node("b", tag="add", leading=False), node("c", tag="mul", leading=False), LEAF),
+        ({"$ref": "#/$defs/tree"}, {"items": {"$ref": "#/$defs/tree"}}),
+    ],
+    ids=["alike", "one constant", "told apart too late", "no objects"],
+)
+def test_trees_whose_parts_begin_alike_are_refused(kinds: tuple[Any, ...]) -> None:
+    assert "begin alike" in refused(**tree(*kinds))
+
+
+def test_a_way_back_through_what_was_walked_through_already_is_found() -> None:
+    definitions = {
+        "tree": {"anyOf": [{"items": {"$ref": "#/$defs/more"}}, {"items": {"$ref": "#/$defs/more"}}]},
+        "more": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+    }
+    assert "begin alike" in refused(**shaped({"$ref": "#/$defs/tree", "$defs": definitions}))
