@@ -18,6 +18,8 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
 | tenancy | `~platform`   | `breaker#<digest of a place>` | BreakerState: of a target that failed, and why |
 | meters  | tenant#region |                      | epoch, tats, windows, held, budgets, leases         |
+| meters  | tenant#3#region |                    | the same and `sh`: a shard of a divided meter       |
+| meters  | tenant#book#region |                 | Book: who holds which shares of the tenant's limits |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
