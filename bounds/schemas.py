@@ -89,8 +89,8 @@ class _Walk:
             return self._expression(_EXPRESSIONS[name], value)
         if name in _VALUES and isinstance(value, list):
             return Built(sum(len(each) if isinstance(each, str) else 1 for each in value), len(value))
-        if name in _REPEATED and isinstance(value, int):
-            return Built(min(value, COPIES))
+        if name in _REPEATED and isinstance(value, int | float):
+            return Built(int(min(max(value, 0), COPIES)))
         if name == "$ref" and isinstance(value, str):
             return self._reference(value, root)
         if name in _SKIPPED:

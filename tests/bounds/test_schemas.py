@@ -157,6 +157,41 @@ def test_what_a_schema_makes_an_engine_build_is_bounded(most: Any, too_much: Any
     assert said in refused(**shaped(too_much))
 
 
+def test_nothing_takes_away_from_what_the_rest_makes() -> None:
+    many = [{"maxItems": 2_000}] * 130
+    refused(**shaped([*many, {"maxItems": -(10**9)}, {"minLength": -1e12}]))
+
+
+WORDS = (
+    "properties",
+    "required",
+    "anyOf",
+    "$ref",
+    "$defs",
+    "enum",
+    "pattern",
+    "maxItems",
+    "items",
+    "const",
+    "json",
+    "x",
+)
+ANY_SCHEMA = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(("#", "#/$defs/x", "#/properties/x/anyOf/0", "object", "(a|a)*{2000}")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=30,
+)  # fmt: skip
+
+
+@given(ANY_SCHEMA, st.sampled_from(("tools", "response_format", "guided_json", "json_schema", "structured_outputs")))
+def test_any_json_is_within_the_bounds_or_is_not(schema: Any, member: str) -> None:
+    try:
+        held(**{member: schema})
+    except Exceeded as exceeded:
+        assert exceeded.member == member
+
+
 def test_references_are_followed_and_circles_are_not() -> None:
     tree = {"$ref": "#/$defs/node", "$defs": {"node": properties(2, {"$ref": "#/$defs/node"})}}
     held(**shaped(tree))
