@@ -63,7 +63,8 @@ class Entrance:
         """
         try:
             if route is None or route.permission == "public" or signs:
-                return await self._taken_in(STRANGERS, route, event, scope, receive)
+                # What is public takes no body, and waits for none: a stranger who dawdles with one would hold a place.
+                return await self._taken_in(STRANGERS, route, event, scope, receive, with_body=signs)
             return await self._guarded(route, event, scope, receive)
         except (Refusal, StoreUnavailable) as error:
             raise TurnedAway(await self._reply_to(error, route, event)) from None
@@ -86,7 +87,14 @@ class Entrance:
         await self.judges.agree(asked.tenant or STRANGERS, case, partial(must_be_let_in, route, asked))
 
     async def _taken_in(
-        self, who: str, route: Route | None, event: dict[str, Any], scope: Scope, receive: Receive
+        self,
+        who: str,
+        route: Route | None,
+        event: dict[str, Any],
+        scope: Scope,
+        receive: Receive,
+        *,
+        with_body: bool = True,
     ) -> Visit | None:
         probes = route is not None and route.probes
         capacity, threads = (self._for_probes, self._probe_threads) if probes else (self._capacity, self._threads)
@@ -94,7 +102,9 @@ class Entrance:
         visit = Visit(capacity, who, threads)
         entered = False
         try:
-            body = await body_of(scope, receive, self._body_limit, visit.make_room)
+            body: bytes | None = b""
+            if with_body:
+                body = await body_of(scope, receive, self._body_limit, visit.make_room)
             entered = body is not None and await _has_turn(visit, receive)
         finally:
             if not entered:

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.capacity import Bounds
+from chalicelib.http.entrance import PROBES
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
 from tests.patience import PATIENCE_S, until
@@ -198,3 +199,14 @@ def test_wrong_keys_at_once_wait_for_each_other_and_not_for_work() -> None:
         path = CHATS.format(tenant="acme")
         many = [house.clients.submit(house.gateway.call, "POST", path, key=WRONG, json=CHAT) for _ in range(40)]
         assert [each.result(PATIENCE_S).status for each in many] == [401] * 40
+
+
+@pytest.mark.parametrize("path", ["/live", "/health", "/problems"])
+def test_a_stranger_who_dawdles_with_a_body_holds_no_place_where_none_is_taken(path: str) -> None:
+    house = House(Bounds(requests=PROBES.requests, share_percent=100))
+    with house.opened(), ExitStack() as dawdling:
+        for _ in range(PROBES.requests + 1):
+            address = house.gateway.host, house.gateway.port
+            slow = dawdling.enter_context(socket.create_connection(address, PATIENCE_S))
+            slow.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode())
+            assert slow.recv(12) == b"HTTP/1.1 200"
