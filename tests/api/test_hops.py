@@ -1,5 +1,9 @@
 """Whose address counts: a proxy's word only where the operator has said that one stands there."""
 
+import socket
+from urllib.parse import quote
+
+import msgspec
 import pytest
 
 from app import app
@@ -7,7 +11,8 @@ from chalicelib import wiring
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.hops import client_address
 from chalicelib.settings import Settings
-from tests.api.bedrock_script import Caller, ScriptedBedrock
+from tests.api.bedrock_script import BODY, MODEL, Caller, ScriptedBedrock
+from tests.patience import PATIENCE_S
 from tests.small_deployments import T0, served
 
 PEER = "198.51.100.1"
@@ -53,3 +58,23 @@ def test_the_audit_log_says_where_the_client_is(hops: int, said: str) -> None:
     (entry,) = bedrock.deployment.store.ledger.page("acme", 0, T0 * 2, None, 9).entries
     assert entry.audited is not None
     assert entry.audited.source_ip == said
+
+
+def test_what_follows_a_body_is_no_header() -> None:
+    """What proxies appended to `X-Forwarded-For` in the head, a client could otherwise append to behind them."""
+    bedrock = ScriptedBedrock()
+    bridge = Bridge(app, Settings().body_limit_bytes, {}, trusted_hops=1)
+    with served(bridge) as gateway, wiring.opening_into(bedrock.deployment.rooms()):
+        caller = Caller(gateway, bedrock)
+        fields = f"host: x\r\nauthorization: Bearer {caller.key}\r\nx-forwarded-for: 192.0.2.9\r\nconnection: close"
+        head = f"POST /tenants/acme/v1/bedrock/model/{quote(MODEL, safe='')}/converse HTTP/1.1\r\n{fields}\r\n"
+        body = msgspec.json.encode(BODY)
+        chunks = b"%x\r\n%b\r\n0\r\nx-forwarded-for: 203.0.113.66\r\n\r\n" % (len(body), body)
+        with socket.create_connection((gateway.host, gateway.port), PATIENCE_S) as client:
+            client.sendall(head.encode() + b"transfer-encoding: chunked\r\n\r\n" + chunks)
+            assert client.recv(12) == b"HTTP/1.1 200"
+            while client.recv(65_536):
+                continue
+    (entry,) = bedrock.deployment.store.ledger.page("acme", 0, T0 * 2, None, 9).entries
+    assert entry.audited is not None
+    assert entry.audited.source_ip == "192.0.2.9"
