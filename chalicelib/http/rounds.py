@@ -16,17 +16,20 @@ class Rounds:
         self._aside = aside
         self._every_s = every_s
         self._waiting = False
+        self._more = False  # came while a round was on its way, which may have missed it
 
     def begin(self) -> None:
         """There is something to do, from now on."""
+        self._more = True
         if not self._waiting:
             self._waiting = True
             asyncio.get_running_loop().call_later(self._every_s, self._begin_round)
 
     def _begin_round(self) -> None:
+        self._more = False
         asyncio.wrap_future(self._aside(self._go)).add_done_callback(self._end_round)
 
     def _end_round(self, gone: "asyncio.Future[bool]") -> None:
         self._waiting = False
-        if not gone.cancelled() and (gone.exception() is not None or gone.result()):
+        if not gone.cancelled() and (self._more or gone.exception() is not None or gone.result()):
             self.begin()

@@ -68,8 +68,8 @@ class Turns:
             if turn.timer is not None:
                 turn.timer.cancel()
             line.leave(turn)
-            if not line.waiting:
-                self._lines.pop(who, None)
+            if not line.waiting and self._lines.get(who) is line:  # and not the one after it
+                del self._lines[who]
 
     def give_back(self, who: str, count: int = 1) -> None:
         """From any thread."""

@@ -189,3 +189,25 @@ def test_who_comes_last_to_a_line_that_is_too_long_is_told_as_soon_as_that_is_kn
             each.cancel()
 
     play(scene)
+
+
+def test_who_comes_again_while_others_of_theirs_are_called_has_a_line() -> None:
+    """A body that is larger than was thought takes more room, in the very turn in which its first room came."""
+
+    async def scene() -> None:
+        turns = Turns(Places(2, 100), Patience(PATIENCE_S, PATIENCE_S))
+        assert turns.take_at_once("busy", 2)
+
+        async def grow() -> None:
+            await turns.take("growing")
+            await turns.take("growing")
+
+        growing, other = asyncio.ensure_future(grow()), asyncio.ensure_future(turns.take("growing"))
+        await all_wait(growing, other)
+        turns.give_back("busy", 2)
+        await other
+        assert not growing.done()
+        turns.give_back("growing")
+        await growing
+
+    play(scene)
