@@ -69,6 +69,10 @@ class Call(msgspec.Struct, frozen=True):
     model_id: str = ""  # the model that one of BEDROCKS names; the target's own where it names one
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
 
+    def forgotten(self) -> "Call":
+        """The same, without what is asked of the model: for who has sent it, and goes on for as long as it answers."""
+        return msgspec.structs.replace(self, fields={}, sealed=b"")
+
     @property
     def model_name(self) -> str:
         """What the caller calls the model, and every answer says."""

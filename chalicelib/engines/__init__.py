@@ -58,11 +58,11 @@ def begin(engine: Engine[T], target: T, call: Call) -> Stream:
 
         # Who takes models' own bodies is Bedrock, whose chats have cache points.
         chat = as_chat(call, extras=("cache_control",) if "invoke" in spoken else ())
-        return Answered(engine.open(target, chat), call)
+        return Answered(engine.open(target, chat), call.forgotten())
     if call.operation == "completions" and "chat.completions" in spoken:
         from chalicelib.dialects import completions
 
-        return completions.Answered(engine.open(target, completions.as_chat(call)), call)
+        return completions.Answered(engine.open(target, completions.as_chat(call)), call.forgotten())
     if call.operation == "responses" and "chat.completions" in spoken:
         from chalicelib.dialects.responses import answers, requests
 

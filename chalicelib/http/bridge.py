@@ -159,6 +159,7 @@ class Bridge:
         # for nothing.
         work = self._begin(visit.threads, copy_context().run, self._work, event, signed, pipe)
         work.add_done_callback(visit.end_work)
+        del event, signed  # a stream holds no body for as long as it runs
 
         def left(_: "asyncio.Future[None]") -> None:
             pipe.abandon()

@@ -48,7 +48,8 @@ def promise(asked: Incoming, refusal: Callable[[bytes], bytes] | None = None) ->
     if origin is not None and tenant is not None:
         headers |= headers_for(origin, tenant)
     sign = PING if asked.shape == "anthropic" else COMMENT
-    transport.promised(Promise(headers, sign, refusal or (lambda body: refusal_event(body, asked.shape))))
+    shape = asked.shape
+    transport.promised(Promise(headers, sign, refusal or (lambda body: refusal_event(body, shape))))
 
 
 def buffered(answer: Answer, asked: Incoming, translate: Callable[[bytes], bytes]) -> Reply:
@@ -76,10 +77,12 @@ def streamed(
     if answer.buffered:
         headers["X-Stream"] = "buffered"
 
-    def refusal(error: Exception) -> bytes:
-        return refusal_event(msgspec.json.encode(problems.body_of(error, shape, asked.request_id)), shape)
+    request_id = asked.request_id  # alone: what is kept for the last event keeps no body meanwhile
 
-    return Reply(Outflow(answer, events, refusal, asked.request_id, leave), headers)
+    def refusal(error: Exception) -> bytes:
+        return refusal_event(msgspec.json.encode(problems.body_of(error, shape, request_id)), shape)
+
+    return Reply(Outflow(answer, events, refusal, request_id, leave), headers)
 
 
 def waiting(event: Waiting) -> bytes:

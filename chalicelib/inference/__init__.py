@@ -42,6 +42,8 @@ def run(ask: Ask, path: Path) -> Answer:
             stream, first, call, lease, path, settle=lambda held, ending: _settle(planned, held, target, ending, path)
         )
         if ask.stream:
+            # What was asked is with its engine by now: a stream runs for minutes, and holds nothing of it.
+            planned, ask = planned.forgotten(), ask.forgotten()
             path.running.add(lease.lease_id, _running(ask, planned, answer, path))
         return answer
     except BaseException as error:

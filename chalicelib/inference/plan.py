@@ -61,6 +61,10 @@ class Ask(msgspec.Struct, frozen=True):
     model_id: str = ""  # what one of BEDROCKS names
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
+    def forgotten(self) -> "Ask":
+        """The same, without what is asked of the model."""
+        return msgspec.structs.replace(self, fields={}, sealed=None)
+
     def prompt_tokens(self, pool: Pool) -> int:
         """Of everything that may reach the prompt: engines know more ways there than we do (documents, templates).
 
@@ -85,6 +89,11 @@ class Plan(msgspec.Struct, frozen=True):
     surface: SurfaceName
     sealed: SealedRequest | None = None  # with the tenant's own key, where the mode has one
     audited: Audited | None = None
+
+    def forgotten(self) -> "Plan":
+        """The same, without what is asked of the model: what a settlement needs."""
+        sealed = self.sealed and msgspec.structs.replace(self.sealed, body=b"")
+        return msgspec.structs.replace(self, call=self.call.forgotten(), sealed=sealed)
 
     @property
     def pin(self) -> str | None:

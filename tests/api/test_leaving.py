@@ -86,6 +86,9 @@ class Client:
     def leave(self) -> None:
         self._left.set()
 
+    def forget_what_it_sent(self) -> None:
+        self._body = b""
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with self._news:
             await asyncio.wait_for(self._news.wait_for(condition), PATIENCE_S)

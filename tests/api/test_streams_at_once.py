@@ -2,9 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,7 +24,7 @@ from chalicelib.http.silence import Gaps
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.pool import OpenAICompatible, Pool
 from chalicelib.settings import Settings
-from tests.api.test_leaving import CHAT, CHUNK, ENDLESS, Client, Front, eventually, play
+from tests.api.test_leaving import CHAT, CHATS, CHUNK, ENDLESS, Client, Front, eventually, play
 from tests.engines.answers import STREAM, event, said
 from tests.engines.openai_server import NEVER_IDLE, SEVENS
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head
@@ -65,6 +68,16 @@ def front(*script: Step, store: Store | None = None) -> Front:
 
 def reasons(front: Front) -> list[str]:
     return [entry.reason for entry in front.entries]
+
+
+@contextmanager
+def tracing() -> Iterator[Callable[[], int]]:
+    """How many bytes are held that were not when it began."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
 
 
 async def have_begun(streams: Iterable[Client]) -> None:
@@ -223,3 +236,27 @@ def test_a_slow_reader_holds_its_server_back() -> None:
 
         play(many, scene)
     assert sorted(reasons(many)) == ["", CLIENT_LEFT]
+
+
+@pytest.mark.parametrize("path", [CHATS, "/tenants/acme/v1/completions"])
+def test_a_stream_does_not_keep_what_was_asked_in_memory(path: str) -> None:
+    gate, size, count = threading.Event(), 1_000_000, 4
+    many = front(*BEGUN, gate, *REST)
+    large = {"model": "model-a", "user": "x" * size} | ({"prompt": "hi"} if path != CHATS else CHAT)
+
+    async def begun(body: Mapping[str, Any]) -> Client:
+        stream = Client(many, path=path, body=body)
+        await stream.until(partial(_has_begun, stream))
+        stream.forget_what_it_sent()
+        return stream
+
+    async def scene() -> None:
+        streams = [await begun(large)]  # what is loaded for it
+        with tracing() as held:
+            streams += [await begun(large) for _ in range(count)]
+            await eventually(lambda: held() < size)  # of all together
+        gate.set()
+        await asyncio.gather(*(stream.exchange for stream in streams))
+
+    play(many, scene)
+    assert reasons(many) == [""] * (count + 1)
