@@ -31,6 +31,9 @@ from chalicelib.identity import Signed, identify
 from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable, TooLarge, TooSlow
 from chalicelib.tenancy import PLATFORM_TENANT
 
+SHOWN_BYTES = 1_024
+"""Of a body to what takes none: enough for the empty object that some clients send with everything."""
+
 PROBES = Bounds(requests=64, threads=4, streams=1, share_percent=100)
 """How a process is, is asked most urgently where nothing else gets through: so that has threads of its own."""
 
@@ -62,12 +65,19 @@ class Entrance:
         `route`: None where nobody is asked who they are. `signs`: who this is, a signature says that needs the body.
         """
         try:
-            if route is None or route.permission == "public" or signs:
-                # What is public takes no body, and waits for none: a stranger who dawdles with one would hold a place.
-                return await self._taken_in(STRANGERS, route, event, scope, receive, with_body=signs)
+            if route is not None and route.permission == "public":
+                return await self._shown(route, event, scope, receive)
+            if route is None or signs:
+                return await self._taken_in(STRANGERS, route, event, scope, receive)
             return await self._guarded(route, event, scope, receive)
         except (Refusal, StoreUnavailable) as error:
             raise TurnedAway(await self._reply_to(error, route, event)) from None
+
+    async def _shown(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
+        """What everybody may see. It takes no body: of one that is sent all the same a little is read, by whoever holds
+        no place yet, so that no stranger keeps one by dawdling."""
+        body = await body_of(scope, receive, SHOWN_BYTES, _no_room)
+        return None if body is None else await self._taken_in(STRANGERS, route, event, scope, receive, body)
 
     async def _guarded(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
         asked = incoming(event, route, wiring.path().clock(), "")
@@ -93,17 +103,16 @@ class Entrance:
         event: dict[str, Any],
         scope: Scope,
         receive: Receive,
-        *,
-        with_body: bool = True,
+        body: bytes | None = None,
     ) -> Visit | None:
+        """`body`: where it has been read already."""
         probes = route is not None and route.probes
         capacity, threads = (self._for_probes, self._probe_threads) if probes else (self._capacity, self._threads)
         await capacity.requests.take(who)
         visit = Visit(capacity, who, threads)
         entered = False
         try:
-            body: bytes | None = b""
-            if with_body:
+            if body is None:
                 body = await body_of(scope, receive, self._body_limit, visit.make_room)
             entered = body is not None and await _has_turn(visit, receive)
         finally:
@@ -135,6 +144,10 @@ def _counted_to(route: Route, asked: Incoming) -> str:
     if route.permission == "operate" and isinstance(asked.credential, Signed):
         return PLATFORM_TENANT
     return _remembered(asked) or STRANGERS
+
+
+async def _no_room(_: int) -> None:
+    """What holds so little needs none."""
 
 
 async def _has_turn(visit: Visit, receive: Receive) -> bool:
