@@ -50,6 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lingered_bytes = 0
         self._refused = False
         self._closes = False  # as soon as its request has come to an end
+        self.since_s = self.loop.time()  # it owes no answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -114,6 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        self.since_s = self.loop.time()
         super().on_response_complete()
         if not self._awaits_head and self._linger_due is None and not self.transport.is_closing():
             self._begin_to_linger()
@@ -142,25 +144,35 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._refuse(Malformed("This is no valid HTTP request."))
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody waits for anything here but, perhaps, for the next request."""
-        return self._awaits_head and not self._begun and (self.cycle is None or self.cycle.response_complete)
+    def owes_an_answer(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _displace(self) -> bool:
-        """Take the place of a connection that does nothing, if there is one."""
-        for other in self.connections:
-            if isinstance(other, BoundedProtocol) and other is not self and other.idle:
-                self.connections.discard(other)
-                other.transport.close()
-                return True
-        return False
+        """Take the place of a connection that owes no answer, if there is one: of that which has owed none for longest.
+
+        A head that has begun keeps no place either: else a few strangers with one byte each would hold all of them.
+        """
+        others = [
+            (other.since_s, id(other), other)
+            for other in self.connections
+            if isinstance(other, BoundedProtocol) and other is not self and not other.owes_an_answer
+        ]
+        if not others:
+            return False
+        *_, other = min(others)
+        self.connections.discard(other)
+        other.transport.abort()
+        return True
 
     def _expect_head(self) -> None:
         self._head_due = self.loop.call_later(self._bounds.head_s, self._head_is_late)
 
     def _head_is_late(self) -> None:
-        if not self._begun:  # who has asked nothing waits for no answer
-            return self.transport.close()
+        if not self._begun:
+            if self.owes_an_answer:  # empty lines behind a request, as some clients send them
+                self._head_due = None
+                return None
+            return self.transport.close()  # who has asked nothing waits for no answer
         return self._refuse(TooSlow(f"The request's head did not arrive within {self._bounds.head_s:g} s."))
 
     def _refuse_large_head(self) -> None:
@@ -171,7 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer what is no request, and take no other one here."""
         if self._refused or self.transport.is_closing():
             return None
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.owes_an_answer:
             return self.transport.abort()  # an answer is on its way, of which this would become a part
         path = self.url.partition(b"?")[0] if self._begun else b""
         reply = refused(error, SHAPES.of(path.decode("latin-1")), token_hex(12))

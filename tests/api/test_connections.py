@@ -5,34 +5,38 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chalicelib import wiring
-from chalicelib.call import Call
-from chalicelib.engines.scripted import Step, whole
+from chalicelib.engines.scripted import whole
 from chalicelib.http.protocol import Connections
 from chalicelib.http.server import that_fit
-from chalicelib.pool import Target
 from tests.certificates import self_signed
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.small_deployments import Deployment, Gateway, front, served
 
 LONG_S = 10 * PATIENCE_S
 SOON_S = 1.0  # in which a test that has begun can go on, however busy the machine
 HEAD = b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n"
+UNFINISHED = b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @contextmanager
-def gateway_with(**bounds: Any) -> Iterator[Gateway]:
+def house_of(deployment: Deployment, **bounds: Any) -> Iterator[Gateway]:
     """Bounds that a test does not name are out of its reach."""
     far = {"head_s": LONG_S, "linger_s": LONG_S, "unread_s": LONG_S}
-    with wiring.opening_into(Deployment().rooms()), served(front(), connections=Connections(**{**far, **bounds})) as up:
+    connections = Connections(**{**far, **bounds})
+    with wiring.opening_into(deployment.rooms()), served(front(), connections=connections) as up:
         yield up
+
+
+def gateway_with(**bounds: Any) -> AbstractContextManager[Gateway]:
+    return house_of(Deployment(), **bounds)
 
 
 def connected(to: Gateway) -> socket.socket:
@@ -145,18 +149,8 @@ def to_the_end_of(sender: socket.socket) -> bytes:
 def test_nonsense_after_a_request_does_not_get_into_its_answer() -> None:
     gate = threading.Event()
 
-    def waits(_: Target, __: Call) -> list[Step]:
-        return [gate, *whole("done")]
-
-    deployment = Deployment(script=waits)
-    deployment.pool()
-    deployment.tenant()
-    body = json.dumps(CHAT).encode()
-    request = (
-        f"POST /tenants/acme/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {deployment.key()}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    with wiring.opening_into(deployment.rooms()), served(front()) as gateway, connected(gateway) as confused:
+    deployment, request = silent(gate)
+    with house_of(deployment) as gateway, connected(gateway) as confused:
         confused.sendall(request + b"nonsense\r\n\r\n")
         with suppress(ConnectionResetError):
             assert to_the_end(confused) == b""
@@ -194,15 +188,58 @@ def _open(connection: socket.socket) -> bool:
         return False
 
 
-def test_where_all_are_at_work_a_new_one_is_told_to_come_again() -> None:
-    with gateway_with(most=2) as gateway, connected(gateway) as one, connected(gateway) as two:
+@pytest.mark.parametrize("begun", [HEAD + b"G", UNFINISHED], ids=["head", "body"])
+def test_what_has_begun_and_waits_for_no_answer_keeps_nobody_out(begun: bytes) -> None:
+    with gateway_with(most=5) as gateway, ExitStack() as held:
+        for _ in range(5):
+            dawdling = held.enter_context(connected(gateway))
+            dawdling.sendall(begun)
+            assert answered(dawdling)  # so that what follows has begun
+        with connected(gateway) as honest:
+            for _ in range(4):  # others who come meanwhile take the places of those who have waited longer
+                held.enter_context(connected(gateway))
+            honest.sendall(HEAD)
+            assert answered(honest) == 200
+
+
+def silent(gate: threading.Event) -> tuple[Deployment, bytes]:
+    """A deployment whose model says nothing before the gate is open, and a request to it."""
+    deployment = Deployment(script=lambda _, __: [gate, *whole("done")])
+    deployment.pool()
+    deployment.tenant()
+    body = json.dumps(CHAT).encode()
+    request = (
+        f"POST /tenants/acme/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {deployment.key()}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    return deployment, request
+
+
+def test_where_all_wait_for_answers_a_new_one_is_told_to_come_again() -> None:
+    gate = threading.Event()
+    deployment, request = silent(gate)
+    with house_of(deployment, most=2) as gateway, connected(gateway) as one, connected(gateway) as two:
         for busy in (one, two):
-            busy.sendall(HEAD + b"GET /live HTTP/1.1\r\n")
-            assert answered(busy) == 200  # so that the second has begun
+            busy.sendall(request)
+        until(lambda: deployment.engine.running == 2)
         with connected(gateway) as third:
-            said = to_the_end_of(third)
-        status, body = refusal(said)
+            status, body = refusal(to_the_end_of(third))
+        gate.set()
+        assert [answered(busy) for busy in (one, two)] == [200, 200]
     assert (status, body["retry_in_ms"]) == (503, 1_000)
+
+
+def test_an_empty_line_behind_a_request_costs_no_answer() -> None:
+    gate = threading.Event()
+    deployment, request = silent(gate)
+    with house_of(deployment, head_s=SOON_S) as gateway, connected(gateway) as asking:
+        asking.sendall(request)
+        until(lambda: deployment.engine.running == 1)
+        asking.sendall(b"\r\n")
+        with connected(gateway) as silence:  # which ends later than it would
+            assert to_the_end(silence) == b""
+        gate.set()
+        assert answered(asking) == 200
 
 
 def test_an_answer_reaches_who_still_sends() -> None:
