@@ -23,7 +23,7 @@ from chalicelib.admission.denial import Denial, LimitReached, refusal, strictest
 from chalicelib.admission.limits import Limits, Units
 from chalicelib.admission.meter import Held, Lease, Lost, Meter, StaleEpoch, Standing, tenant_of
 from chalicelib.admission.meters import Meters
-from chalicelib.admission.outcomes import UnknownOutcomes, in_a_thread
+from chalicelib.admission.outcomes import UnknownOutcomes, in_a_thread, monotonic_ms
 from chalicelib.admission.remembered import Denials
 from chalicelib.ledger import Entry, Ledger
 from chalicelib.refusal import NoCapacity, StoreUnavailable
@@ -57,11 +57,12 @@ class Admission:
         lease_ms: int,
         region: str,
         pause: Callable[[int], None] = lambda pause_ms: time.sleep(pause_ms / 1000),
-        begin: Callable[[Callable[[], None]], None] = in_a_thread,
+        begin: Callable[[UnknownOutcomes], None] = in_a_thread,
+        monotonic: Callable[[], int] = monotonic_ms,
         spread: Callable[["Admission"], "Spread"] | None = None,
     ) -> None:
-        """`begin` runs beside its caller what makes sure of unknown outcomes. `spread` makes what admits where a meter
-        is divided; it is asked for when the first such tenant comes."""
+        """`begin` has unknown outcomes made sure of beside its caller, at instants of `monotonic`. `spread` makes what
+        admits where a meter is divided; it is asked for when the first such tenant comes."""
         self._meters = meters
         self._ledger = ledger
         self._lease_ms = lease_ms
@@ -70,7 +71,7 @@ class Admission:
         self._spread_of = spread
         self._divided: Spread | None = None  # made for the first tenant whose meter is divided
         self._denials = Denials()
-        self._unknown = UnknownOutcomes(self._take_back, self._settle, lease_ms=lease_ms, begin=begin)
+        self._unknown = UnknownOutcomes(self._take_back, self._settle, lease_ms=lease_ms, begin=begin, clock=monotonic)
         self._seen: dict[str, Meter] = {}  # what predictions are made from
 
     def admit(self, *, tenant: str, epoch: int, limits: Limits, units: Units, lease_id: str, now_ms: int) -> Lease:

@@ -40,12 +40,12 @@ class _Unknown(msgspec.Struct):
     looks: int = 0  # that the store answered
 
 
-def in_a_thread(work: Callable[[], None]) -> None:
-    """Begin it beside the caller; a process does not wait for it at its end."""
-    threading.Thread(target=work, name="unknown-outcomes", daemon=True).start()
+def in_a_thread(outcomes: "UnknownOutcomes") -> None:
+    """Begin their work beside the caller; a process does not wait for it at its end."""
+    threading.Thread(target=outcomes.work, name="unknown-outcomes", daemon=True).start()
 
 
-def _monotonic_ms() -> int:
+def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
@@ -58,13 +58,13 @@ class UnknownOutcomes:
         settle: Callable[[Lease, Entry], object],
         *,
         lease_ms: int,
-        begin: Callable[[Callable[[], None]], None] = in_a_thread,
-        clock: Callable[[], int] = _monotonic_ms,
+        begin: Callable[["UnknownOutcomes"], None] = in_a_thread,
+        clock: Callable[[], int] = monotonic_ms,
     ) -> None:
         """`release`: those of a tenant's leases that are there; `settle`: again. Both may raise StoreUnavailable.
 
-        An admission is looked for until its lease has expired, `lease_ms`. `begin` runs the work beside its caller;
-        it ends by itself.
+        An admission is looked for until its lease has expired, `lease_ms`. `begin` has `work` run beside
+        its caller; it ends by itself.
         """
         self._release = release
         self._settle = settle
@@ -169,7 +169,7 @@ class UnknownOutcomes:
             begins, self._running = not self._running, True
         self._woken.set()
         if begins:
-            self._begin(self.work)
+            self._begin(self)
 
 
 def _together(due: list[_Unknown]) -> list[list[_Unknown]]:

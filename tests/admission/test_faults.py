@@ -1,13 +1,14 @@
 """A store that fails: money fails closed, and nothing is charged twice or held for ever."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from chalicelib.admission import Admission
 from chalicelib.admission.limits import Rate, Units
 from chalicelib.admission.meter import Lease, Meter
+from chalicelib.admission.outcomes import UnknownOutcomes
 from chalicelib.admission.store import DynamoMeters
 from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, StoreUnavailable
@@ -65,7 +66,7 @@ class World:
         return meter
 
 
-def _dies_first(work: Callable[[], None]) -> None:
+def _dies_first(outcomes: UnknownOutcomes) -> None:
     """For a sandbox that ends before it could make sure of anything; test_outcomes.py has those that live."""
 
 

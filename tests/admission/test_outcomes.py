@@ -33,14 +33,14 @@ class World:
         self.proxy = proxy
         self.meters = DynamoMeters(truth, REGION)
         self.ledger = DynamoLedger(truth)
-        self.begun: list[Callable[[], None]] = []
+        self.begun: list[UnknownOutcomes] = []
         self._proxied = proxied
         self._prefix = prefix_of(truth)
         self.limits = limits(Budget("month", "tokens", 400, "month"), in_flight=4)
         self._warm = 0
         self.epoch = self.meters.open("acme", T0)
 
-    def sandbox(self, deadline_ms: int, begin: Callable[[Callable[[], None]], None] = in_a_thread) -> Admission:
+    def sandbox(self, deadline_ms: int, begin: Callable[[UnknownOutcomes], None] = in_a_thread) -> Admission:
         """It has seen the meter, so its writes are made if they arrive."""
         through = reach_tables(self._proxied, self._prefix, deadline_ms)
         meters, ledger = DynamoMeters(through, REGION), DynamoLedger(through)
@@ -218,7 +218,7 @@ class Looks:
         self.now_ms = 0
         self.down = False
         self.asked: list[object] = []
-        self.begun: list[Callable[[], None]] = []
+        self.begun: list[UnknownOutcomes] = []
         self.outcomes = UnknownOutcomes(
             self._release, self._settle, lease_ms=LEASE_MS, begin=self.begun.append, clock=lambda: self.now_ms
         )
@@ -313,7 +313,7 @@ def test_the_work_is_begun_once_and_again_after_its_end() -> None:
     looks.outcomes.settlement(_lease("0a"), entry(_lease("0a"), tokens=1))
     looks.outcomes.settlement(_lease("0b"), entry(_lease("0b"), tokens=1))
     assert len(looks.begun) == 1
-    looks.begun[0]()
+    looks.begun[0].work()
     assert looks.asked == ["0a", "0b"]
     looks.outcomes.settlement(_lease("0c"), entry(_lease("0c"), tokens=1))
     assert len(looks.begun) == 2
@@ -328,7 +328,7 @@ def test_work_that_breaks_may_be_begun_again() -> None:
     outcomes = UnknownOutcomes(looks._release, broken, lease_ms=LEASE_MS, begin=looks.begun.append)
     outcomes.settlement(_lease("0a"), entry(_lease("0a"), tokens=1))
     with pytest.raises(ZeroDivisionError):
-        looks.begun[0]()
+        looks.begun[0].work()
     outcomes.settlement(_lease("0b"), entry(_lease("0b"), tokens=1))
     assert len(looks.begun) == 2
 
