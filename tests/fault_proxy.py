@@ -1,10 +1,11 @@
 """A real HTTP proxy that breaks what it is told to break, in front of a served store."""
 
 import http.client
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ class Fault(Enum):
     SILENT = "never answer, without passing it on"
     LOST = "pass it on, then drop the connection instead of answering"
     LOST_SILENT = "pass it on, then never answer"
-    STALLED = "pass it on when the stall ends, whoever still waits for the answer"
+    LATE = "drop the connection, and pass it on when the stall ends"
 
 
 class FaultProxy:
@@ -29,16 +30,23 @@ class FaultProxy:
         self._upstream = urlsplit(url)
         self._planned: deque[Fault] = deque()
         self.always = Fault.NONE
-        self.one_at_a_time = False  # pass calls on in the order in which they came, each when the one before is done
         self.seen: list[str] = []  # the operations that arrived
         self.under_way = 0  # of these
         self.closing = threading.Event()
         self.resumed = threading.Event()  # set: stalls are over
         self._counting = threading.Lock()
-        self._queue: deque[threading.Event] = deque()  # the first is whose turn it is
 
     def plan(self, *faults: Fault) -> None:
         self._planned.extend(faults)
+
+    def break_no_more(self) -> None:
+        self._planned.clear()
+        self.always = Fault.NONE
+
+    def heal(self) -> None:
+        """From now on nothing breaks, and what was kept is passed on."""
+        self.break_no_more()
+        self.resumed.set()
 
     def next_fault(self) -> Fault:
         try:
@@ -57,26 +65,7 @@ class FaultProxy:
             with self._counting:
                 self.under_way -= 1
 
-    def pass_on(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        with self._turn() if self.one_at_a_time else nullcontext():
-            return self._forward(path, headers, body)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        ours = threading.Event()
-        with self._counting:
-            self._queue.append(ours)
-            self._queue[0].set()
-        ours.wait()
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._queue.popleft()
-                if self._queue:
-                    self._queue[0].set()
-
-    def _forward(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def forward(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         upstream = http.client.HTTPConnection(self._upstream.hostname or "", self._upstream.port, timeout=PATIENCE_S)
         try:
             upstream.request("POST", path, body, headers)
@@ -105,15 +94,15 @@ def fault_proxy(url: str) -> Iterator[tuple[FaultProxy, str]]:
                 return self._answer(500, [], b'{"__type":"InternalServerError","message":"planned"}')
             if fault is Fault.THROTTLED:
                 return self._answer(400, [], b'{"__type":"ThrottlingException","message":"planned"}')
-            if fault is Fault.STALLED:
+            if fault is Fault.LATE:
+                self.connection.shutdown(socket.SHUT_RDWR)
                 proxy.resumed.wait(PATIENCE_S)
-                fault = Fault.NONE
             if fault is not Fault.SILENT:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-                status, answered, answer = proxy.pass_on(self.path, headers, body)
+                status, answered, answer = proxy.forward(self.path, headers, body)
                 if fault is Fault.NONE:
                     return self._answer(status, answered, answer)
-            if fault is not Fault.LOST:
+            if fault not in (Fault.LOST, Fault.LATE):
                 proxy.closing.wait(PATIENCE_S)
             self.close_connection = True
             return None
@@ -124,11 +113,13 @@ def fault_proxy(url: str) -> Iterator[tuple[FaultProxy, str]]:
                 if name.lower() not in ("content-length", "connection", "transfer-encoding"):
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
-            with suppress(ConnectionError):  # by whoever gave up
-                self.end_headers()
-                self.wfile.write(body)
+            self.end_headers()
+            self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 512  # as many callers at once as a test may have
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -17,11 +17,9 @@ from chalicelib.refusal import NoCapacity, QuotaExhausted, StoreUnavailable
 from tests.admission.arrange import MONTH, REGION, T0, entry, limits
 from tests.admission.backing import LEASE_MS
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.stores import Served, StoreName, fresh_tables, prefix_of, reach_tables
 
-IMPATIENT_MS = 300  # for a store that stalls
-HALTING_MS = 3_000  # for one that stalls once, and answers the next call at once
 AT_ONCE = 120
 
 
@@ -40,9 +38,9 @@ class World:
         self._warm = 0
         self.epoch = self.meters.open("acme", T0)
 
-    def sandbox(self, deadline_ms: int, begin: Callable[[UnknownOutcomes], None] = in_a_thread) -> Admission:
+    def sandbox(self, begin: Callable[[UnknownOutcomes], None] = in_a_thread) -> Admission:
         """It has seen the meter, so its writes are made if they arrive."""
-        through = reach_tables(self._proxied, self._prefix, deadline_ms)
+        through = reach_tables(self._proxied, self._prefix, round(PATIENCE_S * 1_000))
         meters, ledger = DynamoMeters(through, REGION), DynamoLedger(through)
         sandbox = Admission(meters, ledger, lease_ms=LEASE_MS, region=REGION, pause=_no_pause, begin=begin)
         self._warm += 1
@@ -67,7 +65,7 @@ class World:
 
     def resume_and_await_a_release(self) -> None:
         before = self.proxy.seen.count("UpdateItem")
-        self.proxy.resumed.set()
+        self.proxy.heal()
         until(lambda: self.proxy.under_way == 0 and self.meter().leases == {})
         assert self.proxy.seen.count("UpdateItem") == before + 1
 
@@ -87,14 +85,13 @@ def world(stores: Served, store: StoreName) -> Iterator[World]:
 
 
 def test_leases_of_admissions_that_a_stalled_store_makes_late_are_taken_back(world: World) -> None:
-    sandbox = world.sandbox(IMPATIENT_MS)
-    world.proxy.always = Fault.STALLED
+    sandbox = world.sandbox()
+    world.proxy.always = Fault.LATE
     with ThreadPoolExecutor(4) as callers:
         refused = [callers.submit(world.admit, sandbox, f"0a{number}") for number in range(4)]
     assert [type(each.exception()) for each in refused] == [NoCapacity] * 4
     assert world.meter().leases == {}
-    world.proxy.always = Fault.NONE
-    world.proxy.resumed.set()
+    world.proxy.heal()
     # Each was sent twice; all are made now, some perhaps after the first look for them.
     until(lambda: world.proxy.under_way == 0 and world.meter().leases == {} and world.meter().windows)
     assert world.used() == 0
@@ -105,13 +102,12 @@ def test_leases_of_admissions_that_a_stalled_store_makes_late_are_taken_back(wor
 
 
 def test_a_settlement_that_a_stalled_store_did_not_take_is_made_when_it_answers(world: World) -> None:
-    sandbox = world.sandbox(IMPATIENT_MS)
+    sandbox = world.sandbox()
     lease = world.admit(sandbox, "0a")
-    world.proxy.always = Fault.STALLED
+    world.proxy.always = Fault.LATE
     with pytest.raises(StoreUnavailable):
         sandbox.settle(lease, entry(lease, tokens=30))
-    world.proxy.always = Fault.NONE
-    world.proxy.resumed.set()
+    world.proxy.heal()
     until(lambda: world.meter().leases == {})
     assert world.used() == 30
     assert world.ledger.find("acme", "0a") == entry(lease, tokens=30)
@@ -119,7 +115,7 @@ def test_a_settlement_that_a_stalled_store_did_not_take_is_made_when_it_answers(
 
 def test_a_tenant_is_not_locked_out_by_its_own_unheard_leases_where_nothing_runs_beside_requests(world: World) -> None:
     """As on Lambda, whose process stands still between two requests."""
-    sandbox = world.sandbox(10_000, begin=world.begun.append)
+    sandbox = world.sandbox(begin=world.begun.append)
     for number in range(3):
         world.proxy.plan(Fault.LOST, Fault.LOST)
         with pytest.raises(NoCapacity):
@@ -135,7 +131,7 @@ def test_a_tenant_is_not_locked_out_by_its_own_unheard_leases_where_nothing_runs
 
 
 def test_only_leases_whose_callers_were_refused_are_taken_back(world: World) -> None:
-    other, sandbox = world.sandbox(10_000, begin=world.begun.append), world.sandbox(10_000, begin=world.begun.append)
+    other, sandbox = world.sandbox(begin=world.begun.append), world.sandbox(begin=world.begun.append)
     for number in range(3):
         world.admit(sandbox, f"0a{number}")
     world.proxy.plan(Fault.LOST, Fault.LOST)
@@ -151,8 +147,8 @@ def test_only_leases_whose_callers_were_refused_are_taken_back(world: World) -> 
 
 
 def test_a_write_that_is_made_after_the_one_that_repeated_it_has_been_settled_is_taken_back(world: World) -> None:
-    sandbox = world.sandbox(HALTING_MS)
-    world.proxy.plan(Fault.STALLED)
+    sandbox = world.sandbox()
+    world.proxy.plan(Fault.LATE)
     lease = world.admit(sandbox, "0a")
     sandbox.settle(lease, entry(lease, tokens=30))
     assert (world.meter().leases, world.used()) == ({}, 30)
@@ -162,9 +158,9 @@ def test_a_write_that_is_made_after_the_one_that_repeated_it_has_been_settled_is
 
 
 def test_a_write_that_is_made_after_the_one_that_repeated_it_was_denied_is_taken_back(world: World) -> None:
-    other, sandbox = world.sandbox(10_000), world.sandbox(HALTING_MS)
+    other, sandbox = world.sandbox(), world.sandbox()
     leases = [world.admit(other, f"0a{number}") for number in range(4)]
-    world.proxy.plan(Fault.STALLED)
+    world.proxy.plan(Fault.LATE)
     with pytest.raises(QuotaExhausted):
         world.admit(sandbox, "0b")
     for lease in leases:
@@ -174,7 +170,7 @@ def test_a_write_that_is_made_after_the_one_that_repeated_it_was_denied_is_taken
 
 
 def test_of_a_write_that_was_surely_not_made_nothing_is_remembered(world: World) -> None:
-    sandbox = world.sandbox(10_000, begin=world.begun.append)
+    sandbox = world.sandbox(begin=world.begun.append)
     world.proxy.plan(Fault.THROTTLED)
     with pytest.raises(NoCapacity):
         world.admit(sandbox, "0a")
@@ -183,29 +179,33 @@ def test_of_a_write_that_was_surely_not_made_nothing_is_remembered(world: World)
 
 def test_a_hundred_and_twenty_at_once_on_a_slow_store_leave_no_lease_behind(world: World) -> None:
     world.limits = Limits((), (MONTH,), in_flight=AT_ONCE)
-    world.proxy.one_at_a_time = True
-    sandbox = world.sandbox(IMPATIENT_MS)
+    sandbox = world.sandbox(begin=world.begun.append)
+    # Of five calls one is answered at once, one is made unheard, and three are made when nobody waits any more.
+    world.proxy.plan(*[Fault.NONE, Fault.LATE, Fault.LATE, Fault.LOST, Fault.LATE] * AT_ONCE)
     together = threading.Barrier(AT_ONCE)
 
-    def request(number: int) -> str:
+    def admitted(number: int) -> Lease | None:
         together.wait()
         try:
-            lease = world.admit(sandbox, f"0a{number:03}")
+            return world.admit(sandbox, f"0a{number:03}")
         except NoCapacity:
-            return "refused"
-        try:
-            sandbox.settle(lease, entry(lease, tokens=30))
-        except StoreUnavailable:
-            return "deferred"
-        return "settled"
+            return None
 
     with ThreadPoolExecutor(AT_ONCE) as callers:
-        ends = list(callers.map(request, range(AT_ONCE)))
-    # Each that was admitted has an entry and is charged for once, whenever the store took its writes.
-    admitted = AT_ONCE - ends.count("refused")
-    until(lambda: world.proxy.under_way == 0 and world.meter().leases == {} and world.used() == 30 * admitted)
+        leases = list(callers.map(admitted, range(AT_ONCE)))
+    running = [lease for lease in leases if lease is not None]
+    assert 0 < len(running) < AT_ONCE
+    world.proxy.break_no_more()
+    for lease in running:
+        sandbox.settle(lease, entry(lease, tokens=30))
+    world.proxy.heal()
+    until(lambda: world.proxy.under_way == 0)
+    assert world.meter().leases != {}
+    in_a_thread(world.begun[0])
+    until(lambda: world.meter().leases == {})
+    assert world.used() == 30 * len(running)
     found = [world.ledger.find("acme", f"0a{number:03}") for number in range(AT_ONCE)]
-    assert [each is None for each in found] == [end == "refused" for end in ends]
+    assert [each is None for each in found] == [lease is None for lease in leases]
 
 
 # When it looks, by a clock that stands where it is put.
