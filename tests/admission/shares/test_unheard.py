@@ -8,6 +8,7 @@ from chalicelib.admission.divisible import Divisible
 from chalicelib.admission.limits import Budget, Units
 from chalicelib.admission.memory import MemoryMeters
 from chalicelib.admission.meter import Meter
+from chalicelib.admission.outcomes import UnknownOutcomes
 from chalicelib.admission.shares.memory import MemoryKeeping
 from chalicelib.admission.shares.steward import Steward, Wanted
 from chalicelib.ledger.memory import MemoryLedger
@@ -37,7 +38,7 @@ def test_a_lease_that_a_shard_gave_when_it_was_asked_again_is_not_taken_back() -
     meters = Interrupted()
     keeping = MemoryKeeping(meters)
     acme = Tenant(Backing(meters, keeping, MemoryLedger()), BUSY)
-    begun: list[Callable[[], None]] = []
+    begun: list[UnknownOutcomes] = []
     divisible = Divisible(meters, lambda: keeping, acme.limits_of, acme.clock, lambda: 0)
     sandbox = Admission(
         meters, MemoryLedger(), lease_ms=LEASE_MS, region=REGION, begin=begun.append, spread=divisible.spread
@@ -56,8 +57,8 @@ def test_a_lease_that_a_shard_gave_when_it_was_asked_again_is_not_taken_back() -
         lease_id="0a",
         now_ms=acme.now_ms,
     )
-    for work in begun:
-        work()
+    for outcomes in begun:
+        outcomes.look()
     shard = meters.reading(lease.meter)
     assert shard is not None
     assert "0a" in shard.leases
