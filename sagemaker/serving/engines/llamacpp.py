@@ -92,7 +92,8 @@ class Launcher:
         command = [sys.executable, "-m", "serving.engines.llamacpp_child", SOCKET]
         command.append(msgspec.json.encode(parameters).decode())
         pulse = Pulse("/metrics", settings.stall_timeout_s + TURN_S_PER_GB * file.stat().st_size / 2**30)
-        child = Child(name, command, settings.load_timeout_s, "the file is damaged, or too new for llama.cpp", pulse)
+        cause = "the file is damaged, or too new for llama.cpp"
+        child = Child(name, command, settings.load_timeout_s, cause, pulse, most_calls=2 * settings.limits.capacity)
         await child.start()
         return LlamaCpp(child, settings)
 

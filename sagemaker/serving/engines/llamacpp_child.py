@@ -44,7 +44,8 @@ def main(socket: str, parameters: Parameters) -> int:
     params.cache_prompt = parameters.prompt_cache
     params.cache_ram_mib = 0  # finished prompts are not kept: memory is counted, and they are tenants' words
     params.cache_idle_slots = False
-    # One thread per slot and one for its predecessor, whose caller has left; and some for health checks and pulses.
+    # One thread per slot and one for its predecessor, whose caller has left: no more calls come (see `llamacpp`). And
+    # some for health checks and pulses.
     params.n_threads_http = 2 * parameters.slots + 4
     params.endpoint_metrics = True  # answered between two turns of its loop
     params.endpoint_slots = False  # it would show what others asked

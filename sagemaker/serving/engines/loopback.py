@@ -1,12 +1,13 @@
 """A small HTTP/1.1 client for the engine next door: one connection per call, closed to abort it.
 
 Engines run as children of this container and speak HTTP on a private socket. Connecting there costs microseconds, so
-nothing is pooled, and closing the connection is how an engine learns that nobody wants the rest.
+nothing is pooled, and closing the connection is how an engine learns that nobody wants the rest. We close our half, and
+the engine closes the other when it has let go of the call: only then its thread is free for another.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,16 +19,20 @@ CONNECT_TIMEOUT_S = 5.0
 MAX_HEAD_BYTES = 64 * 1024
 # Above this many unread bytes the engine is made to wait: a slow reader must not fill our memory.
 HIGH_WATER = 256 * 1024
+# llama.cpp looks once a second whether its caller is still there.
+LEAVE_TIMEOUT_S = 5.0
 
 
 class Wire(asyncio.Protocol):
     """One exchange: writes the request once, collects the answer. Fed by llhttp, read by one task."""
 
-    def __init__(self, request: bytes, silence_s: float) -> None:
+    def __init__(self, request: bytes, silence_s: float, over: Callable[[], None]) -> None:
         self.status = 0
         self.content_type = "application/json"
         self._request = request
         self._silence_s = silence_s
+        self._over: Callable[[], None] | None = over
+        self._leaving: asyncio.TimerHandle | None = None  # once nobody wants the rest
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -46,6 +51,8 @@ class Wire(asyncio.Protocol):
         self._request = b""  # a prompt is not kept for longer than it is needed
 
     def data_received(self, data: bytes) -> None:
+        if self._leaving:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -59,7 +66,10 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._broken = self._broken or not self._complete
+        if self._leaving:
+            self._leaving.cancel()
         self._wake()
+        self.let_go()
 
     # httptools
 
@@ -121,10 +131,32 @@ class Wire(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
+    def leave(self) -> None:
+        """Nobody wants what is still to come."""
+        if self._leaving or not self._transport or self._transport.is_closing():
+            return
+        self._leaving = asyncio.get_running_loop().call_later(LEAVE_TIMEOUT_S, self.close)
+        self._pieces.clear()
+        self._transport.resume_reading()
+        try:
+            self._transport.write_eof()
+        except OSError:  # it has just gone
+            self.close()
+
+    def let_go(self) -> None:
+        """The engine has nothing to do with it, or nothing any more."""
+        over, self._over = self._over, None
+        if over:
+            over()
+
 
 @asynccontextmanager
-async def exchange(socket: Path, method: str, path: str, body: bytes, silence_s: float) -> AsyncIterator[Wire]:
-    """Send one request and yield its answer once the status is known; leaving the block closes the connection.
+async def exchange(
+    socket: Path, method: str, path: str, body: bytes, silence_s: float, over: Callable[[], None] = lambda: None
+) -> AsyncIterator[Wire]:
+    """Send one request and yield its answer once the status is known; leaving the block ends it.
+
+    `over` is called once, when the engine has let go of it.
 
     Raises: EngineFailed, EngineTimedOut.
     """
@@ -132,15 +164,19 @@ async def exchange(socket: Path, method: str, path: str, body: bytes, silence_s:
         f"{method} {path} HTTP/1.1\r\nhost: engine\r\nconnection: close\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
-    wire = Wire(head.encode() + body, silence_s)
+    wire = Wire(head.encode() + body, silence_s, over)
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await loop.create_unix_connection(lambda: wire, str(socket))
     except (OSError, TimeoutError):
+        wire.let_go()
         raise EngineFailed("the engine cannot be reached") from None
+    except asyncio.CancelledError:
+        wire.let_go()
+        raise
     try:
         await wire.wait_for_status()
         yield wire
     finally:
-        wire.close()
+        wire.leave()

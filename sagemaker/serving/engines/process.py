@@ -46,12 +46,20 @@ class Child:
     """One engine process: brought up, watched, brought back when it dies or stands still, ended for good by `close`."""
 
     def __init__(
-        self, name: str, command: Sequence[str], load_timeout_s: float, likely_cause: str, pulse: Pulse | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        load_timeout_s: float,
+        likely_cause: str,
+        pulse: Pulse | None = None,
+        most_calls: int | None = None,
     ) -> None:
-        """`pulse`: none where an engine has no such path."""
+        """`pulse`: none where an engine has no such path. `most_calls`: that it is good for, those included whose
+        caller has left and which it has not let go of; others wait here. None: any number."""
         self.name = name
         self._pulse = pulse
         self._calls = 0
+        self._free = asyncio.Semaphore(most_calls) if most_calls else None
         # Set by a call, until the loop was seen to turn after the last one: what a call began may outlive it.
         self._busy = asyncio.Event()
         self._watchdog: asyncio.Task[None] | None = None
@@ -91,13 +99,19 @@ class Child:
         """Raises: EngineFailed, EngineTimedOut."""
         if not self._up:
             raise EngineFailed("the model's engine is not running")
+        if self._free:
+            await self._free.acquire()
         self._calls += 1
         self._busy.set()
         try:
-            async with exchange(self.socket, method, path, body, silence_s) as wire:
+            async with exchange(self.socket, method, path, body, silence_s, self._let_go) as wire:
                 yield wire
         finally:
             self._calls -= 1
+
+    def _let_go(self) -> None:
+        if self._free:
+            self._free.release()
 
     async def close(self) -> None:
         for task in (self._watchdog, self._supervisor):
@@ -153,7 +167,7 @@ class Child:
             await asyncio.sleep(RESTART_PAUSES_S[min(deaths, len(RESTART_PAUSES_S)) - 1])
             try:
                 await self._bring_up()
-            except BadModel:
+            except (BadModel, OSError):  # OSError: no process can be started now
                 await self._end()  # it may be there and deaf: to the next turn it has died
 
     async def _watch(self, pulse: Pulse) -> None:
