@@ -83,6 +83,9 @@ class Supervisor:
             inherited.append(part.listening.fileno())
         try:
             process = await self._begin(part, arguments, inherited)
+        except BaseException:
+            os.close(told)
+            raise
         finally:
             os.close(tell)
         line = await asyncio.get_running_loop().run_in_executor(None, _read_line, told)
@@ -171,7 +174,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(START_DEADLINE_S):
                 await self.start(part)
-        except Stopped:
+        except (Stopped, OSError):  # OSError: no process can be started now
             return  # it has ended once more, as whoever watches it will find
         except TimeoutError:
             self.running[part.name].signal(signal.SIGKILL)

@@ -91,6 +91,23 @@ def test_what_ends_again_and_again_ends_the_system_and_says_why(tmp_path: Path, 
     asyncio.run(scene())
 
 
+def test_what_cannot_be_started_for_a_while_is_tried_again_like_what_ends(tmp_path: Path) -> None:
+    async def scene() -> None:
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        async with story(logs, 0.0, 0.0) as told:
+            await told.supervisor.start(kept := part("part", WAITS))
+            descriptors = len(list(Path("/dev/fd").iterdir()))
+            logs.rename(tmp_path / "away")
+            told.supervisor.keep([kept], [])
+            told.kill("part")
+            with pytest.raises(Stopped, match=r"SIGKILL.*started again 2 times"):
+                await told.supervisor.watch()
+            assert len(list(Path("/dev/fd").iterdir())) <= descriptors
+
+    asyncio.run(scene())
+
+
 def test_what_has_lived_for_long_may_end_as_often_as_ever(tmp_path: Path) -> None:
     async def scene() -> None:
         async with story(tmp_path, 0.0) as told:

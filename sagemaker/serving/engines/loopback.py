@@ -19,8 +19,9 @@ CONNECT_TIMEOUT_S = 5.0
 MAX_HEAD_BYTES = 64 * 1024
 # Above this many unread bytes the engine is made to wait: a slow reader must not fill our memory.
 HIGH_WATER = 256 * 1024
-# llama.cpp looks once a second whether its caller is still there.
-LEAVE_TIMEOUT_S = 5.0
+# llama.cpp looks once a second whether its caller is still there, but not while it cuts a prompt into tokens: 5.6 MB of
+# it took more than 12 s.
+LEAVE_TIMEOUT_S = 60.0
 
 
 class Wire(asyncio.Protocol):
