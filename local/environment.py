@@ -42,6 +42,10 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 """On the way to targets that the operator has put elsewhere. They may hold a password."""
 
 
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+"""Whom to trust there: of a company's proxies and servers nobody else knows (`chalicelib.http1.trust`)."""
+
+
 def machine(ours: Environment) -> dict[str, str]:
     """For a process that knows nothing of AWS."""
     return _of(ours, MACHINE) | {"PYTHONUNBUFFERED": "1"}
@@ -71,7 +75,7 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str) -> dict[s
     """For the gateway and the schedules of its app: its settings too, as whoever started us has set them."""
     away = {name: ",".join(filter(None, (ours.get(name), LOOPBACK))) for name in ("no_proxy", "NO_PROXY")}
     settings = [f"CLOISTER_{field.name.upper()}" for field in msgspec.structs.fields(Settings)]
-    return aws(ours) | _of(ours, (*PROXIES, *settings)) | away | operator(account) | {
+    return aws(ours) | _of(ours, (*PROXIES, *AUTHORITIES, *settings)) | away | operator(account) | {
         "AWS_ENDPOINT_URL_BEDROCK": bedrock_url,
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock_url,
         "CLOISTER_TICKET_SECRET": TICKET_SECRET,

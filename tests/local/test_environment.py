@@ -45,7 +45,7 @@ def test_every_process_finds_what_it_needs_and_nothing_more(running_system: Runn
     assert set(pids) == set(SEEN)
     for name, pid in pids.items():
         found = environment_of(pid)
-        assert set(found) - ANY - set(environment.PROXIES) == SEEN[name], name
+        assert set(found) - ANY - {*environment.PROXIES, *environment.AUTHORITIES} == SEEN[name], name
         assert PLANTED not in found.values()
 
 
@@ -102,6 +102,7 @@ def test_what_a_person_has_set_reaches_the_process_it_is_for_and_no_other() -> N
         "CLOISTER_LEASE_MS": "95000",
         "CLOISTER_TICKET_SECRET": "another",
         "HTTPS_PROXY": "http://me:secret@proxy.example",
+        "SSL_CERT_FILE": "/etc/company.pem",
         "AWS_PROFILE": "work",
         "GITHUB_TOKEN": "secret",
     }
@@ -121,6 +122,7 @@ def test_what_a_person_has_set_reaches_the_process_it_is_for_and_no_other() -> N
         "CLOISTER_LEASE_MS": {"gateway"},
         "CLOISTER_TICKET_SECRET": set(),
         "HTTPS_PROXY": {"gateway"},
+        "SSL_CERT_FILE": {"gateway"},
         "AWS_PROFILE": set(),
         "GITHUB_TOKEN": set(),
     }
