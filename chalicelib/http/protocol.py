@@ -5,6 +5,7 @@ it goes on taking the body of what has been answered. What a body may be, `bodie
 """
 
 import asyncio
+import sys
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -29,6 +30,9 @@ class Connections(msgspec.Struct, frozen=True):
     linger_bytes: int = 64_000_000
 
 
+_OF_AN_UPGRADE = (b"upgrade", b"http2-settings")
+
+
 class _HeadTooLarge(Exception):
     """Raised in a parser's callback: llhttp stops there, and uvicorn answers by `send_400_response`."""
 
@@ -49,6 +53,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._too_large = False
         self._lingered_bytes = 0
         self._refused = False
+        self._upgrades = False  # if it may
+        self._read_bytes = 0  # of what was received, when it turned out that it would
         self._closes = False  # as soon as its request has come to an end
         self.since_s = self.loop.time()  # it owes no answer
 
@@ -71,6 +77,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
         in_head = self._awaits_head and self._begun
         super().data_received(data)
+        while self._upgrades and not self._refused:
+            self._upgrades = False
+            if self.owes_an_answer:
+                return self._refuse(Malformed("Nothing is upgraded behind a request that is not answered yet."))
+            data = self._head_as_it_counts() + data[self._read_bytes :]
+            super().data_received(data)
         if in_head and self._awaits_head and not self._refused:
             self._silent_bytes += len(data)
             if self._silent_bytes > self._bounds.head_bytes:
@@ -92,6 +104,9 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._upgrades = True
+            return
         self._awaits_head = self._begun = False
         if self._head_due is not None:
             self._head_due.cancel()
@@ -106,6 +121,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrades:
+            return
         self._awaits_head = True
         if self._linger_due is not None:
             self._linger_due.cancel()
@@ -142,6 +159,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._too_large:
             return self._refuse_large_head()
         return self._refuse(Malformed("This is no valid HTTP request."))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """uvicorn's, who has just caught HttpParserUpgrade, and would let go of what follows."""
+        met = sys.exc_info()[1]
+        self._read_bytes = met.args[0] if met is not None else 0
+
+    def _head_as_it_counts(self) -> bytes:
+        """The head that has come, without the wish for another protocol, which is not granted (RFC 9110, section 7.8).
+
+        To a parser that has met it, what follows is of that protocol: the body would be none. Java's own client wishes
+        for HTTP/2 in each request over plain HTTP.
+        """
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = [field for field in self.headers if field[0] not in (b"connection", *_OF_AN_UPGRADE)]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = [each for each in value.split(b",") if each.strip().lower() not in _OF_AN_UPGRADE]
+                fields.append((name, b",".join(options)))
+        self.parser = type(self.parser)(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        return b"\r\n".join([line, *(b"%b: %b" % field for field in fields), b"", b""])
 
     @property
     def owes_an_answer(self) -> bool:

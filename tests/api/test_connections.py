@@ -284,3 +284,31 @@ def test_the_bounds_hold_over_tls_too(tmp_path: Path) -> None:
 def test_no_more_connections_are_wanted_than_there_are_files_for() -> None:
     assert that_fit(10) == 10
     assert that_fit(10**9) < 10**9
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "body apart"])
+def test_who_wishes_for_another_protocol_is_answered_in_this_one(apart: bool) -> None:
+    """As Java's own HTTP client does, in each request over plain HTTP."""
+    gate = threading.Event()
+    gate.set()
+    deployment, request = silent(gate)
+    head, _, body = request.partition(b"\r\n\r\n")
+    waits = b"expect: 100-continue\r\n" if apart else b""
+    head += b"\r\n" + waits + b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMA\r\n\r\n"
+    goes_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+    with house_of(deployment) as gateway, connected(gateway) as wishing:
+        for _ in range(2):  # and its connection goes on
+            wishing.sendall(head if apart else head + body)
+            if apart:
+                assert wishing.recv(len(goes_on)) == goes_on
+                wishing.sendall(body)
+            assert answered(wishing) == 200
+
+
+def test_wishes_for_another_protocol_do_not_pile_up() -> None:
+    wish = b"GET /live HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    with gateway_with() as gateway, connected(gateway) as piling:
+        piling.sendall(wish * 1_000)
+        with suppress(ConnectionResetError):
+            assert to_the_end(piling).count(b"HTTP/1.1 ") <= 1
+        assert gateway.call("GET", "/live").status == 200
