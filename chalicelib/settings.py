@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+RENEWAL_MS = 2_000
+"""What a lease outlasts the longest silence by, at least: it is renewed then, if need be at a second try."""
+
 
 class BadSettings(Exception):
     """The environment does not make sense; the text names every variable that is wrong."""
@@ -20,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True):
     table_prefix: str = "cloister"
     store_deadline_ms: int = 1_000  # one DynamoDB call; a store slower than this is refused with 503
     lease_ms: int = 90_000  # a lease that nobody renews for so long is abandoned
-    renew_ms: int = 30_000  # how often a running request renews its lease
+    renew_ms: int = 20_000  # how often a running request renews its lease
     connect_deadline_ms: int = 2_000  # to reach a target
     idle_deadline_ms: int = 60_000  # the longest silence of a target within an answer
     answer_deadline_ms: int = 900_000  # a whole answer; API Gateway streams for 15 minutes at most
@@ -76,10 +79,10 @@ def read(environment: Mapping[str, str]) -> Settings:
         if isinstance(value, int) and value < least:
             wrong.append(f"CLOISTER_{name.name.upper()} must be at least {least}, not {value}")
     # A running request renews at an event; the last one may have come just before it was time to.
-    if settings.renew_ms + settings.idle_deadline_ms > settings.lease_ms:
+    if settings.renew_ms + settings.idle_deadline_ms + RENEWAL_MS > settings.lease_ms:
         wrong.append(
-            "CLOISTER_RENEW_MS and CLOISTER_IDLE_DEADLINE_MS together must not be more than CLOISTER_LEASE_MS, "
-            "or an answer that pauses loses its lease"
+            "CLOISTER_RENEW_MS and CLOISTER_IDLE_DEADLINE_MS together must be less than CLOISTER_LEASE_MS "
+            f"by at least {RENEWAL_MS}, or an answer that pauses loses its lease"
         )
     if settings.tenant_share_percent > 100:
         wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")

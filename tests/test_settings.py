@@ -15,11 +15,17 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     assert [name in str(caught.value) for name in ("CLOISTER_LEASE_MS", "CLOISTER_RENEW_MS")] == [True, True]
 
 
-@pytest.mark.parametrize("idle_ms", ["60001", "80000"])
+@pytest.mark.parametrize("idle_ms", ["68001", "70000", "80000"])
 def test_no_accepted_silence_outlasts_a_lease(idle_ms: str) -> None:
-    """An event just before it is time to renew, then silence: the next event must find the lease."""
+    """An event just before it is time to renew, then silence: the next event must find the lease, and renew it."""
+    assert read({"CLOISTER_IDLE_DEADLINE_MS": "68000"}).idle_deadline_ms == 68_000
     with pytest.raises(BadSettings, match="CLOISTER_IDLE_DEADLINE_MS"):
         read({"CLOISTER_IDLE_DEADLINE_MS": idle_ms})
+
+
+def test_by_default_a_renewal_has_ten_seconds_after_the_longest_silence() -> None:
+    defaults = Settings()
+    assert defaults.lease_ms - defaults.renew_ms - defaults.idle_deadline_ms == 10_000
 
 
 @pytest.mark.parametrize(
