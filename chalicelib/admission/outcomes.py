@@ -45,6 +45,12 @@ def in_a_thread(outcomes: "UnknownOutcomes") -> None:
     threading.Thread(target=outcomes.work, name="unknown-outcomes", daemon=True).start()
 
 
+def as_of_a_thread(error: Exception) -> None:
+    """Tell of it as Python does of what ends a thread."""
+    told = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(told))
+
+
 def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
@@ -60,8 +66,10 @@ class UnknownOutcomes:
         lease_ms: int,
         begin: Callable[["UnknownOutcomes"], None] = in_a_thread,
         clock: Callable[[], int] = monotonic_ms,
+        report: Callable[[Exception], None] = as_of_a_thread,
     ) -> None:
-        """`release`: those of a tenant's leases that are there; `settle`: again. Both may raise StoreUnavailable.
+        """`release`: those of a tenant's leases that are there; `settle`: again. Both may raise StoreUnavailable;
+        after anything else, a bug, `report` is told of it, and what it befell is forgotten.
 
         An admission is looked for until its lease has expired, `lease_ms`. `begin` has `work` run beside
         its caller; it ends by itself.
@@ -71,6 +79,7 @@ class UnknownOutcomes:
         self._lease_ms = lease_ms
         self._begin = begin
         self._clock = clock
+        self._report = report
         self._lock = threading.Lock()
         self._unknown: OrderedDict[tuple[str, str], _Unknown] = OrderedDict()
         self._woken = threading.Event()
@@ -123,6 +132,12 @@ class UnknownOutcomes:
             except StoreUnavailable:
                 self._put_off(due, together)
                 break
+            except Exception as error:
+                # It would break again, each time before those that come after it.
+                with self._lock:
+                    for each in together:
+                        self._forget(each)
+                self._report(error)
         with self._lock:
             self.waiting = any(not each.looks for each in self._unknown.values())
             if not self._unknown:

@@ -319,16 +319,52 @@ def test_the_work_is_begun_once_and_again_after_its_end() -> None:
     assert len(looks.begun) == 2
 
 
-def test_work_that_breaks_may_be_begun_again() -> None:
+def test_what_breaks_us_is_told_and_forgotten_and_keeps_nothing_that_comes_after_it() -> None:
     looks = Looks()
+    told: list[Exception] = []
+
+    def settle(lease: Lease, unknown: Entry) -> None:
+        looks._settle(lease, unknown)
+        if lease.lease_id == "0a":
+            raise ZeroDivisionError
+
+    outcomes = UnknownOutcomes(
+        looks._release, settle, lease_ms=LEASE_MS, begin=looks.begun.append, clock=lambda: 0, report=told.append
+    )
+    for lease_id in ("0a", "0b"):
+        outcomes.settlement(_lease(lease_id), entry(_lease(lease_id), tokens=1))
+    outcomes.admission("acme", "0c")
+    assert outcomes.look() == LOOKS_MS[0]
+    assert looks.asked == ["0a", "0b", ("acme", "0c")]
+    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert not outcomes.waiting
+
+
+def test_what_breaks_us_is_told_as_of_a_thread_that_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks()
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
 
     def broken(_: Lease, __: Entry) -> None:
         raise ZeroDivisionError
 
     outcomes = UnknownOutcomes(looks._release, broken, lease_ms=LEASE_MS, begin=looks.begun.append)
     outcomes.settlement(_lease("0a"), entry(_lease("0a"), tokens=1))
-    with pytest.raises(ZeroDivisionError):
+    looks.begun[0].work()
+    assert told == [ZeroDivisionError]
+    outcomes.settlement(_lease("0b"), entry(_lease("0b"), tokens=1))
+    assert len(looks.begun) == 2
+
+
+def test_work_that_breaks_may_be_begun_again() -> None:
+    looks, times = Looks(), iter([0])  # a clock that stops
+    outcomes = UnknownOutcomes(
+        looks._release, looks._settle, lease_ms=LEASE_MS, begin=looks.begun.append, clock=lambda: next(times)
+    )
+    outcomes.settlement(_lease("0a"), entry(_lease("0a"), tokens=1))
+    with pytest.raises(StopIteration):
         looks.begun[0].work()
+    times = iter([1])
     outcomes.settlement(_lease("0b"), entry(_lease("0b"), tokens=1))
     assert len(looks.begun) == 2
 
