@@ -59,9 +59,11 @@ class RunningStreams:
     def look(self, epoch_of: Callable[[str], int], now_ms: int) -> None:
         """At all of them, and once for each tenant at its epoch; `epoch_of` raises NotFound, StoreUnavailable.
 
-        Where the store does not answer, they go on: a lease that nobody can renew ends a stream, too.
+        Where the store does not answer, they go on: a lease that nobody can renew ends a stream, too. So do those that
+        anything else keeps from being judged; raises that after having looked at all the others.
         """
         by_tenant = attrgetter("tenant")
+        broken: list[Exception] = []
         for tenant, streams in groupby(sorted(self._streams.values(), key=by_tenant), key=by_tenant):
             try:
                 epoch = epoch_of(tenant)
@@ -69,8 +71,15 @@ class RunningStreams:
                 epoch = None
             except StoreUnavailable:
                 continue
+            except Exception as error:
+                broken.append(error)
+                continue
             for stream in streams:
                 try:
                     stream.look(epoch, now_ms)
                 except StoreUnavailable:
                     break
+                except Exception as error:
+                    broken.append(error)
+        if broken:
+            raise broken[0]

@@ -189,6 +189,25 @@ def test_a_store_that_does_not_answer_ends_no_stream() -> None:
     assert looked.judged == ["a", "b"] * 2
 
 
+def test_what_keeps_one_tenants_streams_from_being_judged_keeps_no_others() -> None:
+    looked = Looked("b")
+    looked.epochs["b"] = 2
+    looked.refusal = Unauthenticated()
+
+    def unreadable() -> int:
+        raise ZeroDivisionError
+
+    def epoch_of(tenant: str) -> int:
+        return unreadable() if tenant == "0" else 2
+
+    for tenant in ("0", "a"):
+        stream = RunningStream(tenant, 1, None, judge=unreadable, revoke=looked.revoked.append)
+        looked.streams.add(f"lease-of-{tenant}", stream)
+    with pytest.raises(ZeroDivisionError):
+        looked.streams.look(epoch_of, T0)
+    assert looked.revoked == [looked.refusal]
+
+
 def test_an_ended_stream_is_not_looked_at() -> None:
     looked = Looked("a")
     looked.streams.remove("lease-0")
