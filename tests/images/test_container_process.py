@@ -58,8 +58,16 @@ def test_a_call_waits_while_the_engine_is_busy_with_one_whose_caller_has_left() 
 
 
 def test_an_engine_comes_back_when_for_a_while_no_process_could_be_started(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    killed: list[int] = []
+    killpg = os.killpg
+
+    def kill_group(group: int, number: int) -> None:
+        killed.append(group)
+        killpg(group, number)
+
+    monkeypatch.setattr(os, "killpg", kill_group)
     program = tmp_path / "engine"
     program.symlink_to(sys.executable)
 
@@ -78,6 +86,7 @@ def test_an_engine_comes_back_when_for_a_while_no_process_could_be_started(
             assert child.pid is not None
             os.kill(child.pid, signal.SIGKILL)
             await deaths(2)
+            assert killed == [child.pid]  # never once more: the number may be another's by then
             program.symlink_to(sys.executable)
             async with asyncio.timeout(PATIENCE_S):
                 while child.fault():

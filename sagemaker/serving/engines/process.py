@@ -72,6 +72,7 @@ class Child:
         self._load_timeout_s = load_timeout_s
         self._likely_cause = likely_cause  # what it means when the engine ends without a word
         self._process: asyncio.subprocess.Process | None = None
+        self._group: int | None = None  # of the process, until it is ended: its number may be another's then
         self._supervisor: asyncio.Task[None] | None = None
         self._output: asyncio.Task[str] | None = None  # held, or it would be collected while it reads
         self._up = False
@@ -136,6 +137,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
+        self._group = process.pid
         self._output = output = asyncio.create_task(_tail(process))
         while time.monotonic() - began < self._load_timeout_s:
             if process.returncode is not None:
@@ -207,7 +209,9 @@ class Child:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await process.wait()
-        _signal(process.pid, signal.SIGKILL)  # what the leader left behind in its group
+        if self._group is not None:
+            _signal(self._group, signal.SIGKILL)  # what the leader left behind in it
+            self._group = None
         await process.wait()
 
 
