@@ -1,7 +1,9 @@
 """May this run now, and what became of it: leases from their admission to their settlement."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +39,7 @@ CONTENDED_RETRY_MS = 100
 DOWN_RETRY_MS = 1_000
 # A settlement that fails is not lost (it is repeated in the background), only late; so try a little.
 SETTLE_PAUSES_MS = (50, 200)
+# Meters, of which a divided tenant has many. One that is forgotten costs its next caller one mispredicted write.
 MOST_SEEN = 10_000
 # Of the dead that crowd a caller out, it finishes no more than its patience bears; the reaper does the rest.
 FINISHED_AT_ONCE = 8
@@ -72,7 +75,7 @@ class Admission:
         self._divided: Spread | None = None  # made for the first tenant whose meter is divided
         self._denials = Denials()
         self._unknown = UnknownOutcomes(self._take_back, self._settle, lease_ms=lease_ms, begin=begin, clock=monotonic)
-        self._seen: dict[str, Meter] = {}  # what predictions are made from
+        self._seen: OrderedDict[str, Meter] = OrderedDict()  # what predictions are made from; the one used last is last
 
     def admit(self, *, tenant: str, epoch: int, limits: Limits, units: Units, lease_id: str, now_ms: int) -> Lease:
         """Reserve `units` of every limit and take a lease, in one conditional write; or do nothing at all.
@@ -303,10 +306,11 @@ class Admission:
             todo = left
 
     def _remember(self, tenant: str, meter: Meter) -> None:
-        if len(self._seen) >= MOST_SEEN and tenant not in self._seen:
-            # Costs each of them one mispredicted write, once in so many tenants.
-            self._seen.clear()
         self._seen[tenant] = meter
+        with suppress(KeyError):  # another thread forgot it
+            self._seen.move_to_end(tenant)
+            while len(self._seen) > MOST_SEEN:
+                self._seen.popitem(last=False)
 
 
 def _lease(reservation: Reservation, held: Held, meter: Meter) -> Lease:

@@ -15,7 +15,7 @@ from chalicelib.admission.meter import Meter
 
 # A limit that was raised elsewhere is seen within this time, even here.
 LONGEST_MS = 1_000
-MOST_TENANTS = 10_000
+MOST_METERS = 10_000
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Denials:
         wait_ms = max(denial.wait_ms for denial in denials)
         until_ms = reservation.now_ms + min(wait_ms, LONGEST_MS)
         self._of[reservation.tenant] = _Remembered(reservation.epoch, reservation.now_ms, until_ms, dict(truth.tats))
-        while len(self._of) > MOST_TENANTS:
+        while len(self._of) > MOST_METERS:
             self._of.popitem(last=False)
 
     def recall(self, reservation: Reservation) -> list[Denial]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.admission import Admission, LeaseLost, NoMeter, StaleEpoch
+from chalicelib.admission import Admission, LeaseLost, NoMeter, StaleEpoch, gate
 from chalicelib.admission.limits import Budget, Limits, Rate, Units
 from chalicelib.admission.meter import Lease
 from chalicelib.refusal import Crowded, OverBudget, QuotaExhausted, RateLimited, TooLarge
@@ -331,6 +331,17 @@ def test_what_no_limit_names_any_more_leaves_the_meter(backing: Backing) -> None
     meter = backing.meters.reading("acme")
     assert meter is not None
     assert (dict(meter.tats), dict(meter.windows)) == ({}, {})
+
+
+def test_of_more_meters_than_are_remembered_only_those_used_longest_ago_are_forgotten(
+    backing: Backing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MOST_SEEN", 3)
+    sandbox, names = backing.sandbox(), ("one", "two", "three", "four")
+    tenants = {name: Tenant(backing, limits(MONTH), name) for name in names}
+    for name in ("one", "two", "three", "one", "four"):
+        tenants[name].admit(sandbox=sandbox)
+    assert [name for name in names if sandbox.remembered(name)] == ["one", "three", "four"]
 
 
 def test_the_standing_of_every_limit_comes_with_the_lease(backing: Backing) -> None:
