@@ -77,7 +77,19 @@ class Server:
             connection.close()
 
     def _keep(self, connection: Connection) -> None:
+        self._look_at_the_oldest()
         if len(self._kept) < CONNECTIONS:
             self._kept.append(connection)
         else:
             connection.close()
+
+    def _look_at_the_oldest(self) -> None:
+        """What rests under others is not taken for long: where the other side has hung up, nobody would notice."""
+        try:
+            oldest = self._kept.pop(0)
+        except IndexError:
+            return
+        if oldest.stale:
+            oldest.close()
+        else:
+            self._kept.insert(0, oldest)

@@ -37,6 +37,10 @@ class Wire:
         except TimeoutError:
             return False
 
+    def stop_sending(self) -> None:
+        """The client's next read finds the end; we still see when it hangs up."""
+        self._connection.shutdown(socket.SHUT_WR)
+
     def hang_up(self) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)

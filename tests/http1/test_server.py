@@ -280,6 +280,25 @@ def test_no_more_connections_are_kept_than_was_said() -> None:
             assert other.connections <= CONNECTIONS + 3 + 3, count
 
 
+def test_what_is_hung_up_while_it_rests_under_others_is_let_go() -> None:
+    wires: list[Wire] = []
+
+    def answers(_: Request, wire: Wire) -> None:
+        wires.append(wire)
+        wire.send(whole(b"Hello"))
+
+    with asking(answers) as (server, other):
+        for answer in [ask(server) for _ in range(3)]:
+            answer.read(5)
+        under = wires[:2]
+        for wire in under:
+            wire.stop_sending()
+        for _ in under:
+            assert ask(server).read(5) == b"Hello"
+        assert all(wire.await_departure() for wire in under)
+        assert other.connections == 3
+
+
 def test_many_threads_share_a_server() -> None:
     with asking(lambda request, wire: wire.send(whole(request.body))) as (server, other):
         wrong: list[object] = []
