@@ -9,6 +9,7 @@ import pytest
 from chalicelib.call import Delta, Started
 from chalicelib.engines.scripted import words
 from chalicelib.http.route import Route
+from chalicelib.inference import look_at_running
 from chalicelib.inference.answer import REVOKED
 from chalicelib.inference.running import RunningStream, RunningStreams
 from chalicelib.refusal import Forbidden, NotFound, Refusal, StoreUnavailable, Unauthenticated
@@ -206,6 +207,23 @@ def test_what_keeps_one_tenants_streams_from_being_judged_keeps_no_others() -> N
     with pytest.raises(ZeroDivisionError):
         looked.streams.look(epoch_of, T0)
     assert looked.revoked == [looked.refusal]
+
+
+def test_a_bug_that_keeps_a_stream_from_being_judged_is_told_and_ends_no_round(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    deployment = Deployment()
+    deployment.tenant("acme")
+    path = deployment.path()
+    refused: list[Refusal] = []
+
+    def unreadable() -> int:
+        raise ZeroDivisionError
+
+    path.running.add("lease-0", RunningStream("acme", -1, None, judge=unreadable, revoke=refused.append))
+    assert look_at_running(path)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert msgspec.json.decode(line)["error"] == "ZeroDivisionError"
 
 
 def test_an_ended_stream_is_not_looked_at() -> None:
