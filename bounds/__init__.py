@@ -1,10 +1,10 @@
 """What one request may ask of an engine: work that nobody can cancel is bounded before it starts.
 
     counts     members, messages, tools, depth and values of a body    exceeded   the one thing that is raised
-    circles    schemas that hold themselves
+    circles    schemas that hold themselves                            recursion  grammars' rules that do so
     schemas    what a JSON schema makes an engine build                sizes      how an expression grows, as a value
     patterns   the size of a regular expression                        grammars   the size of a GBNF grammar
-    sampling   what is kept or walked through for each token
+    sampling   what is kept or walked through for each token           rules      those of a grammar, laid out
 
 The gateway looks before anything is reserved, and the container before its model does: requests reach it from others,
 too, and sealed ones are read there first. Pure; shared as `sealed` is, and by Lambda found in `vendor/`.

@@ -26,13 +26,21 @@ def size_of(grammar: str) -> Size:
     )
 
 
+def multiplies(grammar: str) -> bool:
+    """Whether each round of a rule that leads back to itself multiplies what an engine keeps, or nobody can tell."""
+    from bounds import recursion  # most that is built is no grammar
+
+    return recursion.multiplies(_rules(grammar))
+
+
 def _rules(grammar: str) -> dict[str, list[re.Match[str]]]:
-    """What each rule is defined as; what stands before the first one belongs to a rule without a name."""
+    """What each rule is defined as, each time after its head; what stands before the first one has no name."""
     present: list[re.Match[str]] = []
     rules = {"": present}
     for part in _PART.finditer(grammar):
         if part["rule"]:
             present = rules.setdefault(part["rule"], [])
+            present.append(part)
         elif not part.group().isspace() and not part.group().startswith("#"):
             present.append(part)
     return rules
@@ -65,6 +73,8 @@ class _Step:
 def _size(parts: list[re.Match[str]], sizes: dict[str, Size]) -> Size:
     expression = Expression()
     for part in parts:
+        if part["rule"]:
+            continue
         if part["name"]:
             expression.piece(sizes.get(part["name"], CHARACTER))
         elif part["text"]:

@@ -30,9 +30,10 @@ _ROOTS = frozenset(("schema", "parameters", "input_schema", "json", "json_schema
 _NAMED = frozenset(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"))
 _ALTERNATIVES = frozenset(("anyOf", "oneOf"))
 _VALUES = frozenset(("enum", "choice", "guided_choice", "type"))
+_GRAMMARS = frozenset(("grammar", "ebnf", "guided_grammar"))
 _EXPRESSIONS: Mapping[str, Callable[[str], Size]] = {
     **dict.fromkeys(("pattern", "regex", "guided_regex"), patterns.size_of),
-    **dict.fromkeys(("grammar", "ebnf", "guided_grammar"), grammars.size_of),
+    **dict.fromkeys(_GRAMMARS, grammars.size_of),
 }
 _WRITTEN = frozenset(("json", "guided_json", "json_schema"))  # which may be a schema's text instead of one
 
@@ -86,7 +87,15 @@ class _Walk:
     def keyword(self, name: str, value: Any, root: Any) -> Built:
         """What a member of this name says in a schema, or around one. `root`: what references begin at."""
         if name in _EXPRESSIONS and isinstance(value, str):
-            return self._expression(_EXPRESSIONS[name], value)
+            built = self._expression(_EXPRESSIONS[name], value)
+            if name in _GRAMMARS and grammars.multiplies(value):
+                raise Exceeded(
+                    self._member,
+                    f"The grammar in `{self._member}` has rules that the same text leads back to in several ways, so "
+                    "that each round multiplies what the model's engine keeps, or more than can be followed to tell; "
+                    "one way is the most. Write what alternatives begin with once, before a group of what differs.",
+                )
+            return built
         if name in _VALUES and isinstance(value, list):
             return Built(sum(len(each) if isinstance(each, str) else 1 for each in value), len(value))
         if name in _REPEATED and isinstance(value, int | float):

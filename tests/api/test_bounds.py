@@ -42,6 +42,7 @@ def key(calls: list[Call]) -> Iterator[str]:
         ("/tenants/acme/v1/chat/completions", {**HI, "response_format": SHAPED}, "response_format"),
         ("/tenants/acme/v1/chat/completions", {**HI, "guided_json": HOSTILE}, "guided_json"),
         ("/tenants/acme/v1/chat/completions", {**HI, "grammar": 'root ::= "a"? ' + "*{90}" * 2}, "grammar"),
+        ("/tenants/acme/v1/chat/completions", {**HI, "grammar": 'root ::= "x" root "a" | "x" root "b"'}, "grammar"),
         ("/tenants/acme/v1/chat/completions", {**HI, **CROWD}, "x"),
         ("/tenants/acme/v1/chat/completions", {**HI, "repeat_last_n": 2_000_000_000}, "repeat_last_n"),
         ("/tenants/acme/v1/chat/completions", {**HI, "dry_sequence_breakers": ["b"] * 200}, "dry_sequence_breakers"),
