@@ -272,7 +272,7 @@ def test_who_goes_on_sending_when_answered_is_cut_off(bounds: dict[str, Any]) ->
 
 def test_the_bounds_hold_over_tls_too(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
-    bounds = Connections(head_s=SOON_S)
+    bounds = Connections(head_s=SOON_S, linger_s=SOON_S)  # TLS tells no end of its own before the connection ends
     rooms = Deployment().rooms()
     with wiring.opening_into(rooms), served(front(), certificate, bounds) as gateway, connected(gateway) as plain:
         trust = ssl.create_default_context(cafile=certificate)
