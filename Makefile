@@ -32,7 +32,7 @@ PYTEST := $(BIN)/pytest -n auto
 QUICK := --without-processes --hypothesis-profile quick
 # Shares of the quick tests: those that wait for deadlines more than they compute; about half of the others, all that need
 # the SDKs, which take seconds to import; and whatever else there is.
-WAITING := $(addprefix tests/,engines images placement)
+WAITING := $(addprefix tests/,engines images placement api/test_connections.py api/test_beyond_capacity.py)
 CALLS := $(addprefix tests/,api dialects e2e emulators inference)
 STAGE ?= dev
 SECONDS ?= 600
@@ -89,7 +89,7 @@ quick-waiting: $(VENV)/test.stamp
 	@$(call whole,$(WAITING))
 
 quick-calls: $(VENV)/test.stamp
-	@$(call whole,$(CALLS))
+	@$(call whole,$(CALLS) $(addprefix --ignore=,$(WAITING)))
 
 quick-rest: $(VENV)/test.stamp
 	@$(call whole,$(addprefix --ignore=,$(WAITING) $(CALLS)))
