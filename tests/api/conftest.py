@@ -1,9 +1,11 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from chalicelib import wiring
-from chalicelib.pool import Pool, Scripted
+from chalicelib.call import Call
+from chalicelib.engines.scripted import Step, whole
+from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant
 from tests.api.bedrock_script import Caller, ScriptedBedrock
@@ -37,3 +39,24 @@ def bedrock_caller(gateway: Gateway) -> Iterator[Caller]:
     bedrock = ScriptedBedrock()
     with wiring.opening_into(bedrock.deployment.rooms()):
         yield Caller(gateway, bedrock)
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    """What the engine of `key` was asked."""
+    return []
+
+
+@pytest.fixture
+def key(calls: list[Call]) -> Iterator[str]:
+    """Of `acme`, whose only pool answers everything alike."""
+
+    def note(_target: Target, call: Call) -> Iterable[Step]:
+        calls.append(call)
+        return whole("fine")
+
+    deployment = Deployment(script=note)
+    deployment.pool()
+    deployment.tenant()
+    with wiring.opening_into(deployment.rooms()):
+        yield deployment.key()

@@ -1,38 +1,16 @@
 """What would keep a model's engine for too long is refused at every door, before anything is reserved."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from chalicelib import wiring
 from chalicelib.call import Call
-from chalicelib.engines.scripted import Step, whole
-from chalicelib.pool import Target
-from tests.small_deployments import Deployment, Gateway
+from tests.small_deployments import Gateway
 
 HOSTILE = {"type": "string", "pattern": "^(a|a)*{2000}$"}
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "stream": False}
 SHAPED = {"type": "json_schema", "json_schema": {"name": "x", "schema": HOSTILE}}
 CROWD = {"x": [{f"m{index}": 1 for index in range(3_000)}]}
-
-
-@pytest.fixture
-def calls() -> list[Call]:
-    return []
-
-
-@pytest.fixture
-def key(calls: list[Call]) -> Iterator[str]:
-    def note(_target: Target, call: Call) -> Iterable[Step]:
-        calls.append(call)
-        return whole("fine")
-
-    deployment = Deployment(script=note)
-    deployment.pool()
-    deployment.tenant()
-    with wiring.opening_into(deployment.rooms()):
-        yield deployment.key()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What is reserved is all that an engine may generate, whichever way a caller asks for more."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,32 +10,13 @@ import pytest
 from chalicelib import wiring
 from chalicelib.call import Call
 from chalicelib.engines.openai_compatible import OpenAICompatibleEngine
-from chalicelib.engines.scripted import Step, whole
-from chalicelib.pool import Bedrock, OpenAICompatible, Pool, Target
+from chalicelib.pool import Bedrock, OpenAICompatible, Pool
 from chalicelib.settings import Settings
 from tests.api import signing
 from tests.engines import bedrocks, servers
 from tests.small_deployments import T0, Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7}
-
-
-@pytest.fixture
-def calls() -> list[Call]:
-    return []
-
-
-@pytest.fixture
-def key(calls: list[Call]) -> Iterator[str]:
-    def note(_target: Target, call: Call) -> Iterable[Step]:
-        calls.append(call)
-        return whole("fine")
-
-    deployment = Deployment(script=note)
-    deployment.pool()
-    deployment.tenant()
-    with wiring.opening_into(deployment.rooms()):
-        yield deployment.key()
 
 
 @pytest.mark.parametrize("member", ["n", "best_of"])

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -109,26 +110,26 @@ def test_a_connection_that_was_closed_while_it_was_kept_costs_nobody_an_answer()
         assert (len(other.requests), other.connections) == (3, 3)
 
 
-def test_a_connection_that_is_closed_as_it_is_used_costs_nobody_an_answer() -> None:
-    def hangs_up_on_the_second(request: Request, wire: Wire) -> None:
-        if len(other.requests) == 2:
+def hanging_up_on_the_second() -> Callable[[Request, Wire], None]:
+    asked = count(1)
+
+    def answer(request: Request, wire: Wire) -> None:
+        if next(asked) == 2:
             wire.hang_up()
         else:
             wire.send(whole(b"Hello"))
 
-    with asking(hangs_up_on_the_second) as (server, other):
+    return answer
+
+
+def test_a_connection_that_is_closed_as_it_is_used_costs_nobody_an_answer() -> None:
+    with asking(hanging_up_on_the_second()) as (server, other):
         assert [ask(server).read(5) for _ in range(2)] == [b"Hello"] * 2
         assert (len(other.requests), other.connections) == (3, 2)
 
 
 def test_who_asks_again_by_rules_of_its_own_is_told_of_it() -> None:
-    def hangs_up_on_the_second(request: Request, wire: Wire) -> None:
-        if len(other.requests) == 2:
-            wire.hang_up()
-        else:
-            wire.send(whole(b"Hello"))
-
-    with asking(hangs_up_on_the_second) as (server, other):
+    with asking(hanging_up_on_the_second()) as (server, other):
         ask(server).read(5)
         with pytest.raises(BrokeOff):
             server.ask_once(message.head("POST", "/", server.place.host, {}, 0))
