@@ -25,8 +25,8 @@ from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tables import models_of
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
+from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.tenant import Tenant
-from chalicelib.tenancy.token import parse
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import Components, Endpoints
 from emulators.server import tell

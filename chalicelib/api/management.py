@@ -14,8 +14,8 @@ from chalicelib.identity import Principal
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT, validity
+from chalicelib.tenancy.key_text import KeyText
 from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject, Tenant
-from chalicelib.tenancy.token import Token
 
 surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
@@ -320,5 +320,5 @@ def view(key: Key, now_ms: int) -> KeyView:
     )
 
 
-def _shown(key: Key, token: Token) -> NewKey:
-    return NewKey(view(key, wiring.path().clock()), token.text)
+def _shown(key: Key, key_text: KeyText) -> NewKey:
+    return NewKey(view(key, wiring.path().clock()), key_text.text)

@@ -9,10 +9,10 @@ from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden, NotFound, NotOpened, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Reading, Snapshot
 from chalicelib.tenancy.tenant import is_a_tenants
-from chalicelib.tenancy.token import parse
 
 __all__ = [
     "ENCRYPTING_PROVES_NOTHING",
@@ -89,10 +89,12 @@ def operator(credential: Credential | None, reading: Reading, now_ms: int) -> Pr
 
 
 def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tuple[Principal, Snapshot]:
-    token = parse(text)
-    if token is None:
+    key_text = parse(text)
+    if key_text is None:
         raise Unauthenticated
-    known = reading.keyed(token.tenant, token.key_id, lambda key: token.matches(key.digest) and key.valid(now_ms))
+    known = reading.keyed(
+        key_text.tenant, key_text.key_id, lambda key: key_text.matches(key.digest) and key.valid(now_ms)
+    )
     if known is None:
         raise Unauthenticated
     key, snapshot = known

@@ -1,6 +1,6 @@
 """Tenants, their keys, members and IAM principals, the pools that they may use, and what they seal with.
 
-    tenant       what we know of a customer: values     token        the text of an API key
+    tenant       what we know of a customer: values     key_text     the text of an API key
     snapshot     what a sandbox remembers of them       records      documents, changed in the order told below
     principals   the IAM principals that sign           kms_keys     the KMS keys that tenants seal with
     validity     what of it may be put                  set_limits   what a divided meter's shares are of
@@ -29,6 +29,7 @@ from chalicelib.pool import Pool
 from chalicelib.randomness import Randomness
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy.key_epochs import KeyEpochs
+from chalicelib.tenancy.key_text import KeyText, digest_of, mint
 from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
@@ -45,7 +46,6 @@ from chalicelib.tenancy.tenant import (
     Scopes,
     Tenant,
 )
-from chalicelib.tenancy.token import Token, digest_of, mint
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -172,14 +172,14 @@ class Tenancy:
         label: str = "",
         scopes: Scopes | None = None,
         expires_ms: int | None = None,
-    ) -> tuple[Key, Token]:
-        """A new key, and its token: the only time that the secret is seen."""
+    ) -> tuple[Key, KeyText]:
+        """A new key, and its text: the only time that the secret is seen."""
         self.tenant(tenant_id)
-        token = mint(tenant_id, self._randomness(37))
+        key_text = mint(tenant_id, self._randomness(37))
         key = Key(
-            id=token.key_id,
+            id=key_text.key_id,
             tenant=tenant_id,
-            digest=digest_of(token.secret),
+            digest=digest_of(key_text.secret),
             role=role,
             label=label,
             scopes=scopes or Scopes(),
@@ -187,7 +187,7 @@ class Tenancy:
             expires_ms=expires_ms,
         )
         self._records.create(Document(tenant_id, f"key#{key.id}", text(key)), "the key")
-        return key, token
+        return key, key_text
 
     def keys(self, tenant_id: str) -> Sequence[Key]:
         return [value(document, Key) for document in self._records.under(tenant_id, "key#")]
@@ -203,7 +203,7 @@ class Tenancy:
         self._records.replace(document, revoked)
         return revoked
 
-    def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, Token]:
+    def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, KeyText]:
         """A new key in place of this one, which stays valid for `grace_ms` more."""
         document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
         old = value(document, Key)
@@ -211,14 +211,16 @@ class Tenancy:
         if not old.valid(now_ms) or old.replaced_by is not None:
             self._records.bump(tenant_id)
             raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
-        new, token = self.create_key(tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms)
+        new, key_text = self.create_key(
+            tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms
+        )
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
         try:
             self._records.replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
         except Conflict:
             self._records.delete(self._records.get(tenant_id, f"key#{new.id}", "key"))  # nobody has seen its secret
             raise
-        return new, token
+        return new, key_text
 
     # members
 

@@ -19,7 +19,7 @@ from chalicelib.http.route import Route
 from chalicelib.http.surface import ROUTES
 from chalicelib.refusal import Malformed, TooLarge
 from chalicelib.tenancy import PLATFORM_TENANT
-from chalicelib.tenancy.token import mint, parse
+from chalicelib.tenancy.key_text import mint, parse
 from tests.api import signing
 from tests.api.test_error_shapes import shape_of
 from tests.api.test_permissions import TABLE, Caller

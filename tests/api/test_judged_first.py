@@ -19,8 +19,8 @@ from chalicelib.pool import Target
 from chalicelib.refusal import Malformed
 from chalicelib.settings import Settings
 from chalicelib.tenancy import PLATFORM_TENANT, Change
+from chalicelib.tenancy.key_text import mint, parse
 from chalicelib.tenancy.tenant import Role, SurfaceName
-from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
 from tests.api.test_permissions import CHAT, Caller
 from tests.small_deployments import Answer, Deployment, Gateway, Script, memory

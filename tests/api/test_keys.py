@@ -7,8 +7,8 @@ import pytest
 from chalicelib import wiring
 from chalicelib.api.management import MOST_GRACE_S
 from chalicelib.tenancy import PLATFORM_TENANT, Change, Tenancy
+from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.tenant import Scopes
-from chalicelib.tenancy.token import parse
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tenancy.interleaving import Interrupted
 

@@ -10,8 +10,8 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.tenant import Role
-from chalicelib.tenancy.token import parse
 from tests.api.test_permissions import ADMINS, TABLE, TENANTS, Caller
 from tests.small_deployments import T0, Answer, Deployment, Gateway
 

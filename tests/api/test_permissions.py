@@ -14,8 +14,8 @@ from chalicelib.http.route import ForNarrowed, Route
 from chalicelib.http.surface import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.tenancy import PLATFORM_TENANT, Change
+from chalicelib.tenancy.key_text import mint, parse
 from chalicelib.tenancy.tenant import Member, Role, SurfaceName
-from chalicelib.tenancy.token import mint, parse
 from tests.api import signing
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of

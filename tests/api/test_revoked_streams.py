@@ -14,7 +14,7 @@ from chalicelib.inference.answer import REVOKED
 from chalicelib.inference.running import RunningStream, RunningStreams
 from chalicelib.refusal import Forbidden, NotFound, Refusal, StoreUnavailable, Unauthenticated
 from chalicelib.tenancy import Change
-from chalicelib.tenancy.token import parse
+from chalicelib.tenancy.key_text import parse
 from tests.api.test_leaving import CHUNK, Client, Front, play
 from tests.api.test_silent_models import NEVER, client, dialect_of, every_opened_door, front, saying
 from tests.small_deployments import T0, Deployment

@@ -9,7 +9,7 @@ from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
-from chalicelib.tenancy.token import parse
+from chalicelib.tenancy.key_text import parse
 from tests.small_deployments import Deployment, Gateway
 
 PROMPT, ANSWER, FAULT = "the prompt about apples", "the answer about pears", "a fault that quotes the prompt"

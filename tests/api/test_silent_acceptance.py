@@ -18,8 +18,8 @@ from chalicelib.refusal import Conflict
 from chalicelib.settings import Settings
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.inference_profiles import InferenceProfiles
+from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.snapshot import Snapshots
-from chalicelib.tenancy.token import parse
 from tests.small_deployments import Answer, Deployment, Gateway
 
 

@@ -5,7 +5,7 @@ import pytest
 from chalicelib import wiring
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.tenancy import Tenancy
-from chalicelib.tenancy.token import mint, parse
+from chalicelib.tenancy.key_text import mint, parse
 from tests.small_deployments import Deployment, Gateway, dynamodb
 from tests.stores import reach_tables, with_credentials
 

@@ -18,9 +18,9 @@ from chalicelib.http.route import OF_A_TENANT, SEALED_TYPE, Route
 from chalicelib.http.surface import ROUTES
 from chalicelib.inference import Path
 from chalicelib.tenancy import PLATFORM_TENANT, Change
+from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.snapshot import MOST_KEYS, MOST_TENANTS
 from chalicelib.tenancy.tenant import Tenant
-from chalicelib.tenancy.token import Token, mint, parse
 from tests.api.test_permissions import TABLE
 from tests.small_deployments import Answer, Deployment, Gateway, memory
 
@@ -96,7 +96,7 @@ class House:
         deployment.tenancy.revoke_key("acme", taken_apart(revoked).key_id)
         deployment.clock.now_ms += 1
         remember(self.warm, good, deployment.clock())  # as of the newest epoch
-        other_secret = Token("acme", taken_apart(good).key_id, "A" * 43).text
+        other_secret = KeyText("acme", taken_apart(good).key_id, "A" * 43).text
         return {
             "of no tenant": mint("nobody", bytes(37)).text,
             "of no key": mint("acme", bytes(37)).text,
@@ -136,7 +136,7 @@ def remember(path: Path, text: str, now_ms: int) -> None:
     assert path.snapshots.fresh.keyed(token.tenant, token.key_id, lambda key: key.valid(now_ms)) is not None
 
 
-def taken_apart(text: str) -> Token:
+def taken_apart(text: str) -> KeyText:
     token = parse(text)
     assert token is not None
     return token

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.tenancy.token import parse
+from chalicelib.tenancy.key_text import parse
 from tests.patience import until
 from tests.small_deployments import Gateway
 from tests.two_gateways import TwoGateways

@@ -4,7 +4,7 @@ import pytest
 
 from chalicelib.identity import ApiKey, Credential, Sealer, identify
 from chalicelib.refusal import Unauthenticated
-from chalicelib.tenancy.token import Token, mint, parse
+from chalicelib.tenancy.key_text import KeyText, mint, parse
 from tests.small_deployments import Deployment, dynamodb
 from tests.stores import STORES, Served, StoreName, fresh_tables, sent
 
@@ -20,7 +20,7 @@ def test_a_stranger_costs_two_reads_of_single_items(stores: Served, store: Store
     path = deployment.path()
     identify(ApiKey(good.text), "acme", path.snapshots.fresh, deployment.clock())
     calls = sent(tables)
-    texts = [mint("nobody", bytes(37)).text, mint("acme", bytes(37)).text, Token("acme", good.key_id, "A" * 43).text]
+    texts = [mint("nobody", bytes(37)).text, mint("acme", bytes(37)).text, KeyText("acme", good.key_id, "A" * 43).text]
     strangers: list[tuple[Credential, str]] = [
         *((ApiKey(text), "acme") for text in texts),
         (Sealer(), "acme"),

@@ -11,9 +11,9 @@ from chalicelib.identity import ENCRYPTING_PROVES_NOTHING, ApiKey, KeyHolder, Si
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden, NotFound, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT, Change
+from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.snapshot import Reading
 from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName, Tenant
-from chalicelib.tenancy.token import Token, mint, parse
 from tests.small_deployments import Deployment
 
 
@@ -32,7 +32,7 @@ def proven(deployment: Deployment, credential: str | None, tenant: str | None = 
     return identify(key, tenant, deployment.path().snapshots.fresh, deployment.clock())[0]
 
 
-def taken_apart(text: str) -> Token:
+def taken_apart(text: str) -> KeyText:
     token = parse(text)
     assert token is not None
     return token

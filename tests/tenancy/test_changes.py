@@ -26,7 +26,7 @@ from chalicelib.refusal import (
     Unauthenticated,
 )
 from chalicelib.tenancy import Change, Tenancy
-from chalicelib.tenancy.token import parse
+from chalicelib.tenancy.key_text import parse
 from tests.fault_proxy import Fault, fault_proxy
 from tests.small_deployments import Deployment, Store, dynamodb
 from tests.stores import Served, fresh_tables, prefix_of, reach_tables

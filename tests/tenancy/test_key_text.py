@@ -5,8 +5,8 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.tenancy.key_text import digest_of, mint, parse
 from chalicelib.tenancy.tenant import TenantId
-from chalicelib.tenancy.token import digest_of, mint, parse
 
 tenants = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 randomness = st.binary(min_size=37, max_size=37)

@@ -15,7 +15,7 @@ import msgspec
 _FORM = re.compile(r"ck_((?P<tenant>[a-z0-9][a-z0-9-]{0,39})\.[a-z2-7]{8})_(?P<secret>[A-Za-z0-9_-]{43})")
 
 
-class Token(msgspec.Struct, frozen=True):
+class KeyText(msgspec.Struct, frozen=True):
     """A presented API key, taken apart; nothing about it is proved yet."""
 
     tenant: str
@@ -27,26 +27,26 @@ class Token(msgspec.Struct, frozen=True):
         return hmac.compare_digest(digest_of(self.secret), digest)
 
     def __repr__(self) -> str:
-        return f"Token({self.key_id})"
+        return f"KeyText({self.key_id})"
 
     @property
     def text(self) -> str:
         return f"ck_{self.key_id}_{self.secret}"
 
 
-def mint(tenant: str, randomness: bytes) -> Token:
+def mint(tenant: str, randomness: bytes) -> KeyText:
     """A new key for the tenant from 37 random bytes."""
     name = base64.b32encode(randomness[:5]).decode().lower()
     secret = base64.urlsafe_b64encode(randomness[5:37]).decode().rstrip("=")
-    return Token(tenant=tenant, key_id=f"{tenant}.{name}", secret=secret)
+    return KeyText(tenant=tenant, key_id=f"{tenant}.{name}", secret=secret)
 
 
-def parse(text: str) -> Token | None:
+def parse(text: str) -> KeyText | None:
     """Take an API key apart; None where it does not have the form of one."""
     found = _FORM.fullmatch(text)
     if found is None:
         return None
-    return Token(tenant=found["tenant"], key_id=found[1], secret=found["secret"])
+    return KeyText(tenant=found["tenant"], key_id=found[1], secret=found["secret"])
 
 
 def digest_of(secret: str) -> str:
