@@ -2,7 +2,7 @@
 
     parsing      an answer's bytes in, its head and body out; no I/O
     message      what is sent: a head in one piece              place     where: a URL, taken apart
-    connection   one connection to a place, and its deadlines
+    connection   one connection to a place, and its deadlines   dialling  a socket there, in time
     answer       one answer: read by one thread or polled by a loop, closed by any
     server       the connections that are kept to one place; whoever asks begins here
     trust        whom to trust that it is there                 failure   every way it goes wrong

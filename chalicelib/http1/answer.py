@@ -2,14 +2,16 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from chalicelib.http1.connection import Connection
-from chalicelib.http1.failure import BrokeOff, Failed, NotHttp
+from chalicelib.http1.failure import BrokeOff, Failed, NotHttp, Silent
 from chalicelib.http1.parsing import Head
 
 TAIL_S = 0.2  # for the end of a body of which everything is known that matters
 TAIL_READS = 4  # more than that is no tail
+BYTES_PER_S = 65_536  # by which what is read as a whole comes at least
 
 Keep = Callable[[Connection], None]
 """Takes a connection that can be used again."""
@@ -19,7 +21,7 @@ class Answer:
     """Read by one thread, or polled by a loop; closed by any thread. Whoever has it closes it, always."""
 
     def __init__(self, head: Head, connection: Connection, silence_s: float, keep: Keep) -> None:
-        """`silence_s`: the longest that `next` waits for."""
+        """`silence_s`: the longest that `next` waits for, or soon after."""
         self.status: int = head.status
         self.headers: Mapping[str, str] = head.headers
         self._connection = connection
@@ -36,7 +38,10 @@ class Answer:
         self._begin()
         try:
             self._connection.wait_at_most(self._silence_s)
+            began_s = time.monotonic()
             while not (piece := self._parsing.take()) and not self._parsing.ended:
+                if time.monotonic() - began_s > self._silence_s:  # what comes is nothing of the body
+                    raise Silent("slow body")
                 self._connection.receive()
             return piece
         finally:
@@ -72,15 +77,21 @@ class Answer:
         return self._connection.fileno()
 
     def read(self, limit_bytes: int) -> bytes:
-        """All of it, and close. Raises Failed: NotHttp where it is longer than `limit_bytes`."""
+        """All of it, and close. It may take as long as `next` may, and a second more for each BYTES_PER_S that come.
+
+        Raises Failed: NotHttp where it is longer than `limit_bytes`.
+        """
         pieces = []
         size = 0
+        began_s = time.monotonic()
         try:
             while piece := self.next():
                 pieces.append(piece)
                 size += len(piece)
                 if size > limit_bytes:
                     raise NotHttp("too long")
+                if time.monotonic() - began_s > self._silence_s + size / BYTES_PER_S and not self._parsing.ended:
+                    raise Silent("slow body")
         finally:
             self.close()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

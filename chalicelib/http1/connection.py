@@ -6,7 +6,8 @@ import socket
 import ssl
 import time
 
-from chalicelib.http1.failure import BrokeOff, Silent, Unreachable, symptom_of
+from chalicelib.http1.dialling import dialled
+from chalicelib.http1.failure import BrokeOff, Silent, symptom_of
 from chalicelib.http1.parsing import Head, Parsing
 from chalicelib.http1.place import Place
 from chalicelib.http1.trust import Trust
@@ -20,7 +21,7 @@ class Connection:
 
     def __init__(self, place: Place, trust: Trust, connect_s: float) -> None:
         self.answer = Parsing()
-        self._socket = _dialled(place, trust, connect_s)
+        self._socket = dialled(place, trust, connect_s)
         self._patience_s: float | None = connect_s
         self._half_sent = False
         self._readable = select.poll()
@@ -108,23 +109,3 @@ class Connection:
         except OSError as error:  # who refuses a body hangs up before it has come, but says why
             return error
         return None
-
-
-def _dialled(place: Place, trust: Trust, connect_s: float) -> socket.socket:
-    try:
-        dialled = socket.create_connection((place.name, place.port), connect_s)
-    except UnicodeError:
-        raise Unreachable("name not resolved") from None
-    except OSError as error:
-        raise Unreachable(symptom_of(error)) from error
-    try:
-        dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Who serves a long answer in silence would otherwise be forgotten by what lies between (NAT gateways: 350 s).
-        dialled.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if not place.tls:
-            return dialled
-        # An end without a farewell may be anybody's doing: it must not pass for the end of an answer (RFC 9112 9.8).
-        return trust().wrap_socket(dialled, server_hostname=place.name, suppress_ragged_eofs=False)
-    except (OSError, ValueError) as error:
-        dialled.close()
-        raise Unreachable(symptom_of(error) if isinstance(error, OSError) else "tls name") from error

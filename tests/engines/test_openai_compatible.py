@@ -324,3 +324,14 @@ def test_a_caller_cannot_add_headers_by_the_request_id() -> None:
         engine.open(target, chat(request_id="a\r\nX-Cloister-Priority: 9\x00ü"))
     assert server.requests[0].headers["x-request-id"] == "a__X-Cloister-Priority:_9__"
     assert server.requests[0].headers["x-cloister-priority"] == "5"
+
+
+def test_a_whole_answer_that_drips_is_not_waited_for_until_its_lease_is_lost() -> None:
+    def drips(_: Request, wire: Wire) -> None:
+        wire.send(head(content_type="application/json", content_length="1000000"))
+        while not wire_ends.wait(IMPATIENT.idle_deadline_ms / 5_000):
+            wire.send(b" ")
+
+    wire_ends = threading.Event()  # never set: a wire that was hung up ends its drip
+    events, refusal = outcome(drips, chat(), IMPATIENT)
+    assert (events, type(refusal)) == ([], EngineTimedOut)

@@ -12,14 +12,13 @@ import pytest
 
 from chalicelib.http1 import message, trust
 from chalicelib.http1.answer import Answer
-from chalicelib.http1.failure import BrokeOff, Failed, NotHttp, Silent, Unreachable
+from chalicelib.http1.failure import BrokeOff, Failed, NotHttp, Unreachable
 from chalicelib.http1.place import Place
-from chalicelib.http1.server import CONNECTIONS, Patience, Server
+from chalicelib.http1.server import CONNECTIONS, Server
 from tests.engines.servers import LAST_CHUNK, Request, Wire, always, chunk, head, serving, stream_head, whole
 from tests.http1.arrange import PATIENT, ask, asking
 from tests.patience import PATIENCE_S
 
-HASTY = Patience(connect_s=60, silence_s=0.2)
 LONG = b"a" * 300_000
 
 
@@ -191,19 +190,6 @@ def test_who_refuses_a_body_before_it_has_come_is_heard() -> None:
             assert (answer.status, answer.read(9)) == (413, b"too large")
 
 
-@pytest.mark.parametrize("wire", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_who_keeps_silent_is_not_waited_for_longer_than_was_said(wire: bytes) -> None:
-    with asking(always(wire), HASTY) as (server, other):
-        with pytest.raises(Silent):
-            ask(server)
-        assert len(other.requests) <= 1
-
-
-def test_who_falls_silent_is_not_waited_for_longer_than_was_said() -> None:
-    with asking(always(stream_head() + chunk(b"Hello")), HASTY) as (server, _), pytest.raises(Silent):
-        waited(ask(server))
-
-
 def test_a_body_that_is_longer_than_is_wanted_is_not_read() -> None:
     with asking(always(whole(LONG))) as (server, other):
         for _ in range(2):
@@ -226,18 +212,6 @@ def test_the_little_that_is_left_of_a_body_is_read_for_the_connections_sake() ->
             assert answer.next() == b"data: [DONE]\n\n"
             answer.finish()
         assert other.connections == 1
-
-
-def test_a_body_that_does_not_end_is_not_waited_for() -> None:
-    with asking(always(stream_head() + chunk(b"data: [DONE]\n\n"))) as (server, other):
-        for _ in range(2):
-            answer = ask(server)
-            assert answer.next() == b"data: [DONE]\n\n"
-            finisher = threading.Thread(target=answer.finish, daemon=True)
-            finisher.start()
-            finisher.join(PATIENCE_S)
-            assert not finisher.is_alive()
-        assert other.connections == 2
 
 
 def test_closing_wakes_the_reader_and_tells_the_server() -> None:

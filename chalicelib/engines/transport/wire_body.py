@@ -45,7 +45,9 @@ class WireBody:
         return piece
 
     def read(self, limit_bytes: int) -> bytes:
-        """All of it. Raises EngineFailed also where it is longer than `limit_bytes`."""
+        """All of it, within the longest gap, for nobody renews a lease meanwhile. Raises as `next`; EngineFailed also
+        where it is longer than `limit_bytes`."""
+        self._until_ms = min(self._until_ms, self._clock() + self._silence_ms)
         parts = []
         size = 0
         while part := self.next():
