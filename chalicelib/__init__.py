@@ -9,6 +9,7 @@
     dialects/    how wires are read and written    tickets/     what an enclave is permitted to open
     ledger/      what happened: one entry for each request
     contents/    what tenants asked to be kept, encrypted
+    egress/      who may be called at an address that a tenant names
 
     wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
     dynamodb     DynamoDB's wire and its tables    tables       their models, for what is managed

@@ -17,9 +17,11 @@ def certificate(tmp_path: Path) -> Path:
     return self_signed(tmp_path)
 
 
-def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 that signs itself, and its key, in one file."""
+def self_signed(folder: Path, *names: str) -> Path:
+    """A certificate for these names, or else for 127.0.0.1, that signs itself, and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
+    subjects = [x509.DNSName(each) for each in names]
+    this_machine = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "target")])
     now = datetime.datetime.now(datetime.UTC)
     signed = (
@@ -30,7 +32,7 @@ def self_signed(folder: Path) -> Path:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(subjects or [this_machine]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

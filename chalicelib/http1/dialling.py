@@ -95,6 +95,8 @@ def first_to_answer(addresses: Sequence[Address], due_s: float) -> socket.socket
 
 
 def _addresses(place: Place, within_s: float) -> Sequence[Address]:
+    if place.addresses:
+        return place.addresses
     try:  # an address needs no looking up, and no thread for it
         return socket.getaddrinfo(place.name, place.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):

@@ -1,5 +1,6 @@
 """Where a server is."""
 
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -16,6 +17,7 @@ class Place(msgspec.Struct, frozen=True):
     tls: bool
     host: str  # as the header of that name says it
     path: str  # as it goes over the wire, without a slash at its end; empty for the root
+    addresses: tuple[Any, ...] = ()  # where it is dialled, as `dialling.Address`; empty: wherever its name leads
 
     @classmethod
     def of(cls, url: str) -> "Place":

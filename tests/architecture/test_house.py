@@ -37,6 +37,7 @@ ARROWS = {
     "dialects": set(),
     "tables": {"dynamodb"},
     "dynamodb": {"http1"},
+    "egress": {"http1"},
     "http1": set(),
 } | {leaf: set() for leaf in LEAVES}
 OUTSIDERS = {
@@ -68,6 +69,7 @@ PURE = {
     "book.py",
     "post.py",
     "sync.py",
+    "addresses.py",
 }
 IMPURE = {"time", "random", "secrets", "os", "datetime.now"}
 
