@@ -38,7 +38,11 @@ from chalicelib.refusal import MethodNotAllowed, NoCapacity, NotFound
 T = TypeVar("T")
 
 ASIDE = 16
-"""Threads for what streams in the loop must not wait for there: to renew leases, and to settle."""
+"""Threads for what ends a stream, which the loop must not wait for: the engine's last bytes, and the store."""
+
+KEEPING = 16
+"""Threads that keep what runs: they renew leases, and look at what allowed their streams. Apart from those above, of
+which a store that is slow, or many ends at once, may hold all for longer than a lease lasts."""
 
 SETTLING_S = 2.0
 """How long a server that stops waits for requests that it has cut off: their settlement is two writes."""
@@ -87,6 +91,7 @@ class Bridge:
         self._entrance = Entrance(bounds, patience, body_limit)
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
+        self._keeping = ThreadPoolExecutor(KEEPING, thread_name_prefix="keeping")
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
         # else it is a client's, who could claim to be an IAM principal with it.
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
@@ -95,7 +100,7 @@ class Bridge:
         self._gaps = gaps
         self._trusted_hops = trusted_hops
         self._at_work: set[Future[Any]] = set()
-        self._looking = Rounds(lambda: look_at_running(wiring.path()), self._begin_aside, look_s)
+        self._looking = Rounds(lambda: look_at_running(wiring.path()), self._begin_keeping, look_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -123,6 +128,9 @@ class Bridge:
 
     def _begin_aside(self, work: Callable[[], T]) -> "Future[T]":
         return self._begin(self._aside, work)
+
+    def _begin_keeping(self, work: Callable[[], T]) -> "Future[T]":
+        return self._begin(self._keeping, work)
 
     def _begin(self, threads: ThreadPoolExecutor, do: Callable[..., T], *arguments: Any) -> "Future[T]":
         work = threads.submit(do, *arguments)
@@ -153,7 +161,7 @@ class Bridge:
             return None
         visiting.set(visit)
         signed = _signed(scope, event["body"]) if signs else None
-        pipe = Pipe(self._begin_aside, self._patience_s, self._gaps)
+        pipe = Pipe(self._begin_aside, self._begin_keeping, self._patience_s, self._gaps)
         # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
         # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
         # for nothing.

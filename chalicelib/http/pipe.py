@@ -25,9 +25,11 @@ class Pipe:
     of that is the loop's work: no thread waits for it, and a piece costs no more than a look at the clock.
     """
 
-    def __init__(self, aside: Aside, patience_s: float, gaps: Gaps) -> None:
+    def __init__(self, aside: Aside, keeping: Aside, patience_s: float, gaps: Gaps) -> None:
+        """`aside` begins what ends the body, `keeping` what keeps it going."""
         self._loop = loop = asyncio.get_running_loop()
-        self.aside = aside
+        self._aside = aside
+        self.keeping = keeping
         self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
         self._pump: Pump | None = None
         self._filling: Body | None = None
@@ -70,7 +72,7 @@ class Pipe:
         self._loop.call_soon_threadsafe(self._draw, reply, source)
 
     def _draw(self, reply: dict[str, Any], source: Source) -> None:
-        self._pump = Pump(reply["body"], source, self.aside, self.arrive)
+        self._pump = Pump(reply["body"], source, self._aside, self.arrive)
         if self.abandoned:
             self._pump.close()
         self.arrive()
@@ -154,7 +156,7 @@ class Pipe:
         if self._filling is None or self._ended:
             return None
         # Its own thread may be waiting for a silent engine.
-        return asyncio.wrap_future(self.aside(self._filling.close))
+        return asyncio.wrap_future(self._aside(self._filling.close))
 
     def _look_at_the_clock(self) -> None:
         """In the loop: a sign of life, where one is due; and the end, where the reader has left."""

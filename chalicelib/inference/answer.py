@@ -40,8 +40,8 @@ class Ending(msgspec.Struct, frozen=True):
 class Loop(Protocol):
     """Who takes an answer's events without a thread of its own."""
 
-    def aside(self, work: Callable[[], T]) -> "Future[T]":
-        """Begin it in one of a few threads."""
+    def keeping(self, work: Callable[[], T]) -> "Future[T]":
+        """Begin what keeps the answer going, in a thread for which it does not wait behind others' ends."""
 
     def wake(self) -> None:
         """There is a next event, though the source has nothing. From any thread."""
@@ -225,7 +225,7 @@ class Answer:
             if self._loop is None:
                 self.lease = self._renew(self.lease)
             else:
-                self._renewal = self._loop.aside(partial(self._renew, self.lease))
+                self._renewal = self._loop.keeping(partial(self._renew, self.lease))
             self._renewed_ms = now_ms
 
     def _close(self, reason: str, usage: Usage | None) -> None:

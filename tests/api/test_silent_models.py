@@ -258,7 +258,8 @@ def test_who_leaves_an_opened_stream_is_settled(stops: str) -> None:
 
 def test_a_slow_reader_is_sent_no_signs_on_top_of_what_waits_for_it() -> None:
     async def scene() -> None:
-        pipe = Pipe(ThreadPoolExecutor(1).submit, PATIENCE_S, Gaps(0, 0))
+        thread = ThreadPoolExecutor(1)
+        pipe = Pipe(thread.submit, thread.submit, PATIENCE_S, Gaps(0, 0))
         pipe.promised(Promise({}, COMMENT, bytes))
         await pipe.head
         for _ in range(20):  # turns of the loop, in each of which a sign would be due
