@@ -78,7 +78,7 @@ WRITTEN = lints.written(ROOT)
 PYTHON = lints.python(WRITTEN)
 GATEWAY = lints.under(PYTHON, "chalicelib", "app")
 ROOMS = lints.under(PYTHON, "chalicelib")
-PROGRAMS = lints.under(PYTHON, "sagemaker", "enclave", "client", "sealed", "bounds", "emulators")
+PROGRAMS = lints.under(PYTHON, "sagemaker", "enclave", "client", "sealed", "bounds", "guard", "emulators")
 EMULATORS = lints.under(PYTHON, "emulators")
 TESTS = lints.under(PYTHON, "tests")
 
@@ -135,7 +135,9 @@ def test_emulators_know_nothing_of_the_gateway_or_of_who_starts_them() -> None:
 
 
 def test_the_page_of_each_room_says_what_is_in_it() -> None:
-    nobody(lints.unmapped(lints.under(PYTHON, "chalicelib", "bounds", "emulators", "enclave", "local", "sealed")))
+    nobody(
+        lints.unmapped(lints.under(PYTHON, "chalicelib", "bounds", "emulators", "enclave", "guard", "local", "sealed"))
+    )
 
 
 def test_protocols_are_small() -> None:

@@ -38,7 +38,7 @@ def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(de
     with ZipFile(dev_here.zip) as opened:
         names = set(opened.namelist())
         for name in names:
-            if name.startswith(("chalicelib/", "bounds/")) and name.endswith(".py"):
+            if name.startswith(("chalicelib/", "bounds/", "guard/")) and name.endswith(".py"):
                 compiled = opened.read(importlib.util.cache_from_source(name, optimization=""))
                 assert compiled[:4] == importlib.util.MAGIC_NUMBER
                 assert compiled[4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, unchecked
@@ -48,6 +48,7 @@ def test_every_module_is_there_compiled_for_this_python_and_is_never_compared(de
         "chalicelib/http/bridge.py",
         "chalicelib/http/stream.sh",
         "bounds/__init__.py",
+        "guard/__init__.py",
     } <= names
     assert len(names) == len(opened.namelist())
 

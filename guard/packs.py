@@ -1,0 +1,46 @@
+"""Patterns of ours, as data, which a rule set takes by name.
+
+One more: its line in `PACKS`; a check in `checks` where chance finds too much; texts in vectors/guard/packs.json, some
+of which are found and some are not; its row in docs/guardrails.md.
+
+A pattern begins and ends at a word's edge where it can, so that long runs of digits are looked at once.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from guard import checks
+
+
+class Pack(msgspec.Struct, frozen=True):
+    pattern: str
+    check: Callable[[bytes], int] | None = None
+    trail: str = ""  # a character of what follows a match and belongs to it, as far as it goes
+
+
+PACKS = {
+    "cards": Pack(
+        r"\b(?:[2-6]\d{3}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}"  # Visa, Mastercard, Discover, UnionPay, Maestro, JCB
+        r"|3\d{3}[ -]?\d{6}[ -]?\d{4,5})\b",  # American Express, Diners Club
+        checks.luhn,
+    ),
+    "iban": Pack(r"(?i)\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", checks.iban),
+    "ssn": Pack(r"\b\d{3}(?:-\d{2}-| \d{2} )\d{4}\b", checks.ssn),
+    "aws_keys": Pack(
+        r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"  # the id; the secret beside it is found by what it is called
+        r"""|(?i:aws_?secret_?(?:access_?)?key)["']?\s{0,4}[:=]\s{0,4}["']?[A-Za-z0-9/+]{40}"""
+    ),
+    "private_keys": Pack(
+        r"-----BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----(?:\s{1,4}[A-Za-z-]{1,20}: [^\n]{1,80}\n){0,3}",
+        trail=r"[A-Za-z0-9+/=\s\\]",  # a backslash: line ends as JSON writes them
+    ),
+    "mail": Pack(
+        r"\b[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,62}[A-Za-z0-9]){1,4}\b"
+    ),
+    "phone": Pack(
+        r"\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,4}\)?){2,5}\b"  # E.164, grouped in any way
+        r"|(?:\(\d{3}\) ?|\b\d{3}[-. ])\d{3}[-. ]\d{4}\b"  # North America
+    ),
+}
+"""By the name that a rule set takes it by, and a match is found under."""

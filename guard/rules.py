@@ -1,0 +1,62 @@
+"""What a tenant forbids, as it writes it down and as it travels: values only. What may be set of it says `validity`."""
+
+from typing import Literal
+
+import msgspec
+
+Action = Literal["refuse", "redact", "flag"]
+"""`refuse` ends the request, `redact` puts `[name]` in the place of what was found, `flag` only counts it."""
+
+Direction = Literal["in", "out", "both"]
+"""Prompts go in, answers come out."""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What matches `pattern` (docs/guardrails.md says how patterns are written) is found under `name`."""
+
+    name: str
+    pattern: str
+    action: Action = "redact"
+    direction: Direction = "both"
+
+
+class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Any of the phrases, as whole words in capitals or not, is found under `name`."""
+
+    name: str
+    phrases: tuple[str, ...]
+    action: Action = "refuse"
+    direction: Direction = "both"
+
+
+class PackUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pack of ours, with another action or direction than the usual ones."""
+
+    name: str
+    action: Action = "redact"
+    direction: Direction = "both"
+
+
+class Tools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Globs (`*` any characters, `?` one) of tools' names. With none allowed, all are that are not blocked."""
+
+    allowed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rule set of one tenant."""
+
+    rules: tuple[Rule, ...] = ()
+    packs: tuple[str | PackUse, ...] = ()
+    topics: tuple[Topic, ...] = ()
+    tools: Tools = Tools()
+    refusal: str = ""  # what a refused caller is told; empty: a text of ours
+    max_prompt_bytes: int | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """That a rule was met, and how often: never where or with what."""
+
+    rule: str
+    count: int
