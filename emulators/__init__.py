@@ -3,6 +3,7 @@
 Rooms: each is one service.
 
     bedrock/              models in their providers' own shapes, faults on command; also a program by itself
+    cognito/              user pools: tokens, a sign-in page, wrong claims and other keys on command
     dynamodb/             tables in a file, under moto's rules
     iam/                  who signed a request, and what their policies say
     kms/                  keys as KMS judges and uses them; also a program by itself

@@ -14,12 +14,13 @@
 
     cloud.py               process: the AWS that the gateway sees, put together from `emulators`
     account.py               who and what is in its account: users, policies, keys
+    user_pool.py             where its people sign in, and by which clients
     enclave.py             process: the enclave's own program on a simulated security module
     gateway.py             process: the gateway under uvicorn
     request_lines.py       a line on the terminal for each request
     authoriser.py            who signed a request, said to the gateway in its own words
     scheduler.py           process: runs the app's Chalice schedules
-    bootstrap.py           process, once: tables, pools, the demo tenant and its keys
+    bootstrap.py           process, once: tables, pools, the demo tenant, its keys and people
     embedding_model.py     process, once per set-up: MiniLM as GGUF
 
     bedrock.py, kms.py     `python -m local.bedrock` and `python -m local.kms`: programs of `emulators`

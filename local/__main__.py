@@ -11,7 +11,10 @@ from emulators.sockets import port_number
 from local.port import PortUnusable, listen_or_say
 from local.state import StateDirectory
 
-NEEDED = ("_ssl", "chalice", "flask", "flask_cors", "httptools", "moto", "msgspec", "pynamodb", "uvicorn", "xllamacpp")
+NEEDED = (
+    *("_ssl", "chalice", "flask", "flask_cors", "httptools", "joserfc", "moto", "msgspec", "pynamodb", "uvicorn"),
+    "xllamacpp",
+)
 CANNOT_START = 2
 
 

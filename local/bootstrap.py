@@ -1,15 +1,17 @@
-"""Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys.
+"""Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys, and its people.
 
-    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN --keys FILE [--ready-fd N]
+    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN --user-pool ID --keys FILE [--ready-fd N]
 
 Run once per start, against the cloud that the environment names; what is there already is left as its people have made
-it. Writes the tenant and its keys as one line of JSON to `--ready-fd` (standard output by default). It may be killed at
-any moment: `--keys`, which remembers them for the next start, is written last, and until then all is made once more.
+it. Writes the tenant, its keys and its people as one line of JSON to `--ready-fd` (standard output by default). It may
+be killed at any moment: `--keys`, which remembers them for the next start, is written last, and until then all is made
+once more.
 """
 
 import argparse
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,6 +36,7 @@ from local import layout
 from local.state import write_privately
 
 TENANT = "demo"
+OWNER, VIEWER = "owner@demo.example", "viewer@demo.example"
 BEDROCK_SECRET = "cloister-local-bedrock"
 CAPACITY = 4  # what a container runs side by side
 
@@ -49,6 +52,7 @@ def main() -> int:
     parser.add_argument("--endpoints", type=Path, required=True, help="which SageMaker endpoint is which container")
     parser.add_argument("--kms-key", required=True, help="the demo tenant's key in the local KMS")
     parser.add_argument("--principal", required=True, help="the IAM principal that signs for the demo tenant")
+    parser.add_argument("--user-pool", required=True, help="where the demo tenant's people sign in")
     parser.add_argument("--keys", type=Path, required=True, help="where the keys are kept, for their owner alone")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
@@ -66,9 +70,13 @@ def main() -> int:
         admin_key=still_good(before.admin_key if before else None, tenancy, PLATFORM_TENANT, "local admin"),
         api_key=still_good(before.api_key if before else None, tenancy, TENANT, "local demo"),
         urls=urls_of(known),
+        passwords=invited(options.user_pool, before.passwords if before else {}),
     )
     write_privately(options.keys, msgspec.json.encode(kept).decode())
-    tell(options.ready_fd, {"tenant": TENANT, "api_key": kept.api_key, "admin_key": kept.admin_key})
+    people = {"person_email": OWNER, "viewer_email": VIEWER}
+    entrances = {"person_password": kept.passwords[OWNER], "viewer_password": kept.passwords[VIEWER]}
+    keys = {"tenant": TENANT, "api_key": kept.api_key, "admin_key": kept.admin_key}
+    tell(options.ready_fd, keys | people | entrances)
     return 0
 
 
@@ -79,6 +87,8 @@ class Keys(msgspec.Struct, frozen=True):
     api_key: str
     urls: dict[str, str]
     """Of the containers, by name."""
+    passwords: dict[str, str] = {}
+    """Of the demo tenant's people, by mail address."""
 
 
 def read(path: Path) -> Keys | None:
@@ -125,6 +135,20 @@ def still_good(text: str | None, tenancy: Tenancy, tenant: str, label: str) -> s
             if tenancy.key(tenant, token.key_id).valid(wiring.clock()):
                 return text
     return tenancy.create_key(tenant, "owner", label=label)[1].text
+
+
+def invited(user_pool: str, before: Mapping[str, str]) -> dict[str, str]:
+    """What the demo tenant's people sign in with: as at the last start, also where somebody has changed it."""
+    client = botocore.session.get_session().create_client("cognito-idp")
+    passwords = {mail: before.get(mail) or f"Aa1-{secrets.token_urlsafe(12)}" for mail in (OWNER, VIEWER)}
+    for mail, password in passwords.items():
+        verified = [{"Name": "email", "Value": mail}, {"Name": "email_verified", "Value": "true"}]
+        with suppress(client.exceptions.UsernameExistsException):
+            client.admin_create_user(
+                UserPoolId=user_pool, Username=mail, UserAttributes=verified, MessageAction="SUPPRESS"
+            )
+        client.admin_set_user_password(UserPoolId=user_pool, Username=mail, Password=password, Permanent=True)
+    return passwords
 
 
 def urls_of(known: Endpoints) -> dict[str, str]:

@@ -1,20 +1,24 @@
 """The local cloud: one process, one port, every AWS service that the gateway calls, and the judge of its callers.
 
-    python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--kept FILE]
-                          [--port 0 | --fd N] [--region us-east-1] [--ready-fd N]
+    python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--kept FILE] [--people FILE]
+                          [--gateway URL] [--port 0 | --fd N] [--region us-east-1] [--ready-fd N]
 
 When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL, the access keys
-of its account's principals, and the keys in its KMS. Signatures on calls of its services are not verified: whoever
-reaches the port is let in, so it is bound to loopback only.
+of its account's principals, the keys in its KMS, its user pool and that pool's issuer. Signatures on calls of its
+services are not verified: whoever reaches the port is let in, so it is bound to loopback only.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from moto.utilities.utils import get_partition
+
 from emulators.asgi import Application, Receive, Scope, Send
 from emulators.aws_services import ACCOUNT, AwsServices
 from emulators.clock import now_ms
+from emulators.cognito import LocalCognito
+from emulators.dynamodb import Rows
 from emulators.iam import principals
 from emulators.iam.authoriser import JUDGED_AT
 from emulators.iam.judge import Door, Judge
@@ -24,15 +28,15 @@ from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.asgi import INVOCATION, SageMakerRuntime
 from emulators.security_module import PCRS
 from emulators.server import serve
-from emulators.sockets import inherited, listen
-from local import account
+from emulators.sockets import inherited, listen, url
+from local import account, user_pool
 from sealed import attestation
 
 
 class Cloud:
-    """An ASGI application: the SageMaker runtime and the judge by path, KMS by its header, the rest is moto's."""
+    """An ASGI application: the SageMaker runtime and the judge by path, and all others behind Cognito."""
 
-    def __init__(self, runtime: SageMakerRuntime, judge: Door, services: LocalKms) -> None:
+    def __init__(self, runtime: SageMakerRuntime, judge: Door, services: LocalCognito) -> None:
         self._runtime = runtime
         self._judge = judge
         self._services = services
@@ -54,6 +58,8 @@ def main() -> int:
     parser.add_argument("--attestation-root", type=Path, help="the root of security modules; AWS's by default")
     parser.add_argument("--records", type=Path, help="a line for each use of a key of KMS")
     parser.add_argument("--kept", type=Path, help="a file that keeps what is made here; by default it ends with this")
+    parser.add_argument("--people", type=Path, help="a file that keeps who can sign in; by default it ends with this")
+    parser.add_argument("--gateway", default="http://127.0.0.1:8000", help="where browsers come back to")
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
     parser.add_argument("--region", default="us-east-1")
@@ -71,8 +77,21 @@ def main() -> int:
     root = root_in(options.attestation_root) if options.attestation_root else attestation.aws_root
     kms = LocalKms(AwsServices(kept), root=root, clock=now_ms, records=options.records)
     judge = Door(Judge(principals.find, ACCOUNT, now_ms))
-    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), judge, kms)
-    serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=made.told())
+    people = Rows(options.people)
+    cognito = LocalCognito(
+        kms,
+        people,
+        url=url(listening),
+        account=ACCOUNT,
+        region=options.region,
+        partition=get_partition(options.region),
+        clock=now_ms,
+    )
+    with people.at_once():
+        pool = user_pool.opened(cognito.administration, options.gateway)
+    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), judge, cognito)
+    ready = made.told() | pool.told() | {"issuer": f"{url(listening)}/{pool.pool}"}
+    serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0
 
 

@@ -1,7 +1,9 @@
 """The state directory: one running system holds it; what scripts need to know of that system is in it.
 
 cloud.sqlite     what is made in the local cloud: tables, users, KMS keys, secrets; kept from start to start
-demo.json        the operator's and the demo tenant's keys; kept, and only for its owner
+people.sqlite    who can sign in at the local cloud, and the keys that its tokens are signed with; kept
+cloud.port       where the local cloud is, so that the issuer of its tokens is the same at the next start; kept
+demo.json        the operator's and the demo tenant's keys, its people's passwords; kept, and only for its owner
 sealing/         what the enclave, the containers and clients trust each other by; kept
 bedrock.json     the API key of the local Bedrock; only while it runs, and only for its owner
 lock             held while the system runs
@@ -40,6 +42,8 @@ class StateDirectory:
         self.endpoints = path / "endpoints.json"
         self.sealing = path / "sealing"
         self.cloud = path / "cloud.sqlite"
+        self.people = path / "people.sqlite"
+        self.cloud_port = path / "cloud.port"
         self.keys = path / "demo.json"
         self.bedrock_keys = path / "bedrock.json"
         self._processes = path / "processes.json"
@@ -78,8 +82,10 @@ class StateDirectory:
     def _forget(self) -> None:
         """All that is kept from start to start. The keys first: without them, what is left is made once more."""
         self.keys.unlink(missing_ok=True)
-        for name in ("cloud.sqlite", "cloud.sqlite-wal", "cloud.sqlite-shm"):
-            (self.path / name).unlink(missing_ok=True)
+        self.cloud_port.unlink(missing_ok=True)
+        for kept in (self.cloud, self.people):
+            for beside in ("", "-wal", "-shm"):
+                kept.with_name(kept.name + beside).unlink(missing_ok=True)
         shutil.rmtree(self.sealing, ignore_errors=True)
 
     def write_env(self, variables: Mapping[str, str]) -> None:

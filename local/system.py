@@ -10,9 +10,11 @@ import json
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from emulators.clock import now_ms
@@ -49,6 +51,8 @@ class Ready(NamedTuple):
     base_url: str
     tenant: str
     api_key: str
+    person: str
+    password: str
     seconds: float  # it took to start
 
 
@@ -63,7 +67,7 @@ class System:
         self._starting: list[asyncio.Task[Any]] = []
         self._supervisor = Supervisor(state.logs, self._write_processes)
         self._gateway_socket = listen_or_say(port)
-        self._cloud_socket = listen(0)
+        self._cloud_socket = _listen_again(state.cloud_port)
         self._bedrock_socket = listen(0)
         self._bedrock_url = url(self._bedrock_socket)
         self._bedrock_key = f"local-{secrets.token_urlsafe(24)}"
@@ -133,7 +137,8 @@ class System:
         supervisor.keep((cloud, bedrock, enclave, gateway, scheduler), containers)
         self._write_processes()
         self._write_env(keys, account)
-        return Ready(self._base_url, keys["tenant"], keys["api_key"], time.monotonic() - self._began)
+        person = (keys["person_email"], keys["person_password"])
+        return Ready(self._base_url, keys["tenant"], keys["api_key"], *person, time.monotonic() - self._began)
 
     def _begin(self, starting: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(starting)
@@ -145,7 +150,8 @@ class System:
     def _cloud(self) -> Part:
         options = ("--endpoints", str(self._state.endpoints), "--attestation-root", str(self._sealing.root))
         records = ("--records", str(self._state.logs / "kms-records.log"), "--kept", str(self._state.cloud))
-        command = ("-m", "local.cloud", *options, *records)
+        people = ("--people", str(self._state.people), "--gateway", self._base_url)
+        command = ("-m", "local.cloud", *options, *records, *people)
         return Part("cloud", command, environment.aws(os.environ), self._cloud_socket)
 
     def _bedrock(self) -> Part:
@@ -186,11 +192,12 @@ class System:
         return Part("scheduler", ("-m", "local.scheduler"), env)
 
     def _bootstrap(self, account: Mapping[str, str]) -> Part:
-        """It says the tenant and its keys."""
+        """It says the tenant, its keys and its people."""
         known = ("--endpoints", str(self._state.endpoints), "--kms-key", account["tenant_key_arn"])
         others = ("--principal", account["govcloud_arn"], "--keys", str(self._state.keys))
+        people = ("--user-pool", account["user_pool"])
         env = environment.bootstrap(os.environ, account, self._bedrock_url, self._bedrock_key)
-        return Part("bootstrap", ("-m", "local.bootstrap", *known, *others), env)
+        return Part("bootstrap", ("-m", "local.bootstrap", *known, *others, *people), env)
 
     # When it is ready, and what is said of it
 
@@ -222,6 +229,11 @@ class System:
                 "CLOISTER_TENANT": keys["tenant"],
                 "CLOISTER_API_KEY": keys["api_key"],
                 "CLOISTER_ADMIN_KEY": keys["admin_key"],
+                "CLOISTER_PERSON_EMAIL": keys["person_email"],
+                "CLOISTER_PERSON_PASSWORD": keys["person_password"],
+                "CLOISTER_VIEWER_EMAIL": keys["viewer_email"],
+                "CLOISTER_VIEWER_PASSWORD": keys["viewer_password"],
+                "CLOISTER_ISSUER": account["issuer"],
                 "CLOISTER_KMS_KEY_ARN": account["tenant_key_arn"],
                 "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
                 "CLOISTER_ATTESTATION_ROOT": str(self._sealing.root),
@@ -239,6 +251,16 @@ class System:
     def _write_processes(self) -> None:
         running = self._supervisor.running.items()
         self._state.write_processes({name: held.pid for name, held in running if held.running})
+
+
+def _listen_again(kept: Path) -> socket.socket:
+    """On the port of the last start, or where somebody else has it now on another, which is remembered in its place."""
+    listening = None
+    with suppress(OSError, ValueError):
+        listening = listen(int(kept.read_text()))
+    listening = listening or listen(0)
+    kept.write_text(str(listening.getsockname()[1]))
+    return listening
 
 
 def _embedding_model() -> Part:

@@ -19,6 +19,8 @@ Cloister is ready, after {seconds:.1f} s.
   Base URL  {base_url}
   Tenant    {tenant}
   API key   {api_key}
+  Person    {person}
+  Password  {password}
 
 A request:
 
@@ -80,6 +82,8 @@ async def _live(system: System, state: StateDirectory) -> None:
         base_url=ready.base_url,
         tenant=ready.tenant,
         api_key=ready.api_key,
+        person=ready.person,
+        password=ready.password,
         seconds=ready.seconds,
         env=_short(state.env),
         logs=_short(state.logs),

@@ -1,0 +1,81 @@
+"""Who signs in to the local system: a user pool and its clients, as infra/identity.yaml makes them on AWS.
+
+Made in the cloud's own process, before anybody calls it. The people in it are made by `local.bootstrap`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from emulators.cognito import requests
+from emulators.cognito.administration import Administration
+
+NAME = "Cloister"
+ROLES = ("owner", "developer", "analyst", "viewer")
+
+_SERVER, _SCOPE = "cloister", "api"
+_OF_PEOPLE = {"prevent_user_existence_errors": "ENABLED", "supported_identity_providers": ("COGNITO",)}
+
+
+class UserPool(msgspec.Struct, frozen=True):
+    """What the others must know of it."""
+
+    pool: str
+    web_client: str
+    """Public: of browsers, with code and PKCE."""
+    password_client: str
+    """Public: of programs that have a person's mail address and password."""
+    machine_client: str
+    machine_secret: str
+
+    def told(self) -> dict[str, str]:
+        """As the cloud's ready line has it."""
+        return {f"user_{name}": value for name, value in msgspec.structs.asdict(self).items()}
+
+
+def opened(cognito: Administration, gateway: str) -> UserPool:
+    """The pool, made where it is not there yet. `gateway`: where browsers come back to; it may be another each time."""
+    pools = cognito.list_pools(requests.ListUserPools())["UserPools"]
+    pool: str = next((each["Id"] for each in pools if each["Name"] == NAME), "") or _made(cognito, gateway)
+    listed = cognito.list_clients(requests.ListUserPoolClients(user_pool_id=pool))["UserPoolClients"]
+    clients = {each["ClientName"]: each["ClientId"] for each in listed}
+    cognito.update_client(requests.UpdateUserPoolClient(client_id=clients["web"], **_web(pool, gateway)))
+    machine = cognito.describe_client(requests.OfClient(user_pool_id=pool, client_id=clients["machine"]))
+    secret = machine["UserPoolClient"]["ClientSecret"]
+    return UserPool(pool, clients["web"], clients["password"], clients["machine"], secret)
+
+
+def _made(cognito: Administration, gateway: str) -> str:
+    """Its ID."""
+    asked = requests.CreateUserPool(pool_name=NAME, username_attributes=("email",))
+    pool: str = cognito.create_pool(asked)["UserPool"]["Id"]
+    scope = requests.Scope(scope_name=_SCOPE, scope_description="Call Cloister's API")
+    cognito.create_resource_server(
+        requests.CreateResourceServer(user_pool_id=pool, identifier=_SERVER, name=NAME, scopes=(scope,))
+    )
+    for role in ROLES:
+        cognito.create_group(requests.CreateGroup(user_pool_id=pool, group_name=role))
+    by_password = ("ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH")
+    for name, secret, settings in (
+        ("web", False, _web(pool, gateway)),
+        ("password", False, {"user_pool_id": pool, "explicit_auth_flows": by_password, **_OF_PEOPLE}),
+        ("machine", True, _coded(pool, "client_credentials", (f"{_SERVER}/{_SCOPE}",))),
+    ):
+        cognito.create_client(requests.CreateUserPoolClient(client_name=name, generate_secret=secret, **settings))
+    return pool
+
+
+def _web(pool: str, gateway: str) -> dict[str, Any]:
+    back = (f"{gateway}/signin/callback", f"{gateway}/signin/demo/callback")
+    asked = _coded(pool, "code", ("openid", "email", "profile"))
+    refreshed = {"explicit_auth_flows": ("ALLOW_REFRESH_TOKEN_AUTH",)}
+    return {**asked, **refreshed, **_OF_PEOPLE, "callback_urls": back, "logout_urls": (f"{gateway}/",)}
+
+
+def _coded(pool: str, flow: str, scopes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "user_pool_id": pool,
+        "allowed_oauth_flows": (flow,),
+        "allowed_oauth_flows_user_pool_client": True,
+        "allowed_oauth_scopes": scopes,
+    }
