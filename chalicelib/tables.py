@@ -7,12 +7,15 @@ import. The models say what its items are, too, and a test holds both to it.
 |---------|---------------|----------------------|-----------------------------------------------------|
 | tenancy | tenant        | `tenant`             | Tenant: limits, pools, pins, status, KMS keys       |
 | tenancy | tenant        | `key#<key id>`       | Key: digest, role, scopes, expiry                   |
-| tenancy | tenant        | `member#<subject>`   | Member: role                                        |
+| tenancy | tenant        | `member#<subject>`   | Member: role, and who they are once they joined     |
+| tenancy | tenant        | `person#<digest>`    | Person: which member an issuer's subject is         |
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
 | tenancy | tenant        | `data-key`           | Wrapped: the data key of what it asked to be kept   |
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
 | tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Owner: the one tenant whose KMS key it is           |
 | tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
+| tenancy | `~platform`   | `person#<digest>#<tenant>` | Person: a tenant that somebody has joined     |
+| tenancy | `~platform`   | `invitation#<digest>#<tenant>` | Person: whom a mail address may become    |
 | tenancy | `~reports`    | a region             | Report: how its targets were when they were asked   |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |

@@ -246,7 +246,7 @@ def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
 )  # fmt: skip
 def list_members(_: Incoming, caller: Caller) -> Members:
     """Who belongs to the tenant, and as what."""
-    return Members(list(wiring.tenancy().members(caller.principal.tenant)))
+    return Members(list(wiring.tenancy().people.members(caller.principal.tenant)))
 
 
 @surface.door(
@@ -258,7 +258,7 @@ def put_member(asked: Incoming, caller: Caller) -> Member:
     request = asked.json(MemberRequest)
     subject = asked.parameters["subject"]
     must_fit(subject, Subject, "subject")
-    return wiring.tenancy().put_member(caller.principal.tenant, Member(subject=subject, role=request.role))
+    return wiring.tenancy().people.put(caller.principal.tenant, subject=subject, role=request.role)
 
 
 @surface.door(
@@ -267,7 +267,7 @@ def put_member(asked: Incoming, caller: Caller) -> Member:
 )  # fmt: skip
 def remove_member(asked: Incoming, caller: Caller) -> None:
     """Their keys are not theirs alone, and stay."""
-    wiring.tenancy().remove_member(caller.principal.tenant, asked.parameters["subject"])
+    wiring.tenancy().people.remove(caller.principal.tenant, asked.parameters["subject"])
 
 
 def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:

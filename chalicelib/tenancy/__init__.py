@@ -5,7 +5,7 @@
     principals   the IAM principals that sign           kms_keys     the KMS keys that tenants seal with
     validity     what of it may be put                  set_limits   what a divided meter's shares are of
     ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
-    inference_profiles   through which Bedrock's models were reached
+    people       the members, and who they are          inference_profiles   through which Bedrock's were reached
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
@@ -31,19 +31,20 @@ from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.key_text import KeyText, digest_of, mint
 from chalicelib.tenancy.kms_keys import KmsKeys
+from chalicelib.tenancy.people import People, member_document
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import (
     Aliases,
     Key,
     Label,
-    Member,
     Origins,
     PoolName,
     Priority,
     RetentionDays,
     Role,
     Scopes,
+    Subject,
     Tenant,
 )
 
@@ -90,6 +91,7 @@ class Tenancy:
         self.kms_keys = KmsKeys(self._records, clock)
         self.key_epochs = KeyEpochs(self._records, clock)
         self.principals = Principals(self._records)
+        self.people = People(self._records, clock)
 
     # tenants
 
@@ -172,9 +174,16 @@ class Tenancy:
         label: str = "",
         scopes: Scopes | None = None,
         expires_ms: int | None = None,
+        member: Subject | None = None,
     ) -> tuple[Key, KeyText]:
-        """A new key, and its text: the only time that the secret is seen."""
+        """A new key, and its text: the only time that the secret is seen.
+
+        `member`: whose it is; None: the tenant's own.
+        """
         self.tenant(tenant_id)
+        holder = None
+        if member is not None:
+            holder = self._records.get(tenant_id, member_document(member), f"member {member}")
         key_text = mint(tenant_id, self._randomness(37))
         key = Key(
             id=key_text.key_id,
@@ -185,8 +194,12 @@ class Tenancy:
             scopes=scopes or Scopes(),
             created_ms=self._clock(),
             expires_ms=expires_ms,
+            member=member,
         )
         self._records.create(Document(tenant_id, f"key#{key.id}", text(key)), "the key")
+        if member is not None and self._records.held(tenant_id, member_document(member)) != holder:
+            self._forget_unseen(key)
+            raise Conflict(f"Somebody else changed the member {member} at the same time. Repeat.")
         return key, key_text
 
     def keys(self, tenant_id: str) -> Sequence[Key]:
@@ -198,8 +211,7 @@ class Tenancy:
     def revoke_key(self, tenant_id: str, key_id: str) -> Key:
         """From the next request on, anywhere, the key is refused. Idempotent."""
         document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        key = value(document, Key)
-        revoked = key if key.revoked_ms is not None else msgspec.structs.replace(key, revoked_ms=self._clock())
+        revoked = value(document, Key).revoked(self._clock())
         self._records.replace(document, revoked)
         return revoked
 
@@ -212,56 +224,19 @@ class Tenancy:
             self._records.bump(tenant_id)
             raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
         new, key_text = self.create_key(
-            tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms
+            tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms, member=old.member
         )
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
         try:
             self._records.replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
         except Conflict:
-            self._records.delete(self._records.get(tenant_id, f"key#{new.id}", "key"))  # nobody has seen its secret
+            self._forget_unseen(new)
             raise
         return new, key_text
 
-    # members
-
-    def put_member(self, tenant_id: str, member: Member) -> Member:
-        """Add a member, or change their role. Raises Conflict where the tenant would be left without an owner."""
-        name = f"member#{member.subject}"
-        held = self._records.held(tenant_id, name)
-        added_ms = value(held, Member).added_ms if held else self._clock()
-        stored = msgspec.structs.replace(member, added_ms=added_ms)
-        if held and stored.role != "owner":
-            self._keep_an_owner(held)
-        try:
-            self._records.write(Document(tenant_id, name, text(stored), held.version if held else 0))
-        finally:
-            self._records.bump(tenant_id)
-        return stored
-
-    def members(self, tenant_id: str) -> Sequence[Member]:
-        return [value(document, Member) for document in self._records.under(tenant_id, "member#")]
-
-    def remove_member(self, tenant_id: str, subject: str) -> None:
-        """Raises Conflict where the tenant would be left without an owner."""
-        try:
-            held = self._records.get(tenant_id, f"member#{subject}", f"member {subject}")
-            self._keep_an_owner(held)
-            self._records.delete(held)
-        finally:
-            self._records.bump(tenant_id)
-
-    def _keep_an_owner(self, leaving: Document) -> None:
-        """Before an owner ceases to be one: see that another stays, whatever is being done at the same time.
-
-        That other one's document is written again as it is. Should somebody be removing that owner just now,
-        counting on ours in turn, then each has moved the version that the other one read, and both are refused.
-        """
-        if value(leaving, Member).role != "owner":
-            return None
-        for other in self._records.under(leaving.tenant, "member#"):
-            if other.name != leaving.name and value(other, Member).role == "owner":
-                return self._records.write(other)
-        raise Conflict("This is the last member who is an owner. Make another one an owner first.")
+    def _forget_unseen(self, key: Key) -> None:
+        """A key whose secret nobody has seen."""
+        self._records.delete(self._records.get(key.tenant, f"key#{key.id}", "key"))
 
     def _bump_users_of(self, pool: str) -> None:
         for tenant in self.tenants():

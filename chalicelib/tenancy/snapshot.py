@@ -19,13 +19,15 @@ from chalicelib.documents import PLATFORM, Documents
 from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 from chalicelib.tenancy.ownership import Owner
+from chalicelib.tenancy.people import Person, member_document, person_document
 from chalicelib.tenancy.principals import owner_document
-from chalicelib.tenancy.tenant import Key, Tenant
+from chalicelib.tenancy.tenant import Key, Member, Tenant
 
 T = TypeVar("T")
 
 MOST_TENANTS = 1_000
 MOST_KEYS = 10_000
+MOST_PEOPLE = 10_000
 MOST_PRINCIPALS = 10_000
 
 
@@ -57,7 +59,16 @@ class Reading(Protocol):
         """Raises NotFound."""
 
     def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
-        """The key, as of the snapshot's epoch, if it is there and good; and its tenant. Any other costs two reads."""
+        """The key, as of the snapshot's epoch, if it is there and good; and its tenant. Any other costs two reads.
+
+        A member's key is what it may be while they hold their role, and is there only while they are.
+        """
+
+    def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
+        """The member whom the issuer calls `sub`, as of the snapshot's epoch, if they have joined; and their tenant.
+
+        Whoever is no member costs two reads. The tenant has the member's role, whatever it is called.
+        """
 
     def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
         """The tenant, if it is there and opens to whoever asks. Any other costs two reads."""
@@ -101,6 +112,11 @@ class _Cached:
             return key, held
         return self._fresh.keyed(tenant, key_id, good)
 
+    def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
+        held = self._fresh.snapshots.get(tenant)
+        member = held and self._fresh.person_at(held.epoch, tenant, person_document(issuer, sub))
+        return (member, held) if held and member else self._fresh.person(tenant, issuer, sub)
+
     def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
         held = self._fresh.snapshots.get(tenant)
         return held if held and opens(held.tenant) else self._fresh.where(tenant, opens)
@@ -125,6 +141,11 @@ class _Held:
         held, key = self._fresh.snapshots.get(tenant), self._fresh.keys.get(key_id)
         return (key[1], held) if held and key and good(key[1]) else None
 
+    def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
+        held = self._fresh.snapshots.get(tenant)
+        member = self._fresh.people.get(f"{tenant}#{person_document(issuer, sub)}")
+        return (member[1], held) if held and member else None
+
     def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
         held = self._fresh.snapshots.get(tenant)
         return held if held and opens(held.tenant) else None
@@ -142,6 +163,7 @@ class _Fresh:
         self._documents = documents
         self._epochs = epochs
         self.keys: dict[str, tuple[int, Key]] = {}
+        self.people: dict[str, tuple[int, Member]] = {}
         self.known_owners: dict[str, str] = {}
         self._lock = Lock()
 
@@ -154,20 +176,52 @@ class _Fresh:
 
     def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
         epoch = self._epoch(tenant)
-        key = None if epoch is None else self.key_at(epoch, key_id)
-        if key is None or not good(key):
-            document = self._documents.get(tenant, f"key#{key_id}")  # also where there is no such tenant
-            key = None if document is None else msgspec.json.decode(document.text, type=Key)
-            if epoch is None or key is None or not good(key):
-                return None
-            self._remember(self.keys, key_id, (epoch, key), MOST_KEYS)
-        assert epoch is not None  # a key is remembered at one
+        known = None if epoch is None else self.key_at(epoch, key_id)
+        if epoch is not None and known is not None and good(known):
+            snapshot = self._at(epoch, tenant)
+            return None if snapshot is None else (known, snapshot)
+        key = self._value(tenant, f"key#{key_id}", Key)  # also where there is no such tenant
+        if epoch is None or key is None or not good(key):
+            return None
         snapshot = self._at(epoch, tenant)
-        return None if snapshot is None else (key, snapshot)
+        if snapshot is not None and key.member is not None:
+            key = self._as_of_its_member(key, key.member, snapshot)
+        if snapshot is None or key is None:
+            return None
+        self._remember(self.keys, key_id, (epoch, key), MOST_KEYS)
+        return key, snapshot
+
+    def _as_of_its_member(self, key: Key, subject: str, snapshot: Snapshot) -> Key | None:
+        member = self._value(key.tenant, member_document(subject), Member)
+        holder = None if member is None else snapshot.tenant.role(member.role)
+        return None if holder is None else key.as_of(holder)
 
     def key_at(self, epoch: int, key_id: str) -> Key | None:
         """The key, where it is remembered as of this epoch of its tenant."""
         held = self.keys.get(key_id)
+        return held[1] if held and held[0] == epoch else None
+
+    def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
+        epoch, name = self._epoch(tenant), person_document(issuer, sub)
+        known = None if epoch is None else self.person_at(epoch, tenant, name)
+        if epoch is not None and known is not None:
+            snapshot = self._at(epoch, tenant)
+            return None if snapshot is None else (known, snapshot)
+        person = self._value(tenant, name, Person)  # also where there is no such tenant
+        if epoch is None or person is None:
+            return None
+        member = self._value(tenant, member_document(person.subject), Member)
+        snapshot = self._at(epoch, tenant)
+        if snapshot is None or member is None or not member.is_called(issuer, sub):
+            return None
+        if snapshot.tenant.role(member.role) is None:
+            return None
+        self._remember(self.people, f"{tenant}#{name}", (epoch, member), MOST_PEOPLE)
+        return member, snapshot
+
+    def person_at(self, epoch: int, tenant: str, name: str) -> Member | None:
+        """The member, where they are remembered as of this epoch of their tenant."""
+        held = self.people.get(f"{tenant}#{name}")
         return held[1] if held and held[0] == epoch else None
 
     def where(self, tenant: str, opens: Callable[[Tenant], bool]) -> Snapshot | None:
@@ -184,11 +238,10 @@ class _Fresh:
         remembered = self.known_owners.get(principal)
         if remembered is not None:
             yield remembered
-        document = self._documents.get(PLATFORM, owner_document(principal))
-        if document is not None:
-            tenant = msgspec.json.decode(document.text, type=Owner).tenant
-            self._remember(self.known_owners, principal, tenant, MOST_PRINCIPALS)
-            yield tenant
+        owner = self._value(PLATFORM, owner_document(principal), Owner)
+        if owner is not None:
+            self._remember(self.known_owners, principal, owner.tenant, MOST_PRINCIPALS)
+            yield owner.tenant
 
     def _epoch(self, tenant: str) -> int | None:
         try:
@@ -204,8 +257,11 @@ class _Fresh:
         return None if record is None else self._read(epoch, record)
 
     def _record(self, tenant: str) -> Tenant | None:
-        document = self._documents.get(tenant, "tenant")
-        return None if document is None else msgspec.json.decode(document.text, type=Tenant)
+        return self._value(tenant, "tenant", Tenant)
+
+    def _value(self, tenant: str, name: str, form: type[T]) -> T | None:
+        document = self._documents.get(tenant, name)
+        return None if document is None else msgspec.json.decode(document.text, type=form)
 
     def _read(self, epoch: int, record: Tenant) -> Snapshot:
         # The epoch was read first: what is read after it is at least as new (see the package's text).

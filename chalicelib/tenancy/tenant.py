@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast, get_args
 
 import msgspec
 
@@ -10,6 +10,15 @@ from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.pool import PoolName as PoolName
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
+"""The widest first: each may do all that those after it may."""
+RoleName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9-]{0,39}$(?!\n)",
+        description="owner, developer, analyst, viewer, or one of the tenant's own roles: 1 to 40 lower-case letters, "
+        "digits or -, beginning with a letter",
+    ),
+]
 SurfaceName = Literal["openai", "anthropic", "native", "bedrock", "management"]
 SealingAuth = Literal["api_key", "kms"]  # kms: possession of a registered key, which mode esdk proves, is enough
 
@@ -27,8 +36,9 @@ Label = Annotated[str, msgspec.Meta(max_length=100)]
 Subject = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$(?!\n)",
-        description="1 to 128 letters, digits or any of . _ @ + -, beginning with a letter or a digit",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+|:-]{0,127}$(?!\n)",
+        description="a mail address, or a person's subject at their issuer: 1 to 128 letters, digits or any of "
+        ". _ @ + | : -, beginning with a letter or a digit",
     ),
 ]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9)]
@@ -91,6 +101,35 @@ class Sealing(msgspec.Struct, frozen=True):
         return next((key for key in self.keys if key.id == key_id), None)
 
 
+NONE = "(none)"
+"""What is left of two narrowings that have nothing in common, for the empty one is everything. It is nothing's name."""
+
+
+class Scopes(msgspec.Struct, frozen=True):
+    """What a key or a role is narrowed to. Empty means everything that is allowed without it."""
+
+    pools: tuple[PoolName, ...] = ()
+    surfaces: tuple[SurfaceName, ...] = ()
+
+    def within(self, other: "Scopes") -> "Scopes":
+        """What both allow."""
+        surfaces = _common(self.surfaces, other.surfaces)
+        return Scopes(_common(self.pools, other.pools), cast(tuple[SurfaceName, ...], surfaces))
+
+
+def _common(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
+    if not mine or not theirs:
+        return mine or theirs
+    return tuple(name for name in mine if name in theirs) or (NONE,)
+
+
+class CustomRole(msgspec.Struct, frozen=True):
+    """A role of a tenant's own: one that there is, narrowed."""
+
+    base: Role
+    scopes: Scopes = Scopes()
+
+
 class Tenant(msgspec.Struct, frozen=True):
     """A customer: which pools it may use, within which limits."""
 
@@ -107,13 +146,11 @@ class Tenant(msgspec.Struct, frozen=True):
     principals: tuple[str, ...] = ()  # ARNs of the IAM users and roles that sign as this tenant
     retention_days: RetentionDays = 30
     aliases: Aliases = {}  # names that only this tenant has for its pools
+    roles: Mapping[RoleName, CustomRole] = {}  # that its members may hold, beside those there are
 
-
-class Scopes(msgspec.Struct, frozen=True):
-    """What a key is narrowed to. Empty means everything its role and tenant allow."""
-
-    pools: tuple[PoolName, ...] = ()
-    surfaces: tuple[SurfaceName, ...] = ()
+    def role(self, name: str) -> CustomRole | None:
+        """What a member who holds this role may be. None: there is no such role."""
+        return CustomRole(cast(Role, name)) if name in get_args(Role) else self.roles.get(name)
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -129,14 +166,32 @@ class Key(msgspec.Struct, frozen=True):
     expires_ms: int | None = None
     revoked_ms: int | None = None
     replaced_by: str | None = None  # set by rotation; this key lives on until `expires_ms`
+    member: Subject | None = None  # whose it is. None: the tenant's own, which outlasts whoever made it
 
     def valid(self, now_ms: int) -> bool:
         return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)
 
+    def revoked(self, now_ms: int) -> "Key":
+        """It opens nothing any more. The first time counts."""
+        return self if self.revoked_ms is not None else msgspec.structs.replace(self, revoked_ms=now_ms)
+
+    def as_of(self, holder: CustomRole) -> "Key":
+        """What it may do while its member holds that role: never more than they."""
+        order = get_args(Role)
+        weaker = max(self.role, holder.base, key=order.index)
+        return msgspec.structs.replace(self, role=weaker, scopes=self.scopes.within(holder.scopes))
+
 
 class Member(msgspec.Struct, frozen=True):
-    """A person of the tenant and the role they hold."""
+    """A person of the tenant and the role they hold. Invited, until they have joined by signing in."""
 
-    subject: Subject
-    role: Role
+    subject: Subject  # as whoever invited them wrote it: a mail address, or their subject at their issuer
+    role: RoleName
     added_ms: int = 0
+    issuer: str = ""  # that vouches for them, and
+    sub: str = ""  # what it calls them, once they have joined
+    joined_ms: int | None = None
+
+    def is_called(self, issuer: str, sub: str) -> bool:
+        """Whether this is the person whom the issuer calls so."""
+        return self.joined_ms is not None and (self.issuer, self.sub) == (issuer, sub)

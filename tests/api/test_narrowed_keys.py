@@ -84,7 +84,7 @@ def stored(deployment: Deployment) -> tuple[Any, ...]:
     """Everything that outlasts a request: of the tenants, their keys, members and pools."""
     tenancy = deployment.tenancy
     tenants = [tenant.id for tenant in tenancy.tenants()]
-    each = [(tenancy.tenant(name), list(tenancy.keys(name)), list(tenancy.members(name))) for name in tenants]
+    each = [(tenancy.tenant(name), list(tenancy.keys(name)), list(tenancy.people.members(name))) for name in tenants]
     return each, list(tenancy.pools()), list(tenancy.key_epochs.living())
 
 

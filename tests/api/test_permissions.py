@@ -15,7 +15,7 @@ from chalicelib.http.surface import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import mint, parse
-from chalicelib.tenancy.tenant import Member, Role, SurfaceName
+from chalicelib.tenancy.tenant import Role, SurfaceName
 from tests.api import signing
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
@@ -128,8 +128,8 @@ class Caller:
     def __init__(self, gateway: Gateway, deployment: Deployment) -> None:
         self.gateway = gateway
         self.deployment = deployment
-        deployment.tenancy.put_member("acme", Member("ada", "owner"))
-        deployment.tenancy.put_member("acme", Member("bob", "developer"))
+        deployment.tenancy.people.put("acme", "ada", "owner")
+        deployment.tenancy.people.put("acme", "bob", "developer")
         assert deployment.contents is not None
         kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
         deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)

@@ -163,7 +163,7 @@ def test_documents_that_were_stored_with_such_members_are_read_as_before() -> No
     tenancy: Tenancy = deployment.tenancy
     assert tenancy.tenant("old").limits.rates[0].count == RATE["count"]
     assert tenancy.pool("kept").targets[0].name == "a"
-    assert [member.subject for member in tenancy.members("old")] == ["ada"]
+    assert [member.subject for member in tenancy.people.members("old")] == ["ada"]
     snapshot = Snapshots(documents, deployment.store.meters).fresh("old")
     assert set(snapshot.pools) == {"kept"}
     key, _ = tenancy.create_key("old", "viewer")

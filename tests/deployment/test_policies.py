@@ -28,7 +28,7 @@ from chalicelib.pool import Pool, SageMaker
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
-from chalicelib.tenancy.tenant import Member, Tenant
+from chalicelib.tenancy.tenant import Tenant
 from tests.deployment.packages import ROOT
 from tests.deployment.recorder import Asked, recorder
 from tests.deployment.streaming import answers, everything_that_streams
@@ -277,9 +277,9 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     key, _ = tenancy.create_key("acme", "owner")
     assert tenancy.keys("acme")
     tenancy.revoke_key("acme", key.id)
-    tenancy.put_member("acme", Member("someone", "owner"))
-    tenancy.put_member("acme", Member("another", "viewer"))
-    tenancy.remove_member("acme", "another")
+    tenancy.people.put("acme", "someone", "owner")
+    tenancy.people.put("acme", "another", "viewer")
+    tenancy.people.remove("acme", "another")
     arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     tenancy.kms_keys.register("acme", arn)
     tenancy.kms_keys.remove("acme", arn.rpartition("/")[2])
