@@ -80,13 +80,14 @@ class Entrance:
         return None if body is None else await self._taken_in(STRANGERS, route, event, scope, receive, body)
 
     async def _guarded(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
-        asked = incoming(event, route, wiring.path().clock(), "")
+        path = wiring.path()
+        asked = incoming(event, route, path.clock(), path.randomness(12).hex())
         who = _remembered(asked)
         if who is None:
             await self._judge(route, asked)
-            return await self._taken_in(_counted_to(route, asked), route, event, scope, receive)
+            return await self._taken_in(_counted_to(route, asked), route, event, scope, receive, asked=asked)
         try:
-            return await self._taken_in(who, route, event, scope, receive)
+            return await self._taken_in(who, route, event, scope, receive, asked=asked)
         except (TooLarge, TooSlow):
             await self._judge(route, asked)  # before they hear what is wrong with what they send
             raise
@@ -104,12 +105,13 @@ class Entrance:
         scope: Scope,
         receive: Receive,
         body: bytes | None = None,
+        asked: Incoming | None = None,
     ) -> Visit | None:
-        """`body`: where it has been read already."""
+        """`body`, `asked`: where they have been read already."""
         probes = route is not None and route.probes
         capacity, threads = (self._for_probes, self._probe_threads) if probes else (self._capacity, self._threads)
         await capacity.requests.take(who)
-        visit = Visit(capacity, who, threads)
+        visit = Visit(capacity, who, threads, asked)
         entered = False
         try:
             if body is None:

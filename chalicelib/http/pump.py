@@ -17,6 +17,9 @@ Aside = Callable[[Callable[[], Any]], Future[Any]]
 LOOK_AGAIN_S = 0.01
 """For a source that has no file to wait for."""
 
+_TO_WAIT = (Pause.LULL,)
+_TO_LEAVE = (Pause.LULL, Pause.ASIDE)
+
 
 class Pump:
     """The pieces of one polled body. Used in the loop; what would block that runs aside.
@@ -59,39 +62,39 @@ class Pump:
         return asyncio.wrap_future(self._begin_aside(self._body.close))
 
     def _take(self) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        for piece in self._pieces:
-            if isinstance(piece, bytes):
-                pieces.append(piece)
-                size += len(piece)
-                if size < TAKEN_BYTES:
-                    continue
-                self._arrived()
-            elif piece is Pause.LULL:
-                self._listen()
-            else:
-                self._aside = True
-                self._arrived()
-            break
-        else:
-            self.ended = True
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces, pause = self._come(_TO_LEAVE)
+        if pause is Pause.LULL:
+            self._listen()
+        elif not self.ended:
+            self._aside = pause is Pause.ASIDE
+            self._arrived()
+        return pieces
 
     def _take_aside(self) -> bytes:
         """In a thread: what has come, or all to the end."""
+        pieces, _ = self._come(_TO_WAIT)
+        if self.ended:
+            self._body.close()
+            self._closed = True
+        return pieces
+
+    def _come(self, stops: tuple[Pause, ...]) -> tuple[bytes, Pause | None]:
+        """What has come, and which of `stops` comes next; None: enough has come, or it has `ended`."""
         pieces: list[bytes] = []
         size = 0
+        pause = None
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 pieces.append(piece)
                 size += len(piece)
-            if piece is Pause.LULL or size >= TAKEN_BYTES:
+                if size >= TAKEN_BYTES:
+                    break
+            elif piece in stops:
+                pause = piece
                 break
         else:
-            self._body.close()
-            self._closed = self.ended = True
-        return b"".join(pieces)
+            self.ended = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), pause
 
     def _listen(self) -> None:
         patience_s = self._source.patience_s()

@@ -16,6 +16,7 @@ from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming, incoming, request_id_of, taken_as
 from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
 from chalicelib.http.routing import Prefixes
+from chalicelib.http.visit import visiting
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, StoreUnavailable, TooLarge
 from chalicelib.tenancy.tenant import SurfaceName
 
@@ -140,10 +141,13 @@ class Surface(Blueprint):
     def _serve(self, route: Route, view: View) -> Reply:
         event = self.current_request.to_original_event()
         path = wiring.path()
-        request_id = request_id_of(event, fresh := path.randomness(12).hex())
+        visit = visiting.get()
+        asked = None if visit is None else visit.asked
+        request_id = request_id_of(event, path.randomness(12).hex()) if asked is None else asked.request_id
         _, shape = taken_as(event, route)
         try:
-            asked = incoming(event, route, path.clock(), fresh)
+            if asked is None:
+                asked = incoming(event, route, path.clock(), request_id)
             answer = _answered(route, view, asked, event, path.settings.body_limit_bytes)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
             for_page = headers_for_its_own

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Any
 
 from chalicelib.http.capacity import Bounds, Places
+from chalicelib.http.incoming import Incoming
 from chalicelib.http.turns import Patience, Turns, no_capacity
 
 AT_ONCE = Patience(stands_s=0.05, longest_s=0.05)
@@ -26,8 +27,12 @@ class Capacity:
 class Visit:
     """Of one request, counted to `who`, which has its place among `capacity.requests`; its work runs on `threads`."""
 
-    def __init__(self, capacity: Capacity, who: str, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, capacity: Capacity, who: str, threads: ThreadPoolExecutor, asked: Incoming | None = None
+    ) -> None:
+        """`asked`: the request, where it was read to know its caller; for whoever works on it."""
         self.threads = threads
+        self.asked = asked
         self._capacity = capacity
         self._who = who
         self._body_bytes = 0
@@ -65,6 +70,7 @@ class Visit:
         if not self._working:
             return
         self._working = False
+        self.asked = None
         if self._thread:
             self._capacity.threads.give_back(self._who)
         if self._body_bytes:
