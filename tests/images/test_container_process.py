@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.engines.process import SOCKET, Child
-from serving.refusal import EngineTimedOut
+from serving.refusal import EngineTimedOut, NoRoom
 from tests.patience import PATIENCE_S
 
 ENGINE = """
@@ -51,6 +51,24 @@ def test_a_call_waits_while_the_engine_is_busy_with_one_whose_caller_has_left() 
             os.kill(child.pid, signal.SIGUSR1)
             assert await next_call == 200
             assert [await status(child, "/fast") for _ in range(3)] == [200] * 3
+        finally:
+            await child.close()
+
+    asyncio.run(ask())
+
+
+def test_who_finds_no_room_in_time_is_told_when_to_come_back_and_not_that_the_engine_is_silent() -> None:
+    async def ask() -> None:
+        command = [sys.executable, "-c", ENGINE, SOCKET]
+        child = Child("slow", command, PATIENCE_S, "", most_calls=1, room_timeout_s=0.01)
+        await child.start()
+        try:
+            with pytest.raises(EngineTimedOut):
+                await status(child, "/slow", silence_s=0.01)
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises(NoRoom) as refused:
+                    await status(child, "/fast")
+            assert refused.value.retry_after_s == 5
         finally:
             await child.close()
 

@@ -21,11 +21,14 @@ import bounds
 from serving import journal
 from serving.engines import BadModel
 from serving.engines.loopback import Wire, exchange
-from serving.refusal import EngineFailed, EngineTimedOut
+from serving.refusal import EngineFailed, EngineTimedOut, NoRoom
 
 HEALTH_EVERY_S = 0.05
 PULSE_EVERY_S = 1.0
 STOP_TIMEOUT_S = 5.0
+# Sooner than whoever asks us takes our silence for a model that has died, which it has not.
+ROOM_TIMEOUT_S = 20.0
+ROOM_RETRY_MS = 5_000
 # The first time at once, and ever more slowly while it keeps dying; but never given up, or whoever finds a request that
 # kills an engine could switch a model off for good by sending it a few times.
 RESTART_PAUSES_S = (0.0, 1.0, 5.0, 15.0, 30.0)
@@ -53,13 +56,15 @@ class Child:
         likely_cause: str,
         pulse: Pulse | None = None,
         most_calls: int | None = None,
+        room_timeout_s: float = ROOM_TIMEOUT_S,
     ) -> None:
         """`pulse`: none where an engine has no such path. `most_calls`: that it is good for, those included whose
-        caller has left and which it has not let go of; others wait here. None: any number."""
+        caller has left and which it has not let go of; others wait here, so long. None: any number."""
         self.name = name
         self._pulse = pulse
         self._calls = 0
         self._free = asyncio.Semaphore(most_calls) if most_calls else None
+        self._room_timeout_s = room_timeout_s
         # Set by a call, until the loop was seen to turn after the last one: what a call began may outlive it.
         self._busy = asyncio.Event()
         self._watchdog: asyncio.Task[None] | None = None
@@ -97,11 +102,11 @@ class Child:
 
     @asynccontextmanager
     async def ask(self, method: str, path: str, body: bytes, silence_s: float) -> AsyncIterator[Wire]:
-        """Raises: EngineFailed, EngineTimedOut."""
+        """Raises: EngineFailed, EngineTimedOut, NoRoom."""
         if not self._up:
             raise EngineFailed("the model's engine is not running")
         if self._free:
-            await self._free.acquire()
+            await self._take_room(self._free)
         self._calls += 1
         self._busy.set()
         try:
@@ -109,6 +114,14 @@ class Child:
                 yield wire
         finally:
             self._calls -= 1
+
+    async def _take_room(self, free: asyncio.Semaphore) -> None:
+        try:
+            async with asyncio.timeout(self._room_timeout_s):
+                await free.acquire()
+        except TimeoutError:
+            text = "the model's engine is busy with calls whose callers have left; come back later"
+            raise NoRoom(text, ROOM_RETRY_MS) from None
 
     def _let_go(self) -> None:
         if self._free:
