@@ -16,6 +16,10 @@ STRANGERS = ""
 """Who everybody is together whom nobody knows. No tenant is called so."""
 
 
+STRANGERS_BODY_PERCENT = 25
+"""Of the room for bodies, for all strangers together: those who dawdle leave most of it to whoever is known."""
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """Of one process, over all its tenants. What is beyond is refused at once, and waits for nothing."""
 
@@ -29,17 +33,20 @@ class Bounds(msgspec.Struct, frozen=True):
 class Places:
     """So many of something, shared among whoever asks. Thread-safe."""
 
-    def __init__(self, most: int, share_percent: int) -> None:
+    def __init__(self, most: int, share_percent: int, strangers_percent: int | None = None) -> None:
+        """`strangers_percent`: their share, where it is less than that of one tenant."""
         self._free = most
         self._share_percent = share_percent
+        self._strangers_percent = share_percent if strangers_percent is None else strangers_percent
         self._held: dict[str, int] = {}
         self._lock = Lock()
 
     def take(self, who: str, count: int = 1) -> bool:
         """Whether they got so many more, which they then give back."""
+        share = self._strangers_percent if who == STRANGERS else self._share_percent
         with self._lock:
             held, free = self._held.get(who, 0), self._free - count
-            if free < 0 or (held and (held + count) * (100 - self._share_percent) > free * self._share_percent):
+            if free < 0 or (held and (held + count) * (100 - share) > free * share):
                 return False
             self._held[who] = held + count
             self._free = free

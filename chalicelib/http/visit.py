@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
-from chalicelib.http.capacity import Bounds, Places
+from chalicelib.http.capacity import STRANGERS_BODY_PERCENT, Bounds, Places
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.turns import Patience, Turns, no_capacity
 
@@ -21,7 +21,7 @@ class Capacity:
         self.requests = Turns(Places(bounds.requests, share), AT_ONCE)
         self.streams = Places(bounds.streams, share)
         self.threads = Turns(Places(bounds.threads, share), patience)
-        self.bodies = Turns(Places(bounds.body_bytes, share), patience)
+        self.bodies = Turns(Places(bounds.body_bytes, share, min(share, STRANGERS_BODY_PERCENT)), patience)
 
 
 class Visit:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.http.capacity import Places
+from chalicelib.http.capacity import STRANGERS, Bounds, Places
 from chalicelib.http.turns import WARM, Patience, Turns
+from chalicelib.http.visit import Capacity
 from chalicelib.refusal import NoCapacity
 from tests.patience import PATIENCE_S
 
@@ -20,6 +21,21 @@ def taken(places: Places, who: str, wanted: int) -> int:
 @pytest.mark.parametrize(("share", "alone"), [(50, 50), (75, 75), (100, 100)])
 def test_one_alone_has_its_share(share: int, alone: int) -> None:
     assert taken(Places(100, share), "flood", 1_000) == alone
+
+
+def test_strangers_may_have_a_lesser_share_and_leave_the_rest_to_the_known() -> None:
+    places = Places(100, 75, strangers_percent=25)
+    assert taken(places, STRANGERS, 1_000) == 25
+    assert taken(places, "known", 1_000) > 50
+
+
+def test_slow_bodies_of_strangers_leave_most_of_the_room_to_the_known() -> None:
+    async def scene() -> None:
+        bodies = Capacity(Bounds(body_bytes=64), Patience()).bodies
+        assert sum(bodies.take_at_once(STRANGERS) for _ in range(64)) == 16
+        assert sum(bodies.take_at_once("known") for _ in range(64)) == 36
+
+    asyncio.run(scene())
 
 
 def test_two_floods_have_equal_shares_and_leave_something() -> None:
