@@ -48,15 +48,15 @@ class Busy(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """A rate at rest: holds if tat is absent or < floor; starts at now + cost."""
+    """A rate at rest, or not ahead of the clock: holds if tat is absent or < before; starts at now + cost."""
 
     key: str
-    floor_us: int
+    before_us: int
     tat_us: int
 
     def holds(self, meter: Meter) -> bool:
         tat = meter.tats.get(self.key)
-        return tat is None or tat < self.floor_us
+        return tat is None or tat < self.before_us
 
     def after(self, meter: Meter) -> int:  # noqa: ARG002
         return self.tat_us
@@ -193,10 +193,9 @@ def predict(reservation: Reservation, seen: Meter | None) -> Write:
         tat = tats.get(name)
         cost_us = rates.cost_us(rate, units)
         if tat is None or tat < floor_us:
-            steps.append(Idle(name, floor_us, now_us + cost_us))
+            steps.append(Idle(name, rates.idle_before_us(rate, units, now_us), now_us + cost_us))
         else:
-            ceiling_us = now_us + rates.tolerance_us(rate) - SLACK_US - cost_us
-            steps.append(Busy(name, floor_us, ceiling_us, cost_us))
+            steps.append(Busy(name, floor_us, rates.busy_until_us(rate, units, now_us), cost_us))
     for budget in reservation.limits.budgets:
         units = reservation.units.of(budget.unit)
         if not units:

@@ -12,6 +12,9 @@ The slack is hysteresis. Without it a tenant just below its limit changes branch
 concurrent callers, who must predict the branch for a conditional write, mispredict for ever. It gives
 nothing away: what is not charged while `tat` lags behind `now` is withheld from the tolerance.
 
+From now - slack to now both branches keep the law: idle charges the lag, too. So who bets on idle, because
+it saw the rate at rest, is right also where others came since, up to `idle_before_us`.
+
 Instants are integers of microseconds (a millisecond is several tokens at the rates that we sell);
 costs are rounded up, so the error is in the limit's favour and below a microsecond per call.
 """
@@ -45,6 +48,19 @@ def cost_us(rate: Rate, units: int) -> int:
 def tolerance_us(rate: Rate) -> int:
     """What a whole burst costs, rounded down: with both rounded up the curve could be missed by a microsecond."""
     return rate.burst * rate.period_ms * US_PER_MS // rate.count
+
+
+def busy_until_us(rate: Rate, units: int, now_us: int) -> int:
+    """The latest arrival time at which `units` pass by the busy branch."""
+    return now_us + tolerance_us(rate) - SLACK_US - cost_us(rate, units)
+
+
+def idle_before_us(rate: Rate, units: int, now_us: int) -> int:
+    """The arrival times before which `units`, at most a burst, may start afresh at now.
+
+    All those at rest; and those that lag, where the lag and the units are within the tolerance.
+    """
+    return max(now_us - SLACK_US, min(now_us, busy_until_us(rate, units, now_us)))
 
 
 def passes_at_us(rate: Rate, tat_us: int | None, units: int) -> int:

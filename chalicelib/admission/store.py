@@ -207,7 +207,7 @@ def _bind(step: Step, i: int, names: dict[str, str], values: Item) -> str:
             values[f":cost{i}"] = {"N": str(step.cost_us)}
             return "B"
         case Idle():
-            values[f":floor{i}"] = {"N": str(step.floor_us)}
+            values[f":floor{i}"] = {"N": str(step.before_us)}
             values[f":tat{i}"] = {"N": str(step.tat_us)}
             return "I"
         case Same():

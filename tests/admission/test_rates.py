@@ -11,6 +11,7 @@ from chalicelib.admission.limits import SLACK_MS, Rate, Units
 from chalicelib.admission.meter import Meter
 from chalicelib.admission.rates import US_PER_MS
 from tests.admission.arrange import T0, limits
+from tests.admission.model import assert_curve
 
 
 @st.composite
@@ -26,11 +27,16 @@ def sound_rates(draw: st.DrawFn) -> Rate:
 
 def admit(rate: Rate, tat: int | None, units: int, now_ms: int) -> int | None:
     """One admission by this rate alone; the new arrival time, or None where it is denied."""
+    return written(rate, tat, tat, units, now_ms)
+
+
+def written(rate: Rate, tat: int | None, seen: int | None, units: int, now_ms: int) -> int | None:
+    """The same by one write, which bets on an arrival time that was seen before; None where it does not hold."""
     ask = Reservation("acme", 1, limits(rate), Units(tokens=units, requests=units), "0x", now_ms, now_ms)
     key = rates.key(rate)
-    meter = Meter(1, {} if tat is None else {key: tat}, {}, {})
-    write = predict(ask, meter)
-    return write.apply(meter).tats[key] if write.holds(meter) else None
+    there, remembered = (Meter(1, {} if each is None else {key: each}, {}, {}) for each in (tat, seen))
+    write = predict(ask, remembered)
+    return write.apply(there).tats[key] if write.holds(there) else None
 
 
 gaps_ms = st.one_of(st.integers(0, 3_000), st.integers(0, 3), st.integers(200, 600))
@@ -64,11 +70,34 @@ def test_no_interval_holds_more_than_its_curve(rate: Rate, arrivals: list[tuple[
         if units <= rate.burst and (after := admit(rate, tat, units, now_ms)) is not None:
             tat = after
             admitted.append((now_ms, units))
-    for first in range(len(admitted)):
-        total = 0
-        for at_ms, units in admitted[first:]:
-            total += units
-            assert total <= rate.burst + Fraction((at_ms - admitted[first][0]) * rate.count, rate.period_ms)
+    assert_curve(admitted, rate.burst, rate.count, rate.period_ms)
+
+
+@given(sound_rates(), calls, st.data())
+def test_no_interval_holds_more_than_its_curve_whatever_its_callers_remember(
+    rate: Rate, arrivals: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    now_ms, admitted = T0, []
+    tats: list[int | None] = [None]
+    for gap_ms, units in arrivals:
+        now_ms += gap_ms
+        seen = data.draw(st.sampled_from(tats), "what the caller saw last")
+        if units <= rate.burst and (after := written(rate, tats[-1], seen, units, now_ms)) is not None:
+            assert after >= (tats[-1] or 0) + rates.cost_us(rate, units)
+            tats.append(after)
+            admitted.append((now_ms, units))
+    assert_curve(admitted, rate.burst, rate.count, rate.period_ms)
+
+
+def test_who_remembers_a_rate_at_rest_need_not_know_of_those_who_came_since() -> None:
+    rate = Rate("r", "requests", 100, 1_000, 100)
+    long_ago = admit(rate, None, 1, T0)
+    tat = admit(rate, long_ago, 1, T0 + 5_000)
+    for after_ms in (11, 50, 200, 259):
+        tat = written(rate, tat, long_ago, 1, T0 + 5_000 + after_ms)
+        assert tat == (T0 + 5_000 + after_ms + 10) * US_PER_MS
+    # Ahead of the clock there is only one branch.
+    assert written(rate, tat, long_ago, 1, T0 + 5_259) is None
 
 
 @given(sound_rates(), calls, st.integers(1, 40))

@@ -14,7 +14,7 @@ from tests.small_deployments import Deployment, front, served
 LIMITS = Limits(
     rates=(Rate("pace", "requests", 100, 1_000, 1_000),),
     budgets=(Budget("month", "tokens", 10**7, "month"),),
-    in_flight=40,
+    in_flight=80,
 )
 
 
@@ -39,7 +39,7 @@ def test_its_requests_run_and_its_usage_is_of_all_meters() -> None:
     with served(front()) as gateway, wiring.opening_into(deployment.rooms()):
         usage = gateway.call("GET", "/tenants/acme/usage", key=key).json
         assert usage["in_flight"] == 12
-        assert usage["in_flight_limit"] == 40
+        assert usage["in_flight_limit"] == 80
         (pace, month) = usage["limits"]
         assert (pace["quota"], month["quota"]) == (1_000, 10**7)
         spent = sum(entry.charged.tokens for entry in deployment.store.ledger.page("acme", 0, 2**49, None, 100).entries)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from chalicelib.admission import budgets, rates
-from chalicelib.admission.limits import Budget, Limits, Rate, ShareOfRate, Units
+from chalicelib.admission.limits import Budget, Limits, Rate, ShareOfRate, Unit, Units
 from chalicelib.admission.meter import Meter
 from chalicelib.admission.rates import SLACK_US, US_PER_MS
 
@@ -24,7 +24,6 @@ PLACES: Final = "in_flight"
 MARGIN_US: Final = 100_000
 """How far a rate in use may move on between a look at it and a write."""
 
-MOST_LEASES = 12
 ITEM_BYTES = 1_024
 """Up to which DynamoDB writes an item for one unit."""
 MOST_SHARDS = 84
@@ -49,10 +48,13 @@ def shards_of(limits: Limits) -> int:
 
 
 def leases_of(limits: Limits) -> int:
-    """How many a shard's item holds within its bytes: some 50 for each rate with its share, 46 for each budget with
-    its share and its window, 38 for each lease, and 130 for the rest."""
-    left = ITEM_BYTES - 130 - 50 * len(limits.rates) - 46 * len(limits.budgets)
-    return max(PLACES_EACH, min(MOST_LEASES, left // 38))
+    """How many a shard's item holds within its bytes: 38 for each, beside those of the limits' names, of what stands by
+    them and of their shares, and 130 for the rest."""
+    left = ITEM_BYTES - 130
+    left -= sum(36 + len(rates.key(rate)) for rate in limits.rates)
+    # A budget is named in its window, and in the set that leases name.
+    left -= sum(30 + 2 * len(budgets.key(budget)) for budget in limits.budgets)
+    return max(PLACES_EACH, left // 38)
 
 
 def split(total: int, parts: int) -> list[int]:
@@ -112,21 +114,26 @@ def tat_of(rate: Rate, count_milli: int, level: int, now_us: int) -> int:
     return now_us - SLACK_US + -(-level * rate.period_ms * US_PER_MS // count_milli)
 
 
-def serves(whole: Limits, limits: Limits, units: Units) -> bool:
-    """Whether a shard with these of the whole limits may be asked for so much at all.
+def largest(whole: Limits, limits: Limits) -> Mapping[Unit, int]:
+    """Unit -> the most of it that a shard with these of the whole limits may be asked for at once.
 
     The branches of a rate at rest and of a new window have no ceiling, so what is more than the share must not be sent.
     """
-    if limits.in_flight < 1:
-        return False
-    there = {rate.name: rate for rate in limits.rates}
+    # Beside the slack of a rate that has just been used up to now.
+    burst = {rate.name: rates.remaining(rate, 0, 0) for rate in limits.rates}
+    most: dict[Unit, int] = {}
     for rate in whole.rates:
-        amount = units.of(rate.unit)
-        if amount:
-            share = there.get(rate.name)
-            if share is None or rates.tolerance_us(share) < rates.cost_us(share, amount) + SLACK_US:
-                return False
-    return all(units.of(budget.unit) <= budget.limit for budget in limits.budgets if budget.hard)
+        amount = burst.get(rate.name, 0)
+        most[rate.unit] = min(amount, most.get(rate.unit, amount))
+    for budget in limits.budgets:
+        if budget.hard:
+            most[budget.unit] = min(budget.limit, most.get(budget.unit, budget.limit))
+    return most
+
+
+def serves(limits: Limits, most: Mapping[Unit, int], units: Units) -> bool:
+    """Whether a shard with these limits, and so this as its `largest`, may be asked for so much at all."""
+    return limits.in_flight > 0 and all(units.of(unit) <= amount for unit, amount in most.items())
 
 
 def room(limits: Limits, meter: Meter, now_ms: int) -> float:

@@ -1,13 +1,15 @@
 """What a sandbox remembers of a tenant's shards. Hints: several threads write them, and no limit rests on them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
 
 import msgspec
 
 from chalicelib.admission import budgets, rates
 from chalicelib.admission.decision import Denied, Reservation, judge, standing
 from chalicelib.admission.denial import Denial, strictest
-from chalicelib.admission.limits import Budget, Rate, Units
+from chalicelib.admission.limits import Budget, Limits, Rate, Unit, Units
 from chalicelib.admission.meter import Meter, Standing
 from chalicelib.admission.rates import US_PER_MS
 from chalicelib.admission.shares import arithmetic
@@ -20,6 +22,21 @@ MOVED_HINT_MS = 1_000
 """When there may be room where all together have some, and shares have to be moved for it."""
 
 
+_ROOM = attrgetter("room")
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What may be used of a shard, and the stamp under which that is so: never one of them without the other."""
+
+    stamp: int
+    limits: Limits
+    largest: Mapping[Unit, int]
+
+    def serves(self, units: Units) -> bool:
+        """Whether it may be asked for so much."""
+        return arithmetic.serves(self.limits, self.largest, units)
+
+
 class Seat:
     """One shard."""
 
@@ -30,15 +47,20 @@ class Seat:
 
     def see(self, shard: Shard, book: Book, now_ms: int) -> None:
         """It was looked at, and is as far as the book."""
-        self.stamp = shard.meter.epoch
-        self.limits = shard.limits(book)
-        self.note(shard.meter, standing(self.limits, shard.meter, now_ms), now_ms)
+        limits = shard.limits(book)
+        # At once, because other threads make reservations by it.
+        self.share = Share(shard.meter.epoch, limits, arithmetic.largest(book.limits, limits))
+        self._rates = [rate.name for rate in book.limits.rates]
+        self._budgets = [budgets.key(budget) for budget in book.limits.budgets]
+        self.note(shard.meter, standing(limits, shard.meter, now_ms), now_ms)
 
     def note(self, meter: Meter, left: Iterable[Standing], now_ms: int) -> None:
         """As it is after an admission, or a look."""
         self.meter = meter
-        self.left: Mapping[str, Standing] = {each.name: each for each in left}
-        self.room = arithmetic.room(self.limits, meter, now_ms)
+        of = {each.name: (each.remaining, each.reset_ms) for each in left}
+        self.rates = [of.get(name, (0, 0)) for name in self._rates]  # (remaining, reset_ms) of each of the book's
+        self.windows = [meter.windows.get(key, ("", 0)) for key in self._budgets]
+        self.room = arithmetic.room(self.share.limits, meter, now_ms)
         self.full_until_ms = 0
 
     def denied(self, wait_ms: int, now_ms: int) -> None:
@@ -46,24 +68,30 @@ class Seat:
         self.full_until_ms = now_ms + min(wait_ms, FULL_MS)
 
     def freed(self) -> None:
-        """One of its leases has ended."""
-        self.room += 1 / max(1, self.limits.in_flight)
+        """One of its leases has ended. That weighs twice: the others do not know of this place, and leave it alone."""
+        self.room += 2 / max(1, self.share.limits.in_flight)
         self.full_until_ms = 0
 
-    def reservation(self, asked: Reservation) -> Reservation:
-        """The same at this shard."""
+    def reservation(self, asked: Reservation) -> Reservation | None:
+        """The same at this shard; None where it must not be asked for so much."""
+        share = self.share
+        if not share.serves(asked.units):
+            return None
         return Reservation(
-            self.name, self.stamp, self.limits, asked.units, asked.lease_id, asked.now_ms, asked.expires_ms
+            self.name, share.stamp, share.limits, asked.units, asked.lease_id, asked.now_ms, asked.expires_ms
         )
 
 
 class Seats:
     """All shards of one tenant, by a book of one epoch."""
 
-    def __init__(self, state: State, tenant: str, now_ms: int) -> None:
+    def __init__(self, state: State, tenant: str, now_ms: int, chance: int = 0) -> None:
+        """`chance` decides which shard is the first among equals, and where shares are moved to."""
         self.book = state.book
         self.tenant = tenant
-        self.all = {number: Seat(tenant, shard, state.book, now_ms) for number, shard in state.shards.items()}
+        self.home = chance % state.book.shards
+        numbers = sorted(state.shards, key=lambda number: (number < self.home, number))
+        self.all = {number: Seat(tenant, state.shards[number], state.book, now_ms) for number in numbers}
         self.levelled_ms = now_ms
         self.moved_ms = 0
         self.looked_ms = 0  # when all were last looked at for nothing
@@ -77,27 +105,22 @@ class Seats:
             else:
                 seat.see(shard, self.book, now_ms)
 
-    def serves(self, seat: Seat, units: Units) -> bool:
-        """Whether it may be asked for so much."""
-        return arithmetic.serves(self.book.limits, seat.limits, units)
-
-    def best(self, numbers: Iterable[int], asked: Reservation) -> Seat | None:
-        """The one of these with the most room, if any has some as far as it is remembered."""
-        best = None
-        for number in list(numbers):
-            seat = self.all.get(number)
-            if seat is None or asked.now_ms < seat.full_until_ms or (best is not None and seat.room <= best.room):
-                continue
-            if self.serves(seat, asked.units):
-                best = seat
-        return best
+    def best(self, asked: Reservation) -> Seat | None:
+        """The one with the most room, of those that have some as far as it is remembered."""
+        now_ms = asked.now_ms
+        ready = [seat for seat in list(self.all.values()) if now_ms >= seat.full_until_ms]
+        for seat in sorted(ready, key=_ROOM, reverse=True):
+            if seat.share.serves(asked.units):
+                return seat
+        return None
 
     def judged(self, asked: Reservation) -> list[Denial]:
         """What each shard would say as it was seen last; those that would deny are not tried."""
         denials = []
         for seat in list(self.all.values()):
-            if self.serves(seat, asked.units):
-                match judge(seat.reservation(asked), seat.meter):
+            reservation = seat.reservation(asked)
+            if reservation is not None:
+                match judge(reservation, seat.meter):
                     case Denied(denied):
                         strict = strictest(denied)
                         denials.append(strict)
@@ -108,16 +131,15 @@ class Seats:
 
     def fit(self, units: Units, now_ms: int) -> bool:
         """Whether all together have room for so much."""
-        parts = [(seat.limits, seat.meter) for seat in list(self.all.values())]
+        parts = [(seat.share.limits, seat.meter) for seat in list(self.all.values())]
         return arithmetic.fits(self.book.limits, parts, units, now_ms)
 
     def standing(self, now_ms: int) -> tuple[Standing, ...]:
         """How far every limit is used over all shards, as far as this sandbox knows; in the order of the limits."""
-        seats = list(self.all.values())
-        limits = self.book.limits
-        return tuple(
-            [_rate_standing(rate, seats) for rate in limits.rates]
-            + [_budget_standing(budget, seats, now_ms) for budget in limits.budgets]
+        seats, limits = list(self.all.values()), self.book.limits
+        return (
+            *map(_rate_standing, limits.rates, zip(*[seat.rates for seat in seats], strict=True)),
+            *map(_budget_standing, limits.budgets, zip(*[seat.windows for seat in seats], strict=True), repeat(now_ms)),
         )
 
     def told(self, denials: list[Denial], asked: Reservation) -> Denial:
@@ -129,21 +151,21 @@ class Seats:
         wait_ms = least.wait_ms
         if self.fit(asked.units, now_ms):
             wait_ms = min(wait_ms, MOVED_HINT_MS)
+        left = {each.name: each.remaining for each in self.standing(now_ms)}
         for rate in limits.rates:
             if rate.name == least.limit:
-                left = _rate_standing(rate, list(self.all.values())).remaining
-                return Denial("rate", rate.name, rate.unit, left, wait_ms, rate.count, rate.period_ms)
+                return Denial("rate", rate.name, rate.unit, left[rate.name], wait_ms, rate.count, rate.period_ms)
         for budget in limits.budgets:
             if budget.name == least.limit:
-                left = _budget_standing(budget, list(self.all.values()), now_ms).remaining
-                return msgspec.structs.replace(least, remaining=left, wait_ms=wait_ms, quota=budget.limit)
+                return msgspec.structs.replace(least, remaining=left[budget.name], wait_ms=wait_ms, quota=budget.limit)
         return msgspec.structs.replace(least, wait_ms=wait_ms, quota=limits.in_flight)
 
     def _lacking(self, asked: Reservation) -> Denial:
         """Where no shard may be asked at all: its shares are on their way, or held until less is used."""
         limits, units = self.book.limits, asked.units
+        standings = {each.name: each for each in self.standing(asked.now_ms)}
         for budget in limits.budgets:
-            left = _budget_standing(budget, list(self.all.values()), asked.now_ms)
+            left = standings[budget.name]
             if budget.hard and units.of(budget.unit) > left.remaining:
                 window = budgets.window_id(budget.window, asked.now_ms)
                 return Denial(
@@ -156,24 +178,19 @@ class Seats:
                     window=window,
                 )
         for rate in limits.rates:
-            if units.of(rate.unit) and any(seat.limits.in_flight for seat in list(self.all.values())):
+            if units.of(rate.unit) and any(seat.share.limits.in_flight for seat in list(self.all.values())):
                 return Denial("rate", rate.name, rate.unit, 0, MOVED_HINT_MS, rate.count, rate.period_ms)
         return Denial("crowd", arithmetic.PLACES, "requests", 0, quota=limits.in_flight)
 
 
-def _rate_standing(rate: Rate, seats: Iterable[Seat]) -> Standing:
-    parts = [part for seat in seats if (part := seat.left.get(rate.name)) is not None]
+def _rate_standing(rate: Rate, parts: Sequence[tuple[int, int]]) -> Standing:
     window_s = -(-rates.tolerance_us(rate) // (US_PER_MS * 1_000))
-    remaining = min(rate.burst, sum([part.remaining for part in parts]))
-    return Standing(
-        rate.name, rate.unit, rate.burst, window_s, remaining, max([part.reset_ms for part in parts] or [0])
-    )
+    remaining = min(rate.burst, sum([remaining for remaining, _ in parts]))
+    return Standing(rate.name, rate.unit, rate.burst, window_s, remaining, max([reset_ms for _, reset_ms in parts]))
 
 
-def _budget_standing(budget: Budget, seats: Iterable[Seat], now_ms: int) -> Standing:
-    key = budgets.key(budget)
-    parts = [part for seat in seats if (part := seat.meter.windows.get(key)) is not None]
-    window = max([budgets.window_id(budget.window, now_ms), *[window for window, _ in parts]])
+def _budget_standing(budget: Budget, parts: Sequence[tuple[str, int]], now_ms: int) -> Standing:
+    window = max(budgets.window_id(budget.window, now_ms), max(parts)[0])
     left = max(0, budget.limit - sum([used for its, used in parts if its == window]))
     end_ms = budgets.end_ms(budget.window, window)
     window_s = (end_ms - budgets.start_ms(budget.window, window)) // 1_000

@@ -1,4 +1,4 @@
-"""Which shard a request tries: the better one of its sandbox's two homes, then the best one that is remembered, then,
+"""Which shard a request tries: the one with the most room as this sandbox remembers them, then the next one, then,
 having looked at all, the best one once more.
 
 Where no shard has room for a call that all together have room for, shares are moved to one, once a second at most.
@@ -20,6 +20,8 @@ LOOK_MS = 20
 """Where all shards were looked at for nothing, they are not looked at again within this."""
 MOVE_MS = 1_000
 """A sandbox moves shares of a tenant to where a call needs them no more often than this."""
+BLIND = 2
+"""So many shards are tried as they are remembered; a third would be as likely full as a look is dear."""
 TRIES = 3
 """At one shard: its shares may be moved meanwhile."""
 LEVEL_MS = 10_000
@@ -44,7 +46,7 @@ class Spread:
     """Admits for tenants whose meter is divided. Safe to use from several threads."""
 
     def __init__(self, attempts: Attempts, steward: Steward, keeping: Keeping, chance: int) -> None:
-        """`chance`: a large number of this sandbox's own; it decides where its homes are."""
+        """`chance`: a large number of this sandbox's own, so that not all of them begin at the same shard."""
         self._attempts = attempts
         self._steward = steward
         self._keeping = keeping
@@ -64,15 +66,15 @@ class Spread:
             self._must_hold(seats, asked)
             raise LimitReached((too_large,))
         denials: list[Denial] = []
-        for places in (self._homes(seats), seats.all):
-            seat = seats.best(places, asked)
+        for _ in range(BLIND):
+            seat = seats.best(asked)
             lease = seat and self._tried(seats, seat, asked, denials, unheard)
             if lease:
                 return lease
         if asked.now_ms - seats.looked_ms >= LOOK_MS:
             self._look(seats, asked)
         denials = seats.judged(asked)
-        seat = seats.best(seats.all, asked)
+        seat = seats.best(asked)
         lease = seat and self._tried(seats, seat, asked, denials, unheard)
         if lease:
             return lease
@@ -101,20 +103,16 @@ class Spread:
         state = self._steward.state(tenant)
         return state is not None and any(lease_id in shard.meter.leases for shard in state.shards.values())
 
-    def _homes(self, seats: Seats) -> tuple[int, ...]:
-        count = seats.book.shards
-        first = self._chance % count
-        return first, (first + 1 + self._chance // count % max(1, count - 1)) % count
-
     def _tried(
         self, seats: Seats, seat: Seat, asked: Reservation, denials: list[Denial], unheard: set[str]
     ) -> Lease | None:
         """Its lease, or None and one denial more."""
         for _ in range(TRIES):
-            if not seats.serves(seat, asked.units):
+            reservation = seat.reservation(asked)
+            if reservation is None:
                 return None
             try:
-                lease = self._attempts.attempt(seat.reservation(asked), unheard)
+                lease = self._attempts.attempt(reservation, unheard)
             except LimitReached as reached:
                 strict = strictest(reached.denials)
                 denials.append(strict)
@@ -135,14 +133,13 @@ class Spread:
         if is_settled(seats.book) and not seats.fit(asked.units, asked.now_ms):
             return None
         seats.moved_ms = asked.now_ms
-        home = self._homes(seats)[0]
-        state = self._steward.level(asked.tenant, Wanted(home, asked.units))
+        state = self._steward.level(asked.tenant, Wanted(seats.home, asked.units))
         if state is None or state.book.epoch != seats.book.epoch or state.book.closed:
             self._of.pop(asked.tenant, None)
             raise StaleEpoch
         seats.book = state.book
         seats.see(state.shards, asked.now_ms)
-        return self._tried(seats, seats.all[home], asked, denials, unheard)
+        return self._tried(seats, seats.all[seats.home], asked, denials, unheard)
 
     def _seats(self, asked: Reservation) -> Seats:
         """What is remembered, if it is of the epoch that was asked under; or what is there. Raises StaleEpoch."""
@@ -168,7 +165,7 @@ class Spread:
         if len(self._of) >= MOST_TENANTS and asked.tenant not in self._of:
             # Costs each of them one look, once in so many tenants.
             self._of.clear()
-        self._of[asked.tenant] = seats = Seats(state, asked.tenant, asked.now_ms)
+        self._of[asked.tenant] = seats = Seats(state, asked.tenant, asked.now_ms, self._chance)
         return seats
 
     def _look(self, seats: Seats, asked: Reservation) -> None:

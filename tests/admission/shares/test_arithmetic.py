@@ -86,7 +86,7 @@ def test_every_shard_can_serve_a_usual_call_by_itself(in_flight: int, burst: int
     book = arranged(opened(None, of, 1, Meter(T0, {}, {}, {}), T0), count)
     for target in targets_of(State(book, {}), None, T0).values():
         share = arithmetic.share_limits(of, book.ids, target)
-        assert arithmetic.serves(of, share, Units(requests=1, tokens=USUAL.tokens))
+        assert arithmetic.serves(share, arithmetic.largest(of, share), Units(requests=1, tokens=USUAL.tokens))
         assert share.in_flight >= arithmetic.PLACES_EACH
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from chalicelib.admission import Admission, Lease
 from chalicelib.admission.divisible import Divisible
-from chalicelib.admission.limits import DEFAULT_LIMITS, Limits, Units
+from chalicelib.admission.limits import DEFAULT_LIMITS, Budget, Limits, Rate, Units
 from chalicelib.admission.shares.arithmetic import leases_of, shards_of
 from chalicelib.admission.shares.book import meter_of
 from chalicelib.admission.shares.store import DynamoKeeping
@@ -18,14 +18,14 @@ from tests.admission.arrange import REGION, T0, entry, limits
 from tests.admission.measure import NINE_WINDOWS, THREE_BUDGETS, bytes_of
 from tests.stores import Served, StoreName, fresh_tables, sent
 
-FORTY = limits(in_flight=40)
+EIGHTY = limits(in_flight=80)
 LEASE_MS = 90_000
 
 
 class Divided:
     """Four shards or more, and a sandbox whose homes are shards 1 and 2."""
 
-    def __init__(self, tables: Tables, of: Limits = FORTY) -> None:
+    def __init__(self, tables: Tables, of: Limits = EIGHTY) -> None:
         self.tables = tables
         self.limits = of
         self.meters = DynamoMeters(tables, REGION)
@@ -78,7 +78,7 @@ def test_a_warm_request_costs_what_it_costs_at_one_meter(acme: Divided) -> None:
 
 def test_whoever_finds_no_room_looks_once_and_then_not_again_at_once(acme: Divided) -> None:
     epoch = acme.meters.read("acme")
-    leases = [acme.admit(epoch) for _ in range(40)]
+    leases = [acme.admit(epoch) for _ in range(80)]
     acme.calls()
     with pytest.raises(Crowded):
         acme.admit(epoch)
@@ -109,14 +109,25 @@ def test_another_epoch_is_one_write_for_each_meter_and_one_for_the_book(acme: Di
     assert calls[-1] == "GetItem"
 
 
-@pytest.mark.parametrize("of", [DEFAULT_LIMITS, THREE_BUDGETS, NINE_WINDOWS], ids=["default", "three", "nine"])
+SMALLEST = limits(Rate("pace", "requests", 5_000, 1_000, 10_000), Budget("month", "tokens", 10**12, "month"))
+LONG_NAMES = Limits(
+    rates=tuple(Rate(f"a_rate_of_the_{n}th", "tokens", 10**8, 86_400_000, 10**9) for n in range(4)),
+    budgets=tuple(Budget(f"budget_of_the_{n}", "micro_usd", 10**12, "month") for n in range(3)),
+    in_flight=0,
+)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [SMALLEST, DEFAULT_LIMITS, THREE_BUDGETS, NINE_WINDOWS, LONG_NAMES],
+    ids=["smallest", "default", "three", "nine", "long names"],
+)
 def test_a_shard_that_is_full_is_one_write_unit(stores: Served, of: Limits) -> None:
-    acme = Divided(fresh_tables(stores.url("ministack")), msgspec.structs.replace(of, in_flight=44))
+    in_flight = 3 * leases_of(of)
+    acme = Divided(fresh_tables(stores.url("ministack")), msgspec.structs.replace(of, in_flight=in_flight))
     epoch = acme.meters.read("acme")
-    for _ in range(44):
+    for _ in range(in_flight):
         acme.admit(epoch)
     acme.divisible.bump("acme")
-    shards = shards_of(acme.limits)
-    sizes = [bytes_of(acme.tables, meter_of("acme", number)) for number in range(shards)]
-    assert shards == -(-44 // leases_of(of))
-    assert max(sizes) <= 1_024
+    assert shards_of(acme.limits) == 3
+    assert max(bytes_of(acme.tables, meter_of("acme", number)) for number in range(3)) <= 1_024

@@ -13,16 +13,16 @@ from tests.admission.arrange import MONTH, ROOMY, limits
 from tests.admission.backing import Backing
 from tests.admission.shares.tenant import LEASE_MS, Tenant
 
-BUSY = limits(ROOMY, Budget("month", "tokens", 10**9, "month"), in_flight=40)
+BUSY = limits(ROOMY, Budget("month", "tokens", 10**9, "month"), in_flight=80)
 SMALL = limits(ROOMY, Budget("month", "tokens", 10**9, "month"), in_flight=8)
 
 
 def test_who_needs_one_meter_has_one(backing: Backing) -> None:
     assert shards_of(DEFAULT_LIMITS) == 1
     assert shards_of(limits(Rate("few", "requests", 1, 1_000, 5), in_flight=100)) == 2
-    assert shards_of(limits(MONTH, in_flight=100)) == 7
+    assert shards_of(limits(MONTH, in_flight=100)) == 5
     assert shards_of(BUSY) == 4
-    assert shards_of(limits(in_flight=256)) == 22
+    assert shards_of(limits(in_flight=256)) == 12
     acme = Tenant(backing, SMALL)
     acme.sandbox().admit()
     assert acme.backing.keeping.book("acme") is None
@@ -34,12 +34,12 @@ def test_who_needs_one_meter_has_one(backing: Backing) -> None:
 def test_all_places_are_there_and_not_one_more(backing: Backing) -> None:
     acme = Tenant(backing, BUSY)
     sandboxes = [acme.sandbox(chance) for chance in (0, 7)]
-    leases = [sandboxes[turn % 2].admit() for turn in range(40)]
+    leases = [sandboxes[turn % 2].admit() for turn in range(80)]
     assert len({lease.meter for lease in leases}) == 4
     for sandbox in sandboxes:
         refusal = sandbox.refused()
         assert isinstance(refusal, Crowded)
-        assert "All 40" in str(refusal)
+        assert "All 80" in str(refusal)
     sandboxes[0].settle(leases[0])
     sandboxes[0].admit()
 
@@ -79,7 +79,7 @@ def test_one_meter_becomes_several_under_running_requests_and_one_again(backing:
     early = [sandbox.admit(tokens=100) for _ in range(5)]
     acme.change(BUSY)
     assert acme.shards() == 4
-    between = [sandbox.admit(tokens=100) for _ in range(35)]
+    between = [sandbox.admit(tokens=100) for _ in range(75)]
     assert isinstance(sandbox.refused(), Crowded)
     for lease in early:
         sandbox.settle(lease, tokens=50)
@@ -96,7 +96,7 @@ def test_one_meter_becomes_several_under_running_requests_and_one_again(backing:
     sandbox.admit(tokens=100)
     usage = sandbox.admission.usage("acme", acme.limits, acme.now_ms)
     assert usage is not None
-    assert usage[1][1].remaining == 10**9 - 40 * 50 - 100
+    assert usage[1][1].remaining == 10**9 - 80 * 50 - 100
 
     acme.now_ms += 40 * 86_400_000
     late = sandbox.admit(tokens=100)
@@ -113,7 +113,7 @@ def test_one_meter_becomes_several_under_running_requests_and_one_again(backing:
 
 
 def test_limits_that_are_lowered_below_their_use_deny_until_they_are_kept_again(backing: Backing) -> None:
-    hourly = limits(Budget("hour", "tokens", 10**7, "hour"), in_flight=40)
+    hourly = limits(Budget("hour", "tokens", 10**7, "hour"), in_flight=80)
     acme = Tenant(backing, hourly)
     sandbox = acme.sandbox()
     leases = [sandbox.admit(tokens=200_000) for _ in range(40)]
@@ -136,14 +136,14 @@ def test_more_in_flight_than_the_limits_with_which_a_meter_is_divided_counts_to_
     assert acme.shards() == 1
     sandbox = acme.sandbox()
     leases = [sandbox.admit() for _ in range(30)]
-    acme.change(limits(in_flight=20))
+    acme.change(limits(in_flight=24))
     assert acme.shards() == 2
-    for lease in leases[:10]:
+    for lease in leases[:6]:
         assert isinstance(sandbox.refused(), Crowded)
         sandbox.settle(lease)
         acme.now_ms += 1_001
     assert isinstance(sandbox.refused(), Crowded)
-    for lease in leases[10:15]:
+    for lease in leases[6:11]:
         sandbox.settle(lease)
     acme.now_ms += 1_001
     for _ in range(5):
@@ -154,14 +154,14 @@ def test_more_in_flight_than_the_limits_with_which_a_meter_is_divided_counts_to_
 
 def test_a_soft_budget_that_becomes_hard_goes_on_counting_over_all_shards(backing: Backing) -> None:
     def tokens(limit: int, *, hard: bool) -> Limits:
-        return limits(Budget("day", "tokens", limit, "day", hard=hard), in_flight=40)
+        return limits(Budget("day", "tokens", limit, "day", hard=hard), in_flight=80)
 
     acme = Tenant(backing, tokens(1, hard=False))
     sandbox = acme.sandbox()
     for _ in range(40):
         sandbox.admit(tokens=100_000)
     acme.change(tokens(5_000_000, hard=True))
-    acme.change(limits(Budget("day", "tokens", 5_000_000, "day"), in_flight=60))
+    acme.change(limits(Budget("day", "tokens", 5_000_000, "day"), in_flight=90))
     used = 4_000_000
     for _ in range(20):
         acme.now_ms += 1_001
@@ -174,7 +174,7 @@ def test_a_soft_budget_that_becomes_hard_goes_on_counting_over_all_shards(backin
 
 
 def test_the_last_unit_of_a_budget_can_be_had_and_no_more(backing: Backing) -> None:
-    acme = Tenant(backing, limits(Budget("day", "tokens", 1_000_000, "day"), in_flight=48))
+    acme = Tenant(backing, limits(Budget("day", "tokens", 1_000_000, "day"), in_flight=80))
     assert acme.shards() == 4
     sandboxes = [acme.sandbox(chance) for chance in range(3)]
     used = 0
@@ -193,7 +193,7 @@ def test_the_last_unit_of_a_budget_can_be_had_and_no_more(backing: Backing) -> N
 
 def test_a_call_that_is_more_than_any_share_has_the_shares_moved_to_it(backing: Backing) -> None:
     tpm = Rate("tpm", "tokens", 120_000, 60_000, 240_000)
-    acme = Tenant(backing, limits(tpm, in_flight=48))
+    acme = Tenant(backing, limits(tpm, in_flight=80))
     assert acme.shards() == 4
     sandbox = acme.sandbox(3)
     sandbox.admit(tokens=200_000)
@@ -206,7 +206,7 @@ def test_a_call_that_is_more_than_any_share_has_the_shares_moved_to_it(backing: 
 
 
 def test_a_denial_tells_the_least_wait_over_all_shards(backing: Backing) -> None:
-    acme = Tenant(backing, limits(Rate("slow", "requests", 1, 1_000, 64), in_flight=40))
+    acme = Tenant(backing, limits(Rate("slow", "requests", 1, 1_000, 64), in_flight=80))
     sandbox = acme.sandbox()
     while True:
         try:

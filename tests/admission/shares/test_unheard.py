@@ -16,7 +16,7 @@ from tests.admission.arrange import REGION, ROOMY, limits
 from tests.admission.backing import Backing
 from tests.admission.shares.tenant import LEASE_MS, Tenant
 
-BUSY = limits(ROOMY, Budget("month", "tokens", 10**9, "month"), in_flight=40)
+BUSY = limits(ROOMY, Budget("month", "tokens", 10**9, "month"), in_flight=80)
 
 
 class Interrupted(MemoryMeters):

@@ -172,7 +172,7 @@ class Agent:
                 return False
             limits, version = self.book.limits, self.book.limits_version
             shares = shard.limits(self.book)
-            if not arithmetic.serves(limits, shares, units):
+            if not arithmetic.serves(shares, arithmetic.largest(limits, shares), units):
                 self.look(number)
                 return False
         world.count += 1
