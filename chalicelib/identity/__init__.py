@@ -1,6 +1,7 @@
 """Who is calling, and what that role may do.
 
     credential   what they prove it with        principal   who they are then      roles   what each may do
+    claims       what a token says              tokens      whether that is true
 
 Here is the only judge. A credential more: a class in `credential`, a case in `identify`, a line in `http/credentials`.
 """

@@ -130,6 +130,34 @@ class CustomRole(msgspec.Struct, frozen=True):
     scopes: Scopes = Scopes()
 
 
+IssuerUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^https?://[^\s?#]+$(?!\n)",
+        max_length=250,
+        description="the URL of an issuer, as its tokens name it in `iss`: https://, without a query",
+    ),
+]
+ClaimName = Annotated[str, msgspec.Meta(max_length=100)]
+Audience = Annotated[str, msgspec.Meta(min_length=1, max_length=250)]
+Audiences = Annotated[tuple[Audience, ...], msgspec.Meta(max_length=20)]
+
+
+class Issuer(msgspec.Struct, frozen=True):
+    """Whose tokens say who somebody is: an OpenID Connect issuer, and the tokens of it that are for us.
+
+    A token that says for whom it is (`aud`) must name one of the `audiences`; one that does not, as Cognito's access
+    tokens, must be made for one of the `client_ids`. Where there are `client_ids`, every token must be.
+    """
+
+    url: IssuerUrl
+    audiences: Audiences = ()
+    client_ids: Audiences = ()  # as `client_id`, or else `azp`, says it
+    subject_claim: Annotated[ClaimName, msgspec.Meta(min_length=1)] = "sub"  # that names the member
+    groups_claim: ClaimName = ""  # that lists the issuer's groups of theirs; empty: none is looked at
+    roles: Annotated[dict[Audience, Role], msgspec.Meta(max_length=100)] = {}  # of members who are in a group
+
+
 class Tenant(msgspec.Struct, frozen=True):
     """A customer: which pools it may use, within which limits."""
 
@@ -147,6 +175,7 @@ class Tenant(msgspec.Struct, frozen=True):
     retention_days: RetentionDays = 30
     aliases: Aliases = {}  # names that only this tenant has for its pools
     roles: Mapping[RoleName, CustomRole] = {}  # that its members may hold, beside those there are
+    issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
 
     def role(self, name: str) -> CustomRole | None:
         """What a member who holds this role may be. None: there is no such role."""

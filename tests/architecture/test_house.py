@@ -25,7 +25,7 @@ ARROWS = {
         *("contents", "dynamodb"),
     },
     "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets"},
-    "identity": {"tenancy"},
+    "identity": {"tenancy", "egress", "http1"},
     "tenancy": {"admission", "documents"},
     "documents": {"tables", "dynamodb"},
     "contents": {"documents", "dynamodb"},
@@ -44,6 +44,7 @@ OUTSIDERS = {
     outsider: {f"chalicelib/{path}.py" for path in paths}
     for outsider, paths in {
         "httptools": ("http1/parsing",),
+        "joserfc": ("identity/tokens/keys",),
         "pynamodb": ("tables", "documents/managed"),
         "botocore": (
             *("aws_client", "aws_credentials", "tickets/secret", "ledger/signature", "contents/kms"),
@@ -70,6 +71,8 @@ PURE = {
     "post.py",
     "sync.py",
     "addresses.py",
+    "form.py",
+    "judging.py",
 }
 IMPURE = {"time", "random", "secrets", "os", "datetime.now"}
 
