@@ -10,6 +10,7 @@ from chalicelib.api import (
     bedrock,
     bedrock_runtime,
     dashboard,
+    issuers,
     kept_responses,
     kms_keys,
     management,
@@ -27,7 +28,7 @@ app.api.binary_types = ["*/*"]
 for surface in (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
     pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed,
-    management.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
+    management.surface, issuers.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 

@@ -79,7 +79,7 @@ class Unauthenticated(Refusal):
 
     # Another text is for what no tenant takes for a credential: it says nothing of the one that was named.
 
-    API_KEY = "The API key is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`."
+    API_KEY = "The API key or token is missing, unknown, revoked or expired. Send `Authorization: Bearer ck_...`."
 
     def __init__(self, text: str = API_KEY) -> None:
         super().__init__(text)

@@ -1,8 +1,11 @@
 """Environment -> one frozen value, read once; everything that is wrong is reported together."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
+
+_ORIGIN = r"https?://[A-Za-z0-9.:\[\]-]+"
 
 RENEWAL_MS = 2_000
 """What a lease outlasts the longest silence by, at least: it is renewed then, if need be at a second try."""
@@ -41,12 +44,31 @@ class Settings(msgspec.Struct, frozen=True):
     ticket_secret: str = ""  # the secret with the key that signs tickets for the enclave; empty: nothing is sealed here
     audit_key: str = ""  # the KMS key, ARN or alias, that signs the ledger's days; empty: none is signed
     content_key: str = ""  # the KMS key, ARN or alias, that wraps tenants' data keys; empty: nothing is kept here
+    issuer: str = ""  # the OpenID Connect issuer whose tokens members of all tenants come in with; empty: none
+    issuer_client_ids: str = ""  # of it, with commas between: the programs whose tokens are for us
+    issuer_audiences: str = ""  # with commas between: what its tokens call us, where they say for whom they are
+    issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
+    egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
     @property
     def other_regions(self) -> tuple[str, ...]:
         """Those besides this one where a change of a tenant must be true, too."""
         return tuple(region for region in _listed(self.regions) if region != self.region)
+
+    @property
+    def callable_origins(self) -> tuple[str, ...]:
+        """Those that the operator has named, the issuer's among them."""
+        issuers = re.match(_ORIGIN, self.issuer)
+        return (*_listed(self.egress_origins), *([issuers[0]] if issuers else []))
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        return _listed(self.issuer_client_ids)
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        return _listed(self.issuer_audiences)
 
     @property
     def key_regions(self) -> tuple[str, ...]:
@@ -84,6 +106,12 @@ def read(environment: Mapping[str, str]) -> Settings:
             "CLOISTER_RENEW_MS and CLOISTER_IDLE_DEADLINE_MS together must be less than CLOISTER_LEASE_MS "
             f"by at least {RENEWAL_MS}, or an answer that pauses loses its lease"
         )
+    if settings.issuer and not re.match(_ORIGIN, settings.issuer):
+        wrong.append("CLOISTER_ISSUER must be a URL, as its tokens name it in `iss`")
+    if settings.issuer and not (settings.client_ids or settings.audiences):
+        wrong.append("CLOISTER_ISSUER needs CLOISTER_ISSUER_CLIENT_IDS or CLOISTER_ISSUER_AUDIENCES: who it is for")
+    if not all(re.fullmatch(_ORIGIN, origin) for origin in _listed(settings.egress_origins)):
+        wrong.append("CLOISTER_EGRESS_ORIGINS must be origins, as http://127.0.0.1:5000, with commas between")
     if settings.tenant_share_percent > 100:
         wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")
     if settings.body_limit_bytes > settings.body_bytes:

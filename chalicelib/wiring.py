@@ -36,8 +36,10 @@ from chalicelib.tickets import Tickets
 if TYPE_CHECKING:
     from chalicelib.admission.shares.keeping import Keeping
     from chalicelib.contents import Contents
+    from chalicelib.egress import Egress
     from chalicelib.engines.bedrock.catalogue import Catalogue
     from chalicelib.engines.bedrock.engine import BedrockEngine
+    from chalicelib.identity.tokens.verified import Tokens
     from chalicelib.tickets.secret import TicketKey
 
 Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
@@ -216,7 +218,29 @@ def _path() -> Path:
         placement=placement,
         tickets=Tickets(lambda: _ticket_key()(), clock),
         telemetry=telemetry,
+        tokens=_tokens,
     )
+
+
+@cache
+def egress() -> "Egress":
+    """Calls to addresses that tenants name."""
+    from chalicelib.egress import Egress
+
+    return Egress(settings().callable_origins)
+
+
+@cache
+def _tokens() -> "Tokens":
+    # Not at the top: it loads joserfc and cryptography, for which nobody waits who comes with a key.
+    from chalicelib.identity.tokens.discovery import Discovery
+    from chalicelib.identity.tokens.keysets import KeySets
+    from chalicelib.identity.tokens.verified import Tokens
+    from chalicelib.tenancy.tenant import Issuer
+
+    given = settings()
+    issuer = Issuer(given.issuer, given.audiences, given.client_ids, given.issuer_subject_claim)
+    return Tokens(KeySets(Discovery(egress())), [issuer] if given.issuer else [])
 
 
 @cache

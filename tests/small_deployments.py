@@ -41,6 +41,7 @@ from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.dynamodb import Tables
+from chalicelib.egress import Egress
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
@@ -48,6 +49,9 @@ from chalicelib.http.bridge import Bridge, Iam
 from chalicelib.http.protocol import Connections
 from chalicelib.http.server import config
 from chalicelib.identity import ApiKey
+from chalicelib.identity.tokens.discovery import Discovery
+from chalicelib.identity.tokens.keysets import KeySets
+from chalicelib.identity.tokens.verified import Tokens
 from chalicelib.inference import Ask, Path, run
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
@@ -61,7 +65,7 @@ from chalicelib.telemetry import LogTelemetry, Telemetry
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
-from chalicelib.tenancy.tenant import Role, Scopes, Tenant
+from chalicelib.tenancy.tenant import Issuer, Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
 from chalicelib.wiring import Rooms
 from tests.patience import PATIENCE_S
@@ -128,6 +132,8 @@ class Deployment:
         self.kinds: tuple[str, ...] = ("scripted",)  # of targets, that the engine stands for
         self.engines: Mapping[str, Engine[Any]] = {}  # of other kinds
         self.telemetry: Telemetry = LogTelemetry()
+        self.issuers: tuple[Issuer, ...] = ()  # the operator's
+        self.callable_origins: tuple[str, ...] = ()
         self.clock = Hands()
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
@@ -139,6 +145,7 @@ class Deployment:
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
         settings = Settings()
+        tokens = Tokens(KeySets(Discovery(Egress(self.callable_origins))), self.issuers)
         engines = {**dict.fromkeys(self.kinds, self.engine), **self.engines}
         return Path(
             settings=settings,
@@ -162,6 +169,7 @@ class Deployment:
             ),
             tickets=Tickets(lambda: TICKET_KEY, self.clock),
             telemetry=self.telemetry,
+            tokens=lambda: tokens,
         )
 
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:

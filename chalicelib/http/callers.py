@@ -76,4 +76,4 @@ def _must_be_wide_enough(route: Route, principal: Principal) -> None:
 
 def _identified(asked: Incoming) -> Caller:
     path = wiring.path()
-    return Caller(*identify(asked.credential, asked.tenant, path.snapshots.fresh, path.clock()))
+    return Caller(*identify(asked.credential, asked.tenant, path.snapshots.fresh, path.clock(), path.verified))

@@ -1,9 +1,13 @@
 """What a request's caller proves themselves with, as its route takes it: the one place where a credential is made."""
 
+import re
 from collections.abc import Mapping
 
 from chalicelib.http.route import SEALED_TYPE, Route
-from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed
+from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed, Token
+
+_TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]*\.[\w-]*", re.ASCII)
+"""What begins as a JSON object does in base64, of the three parts of a JWT."""
 
 
 def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam_arn: str | None) -> Credential | None:
@@ -13,9 +17,9 @@ def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam
     """
     if iam_arn and route.signed:
         return Signed(iam_arn)
-    keys = _api_keys(headers)
-    if keys:
-        return ApiKey(keys[0], keys[1:])
+    sent = _sent(headers)
+    if sent:
+        return Token(sent[0]) if _TOKEN.fullmatch(sent[0]) else ApiKey(sent[0], sent[1:])
     if route.for_sealers:
         return Sealer()
     mode = headers.get("x-seal-mode", "kms")
@@ -25,8 +29,11 @@ def credential_of(route: Route, headers: Mapping[str, str], media_type: str, iam
     return None
 
 
-def _api_keys(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """`Authorization: Bearer`, `X-API-Key`, and what Azure's SDKs send: `api-key`. An SDK may send several."""
+def _sent(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """`Authorization: Bearer`, `X-API-Key`, and what Azure's SDKs send: `api-key`. An SDK may send several.
+
+    A token is sent wherever a key is; the first that is sent says which of the two it is.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" and token else None
     sent = (bearer, headers.get("x-api-key"), headers.get("api-key"))

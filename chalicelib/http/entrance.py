@@ -134,7 +134,7 @@ def _remembered(asked: Incoming) -> str | None:
     """To whom a caller is counted whom this process remembers; None: it does not, or not as one who may come in."""
     path = wiring.path()
     try:
-        principal, _ = identify(asked.credential, asked.tenant, path.snapshots.held, path.clock())
+        principal, _ = identify(asked.credential, asked.tenant, path.snapshots.held, path.clock(), path.remembered)
     except Refusal:
         return None
     # Who holds a KMS key has proved nothing yet: no stranger uses up what those have who did.

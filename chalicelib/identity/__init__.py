@@ -6,14 +6,15 @@
 Here is the only judge. A credential more: a class in `credential`, a case in `identify`, a line in `http/credentials`.
 """
 
-from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed
+from chalicelib.identity.claims import Claims, Verify, no_tokens
+from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed, Token
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden, NotFound, NotOpened, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Reading, Snapshot
-from chalicelib.tenancy.tenant import is_a_tenants
+from chalicelib.tenancy.tenant import Tenant, is_a_tenants
 
 __all__ = [
     "ENCRYPTING_PROVES_NOTHING",
@@ -23,6 +24,7 @@ __all__ = [
     "Principal",
     "Sealer",
     "Signed",
+    "Token",
     "identify",
     "operator",
 ]
@@ -36,28 +38,35 @@ ENCRYPTING_PROVES_NOTHING = (
 
 
 def identify(
-    credential: Credential | None, tenant: str | None, reading: Reading, now_ms: int
+    credential: Credential | None,
+    tenant: str | None,
+    reading: Reading,
+    now_ms: int,
+    verify: Verify = no_tokens,
 ) -> tuple[Principal, Snapshot]:
     """Whom the credential stands for, and the snapshot of their tenant.
 
     `tenant` is the one that the request names, if it names one. `reading` is `Snapshots.cached` where an admission
-    follows that proves it current, else `Snapshots.fresh`.
+    follows that proves it current, else `Snapshots.fresh`. `verify`: whether a token is what it says.
 
     Whoever is refused as a stranger has cost the store the same two reads, or none where what they sent has not the
     form of a credential: how long it took says nothing of which tenants there are.
 
     Raises:
         Unauthenticated: missing, unknown, revoked or expired: one text for all. Another for what a KMS key sealed
-            in a mode that proves no possession of it, whoever it is for.
+            in a mode that proves no possession of it, whoever it is for. A token that names no tenant is unknown, too.
         NotOpened: no KMS key that is registered.
         NotFound: a valid credential of another tenant. It is told nothing about the tenant that it named.
         Forbidden: the tenant is suspended, or the IAM principal is nobody's.
+        NoCapacity: the keys of the token's issuer cannot be had.
     """
     match credential:
         case ApiKey(text, ()):
             return _by_key(text, tenant, reading, now_ms)
         case ApiKey(text, spares):
             return _by_one_of((text, *spares), tenant, reading, now_ms)
+        case Token(text):
+            return _by_token(text, tenant, reading, now_ms, verify)
         case Signed(arn):
             return _by_signature(arn, tenant, reading)
         case KeyHolder(arn, "esdk"):
@@ -122,6 +131,51 @@ def _by_one_of(texts: tuple[str, ...], tenant: str | None, reading: Reading, now
         except (Unauthenticated, NotFound, Forbidden) as refusal:
             refusals.append(refusal)
     raise next((each for each in refusals if not isinstance(each, Unauthenticated)), refusals[0])
+
+
+def _by_token(
+    text: str, tenant: str | None, reading: Reading, now_ms: int, verify: Verify
+) -> tuple[Principal, Snapshot]:
+    """The member of the tenant whom the token is about. What they may do is the member's, never the token's alone."""
+    if tenant is None or not is_a_tenants(tenant):
+        raise Unauthenticated
+    claims = _claims(text, tenant, reading, now_ms, verify)
+    known = reading.person(tenant, claims.issuer, claims.subject)
+    if known is None:
+        raise NotFound("There is no such tenant, or you are not one of its members. Ask its owners to invite you.")
+    member, snapshot = known
+    _must_be_active(snapshot)
+    holder = snapshot.tenant.role(claims.role or member.role)
+    assert holder is not None  # who holds a role that there is not is no member
+    principal = Principal(
+        tenant=snapshot.tenant.id,
+        subject=f"member:{member.subject}",
+        role=holder.base,
+        proof="jwt",
+        scopes=holder.scopes,
+        expires_ms=claims.expires_ms,
+    )
+    return principal, snapshot
+
+
+def _claims(text: str, tenant: str, reading: Reading, now_ms: int, verify: Verify) -> Claims:
+    """What the token says, by the operator's issuer, or by one of the tenant's own."""
+    try:
+        return verify(text, (), now_ms)
+    except Unauthenticated:
+        pass
+    said: list[Claims] = []
+
+    def opens(held: Tenant) -> bool:
+        try:
+            said.append(verify(text, held.issuers, now_ms))
+        except Unauthenticated:
+            return False
+        return True
+
+    if reading.where(tenant, opens) is None:
+        raise Unauthenticated
+    return said[-1]
 
 
 def _by_signature(arn: str, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:

@@ -13,6 +13,15 @@ class ApiKey(msgspec.Struct, frozen=True):
         return "ApiKey(...)"
 
 
+class Token(msgspec.Struct, frozen=True):
+    """The text of a token (JWT), as it was sent."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return "Token(...)"
+
+
 class Signed(msgspec.Struct, frozen=True):
     """A signature that API Gateway has checked, and found to be of this IAM user, or session of a role."""
 
@@ -34,4 +43,4 @@ class Sealer(msgspec.Struct, frozen=True):
     """Nothing: somebody who is going to seal, for a tenant that asks for nothing but possession of its KMS key."""
 
 
-Credential = ApiKey | Signed | KeyHolder | Sealer
+Credential = ApiKey | Token | Signed | KeyHolder | Sealer

@@ -11,14 +11,14 @@ from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName
 COVERS = "makes, rotates and revokes only keys that"
 WHOLE = "use a key that is neither narrowed nor expires"
 
-Proof = Literal["api_key", "iam", "kms"]
+Proof = Literal["api_key", "jwt", "iam", "kms"]
 
 
 class Principal(msgspec.Struct, frozen=True):
     """A caller whose credential was checked, and how it proved itself."""
 
     tenant: str
-    subject: str  # "key:<id>", or the ARN of an IAM principal or of a KMS key
+    subject: str  # "key:<id>", "member:<subject>", or the ARN of an IAM principal or of a KMS key
     role: Role
     proof: Proof
     scopes: Scopes = Scopes()
@@ -43,7 +43,8 @@ class Principal(msgspec.Struct, frozen=True):
         """
         if not PERMISSIONS[role] <= PERMISSIONS[self.role]:
             raise Forbidden(f"The role {self.role} makes and revokes no key of the role {role}, which may do more.")
-        if self.expires_ms is not None and (expires_ms is None or expires_ms > self.expires_ms):
+        ends_ms = self._given_until_ms
+        if ends_ms is not None and (expires_ms is None or expires_ms > ends_ms):
             raise Forbidden(f"This key expires: it {COVERS} do not outlive it. Set an earlier expiry, or {WHOLE}.")
         for what in ("pools", "surfaces"):
             mine, theirs = getattr(self.scopes, what), getattr(scopes, what)
@@ -55,8 +56,13 @@ class Principal(msgspec.Struct, frozen=True):
 
     def must_be_whole(self) -> None:
         """Raises Forbidden where the key is narrowed, or ends: what it would change reaches further, or stays."""
-        if self.scopes.pools or self.scopes.surfaces or self.expires_ms is not None:
+        if self.scopes.pools or self.scopes.surfaces or self._given_until_ms is not None:
             raise Forbidden(f"What is changed here reaches further than this key, or outlives it: {WHOLE}.")
+
+    @property
+    def _given_until_ms(self) -> int | None:
+        """Until when somebody may do this at all. A token ends, too, but its member stays and brings the next one."""
+        return None if self.proof == "jwt" else self.expires_ms
 
     def may_use(self, pool: str) -> bool:
         return not self.scopes.pools or pool in self.scopes.pools

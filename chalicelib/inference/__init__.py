@@ -64,7 +64,7 @@ def look_at_running(path: Path) -> bool:
 
 def _running(ask: Ask, planned: Plan, answer: Answer, path: Path) -> RunningStream:
     def judge() -> int:
-        principal, snapshot = identify(ask.credential, ask.tenant, path.snapshots.cached, path.clock())
+        principal, snapshot = identify(ask.credential, ask.tenant, path.snapshots.cached, path.clock(), path.verified)
         allowed_pool(ask, principal, snapshot)
         return snapshot.epoch
 
@@ -97,7 +97,7 @@ def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
 
 def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
-    principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock())
+    principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified)
     planned = plan(ask, principal, snapshot)
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates

@@ -37,6 +37,7 @@ class Row(msgspec.Struct, frozen=True):
     for_narrowed: ForNarrowed = "within"  # what a narrowed key may: see test_narrowed_keys.py
 
 
+ISSUER = {"url": "https://login.example.com/pool", "audiences": ["cloister"]}
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
 RESPONSE = {"model": "model-a", "input": "hi"}
@@ -79,6 +80,8 @@ TABLE = {
     "GET /tenants/{tenant}/members": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/members/{subject}": Row(OWNER, "management", {"role": "viewer"}, **CLOSED),
     "DELETE /tenants/{tenant}/members/{subject}": Row(OWNER, "management", None, 204, **CLOSED),
+    "GET /tenants/{tenant}/issuers": Row(OWNER, "management"),
+    "PUT /tenants/{tenant}/issuers": Row(OWNER, "management", {"issuers": [ISSUER]}, **CLOSED),
     "GET /tenants/{tenant}/kms-keys": Row(OWNER, "management"),
     "POST /tenants/{tenant}/kms-keys": Row(OWNER, "management", {"key_arn": "{arn}"}, 201, **CLOSED),
     "PUT /tenants/{tenant}/kms-keys/{key}": Row(OWNER, "management", {"proof": "{proof}"}, **CLOSED),

@@ -17,12 +17,12 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "wiring"),
+        *("contents", "placement", "egress", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb"),
+        *("contents", "dynamodb", "egress"),
     },
     "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets"},
     "identity": {"tenancy", "egress", "http1"},

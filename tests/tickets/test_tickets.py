@@ -134,9 +134,11 @@ def test_without_a_key_nothing_is_permitted_until_there_is_one() -> None:
     ticket.verify(tickets.issue(CLAIMS, b""), b"", trusted(KEYS[0]), T0)
 
 
-@pytest.mark.parametrize("module", ["cryptography", "sealed"])
-def test_a_gateway_that_gets_no_sealed_request_never_loads(module: str) -> None:
-    """Cold starts are paid for by those who do not seal, too."""
+@pytest.mark.parametrize(
+    "module", ["cryptography", "sealed", "joserfc", "chalicelib.identity.tokens", "chalicelib.egress"]
+)
+def test_a_gateway_that_gets_no_sealed_request_and_no_token_never_loads(module: str) -> None:
+    """Cold starts are paid for by those who neither seal nor bring a token, too."""
     program = f"import sys, app; from chalicelib import wiring; wiring.path(); print({module!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -33,7 +33,8 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "ck_<key id>_<secret>",
-        "description": "An API key of a tenant. Sealed requests need none where the tenant's `sealing` says `kms`.",
+        "description": "An API key of a tenant, or a token (JWT) of its members' issuer. Sealed requests need none "
+        "where the tenant's `sealing` says `kms`.",
     },
     "ApiKeyHeader": {
         "type": "apiKey",

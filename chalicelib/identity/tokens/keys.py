@@ -88,7 +88,7 @@ def _imported(jwk: Jwk) -> Key | None:
             return None
         return _named(jwk, _RSA, RSAKey.import_key({"kty": "RSA", "n": jwk.n, "e": jwk.e}), without_a_name="RS256")
     if jwk.kty == "EC" and jwk.crv in _EC:
-        point = {"kty": "EC", "crv": jwk.crv, "x": jwk.x, "y": jwk.y}
+        point: dict[str, str | list[str]] = {"kty": "EC", "crv": jwk.crv, "x": jwk.x, "y": jwk.y}
         return _named(jwk, (_EC[jwk.crv],), ECKey.import_key(point))
     if jwk.kty == "OKP" and jwk.crv == "Ed25519":
         return _named(jwk, _ED, OKPKey.import_key({"kty": "OKP", "crv": jwk.crv, "x": jwk.x}))
