@@ -140,7 +140,7 @@ def still_good(text: str | None, tenancy: Tenancy, tenant: str, label: str) -> s
 def invited(user_pool: str, before: Mapping[str, str]) -> dict[str, str]:
     """What the demo tenant's people sign in with: as at the last start, also where somebody has changed it."""
     client = botocore.session.get_session().create_client("cognito-idp")
-    passwords = {mail: before.get(mail) or f"Aa1-{secrets.token_urlsafe(12)}" for mail in (OWNER, VIEWER)}
+    passwords = {mail: before.get(mail) or secrets.token_urlsafe(15) for mail in (OWNER, VIEWER)}
     for mail, password in passwords.items():
         verified = [{"Name": "email", "Value": mail}, {"Name": "email_verified", "Value": "true"}]
         with suppress(client.exceptions.UsernameExistsException):

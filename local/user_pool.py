@@ -9,6 +9,7 @@ import msgspec
 
 from emulators.cognito import requests
 from emulators.cognito.administration import Administration
+from emulators.cognito.records import PasswordPolicy
 
 NAME = "Cloister"
 ROLES = ("owner", "developer", "analyst", "viewer")
@@ -47,7 +48,16 @@ def opened(cognito: Administration, gateway: str) -> UserPool:
 
 def _made(cognito: Administration, gateway: str) -> str:
     """Its ID."""
-    asked = requests.CreateUserPool(pool_name=NAME, username_attributes=("email",))
+    long_suffices = PasswordPolicy(
+        minimum_length=14,
+        require_uppercase=False,
+        require_lowercase=False,
+        require_numbers=False,
+        require_symbols=False,
+    )
+    asked = requests.CreateUserPool(
+        pool_name=NAME, username_attributes=("email",), policies=requests.Policies(password_policy=long_suffices)
+    )
     pool: str = cognito.create_pool(asked)["UserPool"]["Id"]
     scope = requests.Scope(scope_name=_SCOPE, scope_description="Call Cloister's API")
     cognito.create_resource_server(
