@@ -1,6 +1,6 @@
 """Makes an empty cloud a Cloister: tables, pools, the operator's and the demo tenant's keys, and its people.
 
-    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN --user-pool ID --keys FILE [--ready-fd N]
+    python -m local.bootstrap --endpoints FILE --kms-key ARN --principal ARN --issuer URL --keys FILE [--ready-fd N]
 
 Run once per start, against the cloud that the environment names; what is there already is left as its people have made
 it. Writes the tenant, its keys and its people as one line of JSON to `--ready-fd` (standard output by default). It may
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import msgspec
@@ -28,7 +29,7 @@ from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tables import models_of
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.key_text import parse
-from chalicelib.tenancy.tenant import Tenant
+from chalicelib.tenancy.tenant import Role, Tenant
 from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.endpoints import Components, Endpoints
 from emulators.server import tell
@@ -37,6 +38,7 @@ from local.state import write_privately
 
 TENANT = "demo"
 OWNER, VIEWER = "owner@demo.example", "viewer@demo.example"
+PEOPLE: Mapping[str, Role] = {OWNER: "owner", VIEWER: "viewer"}
 BEDROCK_SECRET = "cloister-local-bedrock"
 CAPACITY = 4  # what a container runs side by side
 
@@ -52,7 +54,7 @@ def main() -> int:
     parser.add_argument("--endpoints", type=Path, required=True, help="which SageMaker endpoint is which container")
     parser.add_argument("--kms-key", required=True, help="the demo tenant's key in the local KMS")
     parser.add_argument("--principal", required=True, help="the IAM principal that signs for the demo tenant")
-    parser.add_argument("--user-pool", required=True, help="where the demo tenant's people sign in")
+    parser.add_argument("--issuer", required=True, help="of the tokens of those who sign in for the demo tenant")
     parser.add_argument("--keys", type=Path, required=True, help="where the keys are kept, for their owner alone")
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno())
     options = parser.parse_args()
@@ -66,11 +68,12 @@ def main() -> int:
         make(tenancy, pools(known), options.kms_key, options.principal)
     else:
         move(tenancy, before.urls, urls_of(known))
+    cognito = botocore.session.get_session().create_client("cognito-idp")
     kept = Keys(
         admin_key=still_good(before.admin_key if before else None, tenancy, PLATFORM_TENANT, "local admin"),
         api_key=still_good(before.api_key if before else None, tenancy, TENANT, "local demo"),
         urls=urls_of(known),
-        passwords=invited(options.user_pool, before.passwords if before else {}),
+        passwords=invited(tenancy, cognito, options.issuer, before.passwords if before else {}),
     )
     write_privately(options.keys, msgspec.json.encode(kept).decode())
     people = {"person_email": OWNER, "viewer_email": VIEWER}
@@ -137,17 +140,24 @@ def still_good(text: str | None, tenancy: Tenancy, tenant: str, label: str) -> s
     return tenancy.create_key(tenant, "owner", label=label)[1].text
 
 
-def invited(user_pool: str, before: Mapping[str, str]) -> dict[str, str]:
-    """What the demo tenant's people sign in with: as at the last start, also where somebody has changed it."""
-    client = botocore.session.get_session().create_client("cognito-idp")
-    passwords = {mail: before.get(mail) or secrets.token_urlsafe(15) for mail in (OWNER, VIEWER)}
+def invited(tenancy: Tenancy, cognito: Any, issuer: str, before: Mapping[str, str]) -> dict[str, str]:
+    """What the demo tenant's people sign in with: as at the last start, also where somebody has changed it.
+
+    Members they become once; whoever is removed stays so.
+    """
+    user_pool = issuer.rpartition("/")[2]
+    passwords = {mail: before.get(mail) or f"Aa1-{secrets.token_urlsafe(12)}" for mail in PEOPLE}
     for mail, password in passwords.items():
         verified = [{"Name": "email", "Value": mail}, {"Name": "email_verified", "Value": "true"}]
-        with suppress(client.exceptions.UsernameExistsException):
-            client.admin_create_user(
+        with suppress(cognito.exceptions.UsernameExistsException):
+            cognito.admin_create_user(
                 UserPoolId=user_pool, Username=mail, UserAttributes=verified, MessageAction="SUPPRESS"
             )
-        client.admin_set_user_password(UserPoolId=user_pool, Username=mail, Password=password, Permanent=True)
+        cognito.admin_set_user_password(UserPoolId=user_pool, Username=mail, Password=password, Permanent=True)
+        if mail not in before:
+            tenancy.people.put(TENANT, mail, PEOPLE[mail])
+            sub = cognito.admin_get_user(UserPoolId=user_pool, Username=mail)["Username"]
+            tenancy.people.join(issuer, sub, mail, of_tenant=None)
     return passwords
 
 

@@ -33,6 +33,9 @@ __all__ = ["CannotStart", "Ready", "Stopped", "System"]
 EPOCH_LASTS_MS = 86_400_000  # what is left of a key epoch must be at least as much, or another is begun
 START_DEADLINE_S = 90
 POLL_S = 0.05
+PORTS = range(20_000, 30_000)
+"""Of the cloud: none of those that systems give to whoever asks for any, who would have it at the next start."""
+TRIES = 100
 DRAIN_S = 8
 CONTAINER_GRACE_S = 3
 BEHIND_THE_GATEWAY = ("cloud", "enclave", "bedrock", *(f"container-{each.name}" for each in layout.CONTAINERS))
@@ -195,7 +198,7 @@ class System:
         """It says the tenant, its keys and its people."""
         known = ("--endpoints", str(self._state.endpoints), "--kms-key", account["tenant_key_arn"])
         others = ("--principal", account["govcloud_arn"], "--keys", str(self._state.keys))
-        people = ("--user-pool", account["user_pool"])
+        people = ("--issuer", account["issuer"])
         env = environment.bootstrap(os.environ, account, self._bedrock_url, self._bedrock_key)
         return Part("bootstrap", ("-m", "local.bootstrap", *known, *others, *people), env)
 
@@ -254,13 +257,16 @@ class System:
 
 
 def _listen_again(kept: Path) -> socket.socket:
-    """On the port of the last start, or where somebody else has it now on another, which is remembered in its place."""
-    listening = None
-    with suppress(OSError, ValueError):
-        listening = listen(int(kept.read_text()))
-    listening = listening or listen(0)
-    kept.write_text(str(listening.getsockname()[1]))
-    return listening
+    """On the port of the last start; where somebody else has it now on another, which is remembered in its place."""
+    ports = [secrets.choice(PORTS) for _ in range(TRIES)]
+    with suppress(FileNotFoundError, ValueError):
+        ports.insert(0, int(kept.read_text()))
+    for port in ports:
+        with suppress(OSError):
+            listening = listen(port)
+            kept.write_text(str(port))
+            return listening
+    raise CannotStart(f"None of {TRIES} ports between {PORTS[0]} and {PORTS[-1]} can be listened on.")
 
 
 def _embedding_model() -> Part:

@@ -44,10 +44,11 @@ class Confirmed:
         self.requests: list[str] = []
         self.kms_keys: list[str] = []
         self.secrets: dict[str, str] = {}
+        self.people: list[str] = []
         self.changed = threading.Condition()
 
     def count(self) -> int:
-        ours = (self.tenants, self.keys, self.revoked, self.requests, self.kms_keys, self.secrets)
+        ours = (self.tenants, self.keys, self.revoked, self.requests, self.kms_keys, self.secrets, self.people)
         return sum(map(len, ours))
 
     def note(self, add: Callable[[], object]) -> None:
@@ -67,7 +68,16 @@ class Writer(threading.Thread):
         self._http = client(system)
 
     def run(self) -> None:
-        writes = [self._tenant, self._key, self._ask, self._ask, self._revoke, self._kms_key, self._secret]
+        writes = [
+            self._tenant,
+            self._key,
+            self._ask,
+            self._ask,
+            self._revoke,
+            self._kms_key,
+            self._secret,
+            self._person,
+        ]
         with suppress(httpx.HTTPError, HTTPException, OSError, BotoCoreError, ClientError):
             while True:
                 self._random.choice(writes)()
@@ -107,6 +117,11 @@ class Writer(threading.Thread):
         aws(self._system, "secretsmanager").create_secret(Name=name, SecretString=text)
         self._confirmed.note(lambda: self._confirmed.secrets.update({name: text}))
 
+    def _person(self) -> None:
+        mail = f"p{self._random.randrange(2**40):x}@demo.example"
+        aws(self._system, "cognito-idp").admin_create_user(UserPoolId=user_pool(self._system), Username=mail)
+        self._confirmed.note(lambda: self._confirmed.people.append(mail))
+
 
 def client(system: RunningSystem) -> httpx.Client:
     return httpx.Client(
@@ -127,6 +142,21 @@ def aws(system: RunningSystem, service: str) -> Any:
         aws_access_key_id=system.env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=system.env["AWS_SECRET_ACCESS_KEY"],
     )
+
+
+def user_pool(system: RunningSystem) -> str:
+    return system.env["CLOISTER_ISSUER"].rpartition("/")[2]
+
+
+def sign_in(system: RunningSystem, mail: str, password: str) -> dict[str, Any]:
+    """By mail address and password: what Cognito answers."""
+    cognito, pool = aws(system, "cognito-idp"), user_pool(system)
+    listed = cognito.list_user_pool_clients(UserPoolId=pool, MaxResults=60)["UserPoolClients"]
+    (client_id,) = [each["ClientId"] for each in listed if each["ClientName"] == "password"]
+    given = {"USERNAME": mail, "PASSWORD": password}
+    asked = {"AuthFlow": "USER_PASSWORD_AUTH", "ClientId": client_id, "AuthParameters": given}
+    answer: dict[str, Any] = cognito.initiate_auth(**asked)
+    return answer
 
 
 def kill(system: RunningSystem, chance: random.Random) -> None:
@@ -163,6 +193,12 @@ def lost(system: RunningSystem, confirmed: Confirmed) -> list[str]:
     for name, text in confirmed.secrets.items():
         if vault.get_secret_value(SecretId=name)["SecretString"] != text:
             missing.append(f"secret {name}")
+    cognito = aws(system, "cognito-idp")
+    for mail in confirmed.people:
+        try:
+            cognito.admin_get_user(UserPoolId=user_pool(system), Username=mail)
+        except cognito.exceptions.UserNotFoundException:
+            missing.append(f"person {mail}")
     return missing
 
 
@@ -182,17 +218,20 @@ def story(state_dir: Path, kills: int, seed: int, say: Callable[[str], None]) ->
     """What was lost; nothing, where all is well."""
     chance = random.Random(seed)
     confirmed = Confirmed()
-    key, missing = "", list[str]()
+    key, person, missing = "", ("", ""), list[str]()
     for number in range(kills + 1):
         with local_system(state_dir) as system:
             if number:
                 missing += lost(system, confirmed)
                 assert system.api_key == key, "the demo tenant's key has changed"
                 assert ask(client(system), system, key).status_code == 200
+                assert (system.env["CLOISTER_PERSON_EMAIL"], system.env["CLOISTER_PERSON_PASSWORD"]) == person
+                assert sign_in(system, *person)["AuthenticationResult"]
             say(f"start {number}: {confirmed.count()} confirmed so far, {len(missing)} of them lost")
             if number == kills:
                 return missing
             key = system.api_key
+            person = (system.env["CLOISTER_PERSON_EMAIL"], system.env["CLOISTER_PERSON_PASSWORD"])
             enough = confirmed.count() + chance.randrange(FEWEST, MOST)
             writers = [Writer(system, confirmed, chance.randrange(2**32)) for _ in range(WRITERS)]
             for writer in writers:

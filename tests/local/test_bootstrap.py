@@ -1,12 +1,14 @@
 """A start that finds what an earlier one has made."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from chalicelib.pool import OpenAICompatible, Pool
-from local.bootstrap import Keys, move, read, still_good
+from local.bootstrap import OWNER, PEOPLE, TENANT, VIEWER, Keys, invited, move, read, still_good
+from tests.emulators.cognito.served import Served, UserPool, served
 from tests.small_deployments import Deployment
 
 
@@ -60,3 +62,45 @@ def test_keys_are_read_as_they_were_written(tmp_path: Path) -> None:
     kept = Keys("ck_a", "ck_b", {"demo": "http://127.0.0.1:1"})
     (tmp_path / "demo.json").write_bytes(msgspec.json.encode(kept))
     assert read(tmp_path / "demo.json") == kept
+
+
+@pytest.fixture(scope="module")
+def cognito() -> Iterator[Served]:
+    with served() as running:
+        yield running
+
+
+@pytest.fixture
+def demo(there: Deployment) -> Deployment:
+    there.tenant(TENANT)
+    return there
+
+
+def test_the_demo_tenants_people_sign_in_and_are_its_members(demo: Deployment, cognito: Served) -> None:
+    pool = UserPool(cognito)
+    passwords = invited(demo.tenancy, cognito.operator, pool.issuer, {})
+
+    subs = {mail: pool.claims(pool.tokens(mail=mail, password=passwords[mail])["IdToken"])["sub"] for mail in PEOPLE}
+    known = {each.subject: (each.issuer, each.sub, each.role) for each in demo.tenancy.people.members(TENANT)}
+    assert known == {mail: (pool.issuer, subs[mail], role) for mail, role in PEOPLE.items()}
+
+
+def test_people_keep_their_passwords_and_are_invited_once(demo: Deployment, cognito: Served) -> None:
+    pool = UserPool(cognito)
+    first = invited(demo.tenancy, cognito.operator, pool.issuer, {})
+    demo.tenancy.people.remove(TENANT, VIEWER)
+    cognito.operator.admin_set_user_password(
+        UserPoolId=pool.id, Username=OWNER, Password="Another-1234", Permanent=True
+    )
+
+    assert invited(demo.tenancy, cognito.operator, pool.issuer, first) == first
+    assert pool.tokens(mail=OWNER, password=first[OWNER])
+    assert [each.subject for each in demo.tenancy.people.members(TENANT)] == [OWNER]
+
+
+def test_an_invitation_that_was_broken_off_is_completed(demo: Deployment, cognito: Served) -> None:
+    pool = UserPool(cognito)
+    for _ in range(2):  # the first time nothing came to be kept
+        passwords = invited(demo.tenancy, cognito.operator, pool.issuer, {})
+    assert pool.tokens(mail=VIEWER, password=passwords[VIEWER])
+    assert {each.subject for each in demo.tenancy.people.members(TENANT)} == set(PEOPLE)

@@ -17,3 +17,4 @@ def test_a_fresh_start_forgets(tmp_path: Path) -> None:
         changed = {name for name, value in before.items() if second.env[name] != value}
 
     assert changed >= {"CLOISTER_API_KEY", "CLOISTER_ADMIN_KEY", "CLOISTER_KMS_KEY_ARN", "AWS_ACCESS_KEY_ID"}
+    assert changed >= {"CLOISTER_PERSON_PASSWORD", "CLOISTER_VIEWER_PASSWORD", "CLOISTER_ISSUER"}

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulators.cognito.served import Pool, Served, served
+from tests.emulators.cognito.served import Served, UserPool, served
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +12,7 @@ def _served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def pool(_served: Served) -> Pool:
+def pool(_served: Served) -> UserPool:
     """This test's own, at a Cognito that nothing was commanded."""
     _served.command("reset")
-    return Pool(_served)
+    return UserPool(_served)

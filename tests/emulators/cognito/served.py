@@ -76,7 +76,7 @@ class Served:
         return httpx.Client(base_url=self.url, timeout=PATIENCE_S)
 
 
-class Pool:
+class UserPool:
     """A user pool of its own, in which Ada is; with a client of browsers, one of programs and one of machines."""
 
     def __init__(self, served: Served) -> None:

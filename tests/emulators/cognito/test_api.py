@@ -9,16 +9,16 @@ import httpx
 import pytest
 from joserfc.errors import JoseError
 
-from tests.emulators.cognito.served import MAIL, PASSWORD, Pool, refused
+from tests.emulators.cognito.served import MAIL, PASSWORD, UserPool, refused
 
 
-def renew(pool: Pool, refresh: str, flow: str = "REFRESH_TOKEN_AUTH") -> dict[str, Any]:
+def renew(pool: UserPool, refresh: str, flow: str = "REFRESH_TOKEN_AUTH") -> dict[str, Any]:
     asked = {"AuthFlow": flow, "ClientId": pool.programs, "AuthParameters": {"REFRESH_TOKEN": refresh}}
     answer: dict[str, Any] = pool.served.anybody.initiate_auth(**asked)["AuthenticationResult"]
     return answer
 
 
-def test_a_program_gets_tokens_for_a_persons_password(pool: Pool) -> None:
+def test_a_program_gets_tokens_for_a_persons_password(pool: UserPool) -> None:
     pool.served.operator.create_group(UserPoolId=pool.id, GroupName="owner")
     pool.served.operator.admin_add_user_to_group(UserPoolId=pool.id, Username=MAIL, GroupName="owner")
     given = pool.tokens()
@@ -32,18 +32,18 @@ def test_a_program_gets_tokens_for_a_persons_password(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(("mail", "password"), [(MAIL, "wrong"), ("nobody@acme.example", PASSWORD)])
-def test_a_wrong_password_and_an_unknown_person_are_refused_alike(pool: Pool, mail: str, password: str) -> None:
+def test_a_wrong_password_and_an_unknown_person_are_refused_alike(pool: UserPool, mail: str, password: str) -> None:
     with refused("NotAuthorizedException", "Incorrect username or password."):
         pool.enter(mail, password)
 
 
-def test_a_client_that_hides_nobody_is_told_who_is_unknown(pool: Pool) -> None:
+def test_a_client_that_hides_nobody_is_told_who_is_unknown(pool: UserPool) -> None:
     open_one = pool.client(ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"])["ClientId"]
     with refused("UserNotFoundException", "User does not exist."):
         pool.enter("nobody@acme.example", PASSWORD, client=open_one)
 
 
-def test_guessing_locks_the_account_for_longer_and_longer(pool: Pool) -> None:
+def test_guessing_locks_the_account_for_longer_and_longer(pool: UserPool) -> None:
     for _ in range(5):
         with refused("NotAuthorizedException", "Incorrect"):
             pool.enter(MAIL, "guess")
@@ -59,14 +59,14 @@ def test_guessing_locks_the_account_for_longer_and_longer(pool: Pool) -> None:
     assert pool.tokens()
 
 
-def test_a_flow_that_the_client_may_not_use_is_refused(pool: Pool) -> None:
+def test_a_flow_that_the_client_may_not_use_is_refused(pool: UserPool) -> None:
     with refused("InvalidParameterException", "USER_PASSWORD_AUTH flow not enabled for this client"):
         pool.enter(client=pool.web)
     with refused("ResourceNotFoundException", "does not exist"):
         pool.enter(client="nobody")
 
 
-def test_a_client_with_a_secret_proves_it_by_a_hash(pool: Pool) -> None:
+def test_a_client_with_a_secret_proves_it_by_a_hash(pool: UserPool) -> None:
     client = pool.client(GenerateSecret=True, ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"])
     mac = hmac.new(client["ClientSecret"].encode(), (MAIL + client["ClientId"]).encode(), hashlib.sha256)
     proof = base64.b64encode(mac.digest()).decode()
@@ -79,7 +79,7 @@ def test_a_client_with_a_secret_proves_it_by_a_hash(pool: Pool) -> None:
             pool.served.anybody.initiate_auth(**asked, AuthParameters={**given, **wrong})
 
 
-def test_refresh_tokens_are_good_until_they_are_revoked_or_their_time_is_over(pool: Pool) -> None:
+def test_refresh_tokens_are_good_until_they_are_revoked_or_their_time_is_over(pool: UserPool) -> None:
     held = pool.tokens()["RefreshToken"]
     assert pool.claims(renew(pool, held)["AccessToken"])["sub"] == pool.ada
     pool.served.anybody.revoke_token(Token=held, ClientId=pool.programs)
@@ -92,7 +92,7 @@ def test_refresh_tokens_are_good_until_they_are_revoked_or_their_time_is_over(po
         renew(pool, old)
 
 
-def test_signing_out_everywhere_ends_every_sign_in(pool: Pool) -> None:
+def test_signing_out_everywhere_ends_every_sign_in(pool: UserPool) -> None:
     here, there = pool.tokens(), pool.tokens()
     pool.served.anybody.global_sign_out(AccessToken=here["AccessToken"])
     with refused("NotAuthorizedException", "Access Token has been revoked"):
@@ -101,7 +101,7 @@ def test_signing_out_everywhere_ends_every_sign_in(pool: Pool) -> None:
         renew(pool, there["RefreshToken"])
 
 
-def test_get_user_tells_who_holds_the_token(pool: Pool) -> None:
+def test_get_user_tells_who_holds_the_token(pool: UserPool) -> None:
     told = pool.served.anybody.get_user(AccessToken=pool.tokens()["AccessToken"])
     assert told["Username"] == pool.ada
     assert {each["Name"]: each["Value"] for each in told["UserAttributes"]} == {
@@ -112,21 +112,21 @@ def test_get_user_tells_who_holds_the_token(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4In0."])
-def test_what_is_no_access_token_of_a_pool_tells_nothing(pool: Pool, token: str) -> None:
+def test_what_is_no_access_token_of_a_pool_tells_nothing(pool: UserPool, token: str) -> None:
     with refused("NotAuthorizedException", "Invalid Access Token"):
         pool.served.anybody.get_user(AccessToken=token)
     with refused("NotAuthorizedException", "Invalid Access Token"):
         pool.served.anybody.get_user(AccessToken=pool.tokens()["IdToken"])
 
 
-def test_an_access_token_ends(pool: Pool) -> None:
+def test_an_access_token_ends(pool: UserPool) -> None:
     held = pool.tokens()["AccessToken"]
     pool.served.clock.advance(3_600_000)
     with refused("NotAuthorizedException", "Access Token has expired"):
         pool.served.anybody.get_user(AccessToken=held)
 
 
-def test_who_is_disabled_gets_nothing_until_they_are_enabled(pool: Pool) -> None:
+def test_who_is_disabled_gets_nothing_until_they_are_enabled(pool: UserPool) -> None:
     held, operator = pool.tokens()["RefreshToken"], pool.served.operator
     operator.admin_disable_user(UserPoolId=pool.id, Username=MAIL)
     with refused("NotAuthorizedException", "User is disabled."):
@@ -137,7 +137,7 @@ def test_who_is_disabled_gets_nothing_until_they_are_enabled(pool: Pool) -> None
     assert pool.tokens()
 
 
-def test_a_temporary_password_is_answered_with_a_challenge(pool: Pool) -> None:
+def test_a_temporary_password_is_answered_with_a_challenge(pool: UserPool) -> None:
     operator, anybody = pool.served.operator, pool.served.anybody
     operator.admin_create_user(UserPoolId=pool.id, Username="bo@acme.example", TemporaryPassword="Temporary-1")
     challenged = pool.enter("bo@acme.example", "Temporary-1")
@@ -153,12 +153,12 @@ def test_a_temporary_password_is_answered_with_a_challenge(pool: Pool) -> None:
     assert operator.admin_get_user(UserPoolId=pool.id, Username="bo@acme.example")["UserStatus"] == "CONFIRMED"
 
 
-def test_what_operators_do_is_for_who_signs(pool: Pool) -> None:
+def test_what_operators_do_is_for_who_signs(pool: UserPool) -> None:
     with refused("MissingAuthenticationTokenException"):
         pool.served.anybody.admin_get_user(UserPoolId=pool.id, Username=MAIL)
 
 
-def test_what_is_not_here_is_refused_and_not_forgotten(pool: Pool) -> None:
+def test_what_is_not_here_is_refused_and_not_forgotten(pool: UserPool) -> None:
     operator = pool.served.operator
     with refused("UnknownOperationException", "docs/local-cognito.md"):
         operator.list_identity_providers(UserPoolId=pool.id)
@@ -172,22 +172,22 @@ def test_what_is_not_here_is_refused_and_not_forgotten(pool: Pool) -> None:
         pool.client(AllowedOAuthFlows=["code"], AllowedOAuthScopes=["nothing/here"])
 
 
-def test_a_client_is_changed_as_a_whole(pool: Pool) -> None:
+def test_a_client_is_changed_as_a_whole(pool: UserPool) -> None:
     operator = pool.served.operator
     operator.update_user_pool_client(UserPoolId=pool.id, ClientId=pool.programs, CallbackURLs=["https://a.example/"])
     told = operator.describe_user_pool_client(UserPoolId=pool.id, ClientId=pool.programs)["UserPoolClient"]
     assert (told["CallbackURLs"], told["ExplicitAuthFlows"]) == (["https://a.example/"], [])
 
 
-def test_each_pool_signs_with_keys_of_its_own(pool: Pool) -> None:
-    other = Pool(pool.served)
+def test_each_pool_signs_with_keys_of_its_own(pool: UserPool) -> None:
+    other = UserPool(pool.served)
     held = pool.tokens()["AccessToken"]
     assert pool.claims(held)
     with pytest.raises(JoseError):
         other.claims(held)
 
 
-def test_the_issuer_is_discovered_where_it_says_it_is(pool: Pool) -> None:
+def test_the_issuer_is_discovered_where_it_says_it_is(pool: UserPool) -> None:
     told = httpx.get(f"{pool.issuer}/.well-known/openid-configuration").json()
     assert told["issuer"] == pool.issuer == pool.claims(pool.tokens()["AccessToken"])["iss"]
     assert told["jwks_uri"] == f"{pool.issuer}/.well-known/jwks.json"

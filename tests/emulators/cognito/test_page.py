@@ -9,7 +9,7 @@ from tests.emulators.cognito.served import (
     OUT,
     PASSWORD,
     VERIFIER,
-    Pool,
+    UserPool,
     came_back,
     fill,
     served,
@@ -17,7 +17,7 @@ from tests.emulators.cognito.served import (
 )
 
 
-def test_a_person_signs_in_and_the_client_learns_who_they_are(pool: Pool) -> None:
+def test_a_person_signs_in_and_the_client_learns_who_they_are(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         told = came_back(sign_in(browser, pool.asking()))
     answer = pool.exchange(told["code"]).json()
@@ -31,7 +31,7 @@ def test_a_person_signs_in_and_the_client_learns_who_they_are(pool: Pool) -> Non
     assert answer["token_type"] == "Bearer" and answer["expires_in"] == may["exp"] - may["iat"] == 3600
 
 
-def test_who_is_signed_in_is_sent_on_at_once_until_they_sign_out(pool: Pool) -> None:
+def test_who_is_signed_in_is_sent_on_at_once_until_they_sign_out(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         sign_in(browser, pool.asking())
         assert "code" in came_back(browser.get("/oauth2/authorize", params=pool.asking()))
@@ -44,22 +44,22 @@ def test_who_is_signed_in_is_sent_on_at_once_until_they_sign_out(pool: Pool) -> 
         assert (none["error"], none["state"]) == ("login_required", "a-state")
 
 
-def test_a_browser_of_one_pool_is_nobody_at_another(pool: Pool) -> None:
-    other = Pool(pool.served)
+def test_a_browser_of_one_pool_is_nobody_at_another(pool: UserPool) -> None:
+    other = UserPool(pool.served)
     with pool.served.browser() as browser:
         sign_in(browser, pool.asking())
         assert "/login" in browser.get("/oauth2/authorize", params=other.asking()).headers["location"]
 
 
 @pytest.mark.parametrize("verifier", ["another-verifier-of-at-least-forty-three-chars", "short", ""])
-def test_a_wrong_verifier_gets_nothing_and_spends_the_code(pool: Pool, verifier: str) -> None:
+def test_a_wrong_verifier_gets_nothing_and_spends_the_code(pool: UserPool, verifier: str) -> None:
     with pool.served.browser() as browser:
         code = pool.code(browser)
     assert (pool.exchange(code, code_verifier=verifier).json()) == {"error": "invalid_grant"}
     assert pool.exchange(code).json() == {"error": "invalid_grant"}
 
 
-def test_a_code_is_good_once(pool: Pool) -> None:
+def test_a_code_is_good_once(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         code = pool.code(browser)
     assert pool.exchange(code).status_code == 200
@@ -67,7 +67,7 @@ def test_a_code_is_good_once(pool: Pool) -> None:
     assert (again.status_code, again.json()) == (400, {"error": "invalid_grant"})
 
 
-def test_a_code_is_good_for_five_minutes(pool: Pool) -> None:
+def test_a_code_is_good_for_five_minutes(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         code, late = pool.code(browser), pool.code(browser, prompt="login")
     pool.served.clock.advance(200_000)
@@ -76,7 +76,7 @@ def test_a_code_is_good_for_five_minutes(pool: Pool) -> None:
     assert pool.exchange(late).json() == {"error": "invalid_grant"}
 
 
-def test_a_code_is_for_the_client_and_the_address_it_was_given_to(pool: Pool) -> None:
+def test_a_code_is_for_the_client_and_the_address_it_was_given_to(pool: UserPool) -> None:
     other = pool.client(AllowedOAuthFlows=["code"], AllowedOAuthScopes=["openid"], CallbackURLs=[BACK])["ClientId"]
     for wrong in ({"client_id": other}, {"redirect_uri": f"{BACK}/"}, {"redirect_uri": ""}):
         with pool.served.browser() as browser:
@@ -93,14 +93,16 @@ def test_a_code_is_for_the_client_and_the_address_it_was_given_to(pool: Pool) ->
     ],
 )
 @pytest.mark.parametrize("path", ["/oauth2/authorize", "/login"])
-def test_no_browser_is_sent_to_an_address_that_is_not_the_clients(pool: Pool, path: str, other: dict[str, str]) -> None:
+def test_no_browser_is_sent_to_an_address_that_is_not_the_clients(
+    pool: UserPool, path: str, other: dict[str, str]
+) -> None:
     with pool.served.browser() as browser:
         answer = browser.get(path, params=pool.asking(**other))
     assert answer.status_code == 400 and "location" not in answer.headers
     assert "goes no further" in answer.text
 
 
-def test_nobody_is_sent_to_a_foreign_address_when_they_sign_out(pool: Pool) -> None:
+def test_nobody_is_sent_to_a_foreign_address_when_they_sign_out(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         answer = browser.get("/logout", params={"client_id": pool.web, "logout_uri": "https://evil.example/"})
     assert answer.status_code == 400 and "location" not in answer.headers
@@ -117,21 +119,21 @@ def test_nobody_is_sent_to_a_foreign_address_when_they_sign_out(pool: Pool) -> N
         ({"scope": "openid cloister/api"}, "invalid_scope"),
     ],
 )
-def test_a_client_that_asks_wrongly_is_told_and_gets_no_code(pool: Pool, other: dict[str, str], error: str) -> None:
+def test_a_client_that_asks_wrongly_is_told_and_gets_no_code(pool: UserPool, other: dict[str, str], error: str) -> None:
     with pool.served.browser() as browser:
         told = came_back(browser.get("/oauth2/authorize", params=pool.asking(**other)))
     assert (told["error"], told["state"]) == (error, "a-state") and "code" not in told
 
 
 @pytest.mark.parametrize(("mail", "password"), [(MAIL, "wrong"), ("nobody@acme.example", PASSWORD)])
-def test_a_wrong_password_and_an_unknown_person_are_told_alike(pool: Pool, mail: str, password: str) -> None:
+def test_a_wrong_password_and_an_unknown_person_are_told_alike(pool: UserPool, mail: str, password: str) -> None:
     with pool.served.browser() as browser:
         answer = sign_in(browser, pool.asking(client_id=pool.web), mail, password)
     assert answer.status_code == 400 and "location" not in answer.headers
     assert "Incorrect username or password." in answer.text
 
 
-def test_a_form_that_was_not_fetched_by_this_browser_signs_nobody_in(pool: Pool) -> None:
+def test_a_form_that_was_not_fetched_by_this_browser_signs_nobody_in(pool: UserPool) -> None:
     with pool.served.browser() as one, pool.served.browser() as other:
         page = one.get("/login", params=pool.asking())
         answer = fill(other, page, username=MAIL, password=PASSWORD)
@@ -139,7 +141,7 @@ def test_a_form_that_was_not_fetched_by_this_browser_signs_nobody_in(pool: Pool)
         assert "code" in came_back(fill(other, answer, username=MAIL, password=PASSWORD))  # the one it was given now
 
 
-def test_a_temporary_password_opens_nothing_but_the_choice_of_another(pool: Pool) -> None:
+def test_a_temporary_password_opens_nothing_but_the_choice_of_another(pool: UserPool) -> None:
     operator = pool.served.operator
     operator.admin_create_user(UserPoolId=pool.id, Username="bo@acme.example", TemporaryPassword="Temporary-1")
     with pool.served.browser() as browser:
@@ -151,7 +153,7 @@ def test_a_temporary_password_opens_nothing_but_the_choice_of_another(pool: Pool
     assert pool.tokens(mail="bo@acme.example", password="My-own-1234")
 
 
-def test_the_page_holds_no_script_and_lets_nobody_frame_it(pool: Pool) -> None:
+def test_the_page_holds_no_script_and_lets_nobody_frame_it(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         page = browser.get("/login", params=pool.asking(login_hint='"><script>alert(1)</script>'))
     assert "<script" not in page.text
@@ -162,7 +164,7 @@ def test_the_page_holds_no_script_and_lets_nobody_frame_it(pool: Pool) -> None:
     assert all(each in page.headers["set-cookie"] for each in ("HttpOnly", "SameSite=Lax"))
 
 
-def test_a_refresh_token_gets_tokens_until_it_is_revoked(pool: Pool) -> None:
+def test_a_refresh_token_gets_tokens_until_it_is_revoked(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         first = pool.exchange(pool.code(browser)).json()
     form = {"grant_type": "refresh_token", "client_id": pool.web, "refresh_token": first["refresh_token"]}
@@ -176,7 +178,7 @@ def test_a_refresh_token_gets_tokens_until_it_is_revoked(pool: Pool) -> None:
     assert pool.post("/oauth2/token", form).json() == {"error": "invalid_grant"}
 
 
-def test_a_machine_gets_the_scopes_of_its_client_and_names_nobody(pool: Pool) -> None:
+def test_a_machine_gets_the_scopes_of_its_client_and_names_nobody(pool: UserPool) -> None:
     machine = pool.machine()
     by_header = {"auth": (machine["ClientId"], machine["ClientSecret"])}
     in_body = {"client_id": machine["ClientId"], "client_secret": machine["ClientSecret"]}
@@ -195,7 +197,7 @@ def test_a_machine_gets_the_scopes_of_its_client_and_names_nobody(pool: Pool) ->
     assert pool.post("/oauth2/token", asked | {"client_id": pool.web}).json() == {"error": "unauthorized_client"}
 
 
-def test_user_info_is_for_who_holds_a_token_of_the_page(pool: Pool) -> None:
+def test_user_info_is_for_who_holds_a_token_of_the_page(pool: UserPool) -> None:
     with pool.served.browser() as browser:
         access = pool.exchange(pool.code(browser)).json()["access_token"]
 
@@ -209,7 +211,7 @@ def test_user_info_is_for_who_holds_a_token_of_the_page(pool: Pool) -> None:
 def test_who_signed_in_stays_known_when_it_starts_again(tmp_path_factory: pytest.TempPathFactory) -> None:
     kept = tmp_path_factory.mktemp("cognito") / "people.sqlite"
     with served(kept) as before:
-        pool = Pool(before)
+        pool = UserPool(before)
         held = pool.tokens()
     assert PASSWORD.encode() not in kept.read_bytes() and held["RefreshToken"].encode() not in kept.read_bytes()
     assert kept.stat().st_mode & 0o077 == 0
