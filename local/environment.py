@@ -81,6 +81,8 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str) -> dict[s
         "CLOISTER_TICKET_SECRET": TICKET_SECRET,
         "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
         "CLOISTER_CONTENT_KEY": account["content_key_arn"],
+        "CLOISTER_ISSUER": account["issuer"],
+        "CLOISTER_ISSUER_CLIENT_IDS": account["client_ids"],
     }  # fmt: skip
 
 

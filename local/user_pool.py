@@ -27,11 +27,11 @@ class UserPool(msgspec.Struct, frozen=True):
     password_client: str
     """Public: of programs that have a person's mail address and password."""
     machine_client: str
-    machine_secret: str
+    """Of machines, with a secret."""
 
     def told(self) -> dict[str, str]:
         """As the cloud's ready line has it."""
-        return {f"user_{name}": value for name, value in msgspec.structs.asdict(self).items()}
+        return {"client_ids": ",".join((self.web_client, self.password_client, self.machine_client))}
 
 
 def opened(cognito: Administration, gateway: str) -> UserPool:
@@ -41,9 +41,7 @@ def opened(cognito: Administration, gateway: str) -> UserPool:
     listed = cognito.list_clients(requests.ListUserPoolClients(user_pool_id=pool))["UserPoolClients"]
     clients = {each["ClientName"]: each["ClientId"] for each in listed}
     cognito.update_client(requests.UpdateUserPoolClient(client_id=clients["web"], **_web(pool, gateway)))
-    machine = cognito.describe_client(requests.OfClient(user_pool_id=pool, client_id=clients["machine"]))
-    secret = machine["UserPoolClient"]["ClientSecret"]
-    return UserPool(pool, clients["web"], clients["password"], clients["machine"], secret)
+    return UserPool(pool, clients["web"], clients["password"], clients["machine"])
 
 
 def _made(cognito: Administration, gateway: str) -> str:
