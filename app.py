@@ -17,6 +17,7 @@ from chalicelib.api import (
     native,
     openai,
     pages,
+    people,
     responses,
 )
 from chalicelib.http.doors import Doors
@@ -27,8 +28,8 @@ app.api.binary_types = ["*/*"]
 
 for surface in (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
-    pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed,
-    management.surface, issuers.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
+    pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
+    issuers.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
 ):  # fmt: skip
     app.register_blueprint(surface)
 

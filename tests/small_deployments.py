@@ -213,10 +213,19 @@ class Deployment:
         with_limits = {"limits": DEFAULT_LIMITS, "pools": ("model-a",), **members}
         return self.tenancy.create_tenant(Tenant(id=name, name=name.title(), **with_limits))
 
-    def key(self, tenant: str = "acme", role: Role = "owner", *, expires_ms: int | None = None, **scopes: Any) -> str:
+    def key(
+        self,
+        tenant: str = "acme",
+        role: Role = "owner",
+        *,
+        expires_ms: int | None = None,
+        member: str | None = None,
+        **scopes: Any,
+    ) -> str:
         """The text of a new API key."""
-        _, token = self.tenancy.create_key(tenant, role, scopes=Scopes(**scopes), expires_ms=expires_ms)
-        return token.text
+        narrowed = Scopes(**scopes)
+        _, text = self.tenancy.create_key(tenant, role, scopes=narrowed, expires_ms=expires_ms, member=member)
+        return text.text
 
     def ask(self, path: Path, key: str | None, *, tenant: str | None = None, pool: str = "model-a") -> str:
         """One small inference, to its end: the target that ran it. Raises what `run` raises."""

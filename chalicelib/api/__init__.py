@@ -7,7 +7,8 @@
     pages        /, /docs and /problems: the service as a browser shows it
     bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
     bedrock_runtime   /v1/bedrock/model, and the same below a tenant: Bedrock's own API, for AWS's SDKs
-    management   /tenants/{tenant}: keys, members, limits, usage, the ledger
+    management   /tenants/{tenant}: keys, limits, usage, the ledger
+    people       who belongs to a tenant, and what its own roles may
     issuers      /tenants/{tenant}/issuers: whose tokens its members come in with
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's

@@ -1,4 +1,4 @@
-"""What a tenant's own people do: keys, members, limits, usage and the ledger."""
+"""What a tenant's own people do: keys, limits, usage and the ledger."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -8,14 +8,14 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.admission.limits import Limits
 from chalicelib.http.callers import Caller
-from chalicelib.http.incoming import Incoming, must_fit
+from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.identity import Principal
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.key_text import KeyText
-from chalicelib.tenancy.tenant import Key, Label, Member, PoolName, Role, Scopes, Sealing, Subject, Tenant
+from chalicelib.tenancy.tenant import Key, Label, PoolName, Role, Scopes, Sealing, Tenant
 
 surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
 
@@ -34,12 +34,17 @@ LAST_MS = 10**15
 
 
 class KeyRequest(msgspec.Struct, frozen=True):
-    """A key to be made. `expires_in_s` counts from now; left out, the key does not expire."""
+    """A key to be made. `expires_in_s` counts from now; left out, the key does not expire.
+
+    It is the member's who makes it, or whose key does: it ends with them, and never does more than they may. `service`:
+    it is the tenant's own instead, and stays.
+    """
 
     role: Role
     label: Label = ""
     scopes: Scopes = Scopes()
     expires_in_s: Annotated[int, msgspec.Meta(ge=1, le=315_360_000)] | None = None
+    service: bool = False
 
 
 class Rotation(msgspec.Struct, frozen=True):
@@ -49,7 +54,7 @@ class Rotation(msgspec.Struct, frozen=True):
 
 
 class KeyView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A key as it may be shown: without its digest."""
+    """A key as it may be shown: without its digest. `member`: whose it is; left out, it is the tenant's own."""
 
     id: str
     role: Role
@@ -60,6 +65,7 @@ class KeyView(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_ms: int | None = None
     revoked_ms: int | None = None
     replaced_by: str | None = None
+    member: str | None = None
 
 
 class RevokedKey(KeyView, frozen=True, omit_defaults=True):
@@ -79,18 +85,6 @@ class Keys(msgspec.Struct, frozen=True):
     """API keys, without their secrets."""
 
     keys: list[KeyView]
-
-
-class MemberRequest(msgspec.Struct, frozen=True):
-    """What a member may be."""
-
-    role: Role
-
-
-class Members(msgspec.Struct, frozen=True):
-    """The members of a tenant."""
-
-    members: list[Member]
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -240,36 +234,6 @@ def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     )
 
 
-@surface.door(
-    "GET", "/tenants/{tenant}/members", permission="members.manage",
-    summary="List the members", returns=Members,
-)  # fmt: skip
-def list_members(_: Incoming, caller: Caller) -> Members:
-    """Who belongs to the tenant, and as what."""
-    return Members(list(wiring.tenancy().people.members(caller.principal.tenant)))
-
-
-@surface.door(
-    "PUT", "/tenants/{tenant}/members/{subject}", permission="members.manage", for_narrowed="closed",
-    summary="Add a member, or change their role", accepts=MemberRequest, returns=Member,
-)  # fmt: skip
-def put_member(asked: Incoming, caller: Caller) -> Member:
-    """The role decides what they may do."""
-    request = asked.json(MemberRequest)
-    subject = asked.parameters["subject"]
-    must_fit(subject, Subject, "subject")
-    return wiring.tenancy().people.put(caller.principal.tenant, subject=subject, role=request.role)
-
-
-@surface.door(
-    "DELETE", "/tenants/{tenant}/members/{subject}", permission="members.manage", for_narrowed="closed",
-    summary="Remove a member", status=204,
-)  # fmt: skip
-def remove_member(asked: Incoming, caller: Caller) -> None:
-    """Their keys are not theirs alone, and stay."""
-    wiring.tenancy().people.remove(caller.principal.tenant, asked.parameters["subject"])
-
-
 def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
     """Raises Forbidden for a key that could do more than its maker; Malformed for a scope that the tenant has not;
     NotFound.
@@ -279,7 +243,12 @@ def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
     validity.must_be_of_tenant(request.scopes, wiring.tenancy().tenant(tenant).pools)
     return _shown(
         *wiring.tenancy().create_key(
-            tenant, request.role, label=request.label, scopes=request.scopes, expires_ms=expires_ms
+            tenant,
+            request.role,
+            label=request.label,
+            scopes=request.scopes,
+            expires_ms=expires_ms,
+            member=None if request.service or tenant != maker.tenant else maker.member,
         )
     )
 
@@ -292,8 +261,12 @@ def revoked(principal: Principal, tenant: str, key_id: str) -> RevokedKey:
     now_ms = wiring.path().clock()
     _must_cover(principal, wiring.tenancy().key(tenant, key_id))
     key = wiring.tenancy().revoke_key(tenant, key_id)
-    manages = key.role == "owner" and not any(_manages(each, now_ms) for each in wiring.tenancy().keys(tenant))
-    warning = (LAST_OPERATOR if tenant == PLATFORM_TENANT else LAST_OWNER) if manages else None
+    owners = [member for member in wiring.tenancy().people.members(tenant) if member.role == "owner"]
+    holders = {None, *(member.subject for member in owners)}
+    others = any(_manages(each, now_ms) and each.member in holders for each in wiring.tenancy().keys(tenant))
+    signs_in = tenant != PLATFORM_TENANT and any(member.joined_ms is not None for member in owners)
+    last = key.role == "owner" and not others and not signs_in
+    warning = (LAST_OPERATOR if tenant == PLATFORM_TENANT else LAST_OWNER) if last else None
     return RevokedKey(**msgspec.structs.asdict(view(key, now_ms)), warning=warning)
 
 
@@ -317,6 +290,7 @@ def view(key: Key, now_ms: int) -> KeyView:
         expires_ms=key.expires_ms,
         revoked_ms=key.revoked_ms,
         replaced_by=key.replaced_by,
+        member=key.member,
     )
 
 

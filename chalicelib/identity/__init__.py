@@ -118,6 +118,7 @@ def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tup
         proof="api_key",
         scopes=key.scopes,
         expires_ms=key.expires_ms,
+        member=key.member,
     )
     return principal, snapshot
 
@@ -154,6 +155,7 @@ def _by_token(
         proof="jwt",
         scopes=holder.scopes,
         expires_ms=claims.expires_ms,
+        member=member.subject,
     )
     return principal, snapshot
 

@@ -6,7 +6,7 @@ import msgspec
 
 from chalicelib.identity.roles import PERMISSIONS, Permission
 from chalicelib.refusal import Forbidden
-from chalicelib.tenancy.tenant import Role, Scopes, SurfaceName
+from chalicelib.tenancy.tenant import Role, Scopes, Subject, SurfaceName
 
 COVERS = "makes, rotates and revokes only keys that"
 WHOLE = "use a key that is neither narrowed nor expires"
@@ -23,6 +23,7 @@ class Principal(msgspec.Struct, frozen=True):
     proof: Proof
     scopes: Scopes = Scopes()
     expires_ms: int | None = None  # when the credential ends, if it does
+    member: Subject | None = None  # which of the tenant's people it is. None: nobody, but the tenant itself
 
     def must(self, permission: Permission) -> None:
         """Raises Forbidden unless the role holds the permission."""

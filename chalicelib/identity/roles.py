@@ -4,14 +4,17 @@ from typing import Literal
 
 from chalicelib.tenancy.tenant import Role
 
-Permission = Literal[
-    "infer",  # run models
-    "models.read",  # see which pools there are
-    "usage.read",  # limits, what is used of them, and the ledger
-    "responses.manage",  # see and delete the Responses that were kept
-    "keys.manage",
-    "members.manage",
-]
+Permission = Literal["infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage"]
+
+MEANING: dict[Permission, str] = {
+    "infer": "run models",
+    "models.read": "list models, see the enclave's attestation",
+    "usage.read": "see the tenant, its limits, what is used of them, and the ledger",
+    "responses.manage": "see and delete Responses that were kept",
+    "keys.manage": "API keys and KMS keys",
+    "members.manage": "members, the tenant's own roles, and whose tokens its members come in with",
+}
+"""What each lets somebody do, as docs/api.md says it."""
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "owner": frozenset(("infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage")),

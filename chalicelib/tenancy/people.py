@@ -15,7 +15,7 @@ in by calling themselves, at an issuer that lets them, what another's mail addre
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import get_args
 
@@ -25,7 +25,7 @@ from chalicelib.clock import Clock
 from chalicelib.documents import PLATFORM, Document
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy.records import Records, text, value
-from chalicelib.tenancy.tenant import CustomRole, Key, Member, Role, RoleName, Subject, Tenant
+from chalicelib.tenancy.tenant import Key, Member, Role, RoleName, Roles, Subject, Tenant
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -110,7 +110,7 @@ class People:
             if member is not None and member.is_called(issuer, sub):
                 yield person.tenant, member
 
-    def put_roles(self, tenant_id: str, roles: Mapping[RoleName, CustomRole]) -> Tenant:
+    def put_roles(self, tenant_id: str, roles: Roles) -> Tenant:
         """These are the tenant's own roles, and no other, from the next request of each member and their keys on.
 
         Raises Conflict where a member holds one that would be gone.
@@ -119,7 +119,7 @@ class People:
         for member in self.members(tenant_id):
             if member.role not in roles and member.role not in get_args(Role):
                 raise Conflict(f"{member.subject} holds the role {member.role}. Give them another one first.")
-        changed = msgspec.structs.replace(value(document, Tenant), roles=dict(roles))
+        changed = msgspec.structs.replace(value(document, Tenant), roles=roles)
         self._records.replace(document, changed)
         return changed
 

@@ -130,6 +130,8 @@ class CustomRole(msgspec.Struct, frozen=True):
     scopes: Scopes = Scopes()
 
 
+Roles = Annotated[dict[RoleName, CustomRole], msgspec.Meta(max_length=50)]
+
 IssuerUrl = Annotated[
     str,
     msgspec.Meta(
@@ -174,7 +176,7 @@ class Tenant(msgspec.Struct, frozen=True):
     principals: tuple[str, ...] = ()  # ARNs of the IAM users and roles that sign as this tenant
     retention_days: RetentionDays = 30
     aliases: Aliases = {}  # names that only this tenant has for its pools
-    roles: Mapping[RoleName, CustomRole] = {}  # that its members may hold, beside those there are
+    roles: Roles = {}  # that its members may hold, beside those there are
     issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
 
     def role(self, name: str) -> CustomRole | None:

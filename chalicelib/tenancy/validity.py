@@ -5,11 +5,12 @@ contradict itself: whoever sends it hears of it, by the member's name.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import get_args
 
 from chalicelib.call import AS_CHATS, Operation
 from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.refusal import Malformed
-from chalicelib.tenancy.tenant import Scopes
+from chalicelib.tenancy.tenant import CustomRole, Role, Scopes
 
 OFFERED: tuple[Operation, ...] = ("chat.completions", "completions", "embeddings", "invoke")
 """What a pool says that it offers; the other operations come with one of these."""
@@ -59,10 +60,18 @@ def must_be_pinned_to_targets(pins: Mapping[str, str], pools: Collection[str], k
             )
 
 
-def must_be_of_tenant(scopes: Scopes, pools: Collection[str]) -> None:
-    """Raises Malformed where a key would be narrowed to what its tenant has not."""
-    must_be_pools(scopes.pools, pools, "scopes.pools", "among the tenant's")
-    _must_differ(scopes.surfaces, "scopes.surfaces[{}]")
+def must_be_of_tenant(scopes: Scopes, pools: Collection[str], field: str = "scopes") -> None:
+    """Raises Malformed where a key or a role would be narrowed to what its tenant has not."""
+    must_be_pools(scopes.pools, pools, f"{field}.pools", "among the tenant's")
+    _must_differ(scopes.surfaces, f"{field}.surfaces[{{}}]")
+
+
+def must_be_roles(roles: Mapping[str, CustomRole], pools: Collection[str]) -> None:
+    """Raises Malformed unless these can be the own roles of a tenant that has the pools."""
+    for name, role in roles.items():
+        if name in get_args(Role):
+            raise Malformed(f"{name} is a role of every tenant. Choose another name.", field=f"roles.{name}")
+        must_be_of_tenant(role.scopes, pools, f"roles.{name}.scopes")
 
 
 def _must_differ(names: Sequence[str], field: str, first: int = 0) -> None:

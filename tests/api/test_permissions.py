@@ -82,6 +82,8 @@ TABLE = {
     "DELETE /tenants/{tenant}/members/{subject}": Row(OWNER, "management", None, 204, **CLOSED),
     "GET /tenants/{tenant}/issuers": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/issuers": Row(OWNER, "management", {"issuers": [ISSUER]}, **CLOSED),
+    "GET /tenants/{tenant}/roles": Row(OWNER, "management"),
+    "PUT /tenants/{tenant}/roles": Row(OWNER, "management", {"roles": {"chatter": {"base": "viewer"}}}, **CLOSED),
     "GET /tenants/{tenant}/kms-keys": Row(OWNER, "management"),
     "POST /tenants/{tenant}/kms-keys": Row(OWNER, "management", {"key_arn": "{arn}"}, 201, **CLOSED),
     "PUT /tenants/{tenant}/kms-keys/{key}": Row(OWNER, "management", {"proof": "{proof}"}, **CLOSED),

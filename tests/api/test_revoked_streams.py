@@ -15,6 +15,7 @@ from chalicelib.inference.running import RunningStream, RunningStreams
 from chalicelib.refusal import Forbidden, NotFound, Refusal, StoreUnavailable, Unauthenticated
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.key_text import parse
+from chalicelib.tenancy.tenant import CustomRole, Scopes
 from tests.api.test_leaving import CHUNK, Client, Front, play
 from tests.api.test_silent_models import NEVER, client, dialect_of, every_opened_door, front, saying
 from tests.small_deployments import T0, Deployment
@@ -70,6 +71,54 @@ def test_a_stream_ends_with_what_allowed_it(undo: Undo, said: bytes) -> None:
     (entry,) = running.entries
     assert (entry.outcome, entry.reason) == ("failed", REVOKED)
     assert entry.charged.tokens == entry.used.tokens > 0
+
+
+def remove(deployment: Deployment) -> None:
+    deployment.tenancy.people.remove("acme", "ada")
+
+
+def demote(deployment: Deployment) -> None:
+    deployment.tenancy.people.put("acme", "ada", "viewer")
+
+
+def narrow_the_role(deployment: Deployment) -> None:
+    deployment.tenancy.people.put_roles("acme", {"chatter": CustomRole("developer", Scopes(surfaces=("native",)))})
+
+
+@pytest.mark.parametrize(
+    ("undo", "said"),
+    [
+        (remove, b"unknown, revoked or expired"),
+        (demote, b"does not hold the permission infer"),
+        (narrow_the_role, b"limited to: native"),
+    ],
+)
+def test_a_stream_of_a_members_key_ends_with_what_they_may_and_a_services_goes_on(
+    undo: Callable[[Deployment], object], said: bytes
+) -> None:
+    gate = threading.Event()
+    told = words("one two")
+    running = Front(*told[:2], gate, *told[2:], look_s=AT_ONCE_S)
+    deployment, service = running.deployment, running.key
+    deployment.tenancy.people.put_roles("acme", {"chatter": CustomRole("developer")})
+    deployment.tenancy.people.put("acme", "ada", "chatter")
+
+    async def scene() -> None:
+        running.key = deployment.key(member="ada")
+        theirs = Client(running)
+        running.key = service
+        stays = Client(running)
+        for stream in (theirs, stays):
+            await stream.until(lambda stream=stream: b"one" in stream.body)  # type: ignore[misc]
+        undo(deployment)
+        await theirs.exchange
+        assert said in theirs.body.removesuffix(b"\n\n").rpartition(b"data: ")[2]
+        gate.set()
+        await stays.exchange
+        assert stays.body.endswith(b"data: [DONE]\n\n")
+
+    play(running, scene)
+    assert sorted(entry.reason for entry in running.entries) == ["", REVOKED]
 
 
 @every_opened_door

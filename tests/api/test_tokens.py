@@ -135,7 +135,7 @@ def test_an_owner_is_not_narrowed_by_the_hour_of_their_token(scene: Scene) -> No
     members, keys = "/tenants/acme/members/kim@example.com", "/tenants/acme/keys"
     assert scene.gateway.call("PUT", members, key=token, json={"role": "viewer"}).status == 200
     made = scene.gateway.call("POST", keys, key=token, json={"role": "owner"})
-    assert (made.status, "expires_ms" in made.json["key"]) == (201, False)
+    assert (made.status, "expires_ms" in made.json["key"], made.json["key"]["member"]) == (201, False, "eve")
 
 
 def test_an_issuer_that_cannot_be_asked_is_no_fault_of_the_token(scene: Scene) -> None:
