@@ -10,7 +10,7 @@ import re
 from collections import deque
 
 from guard.rules import Finding
-from guard.scanner import HALF, Characters, Counts, Cut, Refused, Scanner, Side
+from guard.scanner import HALF, Allowance, Characters, Cut, Findings, Refused, Scanner, Side
 from guard.search import Search
 
 _STEP = re.compile(
@@ -26,33 +26,32 @@ _UNFINISHED = re.compile(
 class ArgumentsScanner:
     """Of the arguments of one call."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, allowance: Allowance) -> None:
         self._side = side
+        self._allowance = allowance
         self._characters = Characters()
-        self._counts = Counts(side)
-        self._text = Scanner(side)
+        self._found = Findings(side)
+        self._text = Scanner(side, allowance)
         self._string: Cut | None = None  # the one that is being read
         self._read = 0  # bytes of it, unescaped
         self._escapes: deque[tuple[int, int, bytes]] = deque()  # in it: from where to where, and how it was written
         self._unfinished = ""
 
     def feed(self, piece: str) -> str:
-        """What may be released now. Raises Refused."""
+        """What may be released now. Raises Refused, TooCostly."""
         return self._text.feed(self._strings(self._characters.feed(piece, last=False), last=False))
 
     def finish(self, piece: str = "") -> str:
-        """The rest, with a last piece. Raises Refused."""
+        """The rest, with a last piece. Raises Refused, TooCostly."""
         return self._text.finish(self._strings(self._characters.feed(piece, last=True), last=True))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What was found so far. A match in a string that is one in the JSON text, too, is counted once."""
-        if self._counts.refused is not None:
-            return self._counts.findings()
-        both = Counts(self._side)
-        both.refused = self._text.counts.refused
-        both.each = [max(pair) for pair in zip(self._counts.each, self._text.counts.each, strict=True)]
-        return both.findings()
+        both, text = Findings(self._side), self._text.found
+        both.refused = self._found.refused or text.refused
+        both.each = {name: max(count, text.each[name]) for name, count in self._found.each.items()}
+        return both.told()
 
     def _strings(self, piece: str, *, last: bool) -> str:
         text, self._unfinished = self._unfinished + piece, ""
@@ -73,7 +72,7 @@ class ArgumentsScanner:
             released.append(text[at:])
             return len(text)
         released.append(text[at : quote + 1])
-        self._string = Cut(self._side, self._counts, self._as_written)
+        self._string = Cut(self._side, self._found, self._allowance, self._as_written)
         self._read = 0
         self._escapes.clear()
         return quote + 1

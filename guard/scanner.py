@@ -7,12 +7,20 @@ A text that was refused has one finding: the rule that refused it.
 
 import re
 from collections.abc import Callable
+from time import thread_time
+from typing import NamedTuple
 
 from guard.rules import Finding
-from guard.search import Patterns, Search
+from guard.search import Match, Patterns, Search
 
-MOST_COUNTED = 100
-"""A rule that flags is looked for until it was found so often: 100 means at least 100."""
+PART = 1_024
+"""Bytes that are searched at once: with the largest rule sets some 0.3 s at the very worst."""
+
+UNWATCHED = 100_000
+"""Bytes by steps of the patterns that are searched without a look at the time: some 3 ms at the very worst."""
+
+MOST_STEPS_AT_ONCE = 100_000_000
+"""Bytes of a text by steps of endless patterns: some 3 s at the very worst."""
 
 HALF = re.compile("[\ud800-\udfff]")
 """Half of a character that JSON writes as two escapes, alone."""
@@ -27,18 +35,42 @@ class Refused(Exception):
         self.released = released
 
 
-class Side:
-    """The rules for one direction, compiled: those that change a text, and those that only count."""
+class TooCostly(Exception):
+    """RE2 takes too long with these rules and this text; nothing more of it may be released."""
 
-    def __init__(
-        self, names: list[str], refusing: set[str], cutting: Patterns | None, flagging: Patterns | None
-    ) -> None:
-        """`names`: of the cutting patterns, then of the flagging ones, each as they are there."""
-        self.names = names
-        self.refusing = refusing
-        self.cutting = cutting
-        self.flagging = flagging
-        self.first_flag = len(cutting.each) if cutting else 0
+
+class Allowance:
+    """CPU time that may be spent on one request, all its texts together: a second, and two for each megabyte.
+
+    Ordinary rules take some 50 ms for a megabyte. Some, with texts made for them, take a thousand times as long.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = thread_time) -> None:
+        """`now_s`: CPU time of this thread."""
+        self._left_s = 1.0
+        self._now_s = now_s
+
+    def began_s(self) -> float:
+        return self._now_s()
+
+    def spend(self, began_s: float, length: int) -> None:
+        """On so many bytes. Raises TooCostly."""
+        self._left_s += 2e-6 * length - (self._now_s() - began_s)
+        if self._left_s < 0:
+            raise TooCostly
+
+
+class Side(NamedTuple):
+    """The rules for one direction, compiled, and their names: those that change a text, and those that only count."""
+
+    cutting: Patterns | None
+    cutting_names: list[str]
+    flagging: Patterns | None
+    flagging_names: list[str]
+    endless: Patterns | None  # refuse or flag, in whole texts only
+    endless_names: list[str]
+    refusing: set[str]
+    size: int  # steps of the first two
 
 
 class Characters:
@@ -56,36 +88,65 @@ class Characters:
         return HALF.sub("\ufffd", text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"))
 
 
-class Counts:
-    """How often each rule of a side was met, in whatever was searched for one outcome."""
+class Findings:
+    """How often each rule was met, in whatever was searched for one outcome."""
 
     def __init__(self, side: Side) -> None:
-        self._names = side.names
-        self.each = [0] * len(side.names)
+        self.each = dict.fromkeys((*side.cutting_names, *side.flagging_names, *side.endless_names), 0)
         self.refused: str | None = None
 
-    def findings(self) -> tuple[Finding, ...]:
+    def told(self) -> tuple[Finding, ...]:
         if self.refused is not None:
             return (Finding(self.refused, 1),)
-        return tuple(Finding(name, count) for name, count in zip(self._names, self.each, strict=True) if count)
+        return tuple(Finding(name, count) for name, count in self.each.items() if count)
 
 
 class Cut:
     """One text, with matches cut out."""
 
-    def __init__(self, side: Side, counts: Counts, shown: Callable[[Search, int, int], bytes] = Search.text) -> None:
+    def __init__(
+        self,
+        side: Side,
+        findings: Findings,
+        allowance: Allowance,
+        shown: Callable[[Search, int, int], bytes] = Search.text,
+    ) -> None:
         """`shown`: how a range of the text that may be released is written."""
         self._side = side
-        self._counts = counts
+        self._findings = findings
+        self._allowance = allowance
         self._shown = shown
         self._covered = 0  # up to where a match that was told goes on
         self._search = Search(side.cutting) if side.cutting else None
         self._flags = Search(side.flagging) if side.flagging else None
+        self._whole = b""  # where there are endless patterns
 
     def feed(self, piece: bytes, *, last: bool) -> bytes:
-        """What is released now. Raises Refused."""
+        """What is released now. Raises Refused, TooCostly."""
+        if self._side.endless:
+            self._whole += piece
+            if last:
+                self._look_through(self._side.endless)
+        released: list[bytes] = []
+        end = 0
+        while end < len(piece) or not released:
+            begin, end = end, _character(piece, end + PART)
+            released.append(self._watched(piece[begin:end], last=last and end == len(piece)))
+        return released[0] if len(released) == 1 else b"".join(released)
+
+    def _watched(self, piece: bytes, *, last: bool) -> bytes:
+        held = len(self._search.held) if self._search else 0
+        if (held + len(piece)) * self._side.size < UNWATCHED:
+            return self._feed(piece, last=last)
+        began_s = self._allowance.began_s()
+        try:
+            return self._feed(piece, last=last)
+        finally:
+            self._allowance.spend(began_s, len(piece))
+
+    def _feed(self, piece: bytes, *, last: bool) -> bytes:
         if self._flags:
-            self._count(self._flags, piece, last=last)
+            self._count(self._flags.feed(piece, last=last), self._side.flagging_names)
         search = self._search
         if search is None:
             return piece
@@ -96,13 +157,13 @@ class Cut:
         released = []
         at = max(at, self._covered)
         for match in found:
-            name = self._side.names[match.rule]
+            name = self._side.cutting_names[match.rule]
             if name in self._side.refusing:
-                self._counts.refused = name
+                self._findings.refused = name
                 released.append(self._shown(search, at, max(at, match.begin)))
                 raise Refused(name, b"".join(released).decode())
             if not match.continues:
-                self._counts.each[match.rule] += 1
+                self._findings.each[name] += 1
                 if match.begin >= self._covered:
                     released += (self._shown(search, at, match.begin), f"[{name}]".encode())
             self._covered = max(self._covered, match.end)
@@ -111,29 +172,47 @@ class Cut:
             released.append(self._shown(search, at, search.settled))
         return b"".join(released)
 
-    def _count(self, flags: Search, piece: bytes, *, last: bool) -> None:
-        counts, first = self._counts.each, self._side.first_flag
-        for match in flags.feed(piece, last=last):
-            counts[first + match.rule] = min(counts[first + match.rule] + 1, MOST_COUNTED)
+    def _count(self, found: list[Match], names: list[str]) -> None:
+        for match in found:
+            self._findings.each[names[match.rule]] += 1
+
+    def _look_through(self, endless: Patterns) -> None:
+        """RE2 cannot be stopped, so that the worst is assumed before it begins."""
+        if len(self._whole) * endless.size > MOST_STEPS_AT_ONCE:
+            raise TooCostly
+        names = self._side.endless_names
+        found = Search(endless).feed(self._whole, last=True)
+        for match in found:
+            if names[match.rule] in self._side.refusing:
+                self._findings.refused = names[match.rule]
+                raise Refused(names[match.rule], "")
+        self._count(found, names)
 
 
 class Scanner:
     """Of one text: one choice and one field of an answer."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, allowance: Allowance) -> None:
         self._characters = Characters()
-        self.counts = Counts(side)
-        self._cut = Cut(side, self.counts)
+        self.found = Findings(side)
+        self._cut = Cut(side, self.found, allowance)
 
     def feed(self, piece: str) -> str:
-        """What may be released now. Raises Refused."""
+        """What may be released now. Raises Refused, TooCostly."""
         return self._cut.feed(self._characters.feed(piece, last=False).encode(), last=False).decode()
 
     def finish(self, piece: str = "") -> str:
-        """The rest, with a last piece. Raises Refused."""
+        """The rest, with a last piece. Raises Refused, TooCostly."""
         return self._cut.feed(self._characters.feed(piece, last=True).encode(), last=True).decode()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What was found so far."""
-        return self.counts.findings()
+        return self.found.told()
+
+
+def _character(text: bytes, place: int) -> int:
+    """The beginning of the character that is there."""
+    while 0 < place < len(text) and text[place] & 0xC0 == 0x80:
+        place -= 1
+    return min(place, len(text))

@@ -1,7 +1,7 @@
 """Finds matches in a text that comes piece by piece, and knows up to where no further piece can change them.
 
-**A match** is for each rule, from the left, the leftmost one, of those the longest, and so on behind it. What
-a pack's check does not confirm is none, and the search goes on one character further.
+**A match** is for each rule, from the left, the leftmost one, of those the longest, and so on behind it. What a pack's
+check does not confirm is none, and the search goes on one character further.
 
 **Settled** is the text before the leftmost place at which a match of any rule may have begun and may still grow: that
 is asked of RE2, which reads `expression.begun` backwards from the end. Before it, what is found is what is found in the
@@ -10,31 +10,25 @@ whole text: so each way of cutting a text gives the same matches. What is kept i
 Texts are UTF-8; places are bytes from the beginning of the text.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import re2
-
-from guard.expression import Node, begun, written
-
-SMALL = 1 << 19  # bytes that RE2 may use for one rule; more states than that are thrown away and made again
-LARGE = 1 << 21  # for all rules together
-
-_ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
-_HERE = re2._re2.RE2.Anchor.ANCHOR_START
-_WHOLLY = re2._re2.RE2.Anchor.ANCHOR_BOTH
-
-
-class TooLarge(Exception):
-    """RE2 has no room for it."""
+from guard.automaton import ANYWHERE, HERE, Automaton, Find, Several
+from guard.expression import Node, begun, widths, written
+from guard.packs import Check
 
 
 class Pattern(NamedTuple):
     """What is looked for under one rule."""
 
     node: Node
-    check: Callable[[bytes], int] | None = None  # how many bytes of a match are truly one; 0: it is none
+    check: Check | None = None
     trail: Node | None = None  # one character of what follows a match and belongs to it, as far as it goes
+    most: int | None = None  # matches in one text, after which nobody looks for more
+
+    @property
+    def endless(self) -> bool:
+        """Has no widest match, so that nothing is settled before the end of the text."""
+        return widths(self.node)[1] is None
 
 
 class Match(NamedTuple):
@@ -47,45 +41,30 @@ class Match(NamedTuple):
 
 
 class _One(NamedTuple):
-    find: "_Find"
-    check: Callable[[bytes], int] | None
-    trail: "_Find | None"
-
-
-_Find = Callable[[Any, bytes, int, int], list[tuple[int, int]]]
-"""Anchor, text, from where, to where; answers (-1, -1) where there is none."""
+    find: Find
+    check: Check | None
+    trail: Find | None
+    most: int | None
 
 
 class Patterns:
-    """Compiled, for any number of searches in any threads. Raises TooLarge."""
+    """Compiled, for any number of searches in any threads."""
 
-    def __init__(self, patterns: list[Pattern], *, streamed: bool) -> None:
-        """Only what is streamed has to know how matches begin: then each has a widest match."""
+    def __init__(self, patterns: list[Pattern]) -> None:
+        """None endless, or all: then they are searched for in whole texts only. Raises Unfit."""
+        each = [Automaton(written(pattern.node)) for pattern in patterns]
+        trails = [Automaton(f"(?:{written(one.trail)})*") if one.trail else None for one in patterns]
         self.each = [
-            _One(
-                _compiled(written(pattern.node)).Match,
-                pattern.check,
-                _compiled(f"(?:{written(pattern.trail)})*").Match if pattern.trail else None,
-            )
-            for pattern in patterns
+            _One(automaton.find, pattern.check, trail.find if trail else None, pattern.most)
+            for pattern, automaton, trail in zip(patterns, each, trails, strict=True)
         ]
-        begins = "|".join(f"(?:{begun(pattern.node)})" for pattern in patterns if streamed)
-        self.begun: _Find = _compiled(rf"(?:{begins})\z", LARGE).Match
-        self._any = re2._re2.Set(_ANYWHERE, _options(LARGE))
-        # An empty pattern always matches. Where it does not, RE2 had no room to look, and says that in no other way.
-        for index, pattern in enumerate(["", *(written(pattern.node) for pattern in patterns)]):
-            if self._any.Add(pattern.encode()) != index:
-                raise TooLarge
-        if not self._any.Compile():  # it must not be used then: RE2 would crash
-            raise TooLarge
-        self._all = list(range(len(patterns)))
-
-    def perhaps(self, text: bytes) -> list[int]:
-        """The rules that may have a match there."""
-        found = self._any.Match(text)
-        if len(found) == 1:
-            return []
-        return [index - 1 for index in found if index] if 0 in found else self._all
+        self.size = sum(automaton.size for automaton in each)
+        begins = "|".join(f"(?:{begun(pattern.node)})" for pattern in patterns if not pattern.endless)
+        beginnings = Automaton(rf"(?:{begins})\z", 2 * self.size)
+        self.begun = beginnings.find
+        any_of_them = Several([written(pattern.node) for pattern in patterns], self.size)
+        self.perhaps = any_of_them.perhaps
+        self.room = beginnings.room + any_of_them.room + sum(one.room for one in (*each, *trails) if one)
 
 
 class Search:
@@ -97,6 +76,7 @@ class Search:
         self.begin = 0  # where `held` begins
         self.settled = 0
         self._next = [0] * len(patterns.each)  # where the search for each rule goes on
+        self._left = [one.most for one in patterns.each]  # matches to be found yet
         self._trailing: set[int] = set()  # rules whose match has a trail that went on to the end of what there is
 
     def text(self, begin: int, end: int) -> bytes:
@@ -108,7 +88,7 @@ class Search:
             self._forget()
         held = self.held = self.held + piece if self.held else piece
         at, end = self.settled - self.begin, len(held)
-        upto = end if last else self._patterns.begun(_ANYWHERE, held, at, end)[0][0]
+        upto = end if last else self._patterns.begun(ANYWHERE, held, at, end)[0][0]
         self.settled = self.begin + upto
         found = self._continued() if self._trailing else []
         for rule in self._patterns.perhaps(held):
@@ -118,10 +98,10 @@ class Search:
         return found
 
     def _of(self, rule: int, at: int, upto: int) -> list[Match]:
-        one, held, begin = self._patterns.each[rule], self.held, self.begin
+        one, held, begin, left = self._patterns.each[rule], self.held, self.begin, self._left[rule]
         place, found = max(self._next[rule] - begin, at), list[Match]()
-        while True:
-            start, end = one.find(_ANYWHERE, held, place, len(held))[0]
+        while left is None or len(found) < left:
+            start, end = one.find(ANYWHERE, held, place, len(held))[0]
             if start < 0 or start >= upto:
                 break
             if one.check is not None:
@@ -132,10 +112,12 @@ class Search:
             place = self._trailed(rule, one.trail, end) if one.trail else end
             found.append(Match(begin + start, rule, begin + place))
         self._next[rule] = begin + place
+        if left is not None:
+            self._left[rule] = left - len(found)
         return found
 
-    def _trailed(self, rule: int, trail: _Find, place: int) -> int:
-        end = trail(_HERE, self.held, place, len(self.held))[0][1]
+    def _trailed(self, rule: int, trail: Find, place: int) -> int:
+        end = trail(HERE, self.held, place, len(self.held))[0][1]
         if end == len(self.held):
             self._trailing.add(rule)
         return end
@@ -158,30 +140,8 @@ class Search:
         self.begin += keep
 
 
-def fully(patterns: Iterable[str]) -> Callable[[bytes], bool]:
-    """Whether one of the patterns matches all of a text. Raises TooLarge."""
-    compiled = _compiled(f"(?:{'|'.join(patterns)})", LARGE)
-    return lambda text: bool(compiled.Match(_WHOLLY, text, 0, len(text))[0][0] == 0)
-
-
 def _after(text: bytes, place: int) -> int:
     place += 1
     while place < len(text) and text[place] & 0xC0 == 0x80:
         place += 1
     return place
-
-
-def _options(max_mem: int) -> Any:
-    options = re2.Options()
-    options.max_mem = max_mem
-    options.log_errors = False  # it would print patterns
-    options.longest_match = True
-    options.never_capture = True
-    return options
-
-
-def _compiled(pattern: str, max_mem: int = SMALL) -> Any:
-    compiled = re2._re2.RE2(pattern.encode(), _options(max_mem))
-    if not compiled.ok():
-        raise TooLarge(compiled.error())
-    return compiled

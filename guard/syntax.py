@@ -174,6 +174,8 @@ class _Reader:
             if found := _NAMES_IN_SETS.match(self._pattern, self.at):
                 written += found[0]
                 self.at = found.end()
+            elif self._pattern.startswith("[:", self.at):
+                raise Misread(f"has a set that is not known here: `{self._pattern[self.at : self.at + 20]}`")
             elif self._pattern[self.at] == "\\":
                 written += self._escaped()
             else:

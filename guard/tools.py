@@ -1,7 +1,7 @@
 """Which tools may be offered and called, by globs of their names."""
 
+from guard.automaton import wholly
 from guard.rules import Tools
-from guard.search import fully
 from guard.syntax import literal
 
 _SIGNS = {"*": r"(?s:.*)", "?": r"(?s:.)"}
@@ -11,8 +11,8 @@ class Globs:
     """Compiled."""
 
     def __init__(self, tools: Tools) -> None:
-        self._allowed = fully(map(_pattern, tools.allowed)) if tools.allowed else None
-        self._blocked = fully(map(_pattern, tools.blocked)) if tools.blocked else None
+        self._allowed = wholly(map(_pattern, tools.allowed)) if tools.allowed else None
+        self._blocked = wholly(map(_pattern, tools.blocked)) if tools.blocked else None
 
     def allow(self, name: str) -> bool:
         written = name.encode(errors="replace")

@@ -8,8 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from guard import phrases
-from guard.expression import widths
+from guard.automaton import Automaton, Unfit
+from guard.expression import widths, written
+from guard.judge import compiled
 from guard.packs import PACKS
 from guard.rules import PackUse, Rule, Rules, Tools, Topic
 from guard.syntax import Misread, parse
@@ -18,7 +19,7 @@ MOST_RULES = 50
 MOST_PATTERN = 1_000  # characters
 WIDEST = 1_000  # characters of a match
 MOST_TOPICS = 20
-MOST_PHRASES = 200  # of one topic
+MOST_PHRASES = 100  # of one topic
 LONGEST_PHRASE = 100  # characters
 MOST_GLOBS = 200  # allowed, and blocked
 LONGEST_GLOB = 128  # characters
@@ -74,10 +75,12 @@ def _rule(rule: Rule) -> Iterator[str]:
         yield f"{called}: its pattern has {len(rule.pattern):,} characters, and may have {MOST_PATTERN:,}"
         return
     try:
-        narrowest, widest = widths(parse(rule.pattern))
-    except Misread as misread:
-        yield f"{called}: its pattern {misread}"
+        node = parse(rule.pattern)
+        Automaton(written(node))
+    except (Misread, Unfit) as refused:
+        yield f"{called}: its pattern {refused}"
         return
+    narrowest, widest = widths(node)
     if narrowest == 0:
         yield f"{called}: its pattern matches an empty text, which is everywhere"
     if rule.action == "redact" or rule.direction != "in":
@@ -104,8 +107,6 @@ def _topic(topic: Topic) -> Iterator[str]:
         ):
             yield f"{called}: a phrase is 1 to {LONGEST_PHRASE} characters of text, and {phrase[:20]!a} is not"
             return
-    narrowest, widest = widths(phrases.pattern(topic).node)
-    assert narrowest and widest is not None and widest <= WIDEST
 
 
 def _tools(tools: Tools) -> Iterator[str]:
@@ -118,10 +119,7 @@ def _tools(tools: Tools) -> Iterator[str]:
 
 
 def _together(rules: Rules) -> Iterator[str]:
-    from guard.judge import compiled
-    from guard.search import TooLarge
-
     try:
         compiled(rules)
-    except TooLarge:
-        yield "the patterns are too large, taken together; shorten them, or repeat less"
+    except Unfit:
+        yield "the patterns are too large together; shorten them, repeat less, or give an end to those without one"

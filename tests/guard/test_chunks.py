@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from guard import Finding, Rule, Rules, compiled, problems
 from guard.arguments import ArgumentsScanner
 from guard.expression import widths
+from guard.judge import MOST_COUNTED
 from guard.rules import Action
-from guard.scanner import MOST_COUNTED, Refused, Scanner
+from guard.scanner import Refused, Scanner
 from guard.syntax import parse
 from tests.examples import examples
 
