@@ -133,7 +133,7 @@ def infer(asked: Incoming) -> Reply:
 
 
 @public.door(
-    "GET", "/live", permission="public", summary="Whether this process answers", returns=Standing, probes=True
+    "GET", "/live", permission="public", summary="Whether this process answers", returns=Standing, at_once=True
 )  # fmt: skip
 def live(_: Incoming) -> Standing:
     return Standing("live", wiring.path().settings.region)

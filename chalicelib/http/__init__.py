@@ -9,6 +9,7 @@
     proxy_event  what API Gateway would make of a request
     pipe         from a thread that blocks to a loop that must not
     pump         a stream's pieces, taken in the loop without a thread
+    sources      what streams wait for, a few in a turn   doorway      requests, likewise
     rounds       what is done every few seconds
     silence      what a stream carries while its model says nothing
     routing      which template serves a path, and what holds below it

@@ -21,13 +21,16 @@ from chalicelib import wiring
 from chalicelib.http.asgi import Receive, Scope, Send
 from chalicelib.http.capacity import STRANGERS, Bounds
 from chalicelib.http.doors import Doors
+from chalicelib.http.doorway import Doorway
 from chalicelib.http.entrance import Entrance, TurnedAway, gone_from
 from chalicelib.http.incoming import request_id_of
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.proxy_event import proxy_event
 from chalicelib.http.rounds import Rounds
+from chalicelib.http.route import Route
 from chalicelib.http.routing import Matcher
 from chalicelib.http.silence import Gaps, streaming_transport
+from chalicelib.http.sources import Sources
 from chalicelib.http.surface import ROUTES, SHAPES, methods_of, refused
 from chalicelib.http.turns import Patience
 from chalicelib.http.visit import visiting
@@ -88,6 +91,7 @@ class Bridge:
         self._app = app
         self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
         self._routes = {(method, route.resource): route for route in ROUTES for method in methods_of(route)}
+        self._at_once = {at for at, route in self._routes.items() if route.at_once}
         self._entrance = Entrance(bounds, patience, body_limit)
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
@@ -99,6 +103,8 @@ class Bridge:
         self._patience_s = patience_s
         self._gaps = gaps
         self._trusted_hops = trusted_hops
+        self._doorway = Doorway()
+        self._sources = Sources()
         self._at_work: set[Future[Any]] = set()
         self._looking = Rounds(lambda: look_at_running(wiring.path()), self._begin_keeping, look_s)
 
@@ -140,6 +146,8 @@ class Bridge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")
+        if (scope["method"], path) not in self._at_once:
+            await self._doorway.enter()
         try:
             template, parameters = self._matcher.match(scope["method"], path)
         except (NotFound, MethodNotAllowed) as missing:
@@ -152,6 +160,8 @@ class Bridge:
             scope, template, parameters, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
         route = self._routes.get((scope["method"], template))
+        if route is not None and route.at_once:
+            return await self._answer_at_once(route, event, scope, receive, send)
         signs = self._signs(scope, template)
         try:
             visit = await self._entrance.enter(route, event, scope, receive, signs=signs)
@@ -161,7 +171,7 @@ class Bridge:
             return None
         visiting.set(visit)
         signed = _signed(scope, event["body"]) if signs else None
-        pipe = Pipe(self._begin_aside, self._begin_keeping, self._patience_s, self._gaps)
+        pipe = Pipe(self._begin_aside, self._begin_keeping, self._sources, self._patience_s, self._gaps)
         # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
         # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
         # for nothing.
@@ -190,6 +200,15 @@ class Bridge:
                     await asyncio.shield(closing)
             finally:
                 visit.leave()
+
+    async def _answer_at_once(
+        self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            if await self._entrance.let_see(route, event, scope, receive):
+                await _send_whole(self._app(event, None), send)
+        except TurnedAway as away:
+            await _send_whole(away.reply.to_dict(), send)
 
     async def _where_nothing_is(
         self, missing: NotFound | MethodNotAllowed, method: str, path: str, headers: dict[str, str]

@@ -73,6 +73,14 @@ class Entrance:
         except (Refusal, StoreUnavailable) as error:
             raise TurnedAway(await self._reply_to(error, route, event)) from None
 
+    async def let_see(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> bool:
+        """Who needs neither a place nor a thread; False: the client has left. Raises TurnedAway."""
+        try:
+            event["body"] = await body_of(scope, receive, SHOWN_BYTES, _no_room)
+        except Refusal as error:
+            raise TurnedAway(await self._reply_to(error, route, event)) from None
+        return event["body"] is not None
+
     async def _shown(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
         """What everybody may see. It takes no body: of one that is sent all the same a little is read, by whoever holds
         no place yet, so that no stranger keeps one by dawdling."""

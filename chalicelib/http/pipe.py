@@ -10,6 +10,7 @@ from chalicelib.call import Pause, Source
 from chalicelib.http.doors import Body
 from chalicelib.http.pump import Aside, Pump
 from chalicelib.http.silence import Gaps, Promise
+from chalicelib.http.sources import Sources
 
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
@@ -25,11 +26,12 @@ class Pipe:
     of that is the loop's work: no thread waits for it, and a piece costs no more than a look at the clock.
     """
 
-    def __init__(self, aside: Aside, keeping: Aside, patience_s: float, gaps: Gaps) -> None:
+    def __init__(self, aside: Aside, keeping: Aside, sources: Sources, patience_s: float, gaps: Gaps) -> None:
         """`aside` begins what ends the body, `keeping` what keeps it going."""
         self._loop = loop = asyncio.get_running_loop()
         self._aside = aside
         self.keeping = keeping
+        self._sources = sources
         self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
         self._pump: Pump | None = None
         self._filling: Body | None = None
@@ -72,7 +74,7 @@ class Pipe:
         self._loop.call_soon_threadsafe(self._draw, reply, source)
 
     def _draw(self, reply: dict[str, Any], source: Source) -> None:
-        self._pump = Pump(reply["body"], source, self._aside, self.arrive)
+        self._pump = Pump(reply["body"], source, self._sources, self._aside, self.arrive)
         if self.abandoned:
             self._pump.close()
         self.arrive()

@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.call import Pause, Source
 from chalicelib.http.doors import Body
+from chalicelib.http.sources import Sources
 
 TAKEN_BYTES = 1_000_000
 """How much is taken at once; what else has come waits until that has left."""
@@ -27,11 +28,12 @@ class Pump:
     A slow reader holds the engine back: as long as `taken` is not called, one piece is read ahead at most.
     """
 
-    def __init__(self, body: Body, source: Source, aside: Aside, arrived: Callable[[], None]) -> None:
+    def __init__(self, body: Body, source: Source, sources: Sources, aside: Aside, arrived: Callable[[], None]) -> None:
         """`arrived` is called whenever `taken` may have something."""
         self._body = body
         self._pieces = iter(body)
         self._source = source
+        self._sources = sources
         self._begin_aside = aside
         self._arrived = arrived
         self._loop = asyncio.get_running_loop()
@@ -105,7 +107,7 @@ class Pump:
         if self._file < 0:
             self._file = self._source.fileno()
             if self._file >= 0:
-                self._loop.add_reader(self._file, self._readable)
+                self._sources.listen(self._file, self._readable)
         if self._file < 0:
             self._timer = self._loop.call_later(LOOK_AGAIN_S, self._has_come)
         elif self._timer is None or self._due_s < self._timer.when():
@@ -118,7 +120,7 @@ class Pump:
             self._timer.cancel()
             self._timer = None
         if self._file >= 0:
-            self._loop.remove_reader(self._file)
+            self._sources.listen_no_more(self._file)
             self._file = -1
 
     def _readable(self) -> None:

@@ -57,6 +57,7 @@ class Route(msgspec.Struct, frozen=True):
     for_narrowed: ForNarrowed
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
     probes: bool  # asks how this process is: answered on threads of their own, when nothing else gets through
+    at_once: bool  # its view waits for nothing, and is answered in the loop: without a place, or a thread
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
     other_forms: Mapping[str, str]  # other content types of the answer, and what each is
     module: str  # whose docstring says what its doors are for

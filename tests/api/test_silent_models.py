@@ -19,6 +19,7 @@ from chalicelib.http.bridge import Bridge
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.route import Route
 from chalicelib.http.silence import COMMENT, PING, Gaps, Promise
+from chalicelib.http.sources import Sources
 from chalicelib.http.surface import ROUTES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.pool import Pool, Scripted, Target
@@ -259,7 +260,7 @@ def test_who_leaves_an_opened_stream_is_settled(stops: str) -> None:
 def test_a_slow_reader_is_sent_no_signs_on_top_of_what_waits_for_it() -> None:
     async def scene() -> None:
         thread = ThreadPoolExecutor(1)
-        pipe = Pipe(thread.submit, thread.submit, PATIENCE_S, Gaps(0, 0))
+        pipe = Pipe(thread.submit, thread.submit, Sources(), PATIENCE_S, Gaps(0, 0))
         pipe.promised(Promise({}, COMMENT, bytes))
         await pipe.head
         for _ in range(20):  # turns of the loop, in each of which a sign would be due
