@@ -27,7 +27,7 @@ class Sources:
         self._come[file] = come
         if not self._begun:
             self._begun = True
-            asyncio.get_running_loop().add_reader(self._selector.fileno(), self._turn)  # type: ignore[attr-defined]
+            asyncio.get_running_loop().add_reader(self._selector.fileno(), self._turn)
 
     def listen_no_more(self, file: int) -> None:
         self._selector.unregister(file)
