@@ -5,6 +5,7 @@
     schemas    what a JSON schema makes an engine build                sizes      how an expression grows, as a value
     patterns   the size of a regular expression                        grammars   the size of a GBNF grammar
     sampling   what is kept or walked through for each token           rules      those of a grammar, laid out
+    forms      how engines read a grammar: GBNF, or Lark in two ways   lark       a grammar in Lark, as GBNF
 
 The gateway looks before anything is reserved, and the container before its model does: requests reach it from others,
 too, and sealed ones are read there first. Pure; shared as `sealed` is, and by Lambda found in `vendor/`.

@@ -3,17 +3,21 @@
 import re
 from collections.abc import Mapping
 
-from bounds.patterns import read
+from bounds.patterns import TIMES, read
 from bounds.sizes import CHARACTER, NOTHING, Expression, Size, repeated
 
 _PART = re.compile(
-    r"""\#[^\n]*|\s+|(?P<rule>[\w-]+)\s*::=|(?P<name>[\w-]+)|(?P<text>"(?:[^"\\\n]|\\.)*"?)"""
-    r"""|\[(?:[^\]\\\n]|\\.)*\]?|<[^>\n]*>|\{\d*,?\d*\}|.""",
+    r"""\#[^\n]*|\s+|(?P<rule>[\w-]+)(?:\[[^\]\n]{0,200}\])?\s*::=|(?P<name>[\w-]+)|(?P<text>"(?:[^"\\\n]|\\.)*"?)"""
+    rf"""|\[(?:[^\]\\\n]|\\.)*\]?|<[^>\n]*>|{TIMES.pattern}|.""",
 )
+_IN_NONE = frozenset("/~%&@'>")
 
 
 def size_of(grammar: str) -> Size:
-    """Of its largest rule, all that it names included. A rule that leads back to itself is measured once."""
+    """Of its largest rule, all that it names included. A rule that leads back to itself is measured once.
+
+    Raises TooDeepError.
+    """
     rules = _rules(grammar)
     sizes: dict[str, Size] = {}
     for name in _inner_first(rules):
@@ -31,6 +35,11 @@ def multiplies(grammar: str) -> bool:
     from bounds import recursion  # most that is built is no grammar
 
     return recursion.multiplies(_rules(grammar))
+
+
+def is_spelled_right(grammar: str) -> bool:
+    """Whether it holds nothing, outside of texts and classes, that no engine takes in GBNF."""
+    return not any(part.group() in _IN_NONE for part in _PART.finditer(grammar))
 
 
 def _rules(grammar: str) -> dict[str, list[re.Match[str]]]:

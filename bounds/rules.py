@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from bounds.patterns import TIMES
+from bounds.patterns import times
 
 LOOKS = 100_000  # at what may come next, for one grammar: half a second
 PLACES, RANGES = 10, 10  # gone through in the time of one such look
@@ -20,7 +20,6 @@ _ANY: Characters = ((0, 2 * _TOKENS),)
 _LETTER = re.compile(r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})|\\?(.)", re.DOTALL)
 _RANGE = re.compile(r"(?P<low>{0})(?:-(?P<high>{0}))?".format(r"\\x..|\\u.{4}|\\U.{8}|\\.|."), re.DOTALL)
 _CONTROLS = {r"\n": "\n", r"\r": "\r", r"\t": "\t"}
-_DIGITS = 9
 
 
 class TooMuchError(Exception):
@@ -112,9 +111,9 @@ class Table:
                     present[-1].append([group])
             elif part == "|":
                 present.append([])
-            elif part in ("*", "+", "?") or TIMES.fullmatch(part):
+            elif repeats := times(part):
                 if present[-1]:
-                    present[-1][-1] = self._repeated(present[-1][-1], part)
+                    present[-1][-1] = self._repeated(present[-1][-1], *repeats)
             elif match["text"]:
                 present[-1].append([((letter, letter),) for letter in _letters(part[1:].removesuffix('"'))])
             elif part != "!":
@@ -134,8 +133,7 @@ class Table:
             return ((token, token),)
         return _class(part) if part.startswith("[") else _ANY
 
-    def _repeated(self, piece: list[Element], times: str) -> list[Element]:
-        least, most = _times(times)
+    def _repeated(self, piece: list[Element], least: int, most: int | None) -> list[Element]:
         if not piece or most == 0:
             return []
         one: Element = piece[0] if len(piece) == 1 else self._rule([[piece]])
@@ -201,15 +199,6 @@ def strongly_connected(named: Sequence[set[int]]) -> list[set[int]]:
                     if len(circle) > 1 or rule in named[rule]:
                         circles.append(circle)
     return circles
-
-
-def _times(part: str) -> tuple[int, int | None]:
-    if part in ("*", "+", "?"):
-        return int(part == "+"), 1 if part == "?" else None
-    times = TIMES.fullmatch(part)
-    assert times is not None
-    least = int(times[1][:_DIGITS] or 0)
-    return least, least if not times[2] else max(least, int(times[3][:_DIGITS])) if times[3] else None
 
 
 def _letters(text: str) -> list[int]:

@@ -4,15 +4,15 @@ The figures of OpenAI's structured outputs are where "enough for real use" comes
 enumerations (https://platform.openai.com/docs/guides/structured-outputs/supported-schemas).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from bounds import grammars, patterns
+from bounds import patterns
 from bounds.circles import Circles
 from bounds.exceeded import Exceeded
-from bounds.sizes import CEILING, Size
+from bounds.sizes import CEILING, DEEPEST, Size, TooDeepError
 
 POSITIONS = 250_000  # llama.cpp takes 0.3 s and 75 MB for them
 WIDTH = 1_024  # each is a look at the whole vocabulary: 0.2 s at 6,000 tokens, 4 s at 150,000, once for each such value
@@ -26,16 +26,17 @@ LINKS = 200  # objects within each other, references followed
 
 _SKIPPED = frozenset(("const", "default", "description", "examples", "title", "name", "strict"))
 _REPEATED = frozenset(("maxItems", "minItems", "maxLength", "minLength"))
-_ROOTS = frozenset(("schema", "parameters", "input_schema", "json", "json_schema", "guided_json"))
+_ROOTS = frozenset(("schema", "parameters", "input_schema", "json", "json_schema", "guided_json", "value"))
 _NAMED = frozenset(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"))
 _ALTERNATIVES = frozenset(("anyOf", "oneOf"))
 _VALUES = frozenset(("enum", "choice", "guided_choice", "type"))
 _GRAMMARS = frozenset(("grammar", "ebnf", "guided_grammar"))
-_EXPRESSIONS: Mapping[str, Callable[[str], Size]] = {
-    **dict.fromkeys(("pattern", "regex", "guided_regex"), patterns.size_of),
-    **dict.fromkeys(_GRAMMARS, grammars.size_of),
+_PATTERNS = frozenset(("pattern", "regex", "guided_regex"))
+_WRITTEN = frozenset(("json", "guided_json", "json_schema", "structural_tag", "value"))  # which may be JSON in a text
+_TOLD = {  # members that another one beside them tells the kind of: TGI's, and those of OpenAI's tools
+    "value": ("type", {"regex": "regex"}),
+    "definition": ("syntax", {"regex": "regex", "lark": "grammar"}),
 }
-_WRITTEN = frozenset(("json", "guided_json", "json_schema"))  # which may be a schema's text instead of one
 
 
 class Built(NamedTuple):
@@ -53,7 +54,14 @@ def must_hold(member: str, raw: msgspec.Raw) -> None:
     except (msgspec.DecodeError, RecursionError):
         return  # as the engine will say
     walk = _Walk(member)
-    built = walk.keyword(member, value, None)
+    try:
+        built = walk.keyword(member, value, None)
+    except TooDeepError:
+        raise Exceeded(
+            member,
+            f"A pattern or grammar in `{member}` has groups within each other more deeply than {DEEPEST}, which is the "
+            "most. Give a group inside a name, as a rule, or write it flatter.",
+        ) from None
     if walk.circles.doubling():
         raise Exceeded(
             member,
@@ -86,16 +94,11 @@ class _Walk:
 
     def keyword(self, name: str, value: Any, root: Any) -> Built:
         """What a member of this name says in a schema, or around one. `root`: what references begin at."""
-        if name in _EXPRESSIONS and isinstance(value, str):
-            built = self._expression(_EXPRESSIONS[name], value)
-            if name in _GRAMMARS and grammars.multiplies(value):
-                raise Exceeded(
-                    self._member,
-                    f"The grammar in `{self._member}` has rules that the same text leads back to in several ways, so "
-                    "that each round multiplies what the model's engine keeps, or more than can be followed to tell; "
-                    "one way is the most. Write what alternatives begin with once, before a group of what differs.",
-                )
-            return built
+        if name in _GRAMMARS and isinstance(value, str):
+            return self._grammar(value)
+        if name in _PATTERNS and isinstance(value, str):
+            self._letters_are(value)
+            return self._spelled(patterns.size_of(value))
         if name in _VALUES and isinstance(value, list):
             return Built(sum(len(each) if isinstance(each, str) else 1 for each in value), len(value))
         if name in _REPEATED and isinstance(value, int | float):
@@ -128,15 +131,35 @@ class _Walk:
         if isinstance(value, list):
             built = _together([self._value(each, root) for each in value])
         else:
-            built = _together([self.keyword(name, each, root) for name, each in value.items()])
+            built = _together([self.keyword(_told(name, value), each, root) for name, each in value.items()])
             built = built._replace(positions=built.positions + _left_out(value))
         self._depth -= 1
         return built
 
-    def _expression(self, size_of: Callable[[str], Size], text: str) -> Built:
+    def _grammar(self, text: str) -> Built:
+        from bounds import forms, grammars  # most that is built is no grammar
+
+        self._letters_are(text)
+        try:
+            readings = forms.readings(text)
+        except forms.UnknownFormError as unknown:
+            raise Exceeded(self._member, f"The grammar in `{self._member}` {unknown}") from None
+        built = [self._spelled(grammars.size_of(gbnf)) for gbnf in readings.gbnf]
+        if readings.keeps_stacks and grammars.multiplies(text):
+            raise Exceeded(
+                self._member,
+                f"The grammar in `{self._member}` has rules that the same text leads back to in several ways, so "
+                "that each round multiplies what the model's engine keeps, or more than can be followed to tell; "
+                "one way is the most. Write what alternatives begin with once, before a group of what differs.",
+            )
+        self._decoded += readings.schemas
+        return _together([*built, *(self._value(schema, schema) for schema in readings.schemas)])
+
+    def _letters_are(self, text: str) -> None:
         self._letters += len(text)
         self._must_be_within(self._letters, LETTERS, "letters of patterns and grammars")
-        size = size_of(text)
+
+    def _spelled(self, size: Size) -> Built:
         if size.positions > SPELLED or size.width.most > CHOICES:
             raise Exceeded(
                 self._member,
@@ -165,6 +188,13 @@ class _Walk:
             raise Exceeded(
                 self._member, f"`{self._member}` holds more {what} than {bound:,}, which are the most. Make it smaller."
             )
+
+
+def _told(name: str, beside: Mapping[str, Any]) -> str:
+    """What a member of this name is, told by what stands beside it."""
+    teller, kinds = _TOLD.get(name, ("", {}))
+    kind = beside.get(teller)
+    return kinds.get(kind, name) if isinstance(kind, str) else name
 
 
 def _together(parts: Sequence[Built]) -> Built:

@@ -10,6 +10,12 @@ from typing import NamedTuple
 
 CEILING = 10**12
 """Sizes are not told apart above."""
+DEEPEST = 200
+"""Groups within each other: engines call themselves for each, on a stack that ends."""
+
+
+class TooDeepError(Exception):
+    """Groups are within each other more deeply than DEEPEST."""
 
 
 class Reach(NamedTuple):
@@ -54,15 +60,13 @@ def either(one: Size, other: Size) -> Size:
 
 
 def repeated(size: Size, least: int, most: int | None) -> Size:
-    """So many times; `most` None: without an end."""
+    """So many times; `most` None: without an end. Of what is asked for no times an engine reads one all the same."""
     copies = max(most if most is not None else least + 1, 1)
-    if most == 0:
-        return NOTHING
     return Size(
         min(size.positions * copies, CEILING),
         least == 0 or size.empty,
-        _repeated(size.width, copies, size.empty, single=most == 1),
-        _repeated(size.row, copies, size.empty, single=most == 1),
+        _repeated(size.width, copies, size.empty, single=copies == 1),
+        _repeated(size.row, copies, size.empty, single=copies == 1),
     )
 
 
@@ -101,6 +105,9 @@ class Expression:
         self._sequence, self._piece = NOTHING, NOTHING
 
     def open(self) -> None:
+        """Raises TooDeepError."""
+        if len(self._outer) == DEEPEST:
+            raise TooDeepError
         self._outer.append((self._before, then(self._sequence, self._piece)))
         self._before, self._sequence, self._piece = None, NOTHING, NOTHING
 

@@ -21,6 +21,7 @@ CROWD = {"x": [{f"m{index}": 1 for index in range(3_000)}]}
         ("/tenants/acme/v1/chat/completions", {**HI, "guided_json": HOSTILE}, "guided_json"),
         ("/tenants/acme/v1/chat/completions", {**HI, "grammar": 'root ::= "a"? ' + "*{90}" * 2}, "grammar"),
         ("/tenants/acme/v1/chat/completions", {**HI, "grammar": 'root ::= "x" root "a" | "x" root "b"'}, "grammar"),
+        ("/tenants/acme/v1/chat/completions", {**HI, "guided_grammar": "start: x~1000\nx: /a?/"}, "guided_grammar"),
         ("/tenants/acme/v1/chat/completions", {**HI, **CROWD}, "x"),
         ("/tenants/acme/v1/chat/completions", {**HI, "repeat_last_n": 2_000_000_000}, "repeat_last_n"),
         ("/tenants/acme/v1/chat/completions", {**HI, "dry_sequence_breakers": ["b"] * 200}, "dry_sequence_breakers"),
