@@ -33,7 +33,7 @@ QUICK := --without-processes --hypothesis-profile quick
 # Shares of the quick tests: those that wait for deadlines more than they compute; about half of the others, all that need
 # the SDKs, which take seconds to import; and whatever else there is.
 WAITING := $(addprefix tests/,engines images placement api/test_connections.py api/test_beyond_capacity.py)
-CALLS := $(addprefix tests/,api dialects e2e emulators inference)
+CALLS := $(addprefix tests/,api client dialects e2e emulators inference)
 STAGE ?= dev
 SECONDS ?= 600
 KILLS ?= 10

@@ -2,6 +2,8 @@
 
 import datetime
 import ipaddress
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,18 @@ from cryptography.x509.oid import NameOID
 def certificate(tmp_path: Path) -> Path:
     """See self_signed."""
     return self_signed(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def no_authorities() -> Iterator[None]:
+    """For clients that speak plain HTTP: each of them would read all authorities that this machine trusts.
+
+    That takes longer than most tests do.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSL_CERT_FILE", raising=False)
+        patch.setenv("SSL_CERT_DIR", os.devnull)
+        yield
 
 
 def self_signed(folder: Path, *names: str) -> Path:

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -23,6 +24,7 @@ from chalicelib.tenancy.key_text import mint, parse
 from chalicelib.tenancy.tenant import Role, SurfaceName
 from tests.api import signing
 from tests.api.test_permissions import CHAT, Caller
+from tests.examples import every
 from tests.small_deployments import Answer, Deployment, Gateway, Script, memory
 
 GUARDED = [route for route in ROUTES if route.permission != "public"]
@@ -107,12 +109,13 @@ def test_the_tables_cover_every_kind_of_door() -> None:
 
 @every_keyed
 def test_a_stranger_hears_that_they_are_one_whatever_they_send(caller: Caller, route: Route) -> None:
-    for who, (key, status) in strangers(caller.deployment, route).items():
-        for what, wrong in WRONGS.items():
-            if what.startswith("too large") and who not in ("none", "unknown", "viewer"):
-                continue  # they take long, and are refused at one place
-            answer = send(caller, route, wrong, key)
-            assert answer.status == status, (who, what, answer.body)
+    whoever = strangers(caller.deployment, route)
+    for who, what in every(list(product(whoever, WRONGS)), KEYED.index(route)):
+        if what.startswith("too large") and who not in ("none", "unknown", "viewer"):
+            continue  # they take long, and are refused at one place
+        key, status = whoever[who]
+        answer = send(caller, route, WRONGS[what], key)
+        assert answer.status == status, (who, what, answer.body)
 
 
 @pytest.mark.parametrize("route", [route for route in GUARDED if route.auth == "signed"], ids=lambda route: route.name)
@@ -131,7 +134,8 @@ def test_a_signer_of_nobody_hears_that_they_are_one_whatever_they_send(caller: C
 @every_keyed
 def test_who_may_come_in_hears_what_is_wrong(caller: Caller, route: Route) -> None:
     key = caller.deployment.key(PLATFORM_TENANT if route.permission == "operate" else "acme")
-    for what, wrong in WRONGS.items():
+    for what in every(list(WRONGS), KEYED.index(route)):
+        wrong = WRONGS[what]
         if route.shape == "bedrock" and what in ("no UTF-8", "sealed, without headers"):
             continue  # AWS's SDKs call any body so, and what stands in it is the model's to say
         if wrong.query and not wrong.body and not route.closed_query:

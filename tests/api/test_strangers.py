@@ -5,6 +5,7 @@ it names, and whether this gateway remembers that tenant or not.
 """
 
 from collections.abc import Iterable
+from itertools import product
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.snapshot import MOST_KEYS, MOST_TENANTS
 from chalicelib.tenancy.tenant import Tenant
 from tests.api.test_permissions import TABLE
+from tests.examples import every
 from tests.small_deployments import Answer, Deployment, Gateway, memory
 
 A_STRANGER = ["epoch", "document"]
@@ -29,6 +31,7 @@ PAGE = "https://app.example.com"
 KEYED = [route for route in ROUTES if route.permission != "public" and route.auth != "signed"]
 SEALERS = [route for route in ROUTES if route.seals or route.for_sealers]
 OF_TENANTS = [route for route in ROUTES if route.path.startswith(OF_A_TENANT)]
+GATEWAYS = ("warm", "cold")
 TENANTS = ("acme", "bolt", "nobody", PLATFORM_TENANT)
 FORMLESS = (None, "", "sk-1", "ck_acme", "ck_ACME.aaaaaaaa_" + "A" * 43, "ck_~platform.aaaaaaaa_" + "A" * 43)
 
@@ -106,8 +109,9 @@ class House:
             "expired": expired,
         }
 
-    def gateways(self) -> dict[str, Path]:
-        return {"warm": self.warm, "cold": self.deployment.path()}
+    def gateway(self, which: str) -> Path:
+        """The one that remembers all its tenants, or a new one."""
+        return self.warm if which == "warm" else self.deployment.path()
 
     def costs(self, path: Path, route: Route, tenant: str, key: str | None, **headers: str) -> tuple[list[str], Answer]:
         """What is read for one request, and its answer."""
@@ -144,21 +148,19 @@ def taken_apart(text: str) -> KeyText:
 
 @pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
 def test_every_wrong_key_costs_the_same_at_every_door(house: House, route: Route) -> None:
-    for kind, key in house.wrong_keys().items():
-        for tenant in TENANTS:
-            for which, path in house.gateways().items():
-                read, answer = house.costs(path, route, tenant, key)
-                assert (answer.status, read) == (401, A_STRANGER), (kind, tenant, which)
+    keys = house.wrong_keys()
+    for kind, tenant, which in every(list(product(keys, TENANTS, GATEWAYS)), KEYED.index(route)):
+        read, answer = house.costs(house.gateway(which), route, tenant, keys[kind])
+        assert (answer.status, read) == (401, A_STRANGER), (kind, tenant, which)
 
 
 @pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
 def test_what_has_not_the_form_of_a_key_costs_nothing(house: House, route: Route) -> None:
     house.wrong_keys()
-    for key in FORMLESS:
-        for tenant in TENANTS:
-            read, answer = house.costs(house.warm, route, tenant, key)
-            asked_of_the_tenant = not key and route.for_sealers  # see the next test
-            assert (answer.status, read) == (401, A_STRANGER if asked_of_the_tenant else []), (key, tenant)
+    for key, tenant in every(list(product(FORMLESS, TENANTS)), KEYED.index(route)):
+        read, answer = house.costs(house.warm, route, tenant, key)
+        asked_of_the_tenant = not key and route.for_sealers  # see the next test
+        assert (answer.status, read) == (401, A_STRANGER if asked_of_the_tenant else []), (key, tenant)
 
 
 @pytest.mark.parametrize("route", SEALERS, ids=lambda route: route.name)
@@ -167,9 +169,13 @@ def test_who_seals_without_a_key_costs_the_same_where_a_tenant_does_not_open_to_
 ) -> None:
     house.wrong_keys()
     for tenant in ("acme", "bolt", "nobody", PLATFORM_TENANT):
-        for path in house.gateways().values():
+        for which in GATEWAYS:
             read, answer = house.costs(
-                path, route, tenant, None, **{"Content-Type": SEALED_TYPE, "X-Seal-Mode": "esdk", "X-Model-Pool": "p"}
+                house.gateway(which),
+                route,
+                tenant,
+                None,
+                **{"Content-Type": SEALED_TYPE, "X-Seal-Mode": "esdk", "X-Model-Pool": "p"},
             )
             assert (answer.status, read) == (401, A_STRANGER)
     for nobody in ("~platform", "A", "a" * 3_000):
@@ -182,19 +188,18 @@ def test_who_seals_without_a_key_costs_the_same_where_a_tenant_does_not_open_to_
 @pytest.mark.parametrize("route", OF_TENANTS, ids=lambda route: route.name)
 def test_a_page_that_is_not_listed_costs_the_same_whichever_tenant_it_names(house: House, route: Route) -> None:
     keys = house.wrong_keys()
-    for key in (keys["of no tenant"], keys["with another secret"]):
-        for tenant in TENANTS:
-            for path in house.gateways().values():
-                read, answer = house.costs(path, route, tenant, key, Origin=PAGE)
-                assert (answer.status, read) == (401, A_STRANGER * 2)
-                assert "access-control-allow-origin" not in answer.headers
+    kinds = ("of no tenant", "with another secret")
+    for kind, tenant, which in every(list(product(kinds, TENANTS, GATEWAYS)), OF_TENANTS.index(route)):
+        read, answer = house.costs(house.gateway(which), route, tenant, keys[kind], Origin=PAGE)
+        assert (answer.status, read) == (401, A_STRANGER * 2), (kind, tenant, which)
+        assert "access-control-allow-origin" not in answer.headers
 
 
 def test_a_preflight_that_is_refused_costs_the_same_whichever_tenant_it_names(house: House) -> None:
     house.wrong_keys()
     for tenant in TENANTS:
-        for path in house.gateways().values():
-            read, answer = house.preflight(path, tenant)
+        for which in GATEWAYS:
+            read, answer = house.preflight(house.gateway(which), tenant)
             assert (answer.status, read) == (403, A_STRANGER)
 
 

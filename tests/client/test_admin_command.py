@@ -23,6 +23,8 @@ from cloister.refusal import NotConfigured
 from tests.api import signing
 from tests.small_deployments import Deployment, Gateway, front, served
 
+pytestmark = pytest.mark.usefixtures("no_authorities")
+
 POOL = {"name": "meta-llama/Small:8b", "targets": [{"name": "s", "engine": "scripted", "url": "s"}]}
 LIMITS = {
     "rates": [{"name": "second", "unit": "requests", "count": 5, "period_ms": 1_000, "burst": 50}],

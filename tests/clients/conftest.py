@@ -8,7 +8,7 @@ import pytest
 from tests.clients import weather_model
 from tests.clients.programs import Asking, Programs
 from tests.e2e.admin import admin, bearer, http, new_tenant
-from tests.e2e.test_bedrock import command
+from tests.e2e.local_bedrock import command
 from tests.engines.servers import serving
 from tests.local_system import RunningSystem
 

@@ -18,6 +18,7 @@ from chalicelib.call import Finished, Started
 from chalicelib.ledger import Entry
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal
 from chalicelib.tenancy import Change
+from tests import aws_descriptions
 from tests.api import signing
 from tests.api.bedrock_script import CONVERSED, EVENTS, MESSAGE, MODEL, PIECES, USAGE, ScriptedBedrock, drawn
 from tests.certificates import self_signed
@@ -68,7 +69,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 
 def bearer(gateway: Secure, config: Config) -> Any:
     """Nothing of boto3 is changed. What AWS_BEARER_TOKEN_BEDROCK holds it reads at the first call."""
-    return boto3.Session().client(
+    return boto3.Session(botocore_session=aws_descriptions.session()).client(
         "bedrock-runtime",
         region_name=signing.REGION,
         endpoint_url=f"{gateway.root}/tenants/acme/v1/bedrock",
@@ -78,7 +79,7 @@ def bearer(gateway: Secure, config: Config) -> Any:
 
 
 def signed(gateway: Secure, secret: str, config: Config) -> Any:
-    client = boto3.Session(signing.KEY_ID, secret).client(
+    client = boto3.Session(signing.KEY_ID, secret, botocore_session=aws_descriptions.session()).client(
         "bedrock-runtime",
         region_name=signing.REGION,
         endpoint_url=f"{gateway.root}/v1/bedrock",

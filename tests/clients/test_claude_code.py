@@ -14,7 +14,7 @@ import pytest
 from tests import npm
 from tests.clients import weather_model
 from tests.e2e.admin import admin, new_tenant
-from tests.e2e.test_bedrock import command
+from tests.e2e.local_bedrock import command
 from tests.engines.servers import Request, Server, Wire, serving
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S

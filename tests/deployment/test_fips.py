@@ -4,10 +4,10 @@ import os
 from typing import Any, get_args
 
 import pytest
-from botocore.session import Session
 
 from chalicelib.aws_address import Service, address
 from infra.finish_package import SERVICES
+from tests import aws_descriptions
 from tests.deployment.packages import FUNCTIONS, Package
 
 IN_GOVCLOUD = ("us-gov-west-1", "us-gov-east-1")
@@ -65,7 +65,7 @@ def test_elsewhere_nothing_changes(dev: Package) -> None:
 
 
 def _reached(service: str, region: str) -> str:
-    session = Session()
+    session = aws_descriptions.session()
     session.set_credentials("AKIAEXAMPLEEXAMPLE00", "example")
     url: str = session.create_client(service, region_name=region).meta.endpoint_url
     return url

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.dialects import ceilings
 from chalicelib.dialects.ceilings import ANY, BODIES, CHAT, OF_CHAT, RESPONSE, Location
 from chalicelib.refusal import Malformed
+from tests.examples import examples
 
 UNHEARD = "unheard.of"
 ROWS: dict[str, tuple[Location, ...]] = {**{f"{start}x-v1:0": places for start, places in BODIES.items()}, UNHEARD: ANY}
@@ -81,7 +82,7 @@ def nested(place: Location, value: object) -> bytes:
 
 
 @pytest.mark.parametrize("model", ROWS)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.data(), COUNTS)
 def test_what_is_read_is_what_is_bounded_and_nothing_else_changes(
     model: str, data: st.DataObject, ceiling: int

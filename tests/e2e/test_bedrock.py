@@ -12,6 +12,7 @@ import requests
 from anthropic import Anthropic
 from openai import OpenAI
 
+from tests.e2e.local_bedrock import calls, command
 from tests.e2e.test_signed import gateway, govcloud
 from tests.emulators.iam.signers import Asked, by_botocore
 from tests.local_system import RunningSystem
@@ -54,17 +55,6 @@ def caller(running_system: RunningSystem) -> Iterator[Caller]:
     command(running_system, do="reset")
     yield Caller(running_system)
     command(running_system, do="reset")
-
-
-def command(system: RunningSystem, **what: Any) -> None:
-    """Of the local Bedrock."""
-    done = requests.post(f"{system.env['CLOISTER_LOCAL_BEDROCK_URL']}/_control", json=what, timeout=PATIENCE_S)
-    assert done.ok, done.text
-
-
-def calls(system: RunningSystem) -> list[dict[str, Any]]:
-    told = requests.get(f"{system.env['CLOISTER_LOCAL_BEDROCK_URL']}/_control", timeout=PATIENCE_S).json()
-    return list(told["calls"])
 
 
 def openai_client(system: RunningSystem, retries: int = 0) -> OpenAI:

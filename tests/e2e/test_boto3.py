@@ -12,7 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import EventStreamError
 
 from tests.clients.test_boto3 import for_api_gateway
-from tests.e2e.test_bedrock import BODY, HAIKU, PNG, SONNET, Caller, command
+from tests.e2e.local_bedrock import command
+from tests.e2e.test_bedrock import BODY, HAIKU, PNG, SONNET, Caller
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 from tests.tls_front import tls_front

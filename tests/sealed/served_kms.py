@@ -1,11 +1,8 @@
 """A client of KMS that notes what KMS was asked."""
 
-import urllib.request
 from typing import Any
 
 import boto3
-
-from tests.patience import PATIENCE_S
 
 REGION = "us-east-1"
 
@@ -13,20 +10,16 @@ REGION = "us-east-1"
 class Client:
     """boto3's client, with notes."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, region: str = REGION) -> None:
         self.endpoint = endpoint
         self.client = boto3.client(
-            "kms", region_name=REGION, endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test"
+            "kms", region_name=region, endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test"
         )
         self.asked: list[str] = []
 
     def create_key(self) -> str:
         arn: str = self.client.create_key()["KeyMetadata"]["Arn"]
         return arn
-
-    def forget_all_keys(self) -> None:
-        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
-        urllib.request.urlopen(request, timeout=PATIENCE_S).close()
 
     def generate_data_key(self, **asked: Any) -> Any:
         self.asked.append("GenerateDataKey")
