@@ -1,9 +1,6 @@
 """Patterns of ours, as data, which a rule set takes by name.
 
-One more: its line in `PACKS`; a check in `checks` where chance finds too much; texts in vectors/guard/packs.json, some
-of which are found and some are not; its row in docs/guardrails.md.
-
-A pattern begins and ends at a word's edge where it can, so that long runs of digits are looked at once.
+One more: CONTRIBUTING.md, "A pack of guardrails".
 """
 
 from collections.abc import Callable
