@@ -3,34 +3,14 @@
 from typing import Any
 
 from chalicelib import wiring
-from chalicelib.api import (
-    admin,
-    anthropic,
-    audit,
-    bedrock,
-    bedrock_runtime,
-    dashboard,
-    issuers,
-    kept_responses,
-    kms_keys,
-    management,
-    native,
-    openai,
-    pages,
-    people,
-    responses,
-)
+from chalicelib.api.surfaces import SURFACES
 from chalicelib.http.doors import Doors
 
 app = Doors("cloister", configure_logs=False)
 # API Gateway passes a binary body on only where Accept names its type, and clients say */*: so everything is binary.
 app.api.binary_types = ["*/*"]
 
-for surface in (
-    openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
-    pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
-    issuers.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
-):  # fmt: skip
+for surface in SURFACES:
     app.register_blueprint(surface)
 
 

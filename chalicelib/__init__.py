@@ -8,6 +8,7 @@
     placement/   which target runs it              engines/     how to talk to each kind of target
     dialects/    how wires are read and written    tickets/     what an enclave is permitted to open
     ledger/      what happened: one entry for each request
+    journal/     what people changed: an event for each change
     contents/    what tenants asked to be kept, encrypted
     egress/      who may be called at an address that a tenant names
 

@@ -25,6 +25,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | meters  | tenant#book#region |                 | Book: who holds which shares of the tenant's limits |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
+| ledger  | tenant#events |                      | Event or Ended: a change, and what became of it     |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
 | heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 

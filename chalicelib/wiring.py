@@ -19,6 +19,7 @@ from chalicelib.dynamodb import Tables, open_tables
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.inference.path import Path
+from chalicelib.journal import Journal, log_of
 from chalicelib.ledger import Heads
 from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
@@ -29,7 +30,7 @@ from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 from chalicelib.settings import Settings
 from chalicelib.telemetry import LogTelemetry
-from chalicelib.tenancy import Tenancy
+from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tickets import Tickets
 
@@ -51,6 +52,7 @@ class Rooms(msgspec.Struct, frozen=True):
     path: Path
     tenancy: Tenancy
     heads: Heads
+    journal: Journal
     reports: Reports
     models: Models  # those that a Bedrock target has
     contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
@@ -70,6 +72,10 @@ def tenancy() -> Tenancy:
 
 def heads() -> Heads:
     return _rooms().heads
+
+
+def journal() -> Journal:
+    return _rooms().journal
 
 
 def reports() -> Reports:
@@ -173,6 +179,7 @@ def _on_aws() -> Rooms:
         path=path,
         tenancy=Tenancy(documents(), epochs(), clock, secrets.token_bytes, path.admission.forget, _divide),
         heads=DynamoHeads(tables()),
+        journal=Journal(DynamoLedger(tables()), clock, secrets.token_bytes),
         reports=Reports(documents(), settings().region, clock, settings().health_max_age_ms),
         models=_models,
         contents=_contents,
@@ -289,7 +296,9 @@ def sign_heads() -> int:
     from chalicelib.ledger.signature import KmsSignature
 
     notary = Notary(path().ledger, heads(), KmsSignature(settings()))
-    return notary.sign_due([tenant.id for tenant in tenancy().tenants()], path().clock())
+    tenants = [tenant.id for tenant in tenancy().tenants()]
+    logs = [*tenants, *(log_of(tenant) for tenant in dict.fromkeys((*tenants, PLATFORM_TENANT)))]
+    return notary.sign_due(logs, path().clock())
 
 
 def _openai_compatible() -> Engine[Any]:

@@ -53,6 +53,7 @@ from chalicelib.identity.tokens.discovery import Discovery
 from chalicelib.identity.tokens.keysets import KeySets
 from chalicelib.identity.tokens.verified import Tokens
 from chalicelib.inference import Ask, Path, run
+from chalicelib.journal import Journal
 from chalicelib.ledger.memory import MemoryHeads, MemoryLedger
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
@@ -175,6 +176,7 @@ class Deployment:
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:
         path = path or self.path()
         tenancy = tenancy or self._tenancy(path.admission.forget)
+        apart = Chance()  # as of `contents`
         reports = Reports(
             self.store.documents,
             Settings().region,
@@ -186,6 +188,7 @@ class Deployment:
             path,
             tenancy,
             self.store.heads,
+            Journal(self.store.ledger, self.clock, apart),
             reports,
             models=lambda _target: self.models,
             contents=lambda: self.contents,

@@ -10,8 +10,9 @@
     management   /tenants/{tenant}: keys, limits, usage, the ledger
     people       who belongs to a tenant, and what its own roles may
     issuers      /tenants/{tenant}/issuers: whose tokens its members come in with
+    events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's
 
-How to add a route stands in CONTRIBUTING.
+`surfaces` lists them, for the app. How to add a route stands in CONTRIBUTING.
 """

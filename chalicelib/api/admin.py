@@ -145,7 +145,7 @@ def list_tenants(_: Incoming) -> Tenants:
 
 @surface.door(
     "POST", "/admin/tenants", permission="operate", for_narrowed="closed",
-    summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201,
+    summary="Create a tenant", accepts=TenantRequest, returns=Tenant, status=201, names=lambda made: made.id,
 )  # fmt: skip
 def create_tenant(asked: Incoming) -> Tenant:
     """Limits that are left out are the defaults."""
@@ -215,6 +215,7 @@ def list_any_keys(asked: Incoming) -> Keys:
 @surface.door(
     "POST", "/admin/tenants/{tenant}/keys", permission="operate", for_narrowed="covering",
     summary="Create an API key for a tenant", accepts=KeyRequest, returns=NewKey, status=201,
+    names=lambda made: made.key.id,
 )  # fmt: skip
 def create_any_key(asked: Incoming, operator: Principal) -> NewKey:
     """Its secret is shown this once."""
@@ -316,7 +317,7 @@ def list_key_epochs(_: Incoming) -> KeyEpochList:
 @surface.door(
     "POST", "/admin/key-epochs", permission="operate", for_narrowed="closed",
     summary="Have an enclave make the key of a new epoch, from now on the current one", accepts=KeyEpochRequest,
-    returns=KeyEpochView, status=201,
+    returns=KeyEpochView, status=201, names=lambda made: made.epoch,
 )  # fmt: skip
 def begin_key_epoch(asked: Incoming) -> KeyEpochView:
     """Clients are given the new one from now on; the older ones open until they expire."""

@@ -1,7 +1,7 @@
-"""What an auditor verifies: the ledger's entries as they are stored, and the heads that were signed of them."""
+"""What an auditor verifies: the entries of the ledger and of the log of changes as they are stored, and their heads."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -9,6 +9,7 @@ from chalicelib import wiring
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
+from chalicelib.journal import log_of
 from chalicelib.ledger.chain import DAY_MS, Link, day_of, start_ms
 from chalicelib.ledger.head import SignedHead
 from chalicelib.refusal import Malformed
@@ -26,9 +27,10 @@ Cursor = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class DayQuery(msgspec.Struct, frozen=True):
-    """A day, in UTC; `cursor` comes from the page before."""
+    """A day, in UTC, of the ledger or of the log of changes; `cursor` comes from the page before."""
 
     day: Day
+    log: Literal["requests", "events"] = "requests"
     cursor: Cursor | None = None
 
 
@@ -57,13 +59,13 @@ class SignedHeads(msgspec.Struct, frozen=True):
 
 @surface.door(
     "GET", "/tenants/{tenant}/audit/entries", permission="usage.read",
-    summary="A day's ledger, byte for byte, with its hash chains", query=DayQuery, returns=KeptEntries,
+    summary="A day's ledger, or its changes, byte for byte, with the hash chains", query=DayQuery, returns=KeptEntries,
 )  # fmt: skip
 def list_kept_entries(asked: Incoming, caller: Caller) -> KeptEntries:
     """For whoever verifies them: an entry's text is what its hash is of."""
     query = asked.query_as(DayQuery)
     first = _start(query.day)
-    page = wiring.path().ledger.kept(caller.principal.tenant, first, first + DAY_MS, query.cursor, ENTRIES)
+    page = wiring.path().ledger.kept(_log(query, caller), first, first + DAY_MS, query.cursor, ENTRIES)
     entries = [KeptEntry(kept.lease_id, kept.text, kept.expires_s, kept.link) for kept in page.kept]
     return KeptEntries(entries, page.cursor)
 
@@ -78,8 +80,13 @@ def list_heads(asked: Incoming, caller: Caller) -> SignedHeads:
     end = day_of(_start(query.day) + DAY_MS)
     if query.cursor is not None and not (_PLACE.fullmatch(query.cursor) and query.day <= query.cursor < end):
         raise Malformed("`cursor` is not one that this query returned.", field="cursor")
-    page = wiring.heads().page(caller.principal.tenant, query.day, end, query.cursor, HEADS)
+    page = wiring.heads().page(_log(query, caller), query.day, end, query.cursor, HEADS)
     return SignedHeads(page.heads, page.cursor)
+
+
+def _log(query: DayQuery, caller: Caller) -> str:
+    tenant = caller.principal.tenant
+    return tenant if query.log == "requests" else log_of(tenant)
 
 
 def _start(day: str) -> int:

@@ -148,7 +148,7 @@ def list_kms_keys(_: Incoming, caller: Caller) -> KmsKeyList:
 @surface.door(
     "POST", "/tenants/{tenant}/kms-keys", permission="keys.manage", for_narrowed="closed",
     summary="Begin to register a KMS key: get a challenge", accepts=KmsKeyRequest, returns=KmsKeyChallenge,
-    status=201,
+    status=201, names=lambda made: made.key_arn,
 )  # fmt: skip
 def challenge_kms_key(asked: Incoming, caller: Caller) -> KmsKeyChallenge:
     """The enclave encrypts a secret under the key. Whoever decrypts it controls the key."""

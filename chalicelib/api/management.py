@@ -118,7 +118,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class LedgerQuery(msgspec.Struct, frozen=True):
-    """Which entries: `since_ms` and `until_ms` bound the time of admission; `cursor` comes from the page before."""
+    """Which entries, of requests that came from `since_ms` to `until_ms`; `cursor` comes from the page before."""
 
     since_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
     until_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
@@ -187,13 +187,17 @@ def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
 def page_of(tenant: str, asked: Incoming) -> LedgerPage:
     """Of a tenant's ledger, as the query asks. Raises Malformed, StoreUnavailable."""
     query = asked.query_as(LedgerQuery)
-    path = wiring.path()
-    until_ms = query.until_ms if query.until_ms is not None else path.clock() + DAY_MS
+    page = wiring.path().ledger.page(tenant, *times_of(query), query.cursor, query.limit)
+    return LedgerPage(page.entries, page.cursor)
+
+
+def times_of(query: LedgerQuery) -> tuple[int, int]:
+    """From when, and until when. Raises Malformed."""
+    until_ms = query.until_ms if query.until_ms is not None else wiring.path().clock() + DAY_MS
     since_ms = query.since_ms or 0
     if since_ms > until_ms:
         raise Malformed("since_ms is later than until_ms.", field="since_ms")
-    page = path.ledger.page(tenant, since_ms, until_ms, query.cursor, query.limit)
-    return LedgerPage(page.entries, page.cursor)
+    return since_ms, until_ms
 
 
 @surface.door("GET", "/tenants/{tenant}/keys", permission="keys.manage", summary="List the API keys", returns=Keys)
@@ -205,7 +209,7 @@ def list_keys(_: Incoming, caller: Caller) -> Keys:
 
 @surface.door(
     "POST", "/tenants/{tenant}/keys", permission="keys.manage", for_narrowed="covering",
-    summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201,
+    summary="Create an API key", accepts=KeyRequest, returns=NewKey, status=201, names=lambda made: made.key.id,
 )  # fmt: skip
 def create_key(asked: Incoming, caller: Caller) -> NewKey:
     """Its secret is shown this once."""
@@ -224,6 +228,7 @@ def revoke_key(asked: Incoming, caller: Caller) -> RevokedKey:
 @surface.door(
     "POST", "/tenants/{tenant}/keys/{key}/rotate", permission="keys.manage", for_narrowed="covering",
     summary="Replace an API key; the old one stays valid for a while", accepts=Rotation, returns=NewKey, status=201,
+    names=lambda made: made.key.id,
 )  # fmt: skip
 def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     """The new key is as wide as the old one, which stays valid for `grace_s`."""

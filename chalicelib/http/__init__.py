@@ -19,6 +19,7 @@
     route        a door as data                         surface      a blueprint of doors
     incoming     a request as a door sees it            credentials  what its caller proves themselves with
     callers      who may come in                        unknown_members  what no type of a body knows
+    journalled   doors whose changes stand in the journal
     misfits      what is wrong with a value, in words   strays       what no route has a place for
     asks         from a door to an Ask, the one way     sealed_calls sealed requests, likewise
     outgoing     an answer on its way out               problems     refusals as callers see them

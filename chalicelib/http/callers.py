@@ -27,7 +27,7 @@ class Caller(NamedTuple):
 
 
 def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
-    """Whom the route's view is to be told; None where everybody may come in, or whoever admits will ask.
+    """Who comes in, an operator without a snapshot; None where everybody may, or whoever admits will ask.
 
     Raises: Unauthenticated, NotFound, Forbidden; StoreUnavailable.
     """
@@ -38,7 +38,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
         path = wiring.path()
         principal = operator(credential, path.snapshots.fresh, path.clock())
         _must_be_wide_enough(route, principal)
-        return principal if route.tells_who else None
+        return principal
     held = route.held
     if held is None:
         return None

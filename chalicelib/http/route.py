@@ -1,6 +1,6 @@
 """A door as data: one row of the route table, from which it is served, guarded and described."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -58,6 +58,7 @@ class Route(msgspec.Struct, frozen=True):
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
     probes: bool  # asks how this process is: answered on threads of their own, when nothing else gets through
     at_once: bool  # its view waits for nothing, and is answered in the loop: without a place, or a thread
+    names: Callable[[Any], str] | None  # of what it has made: the id; None: the path names all that it changes
     own_statuses: Mapping[int, str]  # other statuses that come with `returns`
     other_forms: Mapping[str, str]  # other content types of the answer, and what each is
     module: str  # whose docstring says what its doors are for
@@ -76,6 +77,11 @@ class Route(msgspec.Struct, frozen=True):
     def tells_who(self) -> bool:
         """Whether its view is told who calls: the Caller; or of an operator, who has no snapshot, the Principal."""
         return self.held is not None or (self.permission == "operate" and self.for_narrowed == "covering")
+
+    @property
+    def changes(self) -> bool:
+        """Whether it stands in the journal: what is changed there lasts, and was asked for by somebody."""
+        return self.for_narrowed != "within"
 
     @property
     def signed(self) -> bool:

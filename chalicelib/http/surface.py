@@ -14,6 +14,7 @@ from chalicelib.http.callers import let_in, must_be_known
 from chalicelib.http.cross_origin import headers_for, headers_for_its_own, origin_of, preflight
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming, incoming, request_id_of, taken_as
+from chalicelib.http.journalled import Work, journalled
 from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
 from chalicelib.http.routing import Prefixes
 from chalicelib.http.visit import visiting
@@ -64,13 +65,15 @@ class Surface(Blueprint):
         for_sealers: bool = False,
         probes: bool = False,
         at_once: bool = False,
+        names: Callable[[Any], str] | None = None,
         own_statuses: Mapping[int, str] = MappingProxyType({}),
         other_forms: Mapping[str, str] = MappingProxyType({}),
         name: str = "",
     ) -> Callable[[View], View]:
         """Serve `method path` with the view, and list it in ROUTES; by `name`, where the view has several doors.
 
-        `for_narrowed` may be left out, for "within", where nothing is changed, or a model is run.
+        `for_narrowed` may be left out, for "within", where nothing is changed, or a model is run. What any other door
+        does stands in the journal: by the id that `names` finds in what was made there, where something was.
         Whatever the view raises becomes an error body here, under Chalice's `@route`: Chalice would turn
         it into a 500 of its own before any middleware saw it.
         """
@@ -100,6 +103,7 @@ class Surface(Blueprint):
                 for_sealers=for_sealers,
                 probes=probes,
                 at_once=at_once,
+                names=names,
                 own_statuses=own_statuses,
                 other_forms=other_forms,
                 module=self._module,
@@ -112,9 +116,12 @@ class Surface(Blueprint):
                 "a view takes whom it is told, and no other"
             )
             ROUTES.append(route)
+            work: Work = view if route.tells_who else lambda asked, _: view(asked)
+            if route.changes:
+                work = journalled(route, work)
 
             def served(**_path: str) -> Reply:
-                return self._serve(route, view)
+                return self._serve(route, work)
 
             served.__name__ = route.name
             options = {"authorizer": IAMAuthorizer()} if route.signed else {}
@@ -140,7 +147,7 @@ class Surface(Blueprint):
 
         self.route(path, methods=["OPTIONS"], name="preflight", content_types=[])(served)
 
-    def _serve(self, route: Route, view: View) -> Reply:
+    def _serve(self, route: Route, work: Work) -> Reply:
         event = self.current_request.to_original_event()
         path = wiring.path()
         visit = visiting.get()
@@ -150,7 +157,7 @@ class Surface(Blueprint):
         try:
             if asked is None:
                 asked = incoming(event, route, path.clock(), request_id)
-            answer = _answered(route, view, asked, event, path.settings.body_limit_bytes)
+            answer = _answered(route, work, asked, event, path.settings.body_limit_bytes)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
             for_page = headers_for_its_own
         except Exception as error:
@@ -188,7 +195,7 @@ def _dressed(
     return reply if event["httpMethod"] != "HEAD" else without_body(reply)
 
 
-def _answered(route: Route, view: View, asked: Incoming, event: Mapping[str, Any], body_limit: int) -> Any:
+def _answered(route: Route, work: Work, asked: Incoming, event: Mapping[str, Any], body_limit: int) -> Any:
     """What the view answers. Who is calling is judged before what they send."""
     caller = let_in(route, asked)
     try:
@@ -197,7 +204,7 @@ def _answered(route: Route, view: View, asked: Incoming, event: Mapping[str, Any
             from chalicelib.http.strays import must_have_a_place  # most requests have none of this
 
             must_have_a_place(asked, event, route)
-        return view(asked) if caller is None else view(asked, caller)
+        return work(asked, caller)
     except (Malformed, TooLarge) as refusal:
         if route.infers and not refusal.admitted:
             must_be_known(asked)

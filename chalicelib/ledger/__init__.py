@@ -10,7 +10,7 @@ lease_id   ids that sort by time              units       amounts of all that is
 from chalicelib.ledger.entry import Audited, Entry, Outcome
 from chalicelib.ledger.heads import Heads
 from chalicelib.ledger.lease_id import lease_id_of, new_lease_id
-from chalicelib.ledger.records import FirstUse, FirstUses, Ledger, Page
+from chalicelib.ledger.records import FirstUse, FirstUses, Ledger, Log, Page
 from chalicelib.ledger.units import Unit, Units
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "FirstUses",
     "Heads",
     "Ledger",
+    "Log",
     "Outcome",
     "Page",
     "Unit",

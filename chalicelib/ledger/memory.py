@@ -19,7 +19,7 @@ RETENTION_S = 30 * 86_400
 
 
 class MemoryLedger:
-    """Implements Ledger and FirstUses."""
+    """Implements Ledger, FirstUses and Log."""
 
     def __init__(self, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._entries: dict[tuple[str, str], Kept] = {}
@@ -30,14 +30,18 @@ class MemoryLedger:
     def put_if_absent(self, entry: Entry) -> Entry | None:
         text = msgspec.json.encode(entry).decode()
         expires_s = entry.settled_ms // 1_000 + RETENTION_S
-        day = day_of(entry.admitted_ms)
+        there = self.append(entry.tenant, entry.lease_id, text, entry.admitted_ms, expires_s)
+        return there.entry if there else None
+
+    def append(self, log: str, lease_id: str, text: str, at_ms: int, expires_s: int) -> Kept | None:
+        day = day_of(at_ms)
         with self._lock:
-            there = self._entries.get((entry.tenant, entry.lease_id))
+            there = self._entries.get((log, lease_id))
             if there is not None:
-                return there.entry
-            link = self._chains.borrow(entry.tenant, day).linked(text, expires_s)
-            self._entries[entry.tenant, entry.lease_id] = Kept(entry.lease_id, text, expires_s, link)
-        self._chains.give_back(entry.tenant, day, link.end)
+                return there
+            link = self._chains.borrow(log, day).linked(text, expires_s)
+            self._entries[log, lease_id] = Kept(lease_id, text, expires_s, link)
+        self._chains.give_back(log, day, link.end)
         return None
 
     def find(self, tenant: str, lease_id: str) -> Entry | None:

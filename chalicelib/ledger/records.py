@@ -65,6 +65,16 @@ class Ledger(Protocol):
         """The same entries, as they are kept."""
 
 
+class Log(Protocol):
+    """Texts in hash chains, each under an id that sorts by time. Every method may raise StoreUnavailable."""
+
+    def append(self, log: str, lease_id: str, text: str, at_ms: int, expires_s: int, /) -> Kept | None:
+        """Write the text, or return what is there already."""
+
+    def kept(self, log: str, since_ms: int, until_ms: int, cursor: str | None, limit: int, /) -> KeptPage:
+        """As of Ledger: a tenant's ledger is one such log."""
+
+
 class FirstUses(Protocol):
     """What must not come twice. Every method may raise StoreUnavailable."""
 

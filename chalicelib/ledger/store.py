@@ -5,6 +5,7 @@
     use     pk tenant, sk idem#<digest>  lease: lease id of the first use; claimed: N milliseconds; ttl
     head    pk tenant, sk <day>#<part>   doc: the head as JSON; signature: base64; in a table of their own, for good
 
+Other logs than the tenants' have `log` for the tenant; what is appended to them is kept as entries are.
 Lease ids begin with a digit, so first uses never come between entries in a query by time.
 """
 
@@ -34,7 +35,7 @@ Retention = Callable[[str], int]
 
 
 class DynamoLedger:
-    """Implements Ledger and FirstUses."""
+    """Implements Ledger, FirstUses and Log."""
 
     def __init__(
         self,
@@ -48,20 +49,24 @@ class DynamoLedger:
         self._chains = Chains(chance)
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
-        text = msgspec.json.encode(entry).decode()
         expires_s = entry.settled_ms // 1_000 + self._retention_days(entry.tenant) * DAY_S
-        day = day_of(entry.admitted_ms)
-        end = self._chains.borrow(entry.tenant, day)
+        text = msgspec.json.encode(entry).decode()
+        there = self.append(entry.tenant, entry.lease_id, text, entry.admitted_ms, expires_s)
+        return there.entry if there else None
+
+    def append(self, log: str, lease_id: str, text: str, at_ms: int, expires_s: int) -> Kept | None:
+        day = day_of(at_ms)
+        end = self._chains.borrow(log, day)
         link = end.linked(text, expires_s)
         try:
-            self._put(_entry_item(entry, text, expires_s, link), "attribute_not_exists(pk)", {}, {})
+            self._put(_linked_item(_key(log, lease_id), text, expires_s, link), "attribute_not_exists(pk)", {}, {})
         except ConditionFailed as failed:
             there = _kept(failed.old)
             # Our own link: the transport repeated a write that had landed.
-            self._chains.give_back(entry.tenant, day, link.end if there.link == link else end)
-            return there.entry
+            self._chains.give_back(log, day, link.end if there.link == link else end)
+            return there
         # Not where the store is unavailable: whether the chain grew is not known then, so it is not gone on with.
-        self._chains.give_back(entry.tenant, day, link.end)
+        self._chains.give_back(log, day, link.end)
         return None
 
     def find(self, tenant: str, lease_id: str) -> Entry | None:
@@ -206,9 +211,9 @@ def _first_use_item(tenant: str, digest: str, lease_id: str, now_ms: int, keep_m
     }
 
 
-def _entry_item(entry: Entry, text: str, expires_s: int, link: Link) -> Item:
+def _linked_item(key: Item, text: str, expires_s: int, link: Link) -> Item:
     return {
-        **_key(entry.tenant, entry.lease_id),
+        **key,
         "doc": {"S": text},
         "ttl": {"N": str(expires_s)},
         "chain": {"S": link.chain},

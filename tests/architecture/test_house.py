@@ -17,12 +17,12 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "egress", "wiring"),
+        *("contents", "placement", "egress", "journal", "wiring"),
     },
-    "http": {"inference", "identity", "tenancy", "admission", "ledger", "wiring"},
+    "http": {"inference", "identity", "tenancy", "admission", "ledger", "journal", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb", "egress"),
+        *("contents", "dynamodb", "egress", "journal"),
     },
     "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets"},
     "identity": {"tenancy", "egress", "http1"},
@@ -32,6 +32,7 @@ ARROWS = {
     "tickets": set(),
     "admission": {"ledger", "dynamodb"},
     "ledger": {"dynamodb"},
+    "journal": {"ledger"},
     "placement": {"engines", "documents"},
     "engines": {"dialects", "http1"},
     "dialects": set(),

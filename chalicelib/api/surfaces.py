@@ -1,0 +1,27 @@
+"""Every surface: what the app serves, by whichever transport."""
+
+from chalicelib.api import (
+    admin,
+    anthropic,
+    audit,
+    bedrock,
+    bedrock_runtime,
+    dashboard,
+    events,
+    issuers,
+    kept_responses,
+    kms_keys,
+    management,
+    native,
+    openai,
+    pages,
+    people,
+    responses,
+)
+
+SURFACES = (
+    openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
+    pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
+    issuers.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface, events.surface,
+    events.operators,
+)  # fmt: skip
