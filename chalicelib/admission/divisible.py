@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chalicelib.admission.limits import Limits
 from chalicelib.admission.meter import Divided
 from chalicelib.admission.meters import Epochs
+from chalicelib.admission.outcomes import monotonic_ms
 from chalicelib.clock import Clock
 
 if TYPE_CHECKING:
@@ -26,16 +27,19 @@ class Divisible:
         limits_of: Callable[[str], tuple[Limits, int]],
         clock: Clock,
         chance: Callable[[], int],
+        monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
         """`limits_of`: a tenant's limits as they were set last, and the version of the document that says so.
 
         `chance`: a large number of this process's own; its homes among the shards follow from it.
+        `monotonic`: what a request's patience is measured by.
         """
         self._meters = meters
         self._keeping = keeping
         self._limits_of = limits_of
         self._clock = clock
         self._chance = chance
+        self._monotonic = monotonic
 
     def open(self, tenant: str, now_ms: int) -> int:
         return self._meters.open(tenant, now_ms)
@@ -57,10 +61,13 @@ class Divisible:
         """What admits where a meter is divided."""
         from chalicelib.admission.shares.spread import Spread
 
-        return Spread(admission, self._steward, self._keeping(), self._chance())
+        return Spread(admission, self._steward_of, self._keeping(), self._monotonic, self._chance())
 
     @cached_property
     def _steward(self) -> "Steward":
+        return self._steward_of(self._keeping())
+
+    def _steward_of(self, keeping: "Keeping") -> "Steward":
         from chalicelib.admission.shares.steward import Steward
 
-        return Steward(self._keeping(), self._meters, self._limits_of, self._clock)
+        return Steward(keeping, self._meters, self._limits_of, self._clock)

@@ -5,6 +5,7 @@
     keeping      the seam behind which they are kept                 store, memory   behind it
     steward      divides, moves shares, bumps all of them, and makes them one again
     spread       which shard a request tries                         seats   what a sandbox remembers of them
+    patience     how long a request is held by work at them
 
 No shard is more than a meter with a share for its limits: requests are admitted, renewed, settled and reaped there as
 at any other. Why the shares never sum to more than the limits, whatever is written by whomever, is told in `book`, in

@@ -1,9 +1,12 @@
 """A tenant whose meter may be divided, and the sandboxes that serve it."""
 
+from collections.abc import Callable
+
 from chalicelib.admission import Admission, StaleEpoch
 from chalicelib.admission.divisible import Divisible
 from chalicelib.admission.limits import Limits, Units
 from chalicelib.admission.meter import Lease
+from chalicelib.admission.outcomes import monotonic_ms
 from chalicelib.admission.shares.arithmetic import shards_of
 from chalicelib.admission.shares.steward import State, Steward
 from chalicelib.ledger import Entry, lease_id_of
@@ -17,10 +20,15 @@ LEASE_MS = 90_000
 class Sandbox:
     """One process: its caches, and its copy of the tenant."""
 
-    def __init__(self, tenant: "Tenant", chance: int) -> None:
+    def __init__(self, tenant: "Tenant", chance: int, monotonic: Callable[[], int]) -> None:
         self._tenant = tenant
         self.divisible = Divisible(
-            tenant.backing.meters, lambda: tenant.backing.keeping, tenant.limits_of, tenant.clock, lambda: chance
+            tenant.backing.meters,
+            lambda: tenant.backing.keeping,
+            tenant.limits_of,
+            tenant.clock,
+            lambda: chance,
+            monotonic,
         )
         self.admission = Admission(
             tenant.backing.meters,
@@ -87,8 +95,8 @@ class Tenant:
     def clock(self) -> int:
         return self.now_ms
 
-    def sandbox(self, chance: int = 0) -> Sandbox:
-        return Sandbox(self, chance)
+    def sandbox(self, chance: int = 0, monotonic: Callable[[], int] = monotonic_ms) -> Sandbox:
+        return Sandbox(self, chance, monotonic)
 
     def divide(self) -> None:
         if shards_of(self.limits) > 1:
