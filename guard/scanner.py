@@ -127,15 +127,20 @@ class Cut:
             self._whole += piece
             if last:
                 self._look_through(self._side.endless)
+        if len(piece) <= PART:
+            return self._watched(piece, last=last)
         released: list[bytes] = []
         end = 0
-        while end < len(piece) or not released:
-            begin, end = end, _character(piece, end + PART)
-            released.append(self._watched(piece[begin:end], last=last and end == len(piece)))
-        return released[0] if len(released) == 1 else b"".join(released)
+        try:
+            while end < len(piece):
+                begin, end = end, _character(piece, end + PART)
+                released.append(self._watched(piece[begin:end], last=last and end == len(piece)))
+        except Refused as refused:
+            raise Refused(refused.rule, b"".join(released).decode() + refused.released) from None
+        return b"".join(released)
 
     def _watched(self, piece: bytes, *, last: bool) -> bytes:
-        held = len(self._search.held) if self._search else 0
+        held = max(len(search.held) for search in (self._search, self._flags) if search) if self._side.size else 0
         if (held + len(piece)) * self._side.size < UNWATCHED:
             return self._feed(piece, last=last)
         began_s = self._allowance.began_s()

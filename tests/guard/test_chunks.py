@@ -90,6 +90,15 @@ def test_every_cutting_gives_what_the_whole_gives(rules: Rules, text: str, cuts:
     assert run(compiled(rules).scanner(), list(text)) == told(rules, text)
 
 
+@given(RULES, st.lists(st.tuples(TEXTS, st.integers(0, 1200)), max_size=5), CUTS)
+@settings(max_examples=examples(300))
+def test_long_texts_are_judged_by_the_book_too(rules: Rules, parts: list[tuple[str, int]], cuts: list[int]) -> None:
+    text = "".join(part + "é x" * length for part, length in parts)
+    outcome = compiled(rules).judge(text, "out")
+    assert (outcome.text, outcome.findings, outcome.refused) == told(rules, text)
+    assert run(compiled(rules).scanner(), pieces(text, [cut * 97 for cut in cuts])) == told(rules, text)
+
+
 @given(RULES, TEXTS)
 @settings(max_examples=examples(300))
 def test_what_was_released_never_depends_on_what_comes_next(rules: Rules, text: str) -> None:
