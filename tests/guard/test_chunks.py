@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import re2
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from guard import Finding, Rule, Rules, compiled, problems
@@ -90,7 +90,11 @@ def test_every_cutting_gives_what_the_whole_gives(rules: Rules, text: str, cuts:
     assert run(compiled(rules).scanner(), list(text)) == told(rules, text)
 
 
-@given(RULES, st.lists(st.tuples(TEXTS, st.integers(0, 1200)), max_size=5), CUTS)
+LENGTHS = st.sampled_from((0, 100, 255, 256, 400, 1200))
+
+
+@given(RULES, st.lists(st.tuples(TEXTS, LENGTHS), max_size=5), CUTS)
+@example(Rules((Rule("r", "ab"), Rule("no", "c", "refuse"))), [("xab", 1200), ("xabcab", 0)], [])
 @settings(max_examples=examples(300))
 def test_long_texts_are_judged_by_the_book_too(rules: Rules, parts: list[tuple[str, int]], cuts: list[int]) -> None:
     text = "".join(part + "é x" * length for part, length in parts)
