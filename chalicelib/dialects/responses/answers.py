@@ -72,7 +72,9 @@ class Answered:
 
     def __init__(self, chat: Stream, asked: Call) -> None:
         self._chat = chat
-        self._asked = asked
+        # A stream runs for minutes. What is copied is no piece of the whole body any more, which would stay with it.
+        repeated = {name: raw.copy() for name, raw in asked.fields.items() if name == "text" or name in _AS_ASKED}
+        self._asked = msgspec.structs.replace(asked.forgotten(), fields=repeated)
 
     def __iter__(self) -> Iterator[Event]:
         return self._streamed() if self._asked.stream else self._whole()
