@@ -26,7 +26,6 @@ from bench.upstream import CHUNKS, PACE_S
 
 ROUNDS = 33
 FEWEST_ROUNDS = 9
-PLACE = environments.PLACE / "before"
 
 # Latencies are what the client sees, with the upstream's own.
 GATEWAY = (
@@ -154,8 +153,7 @@ def main() -> None:
     given = options(sys.argv[1:])
     stop_when_told()
     try:
-        commit = worktree.commit(given.commit, repository=environments.ROOT)
-        with worktree.tree(commit, repository=environments.ROOT, place=PLACE) as tree:
+        with worktree.beside(given.commit) as (commit, tree):
             now, before = Version("now", environments.ROOT), Version("before", tree)
             asyncio.run(compare(now, before, given.rounds))
     except (worktree.NoTree, environments.NotInstallable) as error:

@@ -19,12 +19,11 @@ from statistics import median
 
 import httpx
 
-from bench import environments, worktree
+from bench import worktree
 from bench.table import print_lines
 
 REQUESTS, BLOCK, CALLERS = 4_000, 200, 4
 ROOT = Path(__file__).parents[1]
-PLACE = environments.PLACE / "before"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") / 1024
 
@@ -105,8 +104,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=REQUESTS, help="to each of the two")
     options = parser.parse_args()
     with ExitStack() as stack:
-        of = worktree.commit(options.commit, repository=ROOT)
-        before = stack.enter_context(worktree.tree(of, repository=ROOT, place=PLACE))
+        of, before = stack.enter_context(worktree.beside(options.commit))
         systems = (
             stack.enter_context(running(of[:7], before)),
             stack.enter_context(running(worktree.head(ROOT), ROOT)),

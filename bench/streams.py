@@ -26,7 +26,6 @@ from bench.table import Row, print_table
 
 STREAMS, CHUNKS, PACE_MS = 1_000, 500, 20
 OF_A_TENANT = 64
-PLACE = environments.PLACE / "before"
 GRACE_S = 60.0  # for what is late; who waits for longer has not answered
 ROWS = (
     Row("answered", "streams that came whole", "", more_is_better=True, compared=False),
@@ -158,8 +157,7 @@ def main() -> None:
         with ExitStack() as stack:
             tree = None
             if given.commit:
-                before = worktree.commit(given.commit, repository=environments.ROOT)
-                tree = stack.enter_context(worktree.tree(before, repository=environments.ROOT, place=PLACE))
+                before, tree = stack.enter_context(worktree.beside(given.commit))
             figures = asyncio.run(compare(size, given.without, tree))
     except (worktree.NoTree, environments.NotInstallable) as error:
         sys.exit(str(error))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import environments
+
 _APPLICATION = re.compile(r"^(async def |def )?application\b", re.MULTILINE)
 
 
@@ -38,6 +40,17 @@ def tree(of: str, *, repository: Path, place: Path) -> Iterator[Path]:
         yield place
     finally:
         _take_away(place, repository)
+
+
+@contextmanager
+def beside(name: str) -> Iterator[tuple[str, Path]]:
+    """The full id of the commit of this repository that is called so, and its files in the one place for them.
+
+    Raises: NoTree.
+    """
+    of = commit(name, repository=environments.ROOT)
+    with tree(of, repository=environments.ROOT, place=environments.PLACE / "before") as files:
+        yield of, files
 
 
 def head(repository: Path) -> str:

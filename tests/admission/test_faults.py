@@ -5,18 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.admission import Admission
 from chalicelib.admission.limits import Rate, Units
-from chalicelib.admission.meter import Lease, Meter
+from chalicelib.admission.meter import Lease
 from chalicelib.admission.outcomes import UnknownOutcomes
-from chalicelib.admission.store import DynamoMeters
-from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, StoreUnavailable
-from tests.admission.arrange import MONTH, REGION, T0, entry, limits
+from tests.admission.arrange import MONTH, T0, entry, limits
 from tests.admission.backing import LEASE_MS
+from tests.admission.failing_store import FailingStore
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.patience import PATIENCE_S
-from tests.stores import Served, StoreName, fresh_tables, prefix_of, reach_tables
+from tests.stores import Served, StoreName
 
 IMPATIENT_MS = 500  # for a store that never answers
 HALTING_MS = 3_000  # for one that does not answer once, and answers the next call at once
@@ -24,46 +22,20 @@ LIMITS = limits(Rate("roomy", "requests", 1_000, 1_000, 10_000), MONTH)
 EXPIRED = T0 + LEASE_MS + 1
 
 
-class World:
-    """A sandbox whose store may fail, and the store itself to look at."""
+class World(FailingStore):
+    """A sandbox whose store may fail."""
 
     def __init__(self, proxy: FaultProxy, proxied: str, direct: str) -> None:
-        truth = fresh_tables(direct)
-        self.proxy = proxy
-        self.meters = DynamoMeters(truth, REGION)
-        self.ledger = DynamoLedger(truth)
+        super().__init__(proxy, proxied, direct)
         self.pauses: list[int] = []
-        self._proxied = proxied
-        self._prefix = prefix_of(truth)
         self.wait_at_most(round(PATIENCE_S * 1_000))
-        self.epoch = self.meters.open("acme", T0)
 
     def wait_at_most(self, deadline_ms: int) -> None:
         """For the answer to a call from now on."""
-        through = reach_tables(self._proxied, self._prefix, deadline_ms)
-        self.admission = Admission(
-            DynamoMeters(through, REGION),
-            DynamoLedger(through),
-            lease_ms=LEASE_MS,
-            region=REGION,
-            pause=self.pauses.append,
-            begin=_dies_first,
-        )
+        self.admission = self.behind_it(deadline_ms, _dies_first, self.pauses.append)
 
     def admit(self, lease_id: str = "0a") -> Lease:
-        return self.admission.admit(
-            tenant="acme",
-            epoch=self.epoch,
-            limits=LIMITS,
-            units=Units(requests=1, tokens=100),
-            lease_id=lease_id,
-            now_ms=T0,
-        )
-
-    def meter(self) -> Meter:
-        meter = self.meters.reading("acme")
-        assert meter is not None
-        return meter
+        return self.admitted_by(self.admission, LIMITS, lease_id)
 
 
 def _dies_first(outcomes: UnknownOutcomes) -> None:

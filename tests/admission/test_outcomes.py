@@ -8,60 +8,39 @@ import pytest
 
 from chalicelib.admission import Admission
 from chalicelib.admission.limits import Budget, Limits, Units
-from chalicelib.admission.meter import Lease, Meter
+from chalicelib.admission.meter import Lease
 from chalicelib.admission.outcomes import LOOKS_MS, MOST, RETRY_MS, UnknownOutcomes, in_a_thread
-from chalicelib.admission.store import DynamoMeters
 from chalicelib.ledger import Entry
-from chalicelib.ledger.store import DynamoLedger
 from chalicelib.refusal import NoCapacity, QuotaExhausted, StoreUnavailable
-from tests.admission.arrange import MONTH, REGION, T0, entry, limits
+from tests.admission.arrange import MONTH, T0, entry, limits
 from tests.admission.backing import LEASE_MS
+from tests.admission.failing_store import FailingStore
 from tests.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.patience import PATIENCE_S, until
-from tests.stores import Served, StoreName, fresh_tables, prefix_of, reach_tables
+from tests.stores import Served, StoreName
 
 AT_ONCE = 120
 
 
-class World:
-    """A sandbox behind a store that may stall, and the store itself to look at."""
+class World(FailingStore):
+    """A sandbox behind a store that may stall."""
 
     def __init__(self, proxy: FaultProxy, proxied: str, direct: str) -> None:
-        truth = fresh_tables(direct)
-        self.proxy = proxy
-        self.meters = DynamoMeters(truth, REGION)
-        self.ledger = DynamoLedger(truth)
-        self.begun: list[UnknownOutcomes] = []
-        self._proxied = proxied
-        self._prefix = prefix_of(truth)
+        super().__init__(proxy, proxied, direct)
         self.limits = limits(Budget("month", "tokens", 400, "month"), in_flight=4)
+        self.begun: list[UnknownOutcomes] = []
         self._warm = 0
-        self.epoch = self.meters.open("acme", T0)
 
     def sandbox(self, begin: Callable[[UnknownOutcomes], None] = in_a_thread) -> Admission:
         """It has seen the meter, so its writes are made if they arrive."""
-        through = reach_tables(self._proxied, self._prefix, round(PATIENCE_S * 1_000))
-        meters, ledger = DynamoMeters(through, REGION), DynamoLedger(through)
-        sandbox = Admission(meters, ledger, lease_ms=LEASE_MS, region=REGION, pause=_no_pause, begin=begin)
+        sandbox = self.behind_it(round(PATIENCE_S * 1_000), begin, _no_pause)
         self._warm += 1
         lease = self.admit(sandbox, f"0warm{self._warm}")
         sandbox.settle(lease, entry(lease, tokens=0))
         return sandbox
 
     def admit(self, sandbox: Admission, lease_id: str) -> Lease:
-        return sandbox.admit(
-            tenant="acme",
-            epoch=self.epoch,
-            limits=self.limits,
-            units=Units(requests=1, tokens=100),
-            lease_id=lease_id,
-            now_ms=T0,
-        )
-
-    def meter(self) -> Meter:
-        meter = self.meters.reading("acme")
-        assert meter is not None
-        return meter
+        return self.admitted_by(sandbox, self.limits, lease_id)
 
     def resume_and_await_a_release(self) -> None:
         before = self.proxy.seen.count("UpdateItem")

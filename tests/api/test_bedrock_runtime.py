@@ -11,6 +11,7 @@ from botocore.eventstream import EventStreamBuffer
 
 from app import app
 from chalicelib.pool import Pool
+from tests import api_gateway
 from tests.api import signing
 from tests.api.bedrock_script import (
     BODY,
@@ -104,20 +105,16 @@ def test_api_gateway_may_hand_on_the_path_decoded_or_not(caller: Caller, way: st
     """And what Lambda answers at once is binary, where it is."""
     template = f"/tenants/{{tenant}}/v1/bedrock/model/{{model}}/{way}"
     headers = {"Authorization": f"Bearer {caller.key}", "Content-Type": "application/json"}
-    event = {
-        "resource": template,
-        "path": template.format(tenant="acme", model=quote(PROFILE_ARN, safe="")),
-        "httpMethod": "POST",
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": {"tenant": "acme", "model": quote(PROFILE_ARN, safe="") if encoded else PROFILE_ARN},
-        "stageVariables": None,
-        "requestContext": {"resourcePath": template, "httpMethod": "POST", "identity": {"userArn": None}},
-        "body": base64.b64encode(json.dumps(BODY).encode()).decode(),
-        "isBase64Encoded": True,
-    }
+    written = quote(PROFILE_ARN, safe="")
+    event = api_gateway.event(
+        "POST",
+        template,
+        {"tenant": "acme", "model": written if encoded else PROFILE_ARN},
+        path=template.format(tenant="acme", model=written),
+        headers=headers,
+        body=base64.b64encode(json.dumps(BODY).encode()).decode(),
+        encoded=True,
+    )
     answer = app(event, None)
     assert (answer["statusCode"], caller.bedrock.calls[0].model_id) == (200, PROFILE_ARN)
     if "stream" not in way:

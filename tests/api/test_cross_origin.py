@@ -18,6 +18,7 @@ from chalicelib.http.silence import COMMENT, Gaps
 from chalicelib.http.surface import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Tenant
+from tests import api_gateway
 from tests.api.test_leaving import CHAT, CHATS, Client, Front, play
 from tests.api.test_permissions import TABLE, Caller
 from tests.small_deployments import Answer, Deployment, Gateway
@@ -236,14 +237,9 @@ def test_tenants_of_yesterday_list_no_origins() -> None:
 
 def as_lambda_calls(method: str, headers: Mapping[str, str], body: Any = None) -> dict[str, Any]:
     template = "/tenants/{tenant}/v1/chat/completions"
-    event = {
-        "resource": template, "path": CHATS, "httpMethod": method, "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None, "multiValueQueryStringParameters": None,
-        "pathParameters": {"tenant": "acme"}, "stageVariables": None,
-        "requestContext": {"resourcePath": template, "httpMethod": method, "identity": {}},
-        "body": None if body is None else json.dumps(body), "isBase64Encoded": False,
-    }  # fmt: skip
+    event = api_gateway.event(
+        method, template, {"tenant": "acme"}, headers=headers, body=None if body is None else json.dumps(body)
+    )
     answer: dict[str, Any] = json.loads(json.dumps(app(event, None)))
     return answer
 

@@ -15,6 +15,7 @@ from chalicelib.identity import ENCRYPTING_PROVES_NOTHING
 from chalicelib.refusal import NotOpened
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.kms_keys import CHALLENGE_MS
+from tests import api_gateway
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tenancy.interleaving import Interrupted
 from tests.tickets.sealers import Sealer, base64_of, id_of
@@ -176,20 +177,8 @@ def test_a_body_in_base64_is_read_as_api_gateway_sends_it(sealer: Sealer) -> Non
     """Where every media type is binary, JSON comes in base64 too."""
     arn, path = sealer.kms.key(), "/tenants/{tenant}/kms-keys"
     headers = {"Authorization": f"Bearer {sealer.deployment.key()}", "Content-Type": "application/json"}
-    event = {
-        "resource": path,
-        "path": path.format(tenant="acme"),
-        "httpMethod": "POST",
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": {"tenant": "acme"},
-        "stageVariables": None,
-        "requestContext": {"resourcePath": path, "httpMethod": "POST", "identity": {}},
-        "body": base64_of(json.dumps({"key_arn": arn}).encode()),
-        "isBase64Encoded": True,
-    }
+    body = base64_of(json.dumps({"key_arn": arn}).encode())
+    event = api_gateway.event("POST", path, {"tenant": "acme"}, headers=headers, body=body, encoded=True)
     answer = app(event, None)
     assert answer["statusCode"] == 201, answer["body"]
 

@@ -13,6 +13,7 @@ from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.wiring import opening_into
+from tests import api_gateway
 from tests.small_deployments import T0, Deployment
 
 CHAT = "/tenants/{tenant}/v1/chat/completions"
@@ -36,20 +37,7 @@ class Sandbox:
     def call(
         self, body: str | None, *, headers: Mapping[str, str | None] | None, encoded: bool = False
     ) -> dict[str, Any]:
-        event = {
-            "resource": CHAT,
-            "path": "/tenants/acme/v1/chat/completions",
-            "httpMethod": "POST",
-            "headers": headers,
-            "multiValueHeaders": None if headers is None else {name: [value] for name, value in headers.items()},
-            "queryStringParameters": None,
-            "multiValueQueryStringParameters": None,
-            "pathParameters": {"tenant": "acme"},
-            "stageVariables": None,
-            "requestContext": {"resourcePath": CHAT, "httpMethod": "POST", "identity": {"userArn": None}},
-            "body": body,
-            "isBase64Encoded": encoded,
-        }
+        event = api_gateway.event("POST", CHAT, {"tenant": "acme"}, headers=headers, body=body, encoded=encoded)
         with opening_into(self.deployment.rooms()):
             answer = app(event, None)
         passed_on: dict[str, Any] = json.loads(json.dumps(answer))  # what Lambda does with it

@@ -16,6 +16,7 @@ from chalicelib.refusal import Conflict, Malformed
 from chalicelib.settings import Settings
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Tenant
+from tests import api_gateway
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head, whole
 from tests.small_deployments import T0, Answer, Deployment, Gateway
 
@@ -240,20 +241,13 @@ def test_plain_lambda_is_handed_a_name_as_the_client_wrote_it(deployment: Deploy
     from app import app
 
     for written in (LLAMA, quote(LLAMA, safe="")):
-        event = {
-            "resource": "/tenants/{tenant}/v1/models/{model+}",
-            "path": f"/tenants/acme/v1/models/{written}",
-            "httpMethod": "GET",
-            "headers": {"x-api-key": deployment.key()},
-            "multiValueHeaders": {},
-            "queryStringParameters": None,
-            "multiValueQueryStringParameters": None,
-            "pathParameters": {"tenant": "acme", "model": written},
-            "requestContext": {"resourcePath": "/tenants/{tenant}/v1/models/{model+}", "httpMethod": "GET"},
-            "stageVariables": None,
-            "body": None,
-            "isBase64Encoded": False,
-        }
+        event = api_gateway.event(
+            "GET",
+            "/tenants/{tenant}/v1/models/{model+}",
+            {"tenant": "acme", "model": written},
+            path=f"/tenants/acme/v1/models/{written}",
+            headers={"x-api-key": deployment.key()},
+        )
         reply = app(event, None)
         assert (reply["statusCode"], json.loads(reply["body"])["id"]) == (200, LLAMA)
 

@@ -13,6 +13,7 @@ import pytest
 from app import app
 from chalicelib.api import pages
 from chalicelib.wiring import opening_into
+from tests import api_gateway
 from tests.small_deployments import Answer, Deployment, Gateway, front, served
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Encoding": "gzip, br"}
@@ -26,20 +27,7 @@ def gateway() -> Iterator[Gateway]:
 
 def on_api_gateway(path: str, stage: str, headers: dict[str, str]) -> dict[str, Any]:
     """What API Gateway is given, for a call to the stage."""
-    event = {
-        "resource": path,
-        "path": path,
-        "httpMethod": "GET",
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": None,
-        "stageVariables": None,
-        "requestContext": {"resourcePath": path, "path": f"/{stage}{path}", "httpMethod": "GET", "identity": {}},
-        "body": None,
-        "isBase64Encoded": False,
-    }
+    event = api_gateway.event("GET", path, headers=headers, context={"path": f"/{stage}{path}"})
     with opening_into(Deployment().rooms()):
         answer: dict[str, Any] = app(event, None)
     return answer

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from chalicelib.pool import OpenAICompatible, Pool
+from tests import api_gateway
 from tests.engines.answers import WHOLE
 from tests.engines.servers import always, serving, whole
 from tests.small_deployments import Deployment, dynamodb
@@ -26,20 +27,8 @@ def test_a_first_call_waits_for_none_of_them(stores: Served) -> None:
     deployment = Deployment(dynamodb(tables))
     deployment.tenant()
     headers = {"authorization": f"Bearer {deployment.key()}", "content-type": "application/json"}
-    event = {
-        "resource": CHAT,
-        "path": CHAT.format(tenant="acme"),
-        "httpMethod": "POST",
-        "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": {"tenant": "acme"},
-        "stageVariables": None,
-        "requestContext": {"resourcePath": CHAT, "httpMethod": "POST", "identity": {"sourceIp": "127.0.0.1"}},
-        "body": '{"model":"model-a","messages":[{"role":"user","content":"hi"}]}',
-        "isBase64Encoded": False,
-    }
+    body = '{"model":"model-a","messages":[{"role":"user","content":"hi"}]}'
+    event = api_gateway.event("POST", CHAT, {"tenant": "acme"}, headers=headers, body=body)
     with serving(always(whole(WHOLE))) as model:
         deployment.tenancy.put_pool(Pool("model-a", (OpenAICompatible("gpu-1", url=f"{model.root}/v1"),)))
         environment = {
