@@ -9,6 +9,7 @@
     dialects/    how wires are read and written    tickets/     what an enclave is permitted to open
     ledger/      what happened: one entry for each request
     journal/     what people changed: an event for each change
+    guardrails/  what a tenant's rules do to its calls; the rules are the program part `guard`
     contents/    what tenants asked to be kept, encrypted
     egress/      who may be called at an address that a tenant names
 

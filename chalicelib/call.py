@@ -8,7 +8,7 @@ A thread takes events and waits for each. A loop must not wait: once it polls a 
 thread would wait, and its `Source` tells when to go on. What makes the events is the same for both.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Literal, Protocol
 
@@ -155,3 +155,11 @@ class Stream(Protocol):
     def close(self) -> None:
         """Stop the generation and free the connection. Idempotent; may be called from another thread
         while one is blocked reading, which then raises EngineFailed promptly."""
+
+
+Watch = Callable[[Stream, Call], Stream]
+"""Who sees what an engine answers to a call, in the dialect of that call, before anybody else does."""
+
+
+def unwatched(stream: Stream, _call: Call) -> Stream:
+    return stream

@@ -5,6 +5,7 @@
     |-- Unauthenticated   bring a valid credential (one text for unknown, revoked and expired)
     |-- NotOpened         seal it anew, with a key that is registered (one text for whatever was wrong)
     |-- OverBudget        raise the budget
+    |-- ContentRefused    leave out what the tenant's rules forbid
     |-- Forbidden         ask for the permission
     |-- NotFound          name something that exists (and is yours)
     |-- MethodNotAllowed  use a method that `Allow` lists
@@ -24,6 +25,10 @@ whoever can carries on without, and which a caller otherwise sees as NoCapacity.
 """
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chalicelib.call import Usage
 
 CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
 CODES = (
@@ -99,6 +104,14 @@ class NotOpened(Refusal):
 
 class OverBudget(Refusal):
     """A budget that the tenant set for itself is used up."""
+
+
+class ContentRefused(Refusal):
+    """A rule of the tenant's own forbids what is asked, or answered. `symptom`: which rule, for the tenant's owners."""
+
+    TEXT = "What was asked or answered here is against the rules of this tenant. Ask an owner of the tenant for them."
+
+    usage: "Usage | None" = None  # of an answer that was refused, as far as its engine has counted
 
 
 class Forbidden(Refusal):

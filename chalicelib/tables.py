@@ -10,6 +10,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | tenant        | `member#<subject>`   | Member: role, and who they are once they joined     |
 | tenancy | tenant        | `person#<digest>`    | Person: which member an issuer's subject is         |
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
+| tenancy | tenant        | `guardrails`         | Guardrails: the rules of what may be said           |
 | tenancy | tenant        | `data-key`           | Wrapped: the data key of what it asked to be kept   |
 | tenancy | `~platform`   | `pool#<name>`        | Pool: targets, prices, reservation rule             |
 | tenancy | `~platform`   | `kms-key#<id>#<ARN>` | Owner: the one tenant whose KMS key it is           |

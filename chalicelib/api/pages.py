@@ -75,6 +75,7 @@ NEXT_MOVES = {
     "invalid-request": "Mend the request.",
     "invalid-api-key": "Bring a valid key.",
     "key-validation-failed": "Seal it anew under a registered key.",
+    "content-refused": "Leave out what the tenant's rules forbid, or ask its owners for them.",
     "over-budget": "Raise the budget that the tenant set itself.",
     "permission-denied": "Ask an owner for the permission.",
     "not-found": "Name something that exists and is yours.",

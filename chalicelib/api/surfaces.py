@@ -6,9 +6,9 @@ from chalicelib.api import (
     audit,
     bedrock,
     bedrock_runtime,
-    break_glass,
     dashboard,
     events,
+    guardrails,
     issuers,
     kept_responses,
     kms_keys,
@@ -23,6 +23,6 @@ from chalicelib.api import (
 SURFACES = (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
     pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
-    issuers.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface, events.surface,
-    events.operators, break_glass.surface,
+    issuers.surface, guardrails.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
+    events.surface, events.operators,
 )  # fmt: skip

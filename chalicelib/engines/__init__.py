@@ -11,7 +11,7 @@ How to add one stands in CONTRIBUTING. Dialects that it does not speak it gets f
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
-from chalicelib.call import MESSAGES, Call, Operation, Stream
+from chalicelib.call import MESSAGES, Call, Operation, Stream, Watch, unwatched
 from chalicelib.pool import Capacity
 from chalicelib.refusal import Malformed
 
@@ -43,14 +43,18 @@ class Engine(Protocol[T]):
         """Ask the target, within a short deadline, how it is. Raises EngineFailed or EngineTimedOut."""
 
 
-def begin(engine: Engine[T], target: T, call: Call) -> Stream:
+def begin(engine: Engine[T], target: T, call: Call, watch: Watch = unwatched) -> Stream:
     """The call as the target speaks it: as it is, or as a chat that asks the same, its answer told in the caller's way.
 
     Raises: as Engine.open. Malformed, where the target has no way to say it.
     """
+
+    def opened(spoken: Call) -> Stream:
+        return watch(engine.open(target, spoken), spoken)
+
     spoken = engine.speaks(target)
     if call.sealed or call.operation in spoken:  # sealed, nobody here could say it otherwise
-        return engine.open(target, call)
+        return opened(call)
     if call.operation in MESSAGES and "chat.completions" in spoken:
         # Not at the top: who sends chats to servers that speak them does not pay for loading it.
         from chalicelib.dialects.anthropic.answers import Answered
@@ -58,13 +62,13 @@ def begin(engine: Engine[T], target: T, call: Call) -> Stream:
 
         # Who takes models' own bodies is Bedrock, whose chats have cache points.
         chat = as_chat(call, extras=("cache_control",) if "invoke" in spoken else ())
-        return Answered(engine.open(target, chat), call.forgotten())
+        return Answered(opened(chat), call.forgotten())
     if call.operation == "completions" and "chat.completions" in spoken:
         from chalicelib.dialects import completions
 
-        return completions.Answered(engine.open(target, completions.as_chat(call)), call.forgotten())
+        return completions.Answered(opened(completions.as_chat(call)), call.forgotten())
     if call.operation == "responses" and "chat.completions" in spoken:
         from chalicelib.dialects.responses import answers, requests
 
-        return answers.Answered(engine.open(target, requests.as_chat(call)), call)
+        return answers.Answered(opened(requests.as_chat(call)), call)
     raise Malformed(f"This model does not offer {call.operation}: send a chat.", field="model")

@@ -27,11 +27,16 @@ class ScriptedEngine:
         script: Callable[[Target, Call], Iterable[Step]],
         probe: Callable[[Target], Capacity | Refusal] = lambda target: Capacity(target.capacity, 0, 0),
         consult: Callable[[Target, bytes], bytes | Refusal] = lambda _target, _question: NoCapacity(NO_ENCLAVE),
+        spoken: Collection[Operation] = get_args(Operation),
     ) -> None:
-        """A refusal that comes before any event is raised by `open`, as a server that refuses a request would."""
+        """A refusal that comes before any event is raised by `open`, as a server that refuses a request would.
+
+        `spoken`: what the script is asked as it is; the rest, as chats.
+        """
         self._script = script
         self._probe = probe
         self._consult = consult
+        self._spoken = spoken
         self._lock = threading.Lock()
         self._opened = 0
         self._running = 0
@@ -48,7 +53,7 @@ class ScriptedEngine:
 
     def speaks(self, target: Target) -> Collection[Operation]:  # noqa: ARG002
         """See Engine.speaks. What a script says is in whichever dialect it was asked."""
-        return get_args(Operation)
+        return self._spoken
 
     def open(self, target: Target, call: Call) -> Stream:
         """See Engine.open."""

@@ -16,6 +16,7 @@ from chalicelib.ledger import Entry
 from chalicelib.refusal import (
     CONTEXT_LENGTH_EXCEEDED,
     Conflict,
+    ContentRefused,
     Crowded,
     EngineFailed,
     EngineTimedOut,
@@ -73,6 +74,7 @@ KINDS: dict[type[Refusal], Kind] = {
         openai_status=429,
         own_name="over-budget",
     ),
+    ContentRefused: Kind(400, "Content refused", "invalid_request_error", "content_refused", "invalid_request_error"),
     Forbidden: Kind(403, "Not permitted", "invalid_request_error", "permission_denied", "permission_error"),
     NotFound: Kind(404, "Not found", "invalid_request_error", "not_found", "not_found_error"),
     MethodNotAllowed: Kind(
@@ -94,6 +96,7 @@ EXCEPTIONS: dict[type[Refusal], str] = {
     Unauthenticated: "AccessDeniedException",
     NotOpened: "AccessDeniedException",
     OverBudget: "ServiceQuotaExceededException",
+    ContentRefused: "ValidationException",
     Forbidden: "AccessDeniedException",
     NotFound: "ResourceNotFoundException",
     MethodNotAllowed: "ValidationException",

@@ -4,7 +4,9 @@ from typing import Literal
 
 from chalicelib.tenancy.tenant import Role
 
-Permission = Literal["infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage"]
+Permission = Literal[
+    "infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage"
+]  # fmt: skip
 
 MEANING: dict[Permission, str] = {
     "infer": "run models",
@@ -13,11 +15,14 @@ MEANING: dict[Permission, str] = {
     "responses.manage": "see and delete Responses that were kept",
     "keys.manage": "API keys and KMS keys",
     "members.manage": "members, the tenant's own roles, and whose tokens its members come in with",
+    "guardrails.manage": "the rules of what may be said to models, and by them",
 }
 """What each lets somebody do, as docs/api.md says it."""
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    "owner": frozenset(("infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage")),
+    "owner": frozenset(
+        ("infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage")
+    ),
     "developer": frozenset(("infer", "models.read", "usage.read", "responses.manage")),
     "analyst": frozenset(("models.read", "usage.read")),
     "viewer": frozenset(("models.read",)),

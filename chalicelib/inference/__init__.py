@@ -7,10 +7,11 @@ hears of it; what it allows is proved current by the admission write itself.
     path    what all of it needs          plan          what is asked of an engine, and reserved: pure
     answer  the running call, metered     settlement    what it is charged, and its entry
     sealed  tickets, and who holds a key  idempotency   what must not come twice
-    running streams, and what allows them
+    running streams, and what allows them               guarded       a tenant's rules, where it has some
 """
 
 from chalicelib.admission import Lease, StaleEpoch, new_lease_id
+from chalicelib.call import Watch, unwatched
 from chalicelib.identity import identify
 from chalicelib.inference.answer import Answer, Ending, answer_of, reason_of
 from chalicelib.inference.idempotency import claim
@@ -20,7 +21,7 @@ from chalicelib.inference.running import RunningStream
 from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
 from chalicelib.pool import Target
-from chalicelib.refusal import Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
+from chalicelib.refusal import ContentRefused, Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
 from chalicelib.tenancy.snapshot import Reading
 
 __all__ = ["Answer", "Ask", "Path", "look_at_running", "run"]
@@ -37,7 +38,7 @@ def run(ask: Ask, path: Path) -> Answer:
         if ask.idempotency_key is not None:
             claim(ask.idempotency_key, lease, path)
         call = planned.call if planned.sealed is None else sealed_call(planned, lease, path)
-        target, stream, first = path.placement.place(planned.pool, planned.pin, call)
+        target, stream, first = path.placement.place(planned.pool, planned.pin, call, _watch(planned, path))
         answer = answer_of(
             stream, first, call, lease, path, settle=lambda held, ending: _settle(planned, held, target, ending, path)
         )
@@ -62,6 +63,15 @@ def look_at_running(path: Path) -> bool:
     return len(path.running) > 0
 
 
+def _watch(planned: Plan, path: Path) -> Watch:
+    """Who judges the answer."""
+    if planned.snapshot.guardrails is None or planned.sealed is not None:
+        return unwatched
+    from chalicelib.inference.guarded import watch  # only tenants with rules load it
+
+    return watch(planned, planned.snapshot.guardrails, path)
+
+
 def _running(ask: Ask, planned: Plan, answer: Answer, path: Path) -> RunningStream:
     def judge() -> int:
         principal, snapshot = identify(ask.credential, ask.tenant, path.snapshots.cached, path.clock(), path.verified)
@@ -83,7 +93,7 @@ def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
     """The plan and its lease, both true at one epoch."""
     try:
         return _try_to_admit(ask, path.snapshots.cached, path)
-    except (StaleEpoch, Forbidden, NotFound, NotOpened, Malformed):
+    except (StaleEpoch, Forbidden, NotFound, NotOpened, Malformed, ContentRefused):
         # Said on the word of a cached snapshot. A limit's denial was the meter's own word, and stands; so does what a
         # stranger is told, who was looked for afresh.
         pass
@@ -92,6 +102,11 @@ def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
             return _try_to_admit(ask, path.snapshots.fresh, path)
         except StaleEpoch:
             continue
+        except ContentRefused as refused:
+            from chalicelib.inference.guarded import told_of  # only tenants with rules load it
+
+            told_of(refused, ask, path)
+            raise
     raise NoCapacity("The tenant is being changed too quickly. Try again.", retry_in_ms=100)
 
 
@@ -99,6 +114,10 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
     principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified)
     planned = plan(ask, principal, snapshot)
+    if snapshot.guardrails is not None:
+        from chalicelib.inference.guarded import judged  # only tenants with rules load it
+
+        planned = judged(planned, ask, snapshot.guardrails, path)
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()

@@ -16,13 +16,14 @@ from chalicelib.admission import Lease, LeaseLost
 from chalicelib.call import Call, Delta, Event, Finished, Pause, Source, Started, Stream, Usage, Waiting
 from chalicelib.clock import Clock
 from chalicelib.inference.path import Path
-from chalicelib.refusal import EngineFailed, EngineTimedOut, Refusal, StoreUnavailable
+from chalicelib.refusal import ContentRefused, EngineFailed, EngineTimedOut, Refusal, StoreUnavailable
 
 if TYPE_CHECKING:  # of a loop; who answers in one piece does without
     from concurrent.futures import Future
 
 CLIENT_LEFT = "client_left"
 REVOKED = "revoked"
+REFUSED = ContentRefused.__name__  # by a rule of the tenant's own, and no fault of an engine
 
 T = TypeVar("T")
 
@@ -160,8 +161,9 @@ class Answer:
         self._close(CLIENT_LEFT, None)
 
     def fail(self, error: BaseException) -> None:
-        """Close it because what the engine said is of no use: our doing, and not charged. Idempotent."""
-        self._close(REVOKED if error is self._revoked else reason_of(error), None)
+        """Close it because what the engine said is of no use: our doing, and not charged; or is refused. Idempotent."""
+        usage = error.usage if isinstance(error, ContentRefused) else None
+        self._close(REVOKED if error is self._revoked else reason_of(error), usage)
 
     def revoke(self, refusal: Refusal) -> None:
         """What allowed it does so no more: it ends by this refusal, charged what was generated. From any thread."""

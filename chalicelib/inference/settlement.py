@@ -4,7 +4,7 @@ import msgspec
 
 from chalicelib.admission import Lease
 from chalicelib.call import Usage
-from chalicelib.inference.answer import CLIENT_LEFT, REVOKED, Ending
+from chalicelib.inference.answer import CLIENT_LEFT, REFUSED, REVOKED, Ending
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Plan, cost
 from chalicelib.ledger import Audited, Entry, Units
@@ -57,8 +57,8 @@ def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, p
 def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, now_ms: int, region: str) -> Entry:
     """What became of the call. Pure.
 
-    A finished call is charged what the engine reported; a call that its client left, or that was revoked, what was
-    generated until then; a call that failed, which is our doing, nothing.
+    A finished call is charged what the engine reported; a call that its client left, that was revoked, or that a rule
+    of its tenant's refused, what was generated until then; a call that failed, which is our doing, nothing.
     """
     call = planned.call
     if target is None:
@@ -73,7 +73,7 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         outcome="failed" if ending.reason else "completed",
         reason=ending.reason,
         used=used,
-        charged=used.at_most(lease.reserved) if ending.reason in ("", CLIENT_LEFT, REVOKED) else Units(),
+        charged=used.at_most(lease.reserved) if ending.reason in ("", CLIENT_LEFT, REVOKED, REFUSED) else Units(),
         admitted_ms=lease.admitted_ms,
         settled_ms=now_ms,
         region=region,

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib.call import Call, Event, Finished, Operation, Source, Stream
+from chalicelib.call import Call, Event, Finished, Operation, Source, Stream, Watch, unwatched
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine, begin
 from chalicelib.placement.choose import candidates
@@ -67,7 +67,7 @@ class Placement:
         """See Engine.speaks."""
         return self._engines[target.engine].speaks(target)
 
-    def place(self, pool: Pool, pin: str | None, call: Call) -> PlacedCall:
+    def place(self, pool: Pool, pin: str | None, call: Call, watch: Watch = unwatched) -> PlacedCall:
         """Try the pool's targets until one gives its first event.
 
         What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
@@ -86,7 +86,7 @@ class Placement:
             if visit is None:
                 continue
             try:
-                return self._begin(target, visit, call)
+                return self._begin(target, visit, call, watch)
             except NoCapacity as refusal:
                 last = full[visit.place] = refusal
             except (EngineFailed, EngineTimedOut) as refusal:
@@ -167,10 +167,10 @@ class Placement:
             return NoCapacity(NO_TARGET, retry_in_ms=RETRY_IN_MS)
         return NoCapacity(full[first].text if first in full else NO_TARGET, retry_in_ms=wait_ms(first))
 
-    def _begin(self, target: Target, visit: Visit, call: Call) -> PlacedCall:
+    def _begin(self, target: Target, visit: Visit, call: Call, watch: Watch) -> PlacedCall:
         stream: Stream | None = None
         try:
-            stream = begin(self._engines[target.engine], target, call)
+            stream = begin(self._engines[target.engine], target, call, watch)
             events = iter(stream)
             first = next(events, None)
             if first is None:

@@ -6,7 +6,7 @@
     validity     what of it may be put                  set_limits   what a divided meter's shares are of
     ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
     people       the members, and who they are          inference_profiles   through which Bedrock's were reached
-    issuers      whose tokens they come in with
+    issuers      whose tokens they come in with         guardrails   what may be said to models, and by them
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
@@ -29,6 +29,7 @@ from chalicelib.documents import PLATFORM, Document, Documents
 from chalicelib.pool import Pool
 from chalicelib.randomness import Randomness
 from chalicelib.refusal import Conflict, Malformed
+from chalicelib.tenancy.guardrails import GuardrailRules
 from chalicelib.tenancy.issuers import Issuers
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.key_text import KeyText, digest_of, mint
@@ -95,6 +96,7 @@ class Tenancy:
         self.principals = Principals(self._records)
         self.people = People(self._records, clock)
         self.issuers = Issuers(self._records)
+        self.guardrails = GuardrailRules(self._records, clock)
 
     # tenants
 

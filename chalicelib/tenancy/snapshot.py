@@ -18,6 +18,7 @@ from chalicelib.admission import Epochs, NoMeter
 from chalicelib.documents import PLATFORM, Documents
 from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
+from chalicelib.tenancy.guardrails import DOCUMENT, Guardrails, guardrails_of
 from chalicelib.tenancy.ownership import Owner
 from chalicelib.tenancy.people import Person, member_document, person_document
 from chalicelib.tenancy.principals import owner_document
@@ -38,6 +39,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     tenant: Tenant
     pools: Mapping[str, Pool]  # those the tenant may use
     aliases: Mapping[str, str] = {}  # other names of theirs
+    guardrails: Guardrails | None = None  # what may be said, where the tenant has rules of that
 
     def pool(self, name: str) -> Pool | None:
         """The pool that the tenant calls so. Its own name comes first, and no name leads to one it may not use."""
@@ -267,7 +269,8 @@ class _Fresh:
         # The epoch was read first: what is read after it is at least as new (see the package's text).
         pools = (msgspec.json.decode(held.text, type=Pool) for held in self._documents.under(PLATFORM, "pool#"))
         usable = {pool.name: pool for pool in pools if pool.name in record.pools}
-        snapshot = Snapshot(epoch, record, usable, _aliases(record, usable))
+        guardrails = guardrails_of(self._documents.get(record.id, DOCUMENT)) if record.guarded else None
+        snapshot = Snapshot(epoch, record, usable, _aliases(record, usable), guardrails)
         self._remember(self.snapshots, record.id, snapshot, MOST_TENANTS)
         return snapshot
 

@@ -178,6 +178,7 @@ class Tenant(msgspec.Struct, frozen=True):
     aliases: Aliases = {}  # names that only this tenant has for its pools
     roles: Roles = {}  # that its members may hold, beside those there are
     issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
+    guarded: bool = False  # it has rules of what may be said, in a document of their own
 
     def role(self, name: str) -> CustomRole | None:
         """What a member who holds this role may be. None: there is no such role."""

@@ -19,6 +19,7 @@ from chalicelib.ledger import Entry
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import (
     Conflict,
+    ContentRefused,
     Crowded,
     EngineFailed,
     EngineTimedOut,
@@ -194,6 +195,7 @@ RAISED = {
     Malformed: anthropic.BadRequestError,
     Unauthenticated: anthropic.AuthenticationError,
     NotOpened: anthropic.AuthenticationError,
+    ContentRefused: anthropic.BadRequestError,
     OverBudget: anthropic.PaymentRequiredError,
     Forbidden: anthropic.PermissionDeniedError,
     NotFound: anthropic.NotFoundError,

@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     """Who of a tenant may use a route, and a request that succeeds."""
 
     roles: frozenset[str]
-    surface: str  # "any": a key reaches it whichever surface it is narrowed to; "signers": no key does
+    surface: str  # "any": a key reaches it whichever surface it is narrowed to
     body: Mapping[str, Any] | None = None
     success: int = 200
     for_narrowed: ForNarrowed = "within"  # what a narrowed key may: see test_narrowed_keys.py
@@ -81,6 +81,8 @@ TABLE = {
     "GET /tenants/{tenant}/members": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/members/{subject}": Row(OWNER, "management", {"role": "viewer"}, **CLOSED),
     "DELETE /tenants/{tenant}/members/{subject}": Row(OWNER, "management", None, 204, **CLOSED),
+    "GET /tenants/{tenant}/guardrails": Row(OWNER, "management"),
+    "PUT /tenants/{tenant}/guardrails": Row(OWNER, "management", {"packs": ["cards"]}, **CLOSED),
     "GET /tenants/{tenant}/issuers": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/issuers": Row(OWNER, "management", {"issuers": [ISSUER]}, **CLOSED),
     "GET /tenants/{tenant}/roles": Row(OWNER, "management"),
@@ -104,9 +106,6 @@ TABLE = {
     "GET /admin/tenants/{tenant}/keys": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/keys": Row(NOBODY, "admin", {"role": "owner"}, 201, **COVERING),
     "DELETE /admin/tenants/{tenant}/keys/{key}": Row(NOBODY, "admin", **COVERING),
-    "POST /admin/tenants/{tenant}/break-glass": Row(
-        NOBODY, "signers", {"reason": "No owner answers."}, 201, **COVERING
-    ),
     "GET /admin/tenants/{tenant}/principals": Row(NOBODY, "admin"),
     "PUT /admin/tenants/{tenant}/principals": Row(
         NOBODY, "admin", {"principals": ["arn:aws:iam::111122223333:role/x"]}, **CLOSED
@@ -126,7 +125,7 @@ TABLE = {
     "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
 }
-TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signers", "signed", "public")]
+TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signed", "public")]
 ADMINS = [route for route, row in TABLE.items() if row.surface == "admin"]
 SIGNED = [route for route, row in TABLE.items() if row.surface == "signed"]
 PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
@@ -198,10 +197,8 @@ def test_every_route_declares_what_its_table_row_says(route: Route) -> None:
     """A route that declares no permission does not come into being: `door` takes none without."""
     row = TABLE[f"{route.method} {route.path}"]
     assert route.for_narrowed == row.for_narrowed
-    if row.surface in ("admin", "signers", "public"):
-        declared = {
-            "admin": ("signed_or_key", "operate"), "signers": ("signed", "operate"), "public": ("none", "public")
-        }[row.surface]  # fmt: skip
+    if row.surface in ("admin", "public"):
+        declared = {"admin": ("signed_or_key", "operate"), "public": ("none", "public")}[row.surface]
         assert (route.auth, route.permission) == declared
         return
     assert route.auth in (("signed", "signed_or_key") if row.surface == "signed" else ("key",))

@@ -1,0 +1,79 @@
+"""What a tenant's rules do to its calls: prompts are judged before anything is charged, answers as they leave.
+
+    texts     which strings of JSON are text           prompts   a request, judged and redacted
+    wholes    a whole answer                           streams   an answer that comes in chunks
+    wires     where the text of chunks is              growing   the texts of chunks, put together
+
+The rules themselves are `guard`'s. Loaded for tenants that have some. What is refused is a `ContentRefused`; a fault in
+here ends the request, and nothing of what it was to judge is sent.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from chalicelib.refusal import ContentRefused
+from guard.judge import Guard, Outcome
+from guard.scanner import Allowance, TooCostly
+
+TOOL = "tools"
+"""Under which a tool that may not be used is counted, beside the names of rules."""
+LENGTH = "max_prompt_bytes"
+COST = "too costly"
+TOO_COSTLY = (
+    "The rules of this tenant take too long with this text. Send a shorter one, or ask an owner for other rules."
+)
+
+
+class Judge:
+    """One text after the other, of one request or one whole answer; what was found is counted. Not thread-safe."""
+
+    def __init__(self, guard: Guard, direction: Literal["in", "out"]) -> None:
+        self.guard = guard
+        self.findings: Counter[str] = Counter()
+        self.judged_bytes = 0
+        self.allowance = Allowance()
+        self._direction = direction
+
+    def text(self, text: str) -> str:
+        """As it may go on. Raises ContentRefused."""
+        return self._told(self.guard.judge, text)
+
+    def json(self, text: str) -> str:
+        """A text that holds JSON. Raises ContentRefused."""
+        return self._told(self.guard.judge_json, text)
+
+    def document(self, value: object) -> object:
+        """A value of JSON, such as a tool's input. Raises ContentRefused, also where no JSON is left of it."""
+        written = msgspec.json.encode(value).decode()
+        judged = self.json(written)
+        if judged == written:
+            return value
+        try:
+            return msgspec.json.decode(judged)
+        except msgspec.DecodeError:  # a number was redacted
+            raise refusal(self.guard, next(iter(self.findings))) from None
+
+    def tool(self, name: str) -> None:
+        """Raises ContentRefused for one that may not be used."""
+        if not self.guard.tool_allowed(name):
+            raise refusal(self.guard, TOOL)
+
+    def _told(self, judge: Callable[[str, Literal["in", "out"], Allowance], Outcome], text: str) -> str:
+        self.judged_bytes += len(text.encode(errors="replace"))
+        try:
+            outcome = judge(text, self._direction, self.allowance)
+        except TooCostly:
+            raise ContentRefused(TOO_COSTLY, symptom=COST) from None
+        for finding in outcome.findings:
+            self.findings[finding.rule] += finding.count
+        if outcome.refused is not None:
+            raise refusal(self.guard, outcome.refused)
+        return outcome.text
+
+
+def refusal(guard: Guard, rule: str) -> ContentRefused:
+    """In the tenant's own words, where it has some. Which rule it was, only the tenant's owners are to know."""
+    return ContentRefused(guard.rules.refusal or ContentRefused.TEXT, symptom=rule)

@@ -1,0 +1,106 @@
+"""The texts of one answer while they grow, each with a scanner of its own. Sans-IO."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from chalicelib.guardrails import TOOL, Judge, texts
+from chalicelib.guardrails.texts import Path
+from chalicelib.guardrails.wholes import judge_all
+from guard.arguments import ArgumentsScanner
+from guard.judge import Guard
+from guard.scanner import Refused, Scanner
+
+
+class Piece(NamedTuple):
+    """Text that may be sent, and where it belongs."""
+
+    place: Path  # the choice, or the block
+    path: Path  # of members below it
+    text: str
+
+
+class Stop(Exception):
+    """A rule refuses what comes next. `piece` may still be sent."""
+
+    def __init__(self, piece: Piece, rule: str) -> None:
+        super().__init__(rule)
+        self.piece = piece
+        self.rule = rule
+
+
+class Growing:
+    """Of one answer. Every text is known by its place and path; each string at the same ones continues it."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._scanners: dict[Path, dict[Path, Scanner | ArgumentsScanner]] = {}
+        self._tools: dict[Path, str] = {}
+        self.judge = Judge(guard, "out")  # of what does not grow
+
+    def grow(self, node: dict[str, Any], place: Path) -> None:
+        """Put in the place of each text of a delta what may be sent by now. Raises Stop."""
+
+        def visit(path: Path, text: str) -> str:
+            if path[-1] == "name" and len(path) > 1 and path[-2] in texts.CALLS:
+                self._look_at_tool(place, path, text)
+                return text
+            scanners = self._scanners.setdefault(place, {})
+            scanner = scanners.get(path)
+            if scanner is None:
+                scanner = scanners[path] = self._scanner(path)
+            try:
+                return scanner.feed(text)
+            except Refused as refused:
+                raise Stop(Piece(place, path, refused.released), refused.rule) from None
+
+        texts.walk(node, visit, self.judge.document)
+
+    def finish(self, place: Path) -> Iterator[Piece]:
+        """The rests of what grew there: no more comes. Raises Stop."""
+        for path, scanner in self._scanners.pop(place, {}).items():
+            try:
+                rest = scanner.finish()
+            except Refused as refused:
+                raise Stop(Piece(place, path, refused.released), refused.rule) from None
+            finally:
+                _count(self.judge.findings, scanner)
+            if rest:
+                yield Piece(place, path, rest)
+
+    def findings(self) -> Counter[str]:
+        """What was found so far, by rule."""
+        found = Counter(self.judge.findings)
+        for scanners in self._scanners.values():
+            for scanner in scanners.values():
+                _count(found, scanner)
+        return found
+
+    def finish_all(self) -> Iterator[Piece]:
+        """See finish."""
+        for place in tuple(self._scanners):
+            yield from self.finish(place)
+
+    def judge_others(self, node: dict[str, Any], growing: str) -> None:
+        """What stands beside the member that grows, each by itself. Raises ContentRefused."""
+        others = {name: value for name, value in node.items() if name != growing}
+        judge_all(others, self.judge)
+        node.update(others)
+
+    def _scanner(self, path: Path) -> Scanner | ArgumentsScanner:
+        holds_json = path[-1] in texts.ARGUMENTS or path[-2:] == ("toolUse", "input")
+        new = self._guard.arguments_scanner if holds_json else self._guard.scanner
+        return new(self.judge.allowance)
+
+    def _look_at_tool(self, place: Path, path: Path, name: str) -> None:
+        """Servers tell a name once, in each chunk again, or in pieces."""
+        whole = self._tools.get((*place, *path), "")
+        if name != whole:
+            whole = self._tools[*place, *path] = whole + name
+        if not self._guard.tool_allowed(whole):
+            raise Stop(Piece(place, (), ""), TOOL)
+
+
+def _count(found: Counter[str], scanner: Scanner | ArgumentsScanner) -> None:
+    for finding in scanner.findings:
+        found[finding.rule] += finding.count

@@ -1,0 +1,103 @@
+"""An answer as its engine tells it, judged on its way: what a rule forbids is not told.
+
+Each chunk goes on at once, with as much of its text as may be sent: what is held back is never longer than the widest
+match of a rule.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Stream
+from chalicelib.guardrails import COST, TOO_COSTLY, Judge, refusal
+from chalicelib.guardrails.growing import Growing, Piece, Stop
+from chalicelib.guardrails.wholes import judged, parsed
+from chalicelib.guardrails.wires import Bodies, Chats, Converse, Messages, Wire
+from chalicelib.refusal import ContentRefused
+from guard.judge import Guard
+from guard.scanner import TooCostly
+
+Tell = Callable[[Mapping[str, int]], None]
+"""What was found in an answer: by rule, how often. Told once, when it is closed."""
+
+WIRES: dict[Operation, Callable[[Growing], Wire]] = {
+    "chat.completions": Chats,
+    "completions": Chats,
+    "messages": Messages,
+    "converse": Converse,
+    "invoke": Bodies,
+}
+"""Of what an engine streams in the caller's own dialect. A Response is always told from a chat."""
+
+UNWRITTEN: tuple[Operation, ...] = ("embeddings", "messages.count_tokens")
+"""What is answered by numbers."""
+
+
+class Judged:
+    """The Stream of a call, judged."""
+
+    def __init__(self, stream: Stream, call: Call, guard: Guard, tell: Tell) -> None:
+        self._stream = stream
+        self._call = call
+        self._guard = guard
+        self._tell: Tell | None = tell
+        self._judge = Judge(guard, "out")  # of a whole answer
+        self._growing = Growing(guard)  # of one in chunks
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._chunks() if self._call.stream else self._whole()
+
+    @property
+    def source(self) -> Source:
+        """See Stream.source."""
+        return self._stream.source
+
+    def close(self) -> None:
+        """See Stream.close."""
+        tell, self._tell = self._tell, None
+        try:
+            self._stream.close()
+        finally:
+            if tell is not None:
+                tell(self._growing.findings() + self._judge.findings)
+
+    def _whole(self) -> Iterator[Event]:
+        refused: ContentRefused | None = None
+        for event in self._stream:
+            if isinstance(event, Delta):
+                try:
+                    event = Delta(judged(event.data, self._judge), event.tokens)
+                except ContentRefused as refusal:
+                    refused = refusal
+                    continue
+            elif isinstance(event, Finished) and refused is not None:
+                refused.usage = event.usage
+                raise refused
+            yield event
+
+    def _chunks(self) -> Iterator[Event]:
+        growing = self._growing
+        wire = WIRES[self._call.operation](growing)
+        try:
+            for event in self._stream:
+                if isinstance(event, Delta):
+                    tokens = event.tokens
+                    for chunk in wire.read(parsed(event.data)):
+                        yield Delta(msgspec.json.encode(chunk), tokens)
+                        tokens = 0
+                elif isinstance(event, Finished):
+                    for piece in growing.finish_all():
+                        yield Delta(msgspec.json.encode(wire.piece(piece)))
+                    yield event
+                else:
+                    yield event
+        except Stop as stop:
+            for chunk in wire.stopped(stop.piece):
+                yield Delta(msgspec.json.encode(chunk))
+            raise refusal(self._guard, stop.rule) from None
+        except TooCostly:
+            raise ContentRefused(TOO_COSTLY, symptom=COST) from None
+        except ContentRefused:
+            for chunk in wire.stopped(Piece((0,), (), "")):
+                yield Delta(msgspec.json.encode(chunk))
+            raise

@@ -1,0 +1,50 @@
+"""A whole answer, judged: every text in it. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from chalicelib.dialects.failures import NOT_UNDERSTOOD
+from chalicelib.guardrails import Judge, texts
+from chalicelib.refusal import EngineFailed
+
+
+def judged(data: bytes, judge: Judge) -> bytes:
+    """As it may be sent. Raises ContentRefused; EngineFailed for what is no JSON object."""
+    said = parsed(data)
+    judge_all(said, judge)
+    return msgspec.json.encode(said)
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise EngineFailed(NOT_UNDERSTOOD) from None
+
+
+def judge_all(node: dict[str, Any], judge: Judge) -> None:
+    """Everything below it, each text by itself."""
+
+    def visit(path: texts.Path, text: str) -> str:
+        return judge.json(text) if path[-1] in texts.ARGUMENTS else judge.text(text)
+
+    _look_at_tools(node, judge)
+    texts.walk(node, visit, judge.document)
+
+
+def _look_at_tools(node: Any, judge: Judge) -> None:
+    """At which it calls; and past what would spell its text once more."""
+    if isinstance(node, list):
+        for each in node:
+            _look_at_tools(each, judge)
+        return
+    if not isinstance(node, dict):
+        return
+    texts.without_pieces(node)
+    for name, value in node.items():
+        if name in texts.CALLS and isinstance(value, dict) and isinstance(value.get("name"), str):
+            judge.tool(value["name"])
+        elif name == "name" and node.get("type") in ("tool_use", "server_tool_use", "mcp_tool_use"):
+            judge.tool(str(value))
+        _look_at_tools(value, judge)

@@ -1,0 +1,160 @@
+"""Requests, judged in whichever words they come: redacted in place, refused before anything else, or let be."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from chalicelib.call import Operation
+from chalicelib.guardrails import Judge, prompts
+from chalicelib.refusal import ContentRefused
+from guard import Rule, Rules, Tools, compiled
+
+RULES = Rules(
+    rules=(Rule("secret", r"word-\d{4}", "redact", "in"), Rule("bomb", "boom!", "refuse", "in")),
+    packs=("cards",),
+    tools=Tools(allowed=("look_*", "web_search"), blocked=("look_away",)),
+    max_prompt_bytes=200,
+)
+ASKED: dict[str, tuple[Operation, Any]] = {
+    "a chat": ("chat.completions", {"messages": [{"role": "user", "content": "TEXT"}]}),
+    "parts of a chat": ("chat.completions", {"messages": [{"content": [{"type": "text", "text": "TEXT"}]}]}),
+    "a name": ("chat.completions", {"messages": [{"role": "user", "name": "TEXT", "content": "hi"}]}),
+    "a tool's result": ("chat.completions", {"messages": [{"role": "tool", "tool_call_id": "c", "content": "TEXT"}]}),
+    "arguments": (
+        "chat.completions",
+        {"messages": [{"tool_calls": [{"function": {"name": "look_up", "arguments": '{"a": "TEXT"}'}}]}]},
+    ),
+    "a member that nobody knows": ("chat.completions", {"documents": [{"title": "t", "text": "TEXT"}]}),
+    "a completion": ("completions", {"prompt": ["one", "TEXT"]}),
+    "an embedding": ("embeddings", {"input": "TEXT"}),
+    "a message": ("messages", {"system": "TEXT", "messages": [{"role": "user", "content": "hi"}]}),
+    "a tool's result in a message": (
+        "messages",
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "TEXT"}]}]},
+    ),
+    "a tool's input in a message": (
+        "messages",
+        {"messages": [{"content": [{"type": "tool_use", "name": "look_up", "input": {"a": ["TEXT"]}}]}]},
+    ),
+    "a document in a message": (
+        "messages",
+        {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "text", "data": "TEXT"}}]}]},
+    ),
+    "a response": ("responses", {"instructions": "TEXT", "input": "hi"}),
+    "a response's items": ("responses", {"input": [{"type": "function_call_output", "output": "TEXT"}]}),
+    "a conversation": ("converse", {"body": {"messages": [{"role": "user", "content": [{"text": "TEXT"}]}]}}),
+    "a conversation's system": ("converse", {"body": {"system": [{"text": "TEXT"}], "messages": []}}),
+    "a body": ("invoke", {"body": {"prompt": "TEXT"}}),
+    "a body in a text": ("invoke", {"body": '{"inputText": "TEXT"}'}),
+}  # fmt: skip
+every_wording = pytest.mark.parametrize(("operation", "fields"), ASKED.values(), ids=ASKED.keys())
+
+
+def raw(fields: Any) -> dict[str, msgspec.Raw]:
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
+
+
+def with_text(fields: Any, text: str) -> dict[str, msgspec.Raw]:
+    written = msgspec.json.encode(text).decode()[1:-1]
+    return msgspec.json.decode(
+        msgspec.json.encode(fields).decode().replace("TEXT", written), type=dict[str, msgspec.Raw]
+    )
+
+
+def judge() -> Judge:
+    return Judge(compiled(RULES), "in")
+
+
+def said(fields: Any) -> str:
+    return msgspec.json.encode(fields).decode()
+
+
+@every_wording
+def test_what_is_redacted_reads_as_its_rules_name(operation: Operation, fields: Any) -> None:
+    asked, judging = with_text(fields, "it is word-1234."), judge()
+    judged = prompts.judged(asked, operation, judging)
+    assert "it is [secret]." in said(judged)
+    assert "1234" not in said(judged)
+    assert judging.findings == {"secret": 1}
+
+
+@every_wording
+def test_what_is_refused_is_refused_wherever_it_stands(operation: Operation, fields: Any) -> None:
+    with pytest.raises(ContentRefused) as refused:
+        prompts.judged(with_text(fields, "it goes boom! now"), operation, judge())
+    assert refused.value.symptom == "bomb"
+    assert "boom" not in refused.value.text
+
+
+@every_wording
+def test_what_meets_no_rule_stays_the_same_object(operation: Operation, fields: Any) -> None:
+    asked = with_text(fields, "word-12 is fine")
+    assert prompts.judged(asked, operation, judge()) is asked
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "word-1234", "user": "word-1234", "metadata": {"a": "word-1234"}},
+        {"tools": [{"type": "function", "function": {"name": "look_up", "description": "as word-1234"}}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:;word-1234"}}]}]},
+        {"messages": [{"content": [{"type": "image", "source": {"type": "base64", "data": "word-1234"}}]}]},
+        {"messages": [{"role": "tool", "tool_call_id": "word-1234", "content": "hi"}]},
+    ],
+)  # fmt: skip
+def test_what_is_no_prompt_and_no_text_is_let_be(fields: Any) -> None:
+    asked = raw(fields)
+    assert prompts.judged(asked, "chat.completions", judge()) is asked
+
+
+TOOL: dict[Operation, Callable[[str], Any]] = {
+    "chat.completions": lambda name: {"tools": [{"type": "function", "function": {"name": name}}]},
+    "messages": lambda name: {"tools": [{"name": name, "input_schema": {}}]},
+    "responses": lambda name: {"tools": [{"type": name}]},
+    "converse": lambda name: {"body": {"toolConfig": {"tools": [{"toolSpec": {"name": name}}]}}},
+    "completions": lambda name: {"functions": [{"name": name}]},
+}
+
+
+@pytest.mark.parametrize("operation", TOOL)
+@pytest.mark.parametrize(("name", "allowed"), [("look_up", True), ("look_away", False), ("run", False)])
+def test_tools_that_may_not_be_used_may_not_be_offered(operation: Operation, name: str, allowed: bool) -> None:
+    asked = raw(TOOL[operation](name))
+    if allowed:
+        assert prompts.judged(asked, operation, judge()) is asked
+        return
+    with pytest.raises(ContentRefused) as refused:
+        prompts.judged(asked, operation, judge())
+    assert refused.value.symptom == "tools"
+
+
+def test_a_number_that_is_a_card_cannot_be_cut_out_of_a_tools_input() -> None:
+    use = {"type": "tool_use", "name": "look_up", "input": {"card": 4111111111111111}}
+    with pytest.raises(ContentRefused) as refused:
+        prompts.judged(raw({"messages": [{"role": "assistant", "content": [use]}]}), "messages", judge())
+    assert refused.value.symptom == "cards"
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ("completions", {"prompt": [1, 2]}),
+        ("completions", {"prompt": [[1], [2]]}),
+        ("embeddings", {"input": ["a", [7]]}),
+        ("chat.completions", {"prompt_token_ids": [3]}),
+    ],
+)
+def test_tokens_cannot_be_judged_and_are_refused(operation: Operation, fields: Any) -> None:
+    with pytest.raises(ContentRefused, match="as text"):
+        prompts.judged(raw(fields), operation, judge())
+
+
+def test_a_prompt_may_be_as_long_as_is_allowed_and_no_longer() -> None:
+    asked = raw({"messages": [{"content": "x" * 150}, {"content": "\u00e9" * 25}]})
+    assert prompts.judged(asked, "chat.completions", judge()) is asked
+    with pytest.raises(ContentRefused, match=r"201 bytes.*allow 200"):
+        prompts.judged(
+            raw({"messages": [{"content": "x" * 151}, {"content": "\u00e9" * 25}]}), "chat.completions", judge()
+        )
