@@ -7,6 +7,8 @@ import msgspec
 
 _ORIGIN = r"https?://[A-Za-z0-9.:\[\]-]+"
 
+_PRINCIPAL = r"arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/.+"
+
 RENEWAL_MS = 2_000
 """What a lease outlasts the longest silence by, at least: it is renewed then, if need be at a second try."""
 
@@ -48,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
     issuer_client_ids: str = ""  # of it, with commas between: the programs whose tokens are for us
     issuer_audiences: str = ""  # with commas between: what its tokens call us, where they say for whom they are
     issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
+    break_glass_principals: str = ""  # the IAM users and roles that may, with commas between; empty: none
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
@@ -61,6 +64,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Those that the operator has named, the issuer's among them."""
         issuers = re.match(_ORIGIN, self.issuer)
         return (*_listed(self.egress_origins), *([issuers[0]] if issuers else []))
+
+    @property
+    def glass_breakers(self) -> tuple[str, ...]:
+        """The ARNs of those operators who may come to tenants' things in an emergency."""
+        return _listed(self.break_glass_principals)
 
     @property
     def client_ids(self) -> tuple[str, ...]:
@@ -112,6 +120,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_ISSUER needs CLOISTER_ISSUER_CLIENT_IDS or CLOISTER_ISSUER_AUDIENCES: who it is for")
     if not all(re.fullmatch(_ORIGIN, origin) for origin in _listed(settings.egress_origins)):
         wrong.append("CLOISTER_EGRESS_ORIGINS must be origins, as http://127.0.0.1:5000, with commas between")
+    if not all(re.fullmatch(_PRINCIPAL, arn) for arn in settings.glass_breakers):
+        wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
     if settings.tenant_share_percent > 100:
         wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")
     if settings.body_limit_bytes > settings.body_bytes:

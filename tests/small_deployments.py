@@ -73,6 +73,7 @@ from tests.patience import PATIENCE_S
 from tests.prompt_server import PromptServer
 
 TICKET_KEY = bytes(range(32))
+OPERATOR = "arn:aws:iam::123456789012:user/ops"  # who signs in tests/api/signing.py
 T0 = 1_795_000_000_000  # 2026-11-18 11:06:40 UTC
 
 Script = Callable[[Target, Call], Iterable[Step]]
@@ -145,7 +146,7 @@ class Deployment:
 
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
-        settings = Settings()
+        settings = Settings(break_glass_principals=OPERATOR)
         tokens = Tokens(KeySets(Discovery(Egress(self.callable_origins))), self.issuers)
         engines = {**dict.fromkeys(self.kinds, self.engine), **self.engines}
         return Path(

@@ -12,6 +12,7 @@
     issuers      /tenants/{tenant}/issuers: whose tokens its members come in with
     guardrails   /tenants/{tenant}/guardrails: what may be said to models, and by them
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
+    break_glass  /admin, for an operator in an emergency
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's
 

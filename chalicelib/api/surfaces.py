@@ -6,6 +6,7 @@ from chalicelib.api import (
     audit,
     bedrock,
     bedrock_runtime,
+    break_glass,
     dashboard,
     events,
     guardrails,
@@ -24,5 +25,5 @@ SURFACES = (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
     pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
     issuers.surface, guardrails.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
-    events.surface, events.operators,
+    events.surface, events.operators, break_glass.surface,
 )  # fmt: skip

@@ -11,10 +11,10 @@ from emulators.iam.judge import Judge
 from emulators.iam.policy import Caller, Identity, identity_policy
 from emulators.iam.principals import Principal, Unknown
 from local.authoriser import iam_for_bridge
-from tests.small_deployments import Answer, Gateway
+from tests.small_deployments import OPERATOR, Answer, Gateway
 
 KEY_ID, SECRET, REGION = "AKIAEXAMPLEOPERATOR0", "example/secret+of=the/operator", "us-east-1"
-OWNER = Owner("arn:aws:iam::123456789012:user/ops", "123456789012")
+OWNER = Owner(OPERATOR, "123456789012")
 
 
 class Drifting:

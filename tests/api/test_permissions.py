@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     """Who of a tenant may use a route, and a request that succeeds."""
 
     roles: frozenset[str]
-    surface: str  # "any": a key reaches it whichever surface it is narrowed to
+    surface: str  # "any": a key reaches it whichever surface it is narrowed to; "signers": no key does
     body: Mapping[str, Any] | None = None
     success: int = 200
     for_narrowed: ForNarrowed = "within"  # what a narrowed key may: see test_narrowed_keys.py
@@ -106,6 +106,9 @@ TABLE = {
     "GET /admin/tenants/{tenant}/keys": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/keys": Row(NOBODY, "admin", {"role": "owner"}, 201, **COVERING),
     "DELETE /admin/tenants/{tenant}/keys/{key}": Row(NOBODY, "admin", **COVERING),
+    "POST /admin/tenants/{tenant}/break-glass": Row(
+        NOBODY, "signers", {"reason": "No owner answers."}, 201, **COVERING
+    ),
     "GET /admin/tenants/{tenant}/principals": Row(NOBODY, "admin"),
     "PUT /admin/tenants/{tenant}/principals": Row(
         NOBODY, "admin", {"principals": ["arn:aws:iam::111122223333:role/x"]}, **CLOSED
@@ -125,7 +128,7 @@ TABLE = {
     "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
 }
-TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signed", "public")]
+TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signers", "signed", "public")]
 ADMINS = [route for route, row in TABLE.items() if row.surface == "admin"]
 SIGNED = [route for route, row in TABLE.items() if row.surface == "signed"]
 PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
@@ -197,8 +200,10 @@ def test_every_route_declares_what_its_table_row_says(route: Route) -> None:
     """A route that declares no permission does not come into being: `door` takes none without."""
     row = TABLE[f"{route.method} {route.path}"]
     assert route.for_narrowed == row.for_narrowed
-    if row.surface in ("admin", "public"):
-        declared = {"admin": ("signed_or_key", "operate"), "public": ("none", "public")}[row.surface]
+    if row.surface in ("admin", "signers", "public"):
+        declared = {
+            "admin": ("signed_or_key", "operate"), "signers": ("signed", "operate"), "public": ("none", "public")
+        }[row.surface]  # fmt: skip
         assert (route.auth, route.permission) == declared
         return
     assert route.auth in (("signed", "signed_or_key") if row.surface == "signed" else ("key",))

@@ -45,6 +45,8 @@ class Tokens:
         taken = (*self._operators, *issuers)
         if known is not None and known.good_for(taken, now_ms) and self._has_key_of(known, now_ms):
             return known.claims
+        if not taken or (known is not None and all(each.url != known.claims.issuer for each in taken)):
+            raise Unauthenticated  # it need not be read for that
         form = form_of(text)
         issuer, claims = judged(form.claims, taken, now_ms)
         key = self._keysets.key(issuer.url, form.kid, now_ms)
