@@ -17,6 +17,7 @@ MAY: dict[str, set[str]] = {
     "responses.manage": {"owner", "developer"},
     "keys.manage": {"owner"},
     "members.manage": {"owner"},
+    "guardrails.manage": {"owner"},
 }
 
 
