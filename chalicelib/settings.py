@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
     issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
     break_glass_principals: str = ""  # the IAM users and roles that may, with commas between; empty: none
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
+    sign_up: str = "invited"  # who may become a tenant: whom the operator makes one; or `open`, anybody who pays
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
     @property
@@ -122,6 +123,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_EGRESS_ORIGINS must be origins, as http://127.0.0.1:5000, with commas between")
     if not all(re.fullmatch(_PRINCIPAL, arn) for arn in settings.glass_breakers):
         wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
+    if settings.sign_up not in ("invited", "open"):
+        wrong.append(f"CLOISTER_SIGN_UP must be `invited` or `open`, not {settings.sign_up!r}")
     if settings.tenant_share_percent > 100:
         wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")
     if settings.body_limit_bytes > settings.body_bytes:

@@ -5,7 +5,7 @@ import. The models say what its items are, too, and a test holds both to it.
 
 | table   | pk            | sk                   | item                                                |
 |---------|---------------|----------------------|-----------------------------------------------------|
-| tenancy | tenant        | `tenant`             | Tenant: limits, pools, pins, status, KMS keys       |
+| tenancy | tenant        | `tenant`             | Tenant: limits, pools, status, KMS keys, sources    |
 | tenancy | tenant        | `key#<key id>`       | Key: digest, role, scopes, expiry                   |
 | tenancy | tenant        | `member#<subject>`   | Member: role, and who they are once they joined     |
 | tenancy | tenant        | `person#<digest>`    | Person: which member an issuer's subject is         |

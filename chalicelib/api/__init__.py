@@ -11,6 +11,8 @@
     people       who belongs to a tenant, and what its own roles may
     issuers      /tenants/{tenant}/issuers: whose tokens its members come in with
     guardrails   /tenants/{tenant}/guardrails: what may be said to models, and by them
+    sources      /tenants/{tenant}/sources, and the operator's: from where its callers come in
+    signup       /signup: whether anybody may become a tenant
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
     break_glass  /admin, for an operator in an emergency
     kms_keys     a tenant's KMS keys, and an enclave that shows itself

@@ -145,7 +145,9 @@ def _conversed(
         return fields, None
     path = wiring.path()
     # Afresh: what was kept is read before the admission, which would notice a revoked key.
-    principal, snapshot = identify(asked.credential, asked.tenant, path.snapshots.fresh, path.clock(), path.verified)
+    principal, snapshot = identify(
+        asked.credential, asked.tenant, path.snapshots.fresh, path.clock(), path.verified, asked.source
+    )
     principal.must("infer")
     principal.must_reach("openai")
     items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)

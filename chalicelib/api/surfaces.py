@@ -19,11 +19,13 @@ from chalicelib.api import (
     pages,
     people,
     responses,
+    signup,
+    sources,
 )
 
 SURFACES = (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
     pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
-    issuers.surface, guardrails.surface, audit.surface, dashboard.surface, kms_keys.surface, admin.surface,
-    events.surface, events.operators, break_glass.surface,
+    issuers.surface, sources.surface, guardrails.surface, audit.surface, dashboard.surface, kms_keys.surface,
+    admin.surface, events.surface, events.operators, sources.operators, break_glass.surface, signup.surface,
 )  # fmt: skip

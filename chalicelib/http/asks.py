@@ -54,6 +54,7 @@ def ask_of(
         idempotency_key=asked.headers.get("idempotency-key"),
         sealed=sealed,
         model_id=model_id,
+        source=asked.source,
         audited=_audit_facts(asked, model_id, inference_profile),
     )
 

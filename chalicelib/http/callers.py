@@ -36,7 +36,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
         raise Forbidden(f"{SIGN} {OR_BRING_A_KEY}" if route.shape == "bedrock" else SIGN)
     if route.permission == "operate":
         path = wiring.path()
-        principal = operator(credential, path.snapshots.fresh, path.clock())
+        principal = operator(credential, path.snapshots.fresh, path.clock(), asked.source)
         _must_be_wide_enough(route, principal)
         return principal
     held = route.held
@@ -76,4 +76,6 @@ def _must_be_wide_enough(route: Route, principal: Principal) -> None:
 
 def _identified(asked: Incoming) -> Caller:
     path = wiring.path()
-    return Caller(*identify(asked.credential, asked.tenant, path.snapshots.fresh, path.clock(), path.verified))
+    return Caller(
+        *identify(asked.credential, asked.tenant, path.snapshots.fresh, path.clock(), path.verified, asked.source)
+    )

@@ -102,7 +102,7 @@ class Entrance:
 
     async def _judge(self, route: Route, asked: Incoming) -> None:
         """Raises what refuses its caller."""
-        case = (route.method, route.path, asked.surface, asked.tenant, asked.credential)
+        case = (route.method, route.path, asked.surface, asked.tenant, asked.credential, asked.source)
         await self.judges.agree(asked.tenant or STRANGERS, case, partial(must_be_let_in, route, asked))
 
     async def _taken_in(
@@ -142,7 +142,9 @@ def _remembered(asked: Incoming) -> str | None:
     """To whom a caller is counted whom this process remembers; None: it does not, or not as one who may come in."""
     path = wiring.path()
     try:
-        principal, _ = identify(asked.credential, asked.tenant, path.snapshots.held, path.clock(), path.remembered)
+        principal, _ = identify(
+            asked.credential, asked.tenant, path.snapshots.held, path.clock(), path.remembered, asked.source
+        )
     except Refusal:
         return None
     # Who holds a KMS key has proved nothing yet: no stranger uses up what those have who did.

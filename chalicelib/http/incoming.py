@@ -14,6 +14,7 @@ from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.identity.credential import Credential
 from chalicelib.refusal import Malformed, TooLarge
+from chalicelib.tenancy.sources import NetworkSource
 from chalicelib.tenancy.tenant import SurfaceName
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Incoming(msgspec.Struct, frozen=True):
     request_id: str
     arrived_ms: int
     credential: Credential | None  # as the route takes it
-    source_ip: str
+    source: NetworkSource
     closed: bool  # members that the body's type does not know are refused
     full_path: str  # with API Gateway's stage, or its custom domain's base path; empty where there is no API Gateway
 
@@ -45,6 +46,10 @@ class Incoming(msgspec.Struct, frozen=True):
     def tenant(self) -> str | None:
         """The one that the request names, if it names one."""
         return self.headers.get("x-tenant-id") if self.surface == "native" else self.parameters.get("tenant")
+
+    @property
+    def source_ip(self) -> str:
+        return self.source.ip
 
     def with_body(self, event: Mapping[str, Any], limit: int) -> "Incoming":
         """The same, with what the event has as its body. Raises Malformed, TooLarge."""
@@ -151,7 +156,7 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str)
         request_id=request_id_of(event, fresh_id),
         arrived_ms=now_ms,
         credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
-        source_ip=caller.get("sourceIp") or "",
+        source=NetworkSource(caller.get("sourceIp") or "", caller.get("vpceId") or ""),
         closed=route.closed,
         full_path=event["requestContext"].get("path") or "",
     )

@@ -14,6 +14,7 @@ from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.principals import principal_of
 from chalicelib.tenancy.snapshot import Reading, Snapshot
+from chalicelib.tenancy.sources import NetworkSource, lets_in
 from chalicelib.tenancy.tenant import Tenant, is_a_tenants
 
 __all__ = [
@@ -36,6 +37,9 @@ ENCRYPTING_PROVES_NOTHING = (
     "Send `Authorization: Bearer ck_...`, or seal in mode esdk."
 )
 
+UNKNOWN = NetworkSource()
+"""Nowhere that any tenant could list."""
+
 
 def identify(
     credential: Credential | None,
@@ -43,11 +47,13 @@ def identify(
     reading: Reading,
     now_ms: int,
     verify: Verify = no_tokens,
+    source: NetworkSource = UNKNOWN,
 ) -> tuple[Principal, Snapshot]:
     """Whom the credential stands for, and the snapshot of their tenant.
 
     `tenant` is the one that the request names, if it names one. `reading` is `Snapshots.cached` where an admission
-    follows that proves it current, else `Snapshots.fresh`. `verify`: whether a token is what it says.
+    follows that proves it current, else `Snapshots.fresh`. `verify`: whether a token is what it says. `source`: from
+    where the request came, which some tenants ask.
 
     Whoever is refused as a stranger has cost the store the same two reads, or none where what they sent has not the
     form of a credential: how long it took says nothing of which tenants there are.
@@ -57,9 +63,26 @@ def identify(
             in a mode that proves no possession of it, whoever it is for. A token that names no tenant is unknown, too.
         NotOpened: no KMS key that is registered.
         NotFound: a valid credential of another tenant. It is told nothing about the tenant that it named.
-        Forbidden: the tenant is suspended, or the IAM principal is nobody's.
+        Forbidden: the tenant is suspended, lets in nobody from there, or the IAM principal is nobody's.
         NoCapacity: the keys of the token's issuer cannot be had.
     """
+    principal, snapshot = _proven(credential, tenant, reading, now_ms, verify, source)
+    if snapshot.tenant.sources and not lets_in(snapshot.tenant.sources, source):
+        raise Forbidden(
+            "Your tenant lets in callers from the networks and VPC endpoints that it lists, and this request came from "
+            f"{source}. Call from one of those, or ask an owner of the tenant to add yours."
+        )
+    return principal, snapshot
+
+
+def _proven(
+    credential: Credential | None,
+    tenant: str | None,
+    reading: Reading,
+    now_ms: int,
+    verify: Verify,
+    source: NetworkSource,
+) -> tuple[Principal, Snapshot]:
     match credential:
         case ApiKey(text, ()):
             return _by_key(text, tenant, reading, now_ms)
@@ -70,17 +93,19 @@ def identify(
         case Signed(arn):
             return _by_signature(arn, tenant, reading)
         case KeyHolder(arn, "esdk"):
-            return _by_possession(arn, tenant, reading)
+            return _by_possession(arn, tenant, reading, source)
         case KeyHolder():
             raise Unauthenticated(ENCRYPTING_PROVES_NOTHING)  # before any tenant is looked at
         case Sealer():
-            snapshot = _open_to_holders(tenant, reading)
+            snapshot = _open_to_holders(tenant, reading, source)
             return Principal(tenant=snapshot.tenant.id, subject="", role="viewer", proof="kms"), snapshot
         case None:
             raise Unauthenticated
 
 
-def operator(credential: Credential | None, reading: Reading, now_ms: int) -> Principal:
+def operator(
+    credential: Credential | None, reading: Reading, now_ms: int, source: NetworkSource = UNKNOWN
+) -> Principal:
     """The principal behind a request to the admin surface.
 
     On AWS, API Gateway has checked an IAM signature and the `execute-api:Invoke` permission before we are
@@ -91,7 +116,7 @@ def operator(credential: Credential | None, reading: Reading, now_ms: int) -> Pr
     """
     if isinstance(credential, Signed):
         return Principal(tenant=PLATFORM_TENANT, subject=credential.arn, role="owner", proof="iam")
-    principal, _ = identify(credential, None, reading, now_ms)
+    principal, _ = identify(credential, None, reading, now_ms, source=source)
     if principal.tenant != PLATFORM_TENANT or principal.role != "owner":
         raise Forbidden("The admin surface takes signed IAM requests, or an owner key of the platform tenant.")
     principal.must_reach("management")
@@ -203,19 +228,26 @@ def _by_signature(arn: str, tenant: str | None, reading: Reading) -> tuple[Princ
     )
 
 
-def _by_possession(arn: str | None, tenant: str | None, reading: Reading) -> tuple[Principal, Snapshot]:
-    snapshot = _open_to_holders(tenant, reading)
+def _by_possession(
+    arn: str | None, tenant: str | None, reading: Reading, source: NetworkSource
+) -> tuple[Principal, Snapshot]:
+    snapshot = _open_to_holders(tenant, reading, source)
     registered = snapshot.tenant.sealing.key_for(arn)
     if registered is None:
         raise NotOpened
     return Principal(tenant=snapshot.tenant.id, subject=registered, role="developer", proof="kms"), snapshot
 
 
-def _open_to_holders(tenant: str | None, reading: Reading) -> Snapshot:
-    """A tenant that asks for no API key, but for possession of its KMS key. Raises Unauthenticated for any other."""
+def _open_to_holders(tenant: str | None, reading: Reading, source: NetworkSource) -> Snapshot:
+    """A tenant that asks for no API key, but for possession of its KMS key. Raises Unauthenticated for any other, and
+    where it lets in nobody from there: who has proved nothing yet learns nothing of it."""
     if tenant is None or not is_a_tenants(tenant):
         raise Unauthenticated
-    snapshot = reading.where(tenant, lambda held: held.sealing.auth == "kms" and held.status == "active")
+
+    def opens(held: Tenant) -> bool:
+        return held.sealing.auth == "kms" and held.status == "active" and lets_in(held.sources, source)
+
+    snapshot = reading.where(tenant, opens)
     if snapshot is None:
         raise Unauthenticated
     return snapshot

@@ -74,7 +74,9 @@ def _watch(planned: Plan, path: Path) -> Watch:
 
 def _running(ask: Ask, planned: Plan, answer: Answer, path: Path) -> RunningStream:
     def judge() -> int:
-        principal, snapshot = identify(ask.credential, ask.tenant, path.snapshots.cached, path.clock(), path.verified)
+        principal, snapshot = identify(
+            ask.credential, ask.tenant, path.snapshots.cached, path.clock(), path.verified, ask.source
+        )
         allowed_pool(ask, principal, snapshot)
         return snapshot.epoch
 
@@ -112,7 +114,7 @@ def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
 
 def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
-    principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified)
+    principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified, ask.source)
     planned = plan(ask, principal, snapshot)
     if snapshot.guardrails is not None:
         from chalicelib.inference.guarded import judged  # only tenants with rules load it

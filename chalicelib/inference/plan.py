@@ -16,6 +16,7 @@ from chalicelib.ledger import Audited, Units
 from chalicelib.pool import Pool
 from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
 from chalicelib.tenancy.snapshot import Snapshot
+from chalicelib.tenancy.sources import NetworkSource
 from chalicelib.tenancy.tenant import SurfaceName
 
 MICRO = 1_000_000
@@ -59,6 +60,7 @@ class Ask(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     sealed: SealedRequest | None = None
     model_id: str = ""  # what one of BEDROCKS names
+    source: NetworkSource = NetworkSource()
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     def forgotten(self) -> "Ask":

@@ -179,6 +179,7 @@ class Tenant(msgspec.Struct, frozen=True):
     roles: Roles = {}  # that its members may hold, beside those there are
     issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
     guarded: bool = False  # it has rules of what may be said, in a document of their own
+    sources: tuple[str, ...] = ()  # networks and VPC endpoints that its callers come from; empty: from everywhere
 
     def role(self, name: str) -> CustomRole | None:
         """What a member who holds this role may be. None: there is no such role."""
