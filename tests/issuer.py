@@ -19,6 +19,7 @@ from chalicelib.identity.tokens.keysets import KeySets
 from chalicelib.identity.tokens.verified import Tokens
 from chalicelib.refusal import Unauthenticated
 from chalicelib.tenancy.tenant import Issuer as Configured
+from tests import rsa_keys
 from tests.engines.servers import Request, Server, Wire, whole
 from tests.small_deployments import T0
 
@@ -49,7 +50,7 @@ class Issuer:
         elif algorithm == "EdDSA":
             made = OKPKey.generate_key("Ed25519", {"kid": kid})
         else:
-            made = RSAKey.generate_key(2048, {"kid": kid})
+            made = RSAKey.import_key(rsa_keys.another(), {"kid": kid})
         self.keys = {**(self.keys if keep else {}), kid: made}
         self.algorithm, self.kid = algorithm, kid
         return kid

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from emulators.clock import Clock
-from emulators.cognito import keys, passwords, requests
+from emulators.cognito import passwords, requests
 from emulators.cognito.authentication import attributes
 from emulators.cognito.directory import Directory
 from emulators.cognito.randomness import Randomness
@@ -22,7 +22,7 @@ class Administration:
 
     def __init__(
         self, directory: Directory, *, account: str, region: str, partition: str, clock: Clock,
-        randomness: Randomness,
+        randomness: Randomness, password_cost: int,
     ) -> None:  # fmt: skip
         self._directory = directory
         self._region = region
@@ -31,6 +31,8 @@ class Administration:
         self._new_id = randomness.new_id
         self._new_secret = randomness.new_secret
         self._new_salt = randomness.new_salt
+        self._cost = password_cost
+        self._new_signing_key = randomness.new_signing_key
 
     def create_pool(self, asked: requests.CreateUserPool) -> Answer:
         named = f"{self._region}_{_letters(self._new_id())[:9]}"
@@ -41,8 +43,8 @@ class Administration:
             created_ms=self._clock(),
             mail_is_username="email" in asked.username_attributes,
             policy=asked.policies.password_policy,
-            signs_id=keys.made(),
-            signs_access=keys.made(),
+            signs_id=self._new_signing_key(),
+            signs_access=self._new_signing_key(),
         )
         self._directory.put(pool)
         return {"UserPool": _pool(pool)}
@@ -108,7 +110,7 @@ class Administration:
             pool=pool.id,
             username=sub if pool.mail_is_username else asked.username,
             sub=sub,
-            password=passwords.hashed(password, self._new_salt()),
+            password=passwords.hashed(password, self._new_salt(), self._cost),
             temporary=True,
             created_ms=now_ms,
             modified_ms=now_ms,
@@ -143,7 +145,7 @@ class Administration:
 
     def set_password(self, asked: requests.AdminSetUserPassword) -> Answer:
         passwords.check(asked.password, self._directory.pool(asked.user_pool_id).policy)
-        kept = passwords.hashed(asked.password, self._new_salt())
+        kept = passwords.hashed(asked.password, self._new_salt(), self._cost)
         self._changed(asked, password=kept, temporary=not asked.permanent)
         return {}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from emulators.asgi import Application, Receive, Scope, Send, until_left, whole_body
 from emulators.clock import Clock
-from emulators.cognito import exchange, keys, pages
+from emulators.cognito import exchange, keys, pages, passwords
 from emulators.cognito.administration import Administration
 from emulators.cognito.authentication import Authentication
 from emulators.cognito.control import Control, Fail, Rotate, Stall, command_in
@@ -43,18 +43,20 @@ class LocalCognito:
 
     def __init__(
         self, behind: Application, rows: Rows, *, url: str, account: str, region: str, partition: str, clock: Clock,
-        randomness: Randomness = BY_CHANCE,
+        randomness: Randomness = BY_CHANCE, password_cost: int = passwords.COST,
     ) -> None:  # fmt: skip
         self._behind = behind
         self._new_id = randomness.new_id
+        self._new_signing_key = randomness.new_signing_key
         self._control = Control()
         self._directory = Directory(rows)
         self._issuer = Issuer(self._directory, url, self._control.twist, clock, randomness)
         self.administration = Administration(
-            self._directory, account=account, region=region, partition=partition, clock=clock, randomness=randomness
-        )
+            self._directory, account=account, region=region, partition=partition, clock=clock, randomness=randomness,
+            password_cost=password_cost,
+        )  # fmt: skip
         """To make pools and clients before anybody calls."""
-        credentials = Credentials(self._directory, clock, randomness)
+        credentials = Credentials(self._directory, clock, randomness, password_cost=password_cost)
         grants = Grants(self._directory, self._issuer, clock, randomness)
         hosted = Hosted(self._directory, credentials, grants, clock, randomness, secure=url.startswith("https:"))
         authentication = Authentication(self._directory, credentials, self._issuer, clock)
@@ -159,7 +161,8 @@ class LocalCognito:
         return exchange.json({"calls": list(self._control.calls)})
 
     def _rotate(self, command: Rotate) -> None:
-        self._directory.put(keys.rotated(self._directory.pool(command.pool), withdraw=command.withdraw))
+        pool = self._directory.pool(command.pool)
+        self._directory.put(keys.rotated(pool, self._new_signing_key, withdraw=command.withdraw))
 
 
 async def _unless_left(answering: Coroutine[Any, Any, Reply], receive: Receive) -> Reply | None:

@@ -28,11 +28,12 @@ class Challenged(msgspec.Struct, frozen=True):
 
 
 class Credentials:
-    def __init__(self, directory: Directory, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, directory: Directory, clock: Clock, randomness: Randomness, *, password_cost: int) -> None:
         self._directory = directory
         self._guesses = Guesses()
         self._clock = clock
         self._new_salt = randomness.new_salt
+        self._cost = password_cost
         self._challenged: Momentary[Challenged] = Momentary(_CHALLENGE_MS, clock, randomness.new_secret)
 
     def user(self, client: Client, name: str, password: str) -> User:
@@ -42,7 +43,7 @@ class Credentials:
         account = (client.pool, found.username if found else name)
         self._guesses.permit(account, now_ms)
         # Also where there is nobody, so that both take as long.
-        right = passwords.matches(password, found.password if found else "")
+        right = passwords.matches(password, found.password if found else "", self._cost)
         if found is None:
             self._guesses.wrong(account, now_ms)
             raise (
@@ -70,7 +71,7 @@ class Credentials:
         user = self._directory.known(pool, challenged.username) if challenged else None
         if challenged is None or challenged.client != client.id or user is None:
             raise not_authorized("Invalid session for the user.")
-        kept = passwords.hashed(password, self._new_salt())
+        kept = passwords.hashed(password, self._new_salt(), self._cost)
         user = replace(user, password=kept, temporary=False, modified_ms=self._clock())
         self._directory.put(user)
         return user

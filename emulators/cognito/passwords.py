@@ -7,7 +7,8 @@ import hmac
 from emulators.cognito.records import PasswordPolicy
 from emulators.cognito.refusal import CognitoError, not_authorized
 
-_COST = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
+COST = 2**14
+"""Of scrypt, in memory and time; whoever makes many people and has none to protect takes less."""
 _FREE_GUESSES = 5
 _LONGEST_LOCK_MS = 900_000
 _MOST_COUNTED = 10_000
@@ -30,16 +31,16 @@ def check(password: str, policy: PasswordPolicy) -> None:
             )
 
 
-def hashed(password: str, salt: bytes) -> str:
-    """`salt`: 16 random bytes."""
-    key = hashlib.scrypt(password.encode(), salt=salt, **_COST)
+def hashed(password: str, salt: bytes, cost: int) -> str:
+    """`salt`: 16 random bytes; `cost`: a power of two."""
+    key = hashlib.scrypt(password.encode(), salt=salt, n=cost, r=8, p=1, dklen=32)
     return ".".join(base64.b64encode(each).decode() for each in (salt, key))
 
 
-def matches(password: str, kept: str) -> bool:
+def matches(password: str, kept: str, cost: int) -> bool:
     """False, too, where nothing is kept; that takes as long."""
     salt, _, key = kept.partition(".")
-    return hmac.compare_digest(hashed(password, base64.b64decode(salt)).partition(".")[2], key) and bool(key)
+    return hmac.compare_digest(hashed(password, base64.b64decode(salt), cost).partition(".")[2], key) and bool(key)
 
 
 class Guesses:

@@ -21,13 +21,15 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, RSAKey
 
 from emulators.asgi import Receive, Scope, Send
 from emulators.clock import now_ms
-from emulators.cognito import LocalCognito
+from emulators.cognito import LocalCognito, keys
+from emulators.cognito.randomness import Randomness
 from emulators.dynamodb import Rows
 from emulators.sockets import listen, url
+from tests import rsa_keys
 from tests.patience import PATIENCE_S
 from tests.prompt_server import PromptServer
 
@@ -194,8 +196,10 @@ def served(kept: Path | None = None) -> Iterator[Served]:
     """With `kept`, what is in its pools is found by the next one that is served from this file."""
     listening, clock, rows = listen(0), Clock(), Rows(kept)
     application = LocalCognito(
-        _nothing, rows, url=url(listening), account="123456789012", region=REGION, partition="aws", clock=clock
-    )
+        _nothing, rows, url=url(listening), account="123456789012", region=REGION, partition="aws", clock=clock,
+        randomness=Randomness(new_signing_key=lambda: keys.named(RSAKey.import_key(rsa_keys.another()))),
+        password_cost=2,
+    )  # fmt: skip
     server = PromptServer(uvicorn.Config(application, lifespan="off", ws="none", log_level="error", access_log=False))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()

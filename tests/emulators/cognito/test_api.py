@@ -11,6 +11,8 @@ from joserfc.errors import JoseError
 
 from tests.emulators.cognito.served import MAIL, PASSWORD, UserPool, refused
 
+pytestmark = pytest.mark.usefixtures("no_authorities")
+
 
 def renew(pool: UserPool, refresh: str, flow: str = "REFRESH_TOKEN_AUTH") -> dict[str, Any]:
     asked = {"AuthFlow": flow, "ClientId": pool.programs, "AuthParameters": {"REFRESH_TOKEN": refresh}}

@@ -9,6 +9,8 @@ from joserfc.errors import JoseError
 from tests.emulators.cognito.served import UserPool, refused
 from tests.patience import PATIENCE_S, until
 
+pytestmark = pytest.mark.usefixtures("no_authorities")
+
 
 def keys_of(pool: UserPool) -> httpx.Response:
     return httpx.get(f"{pool.issuer}/.well-known/jwks.json", timeout=PATIENCE_S)

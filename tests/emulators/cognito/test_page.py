@@ -16,6 +16,8 @@ from tests.emulators.cognito.served import (
     sign_in,
 )
 
+pytestmark = pytest.mark.usefixtures("no_authorities")
+
 
 def test_a_person_signs_in_and_the_client_learns_who_they_are(pool: UserPool) -> None:
     with pool.served.browser() as browser:
