@@ -10,6 +10,7 @@
     ledger/      what happened: one entry for each request
     journal/     what people changed: an event for each change
     guardrails/  what a tenant's rules do to its calls; the rules are the program part `guard`
+    passwords/   signing in with a mail address and a password
     contents/    what tenants asked to be kept, encrypted
     egress/      who may be called at an address that a tenant names
 

@@ -7,6 +7,7 @@ import msgspec
 
 _ORIGIN = r"https?://[A-Za-z0-9.:\[\]-]+"
 
+_USER_POOL = r".+/[a-z]{2}(-[a-z]+)+-[0-9]_[A-Za-z0-9]+"
 _PRINCIPAL = r"arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/.+"
 
 RENEWAL_MS = 2_000
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
     issuer_client_ids: str = ""  # of it, with commas between: the programs whose tokens are for us
     issuer_audiences: str = ""  # with commas between: what its tokens call us, where they say for whom they are
     issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
+    signin_client_id: str = ""  # of the issuer, a user pool: by which people sign in with a password; empty: none
     break_glass_principals: str = ""  # the IAM users and roles that may, with commas between; empty: none
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sign_up: str = "invited"  # who may become a tenant: whom the operator makes one; or `open`, anybody who pays
@@ -121,6 +123,10 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_ISSUER needs CLOISTER_ISSUER_CLIENT_IDS or CLOISTER_ISSUER_AUDIENCES: who it is for")
     if not all(re.fullmatch(_ORIGIN, origin) for origin in _listed(settings.egress_origins)):
         wrong.append("CLOISTER_EGRESS_ORIGINS must be origins, as http://127.0.0.1:5000, with commas between")
+    if settings.signin_client_id and not re.fullmatch(_USER_POOL, settings.issuer):
+        wrong.append("CLOISTER_SIGNIN_CLIENT_ID needs a CLOISTER_ISSUER that is a user pool of Cognito")
+    if settings.signin_client_id and settings.signin_client_id not in settings.client_ids:
+        wrong.append("CLOISTER_SIGNIN_CLIENT_ID must be one of CLOISTER_ISSUER_CLIENT_IDS, or nobody takes its tokens")
     if not all(re.fullmatch(_PRINCIPAL, arn) for arn in settings.glass_breakers):
         wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
     if settings.sign_up not in ("invited", "open"):

@@ -27,6 +27,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
 | ledger  | tenant#events |                      | Event or Ended: a change, and what became of it     |
+| ledger  | `~sign-ins#<digest>#<window>` | `count` | how many of an address, or for an account  |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
 | heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 

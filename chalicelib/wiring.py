@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from chalicelib.engines.bedrock.catalogue import Catalogue
     from chalicelib.engines.bedrock.engine import BedrockEngine
     from chalicelib.identity.tokens.verified import Tokens
+    from chalicelib.passwords import Passwords
     from chalicelib.tickets.secret import TicketKey
 
 Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
@@ -56,6 +57,7 @@ class Rooms(msgspec.Struct, frozen=True):
     reports: Reports
     models: Models  # those that a Bedrock target has
     contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
+    passwords: Callable[[], "Passwords | None"] = lambda: None  # None: nobody signs in with one here
 
 
 def rooms() -> Rooms:
@@ -89,6 +91,11 @@ def models() -> Models:
 def contents() -> "Contents | None":
     """What tenants asked to be kept; None where the deployment has no key for it."""
     return _rooms().contents()
+
+
+def passwords() -> "Passwords | None":
+    """Signing in with one; None where the deployment names no client of its issuer for that."""
+    return _rooms().passwords()
 
 
 @contextmanager
@@ -183,6 +190,7 @@ def _on_aws() -> Rooms:
         reports=Reports(documents(), settings().region, clock, settings().health_max_age_ms),
         models=_models,
         contents=_contents,
+        passwords=_passwords,
     )
 
 
@@ -269,6 +277,18 @@ def _contents() -> "Contents | None":
 
     keys = DataKeys(documents(), KmsKeys(settings()), clock)
     return Contents(DynamoPieces(tables()), keys, clock, secrets.token_bytes)
+
+
+@cache
+def _passwords() -> "Passwords | None":
+    if not settings().signin_client_id:
+        return None
+    from chalicelib.passwords import Passwords
+    from chalicelib.passwords.cognito import Cognito
+    from chalicelib.passwords.store import DynamoAttempts
+
+    issuer = Cognito(settings(), path().telemetry, clock)
+    return Passwords(issuer, DynamoAttempts(tables()), path().verified, tenancy().people, clock)
 
 
 def reap() -> int:

@@ -83,6 +83,7 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str) -> dict[s
         "CLOISTER_CONTENT_KEY": account["content_key_arn"],
         "CLOISTER_ISSUER": account["issuer"],
         "CLOISTER_ISSUER_CLIENT_IDS": account["client_ids"],
+        "CLOISTER_SIGNIN_CLIENT_ID": account["password_client"],
     }  # fmt: skip
 
 

@@ -31,7 +31,8 @@ class UserPool(msgspec.Struct, frozen=True):
 
     def told(self) -> dict[str, str]:
         """As the cloud's ready line has it."""
-        return {"client_ids": ",".join((self.web_client, self.password_client, self.machine_client))}
+        clients = (self.web_client, self.password_client, self.machine_client)
+        return {"client_ids": ",".join(clients), "password_client": self.password_client}
 
 
 def opened(cognito: Administration, gateway: str) -> UserPool:

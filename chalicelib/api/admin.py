@@ -23,7 +23,8 @@ from chalicelib.api.management import (
     view,
 )
 from chalicelib.http.incoming import Incoming, must_fit
-from chalicelib.http.surface import Surface
+from chalicelib.http.routing import reserved
+from chalicelib.http.surface import ROUTES, Surface
 from chalicelib.identity import Principal
 from chalicelib.placement import TargetState
 from chalicelib.placement.failure import Failure, Whom
@@ -150,6 +151,8 @@ def list_tenants(_: Incoming) -> Tenants:
 def create_tenant(asked: Incoming) -> Tenant:
     """Limits that are left out are the defaults."""
     request = asked.json(TenantRequest)
+    if request.id in reserved(route.path for route in ROUTES):
+        raise Malformed("The service's own paths have this word: no tenant may be called so.", field="id")
     _must_name_what_there_is(request.pools, request.pins, request.pools)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))
 

@@ -1,7 +1,7 @@
 """Which route serves a path, as API Gateway decides it: whole segments, literal ones before parameters,
 those before greedy ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -77,6 +77,18 @@ class Prefixes(Generic[T]):
         asked = _segments(path)
         fitting = [prefix for prefix in self._known if _fits(prefix, asked[: len(prefix)])]
         return self._known[max(fitting, key=len)] if fitting else self._otherwise
+
+
+def reserved(paths: Iterable[str]) -> frozenset[str]:
+    """Words of our own paths that no tenant may have as its name: those that begin one, and those below `/signin`.
+
+    There a tenant's name stands beside them, and by people who read a path it would be taken for one of them anywhere.
+    """
+    words: set[str] = set()
+    for path in paths:
+        first, *others = _segments(path)
+        words.update((first, *others[:1]) if first == "signin" else (first,))
+    return frozenset(word for word in words if not word.startswith("{"))
 
 
 def _segments(path: str) -> tuple[str, ...]:

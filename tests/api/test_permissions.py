@@ -121,6 +121,7 @@ TABLE = {
     "GET /admin/pools/{pool}": Row(NOBODY, "admin"),
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL, **CLOSED),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204, **CLOSED),
+    "POST /signin/token": Row(ALL, "public", {"email": "ada@acme.example", "password": "Right-1234"}, 404),
     "GET /live": Row(ALL, "public"),
     "GET /ready": Row(ALL, "public"),
     "GET /health": Row(ALL, "public"),

@@ -17,12 +17,12 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "egress", "journal", "wiring"),
+        *("contents", "placement", "egress", "journal", "passwords", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "journal", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb", "egress", "journal"),
+        *("contents", "dynamodb", "egress", "journal", "passwords"),
     },
     "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails"},
     "guardrails": {"dialects"},
@@ -34,6 +34,7 @@ ARROWS = {
     "admission": {"ledger", "dynamodb"},
     "ledger": {"dynamodb"},
     "journal": {"ledger"},
+    "passwords": {"identity", "tenancy", "dynamodb"},
     "placement": {"engines", "documents"},
     "engines": {"dialects", "http1"},
     "dialects": set(),
@@ -50,7 +51,7 @@ OUTSIDERS = {
         "pynamodb": ("tables", "documents/managed"),
         "botocore": (
             *("aws_client", "aws_credentials", "tickets/secret", "ledger/signature", "contents/kms"),
-            *("engines/secrets_manager",),
+            *("engines/secrets_manager", "passwords/cognito"),
             *(f"engines/bedrock/{name}" for name in ("control", "credentials")),
         ),
         "chalice": ("http/doors", "http/surface"),

@@ -1,0 +1,57 @@
+"""How people come by a token. Whoever has one sends it wherever an API key is taken."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from chalicelib import wiring
+from chalicelib.http.doors import Reply
+from chalicelib.http.incoming import Incoming
+from chalicelib.http.surface import Surface
+from chalicelib.refusal import Malformed, NotFound
+
+surface = Surface(__name__, "management", title="Signing in", prefix="/signin", shape="problem", auth="none")
+
+Mail = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]+@[^\s@]+$(?!\n)", max_length=128, description="a mail address")]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # as Cognito has it
+RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """`email` and `password`; or a `refresh_token` instead."""
+
+    email: Mail | None = None
+    password: Password | None = None
+    refresh_token: RefreshToken | None = None
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Tokens of the issuer. `expires_in`: seconds, of the access token."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    refresh_token: str
+
+
+@surface.door(
+    "POST", "/signin/token", permission="public", for_narrowed="within",
+    summary="A person's token, for their mail address and password", accepts=SignIn, returns=SignedIn,
+)  # fmt: skip
+def sign_in(asked: Incoming) -> Reply:
+    """For programs without a browser. The access token is good wherever an API key is, at each of their tenants.
+
+    Whoever was invited by their mail address has joined by this. Why somebody is refused, nobody is told.
+    """
+    request = asked.json(SignIn)
+    passwords = wiring.passwords()
+    if passwords is None:
+        raise NotFound("Nobody signs in with a password here. Bring an API key, or a token of your issuer.")
+    if request.refresh_token is not None and request.email is request.password is None:
+        issued = passwords.renew(request.refresh_token, asked.source_ip)
+    elif request.email is not None and request.password is not None and request.refresh_token is None:
+        issued = passwords.sign_in(request.email, request.password, asked.source_ip)
+    else:
+        raise Malformed("Send `email` and `password`, or a `refresh_token` alone.", field="email")
+    told = SignedIn(issued.access, "Bearer", issued.expires_s, issued.refresh)
+    return Reply(msgspec.json.encode(told), {"Content-Type": "application/json", "Cache-Control": "no-store"})

@@ -1,0 +1,99 @@
+"""Signing in with a mail address and a password, for programs that have no browser: tokens of the operator's issuer.
+
+    attempts    how many are taken, of an address and of an account: its seam; store and memory behind it
+    cognito     who knows the passwords, behind the seam that is here
+
+Nothing here keeps a password, or tells why one was not taken: that somebody is not there, has not confirmed their
+address, was disabled or needs a second factor is one text. An attempt is counted before anybody is asked.
+"""
+
+import base64
+import binascii
+from contextlib import suppress
+from typing import Literal, Protocol
+
+import msgspec
+
+from chalicelib.clock import Clock
+from chalicelib.identity.claims import Verify
+from chalicelib.passwords.attempts import Attempts, must_be_few
+from chalicelib.refusal import Conflict, NoCapacity, Unauthenticated
+from chalicelib.tenancy.people import People
+
+NOT_SIGNED_IN = (
+    "The mail address or the password is wrong, or this person cannot sign in by a password alone. Nobody is told "
+    "which. Sign in on the page of your issuer to see what it asks for."
+)
+NOT_RENEWED = "The refresh token is unknown, revoked or expired. Sign in again."
+BROKEN = "Nobody can sign in right now. Try again shortly; if that does not help, tell the operator of the service."
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """Tokens, as an issuer has just made them."""
+
+    access: str
+    id: str
+    refresh: str
+    expires_s: int  # of the access token, from now
+
+
+class Issuer(Protocol):
+    """Who knows the passwords. Raises Unauthenticated, whatever is wrong with them; NoCapacity."""
+
+    def by_password(self, mail: str, password: str) -> Issued:
+        """Tokens of the person with this address, if the password is theirs and all that they need."""
+
+    def by_refresh(self, token: str) -> Issued:
+        """New tokens of whoever has signed in before."""
+
+
+class _Mail(msgspec.Struct, frozen=True):
+    """What an ID token says of somebody's address."""
+
+    email: str = ""
+    email_verified: bool | Literal["true", "false"] = False
+
+
+class Passwords:
+    """Raises: RateLimited, Unauthenticated, NoCapacity; StoreUnavailable."""
+
+    def __init__(self, issuer: Issuer, attempts: Attempts, verify: Verify, people: People, clock: Clock) -> None:
+        """`verify`: as for callers, for nobody is given a token that nobody here takes."""
+        self._issuer = issuer
+        self._attempts = attempts
+        self._verify = verify
+        self._people = people
+        self._clock = clock
+
+    def sign_in(self, mail: str, password: str, address: str) -> Issued:
+        """Their tokens; and they are a member wherever they were invited. `address`: where the request came from."""
+        must_be_few(self._attempts, address, mail, self._clock())
+        return self._joined(self._issuer.by_password(mail, password))
+
+    def renew(self, token: str, address: str) -> Issued:
+        """The same, for who has signed in before."""
+        must_be_few(self._attempts, address, None, self._clock())
+        return self._joined(self._issuer.by_refresh(token))
+
+    def _joined(self, issued: Issued) -> Issued:
+        try:
+            claims = self._verify(issued.access, (), self._clock())
+        except Unauthenticated:  # the deployment takes no tokens of this client
+            raise NoCapacity(BROKEN, retry_in_ms=60_000) from None
+        # Another sign-in of theirs at the same time accepts what this one does not, or the next one will.
+        with suppress(Conflict):
+            self._people.join(claims.issuer, claims.subject, verified_mail(issued.id), of_tenant=None)
+        return issued
+
+
+def verified_mail(token: str) -> str | None:
+    """The address that an ID token says was verified.
+
+    It came from the issuer itself, over TLS: its signature need not be looked at (OpenID Connect Core, 3.1.3.7).
+    """
+    try:
+        payload = token.split(".")[1]
+        said = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Mail)
+    except (IndexError, binascii.Error, msgspec.MsgspecError):
+        return None
+    return said.email if said.email and said.email_verified in (True, "true") else None

@@ -1,0 +1,20 @@
+"""Attempts in memory. For tests, and to try things out."""
+
+import threading
+
+from chalicelib.passwords.attempts import Counter
+
+
+class MemoryAttempts:
+    """Implements Attempts."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, counter: Counter) -> bool:
+        with self._lock:
+            taken = self._taken.get(counter.name, 0)
+            if taken < counter.most:
+                self._taken[counter.name] = taken + 1
+            return taken < counter.most
