@@ -48,15 +48,15 @@ class Journal:
         """Write into the log of each of these tenants that the change is asked for; the event, with its id and time."""
         at_ms = self._clock()
         begun = msgspec.structs.replace(event, id=new_lease_id(at_ms, self._randomness)[:-1] + _BEGUN, at_ms=at_ms)
-        for tenant in tenants:
-            self._append(tenant, begun.id, begun, at_ms)
+        for log in map(log_of, tenants):
+            self._append(msgspec.structs.replace(begun, log=log), at_ms)
         return begun
 
     def end(self, tenants: Sequence[str], begun: Event, status: int, made: str) -> None:
         """Write what became of it: the HTTP status of the answer, and the id of what was made, if anything was."""
-        ended = Ended(begun.id[:-1] + _ENDED, begun.id, self._clock(), status, made)
-        for tenant in tenants:
-            self._append(tenant, ended.id, ended, begun.at_ms)
+        ended_ms = self._clock()
+        for log in map(log_of, tenants):
+            self._append(Ended(log, begun.id[:-1] + _ENDED, begun.id, ended_ms, status, made), begun.at_ms)
 
     def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
         """At most `limit` changes that were asked for in [since, until). Raises Malformed (the cursor)."""
@@ -66,9 +66,8 @@ class Journal:
         shown = changes[-1].event.id if changes else last
         return Page(changes, shown if more or last != shown else None)
 
-    def _append(self, tenant: str, link_id: str, said: Event | Ended, at_ms: int) -> None:
-        text = msgspec.json.encode(said).decode()
-        self._log.append(log_of(tenant), link_id, text, at_ms, at_ms // 1_000 + KEPT_S)
+    def _append(self, said: Event | Ended, at_ms: int) -> None:
+        self._log.append(said.log, said.id, msgspec.json.encode(said).decode(), at_ms, at_ms // 1_000 + KEPT_S)
 
 
 def log_of(tenant: str) -> str:

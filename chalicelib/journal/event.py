@@ -6,6 +6,7 @@ import msgspec
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked for a change of what, before it was made."""
 
+    log: str = ""  # in which it stands
     id: str = ""  # sorts by time
     at_ms: int = 0
     tenant: str  # whose things: the platform's own, where it is no tenant's
@@ -22,6 +23,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Ended(msgspec.Struct, frozen=True):
     """What became of it."""
 
+    log: str
     id: str
     of: str  # the event's id
     at_ms: int

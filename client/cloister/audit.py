@@ -83,10 +83,12 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 class _Said(msgspec.Struct, frozen=True):
-    """What an entry's text says of itself."""
+    """What the text of an entry of the ledger, or of an event, says of itself."""
 
-    tenant: str
-    lease_id: str
+    tenant: str = ""
+    lease_id: str = ""
+    log: str = ""  # of an event, which may be of another tenant's things
+    id: str = ""
 
 
 class _Chain(msgspec.Struct, frozen=True):
@@ -107,7 +109,10 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def verify(tenant: str, days: Iterable[Day], key: EllipticCurvePublicKey, now_s: int) -> Iterator[Verified]:
-    """Verify days in their order. Each head must follow the one before it, of whichever day that was."""
+    """Verify days in their order. Each head must follow the one before it, of whichever day that was.
+
+    `tenant`: whose ledger; with `#events` behind it, the log of what was changed.
+    """
     previous: str | None = None
     for day in days:
         heads, wrong = _heads(tenant, day, key, previous)
@@ -228,8 +233,9 @@ def _itself(tenant: str, day: str, entry: Entry, link: Link, place: int) -> tupl
         said = msgspec.json.decode(entry.text, type=_Said)
     except msgspec.MsgspecError:
         return "changed", "Its text is no entry."
-    if (said.tenant, said.lease_id, link.chain.partition(".")[0]) != (tenant, entry.lease_id, day):
-        return "reordered", f"It is the entry {said.lease_id} of {said.tenant}, of the chain {link.chain}."
+    log, name = said.log or said.tenant, said.id or said.lease_id
+    if (log, name, link.chain.partition(".")[0]) != (tenant, entry.lease_id, day):
+        return "reordered", f"It is the entry {name} of {log}, of the chain {link.chain}."
     return None
 
 

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from chalicelib import wiring
+from chalicelib.journal import log_of
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.notary import SETTLED_MS, CannotSign, Notary
 from chalicelib.ledger.signature import KmsSignature
@@ -16,7 +17,7 @@ from chalicelib.settings import Settings
 from cloister.cli.__main__ import main
 from tests.emulators.kms.served import Served as Kms
 from tests.engines.servers import serving, whole
-from tests.small_deployments import T0, Deployment, dynamodb, front, served
+from tests.small_deployments import T0, Deployment, Gateway, dynamodb, front, served
 from tests.stores import Served, fresh_tables
 
 DAY, NEXT = "2026-11-18", "2026-11-19"
@@ -42,18 +43,25 @@ class Audited:
 
     def sign(self, sign: Any) -> int:
         store = self.deployment.store
-        return Notary(store.ledger, store.heads, sign).sign_due(["acme"], T0 + DAY_MS + SETTLED_MS)
+        return Notary(store.ledger, store.heads, sign).sign_due(["acme", log_of("acme")], T0 + DAY_MS + SETTLED_MS)
+
+    def changes_something(self, gateway: Gateway) -> str:
+        """The id of the event's second half."""
+        answer = gateway.call("PUT", "/tenants/acme/members/ada", key=self.key, json={"role": "viewer"})
+        assert answer.status == 200, answer.body
+        kept, _ = self.deployment.store.ledger.kept(log_of("acme"), T0, T0 + DAY_MS, None, 1)
+        return kept[0].lease_id
 
     def leases(self) -> list[str]:
         """By time."""
         page = self.deployment.store.ledger.page("acme", T0, T0 + DAY_MS, None, 100)
         return [entry.lease_id for entry in reversed(page.entries)]
 
-    def change(self, lease_id: str, update: str, **values: Any) -> None:
+    def change(self, lease_id: str, update: str, log: str = "acme", **values: Any) -> None:
         self.tables.call(
             "UpdateItem",
             TableName=self.tables.ledger,
-            Key={"pk": {"S": "acme"}, "sk": {"S": lease_id}},
+            Key={"pk": {"S": log}, "sk": {"S": lease_id}},
             UpdateExpression=update,
             ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
         )
@@ -76,15 +84,21 @@ def signature(kms: Kms, kms_key: str, monkeypatch: pytest.MonkeyPatch) -> KmsSig
     return KmsSignature(Settings(audit_key=kms_key, store_deadline_ms=10_000))
 
 
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with served(front()) as gateway:
+        yield gateway
+
+
 @pytest.fixture
 def audited(
-    stores: Served, kms: Kms, kms_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stores: Served, gateway: Gateway, kms: Kms, kms_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Audited]:
     public = load_der_public_key(kms.kms.get_public_key(KeyId=kms_key)["PublicKey"])
     pem = tmp_path / "audit.pem"
     pem.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     audited = Audited(stores, pem)
-    with served(front()) as gateway, wiring.opening_into(audited.deployment.rooms()):
+    with wiring.opening_into(audited.deployment.rooms()):
         monkeypatch.setenv("CLOISTER_BASE_URL", f"http://{gateway.host}:{gateway.port}")
         monkeypatch.setenv("CLOISTER_TENANT", "acme")
         monkeypatch.setenv("CLOISTER_API_KEY", audited.key)
@@ -101,6 +115,18 @@ def test_a_signed_day_verifies(audited: Audited, signature: KmsSignature, capsys
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{DAY}  3 entries: 3 signed, 0 unsigned, 0 unchained; head ")
     assert second == f"{NEXT}  0 entries: 0 signed, 0 unsigned, 0 unchained; no head"
+
+
+def test_the_log_of_changes_verifies_as_the_ledger_does(
+    audited: Audited, gateway: Gateway, signature: KmsSignature, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = audited.changes_something(gateway)
+    assert audited.sign(signature) == 2
+    assert verify(audited, "--log", "events") == verify(audited) == 0
+    assert capsys.readouterr().out.startswith(f"{DAY}  2 entries: 2 signed, 0 unsigned, 0 unchained; head ")
+    audited.change(ended, "SET doc = :doc", log_of("acme"), doc={"S": "{}"})
+    assert verify(audited, "--log", "events") == 1
+    assert f"  changed: {ended}. " in capsys.readouterr().out
 
 
 def test_a_day_that_is_not_signed_yet_is_told_so(audited: Audited, capsys: pytest.CaptureFixture[str]) -> None:

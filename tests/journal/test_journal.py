@@ -25,10 +25,12 @@ def test_an_event_is_told_with_its_end_and_without_where_there_is_none(ledger: A
     clock.now_ms += 5
     journal.end(["acme", "platform"], second, 201, "made")
     newest, oldest = journal.page("acme", 0, T0 * 2, None, 10).changes
-    assert (oldest.event, oldest.ended, newest.event) == (first, None, second)
+    assert (oldest.event.id, oldest.ended, newest.event.id) == (first.id, None, second.id)
+    assert (oldest.event.object, newest.event.object) == ("ada", "bob")
     assert newest.ended is not None
     assert (newest.ended.at_ms, newest.ended.status, newest.ended.made) == (T0 + 6, 201, "made")
-    assert journal.page("platform", 0, T0 * 2, None, 10).changes == (newest,)
+    (there,) = journal.page("platform", 0, T0 * 2, None, 10).changes
+    assert (there.event.id, there.event.log, newest.event.log) == (second.id, "platform#events", "acme#events")
     assert journal.page("bolt", 0, T0 * 2, None, 10).changes == ()
 
 

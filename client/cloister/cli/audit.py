@@ -26,6 +26,9 @@ def add(actions: Any, shared: argparse.ArgumentParser) -> None:
     action = actions.add_parser("verify", parents=[shared], help="check each day's entries, and name the first bad one")
     action.add_argument("--from", dest="first", type=_day, required=True, metavar="DAY", help="as 2026-11-01, in UTC")
     action.add_argument("--to", dest="last", type=_day, metavar="DAY", help="the last day [the first one]")
+    action.add_argument(
+        "--log", choices=("requests", "events"), default="requests", help="requests, or what was changed [requests]"
+    )
     action.add_argument("--public-key", required=True, metavar="PEM", help="file with the key that signs the heads")
     action.add_argument("--json", action="store_true", help="for programs")
     action.set_defaults(run=verify)
@@ -39,8 +42,9 @@ def verify(settings: Settings, options: argparse.Namespace) -> int:
     key = _key(options.public_key)
     days = [options.first + timedelta(days=number) for number in range((last - options.first).days + 1)]
     found = False
+    log = settings.must("tenant") + ("#events" if options.log == "events" else "")
     with _client(settings) as http:
-        for day in verified(settings.must("tenant"), (_read(http, day) for day in days), key, now_ms() // 1_000):
+        for day in verified(log, (_read(http, options.log, day) for day in days), key, now_ms() // 1_000):
             found = found or bool(day.findings)
             if options.json:
                 sys.stdout.buffer.write(msgspec.json.encode(day) + b"\n")
@@ -59,19 +63,19 @@ def _tell(day: Verified) -> None:
         print(f"  and {len(day.findings) - 1} more findings on this day; --json shows all")
 
 
-def _read(http: httpx.Client, day: date) -> Day:
+def _read(http: httpx.Client, log: str, day: date) -> Day:
     try:
         return Day(
             day.isoformat(),
-            [msgspec.convert(each, Entry) for each in _listed(http, "entries", day)],
-            [msgspec.convert(each, SignedHead) for each in _listed(http, "heads", day)],
+            [msgspec.convert(each, Entry) for each in _listed(http, "entries", log, day)],
+            [msgspec.convert(each, SignedHead) for each in _listed(http, "heads", log, day)],
         )
     except (LookupError, TypeError, ValueError) as error:  # a proxy's page, say; msgspec's and json's are ValueErrors
         raise GatewayRefused(f"What {http.base_url.host} answered is no page of the ledger.") from error
 
 
-def _listed(http: httpx.Client, what: str, day: date) -> Iterator[Any]:
-    query = {"day": day.isoformat()}
+def _listed(http: httpx.Client, what: str, log: str, day: date) -> Iterator[Any]:
+    query = {"day": day.isoformat(), **({} if log == "requests" else {"log": log})}  # gateways of before know none
     while True:
         page = ask(http, "GET", f"/audit/{what}", params=query).json()
         yield from page[what]
