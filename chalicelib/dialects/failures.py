@@ -40,7 +40,7 @@ FAILED = "The model failed."
 NO_CREDENTIALS = "The gateway has no credentials for the model. Tell its operator."
 REFUSED = "The model refused the gateway's credentials or permissions. Tell the gateway's operator."
 NO_ENCLAVE = "No enclave is there to open the request. Try again."
-_MALFORMED = "The model says that the request is malformed."
+MALFORMED = "The model says that the request is malformed."
 TOO_LONG_FOR_MODE = (
     "The answer does not fit into the 4,096 bytes of mode kms. Ask for fewer tokens, or seal in mode esdk or hpke."
 )
@@ -209,11 +209,11 @@ def _symptom(met: str, error: _Error | None) -> str:
 
 def _malformed(error: _Error | None, target: Target) -> Malformed:
     if error is None:
-        return Malformed(_MALFORMED)
+        return Malformed(MALFORMED)
     field = error.param if isinstance(error.param, str) and _MEMBER.fullmatch(error.param) else None
     code = _code(error)
     lengths = _lengths(error.message) if code == CONTEXT_LENGTH_EXCEEDED else None
-    complaint = _complaint(error.message, target) or _MALFORMED
+    complaint = _complaint(error.message, target) or MALFORMED
     return Malformed(complaint, field=field, code=code, prompt_over_context=lengths)
 
 

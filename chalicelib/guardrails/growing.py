@@ -12,6 +12,9 @@ from guard.judge import Guard
 from guard.scanner import Refused, Scanner
 
 
+_CALLED = tuple((name,) for name in texts.CALLS)
+
+
 class Piece(NamedTuple):
     """Text that may be sent, and where it belongs."""
 
@@ -35,16 +38,15 @@ class Growing:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._scanners: dict[Path, dict[Path, Scanner | ArgumentsScanner]] = {}
-        self._tools: dict[Path, str] = {}
+        self._tools: dict[Path, tuple[str, str]] = {}  # as they are called so far, and as they are shown
         self.judge = Judge(guard, "out")  # of what does not grow
 
     def grow(self, node: dict[str, Any], place: Path) -> None:
         """Put in the place of each text of a delta what may be sent by now. Raises Stop."""
 
         def visit(path: Path, text: str) -> str:
-            if path[-1] == "name" and len(path) > 1 and path[-2] in texts.CALLS:
-                self._look_at_tool(place, path, text)
-                return text
+            if path[-1] == "name" and (path[-2:-1] in _CALLED or path[-3:-2] == ("tool_calls",)):
+                return self._tool(place, path, text)
             scanners = self._scanners.setdefault(place, {})
             scanner = scanners.get(path)
             if scanner is None:
@@ -54,6 +56,7 @@ class Growing:
             except Refused as refused:
                 raise Stop(Piece(place, path, refused.released), refused.rule) from None
 
+        texts.without_pieces(node)
         texts.walk(node, visit, self.judge.document)
 
     def finish(self, place: Path) -> Iterator[Piece]:
@@ -92,13 +95,16 @@ class Growing:
         new = self._guard.arguments_scanner if holds_json else self._guard.scanner
         return new(self.judge.allowance)
 
-    def _look_at_tool(self, place: Path, path: Path, name: str) -> None:
-        """Servers tell a name once, in each chunk again, or in pieces."""
-        whole = self._tools.get((*place, *path), "")
-        if name != whole:
-            whole = self._tools[*place, *path] = whole + name
-        if not self._guard.tool_allowed(whole):
+    def _tool(self, place: Path, path: Path, name: str) -> str:
+        """Servers tell a name once, in each chunk again, or in pieces. Raises Stop, ContentRefused."""
+        whole, shown = self._tools.get((*place, *path), ("", ""))
+        if name == whole:
+            return shown
+        known, shown, whole = shown, self.judge.text(whole + name), whole + name
+        if not self._guard.tool_allowed(whole) or not shown.startswith(known):
             raise Stop(Piece(place, (), ""), TOOL)
+        self._tools[*place, *path] = whole, shown
+        return shown.removeprefix(known)
 
 
 def _count(found: Counter[str], scanner: Scanner | ArgumentsScanner) -> None:

@@ -11,9 +11,9 @@ import msgspec
 from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Stream
 from chalicelib.guardrails import COST, TOO_COSTLY, Judge, refusal
 from chalicelib.guardrails.growing import Growing, Piece, Stop
-from chalicelib.guardrails.wholes import judged, parsed
+from chalicelib.guardrails.wholes import judge_complaint, judged, parsed
 from chalicelib.guardrails.wires import Bodies, Chats, Converse, Messages, Wire
-from chalicelib.refusal import ContentRefused
+from chalicelib.refusal import ContentRefused, Malformed
 from guard.judge import Guard
 from guard.scanner import TooCostly
 
@@ -45,7 +45,11 @@ class Judged:
         self._growing = Growing(guard)  # of one in chunks
 
     def __iter__(self) -> Iterator[Event]:
-        return self._chunks() if self._call.stream else self._whole()
+        try:
+            yield from self._chunks() if self._call.stream else self._whole()
+        except Malformed as complaint:
+            judge_complaint(complaint, self._judge)
+            raise
 
     @property
     def source(self) -> Source:
@@ -73,11 +77,16 @@ class Judged:
             elif isinstance(event, Finished) and refused is not None:
                 refused.usage = event.usage
                 raise refused
-            yield event
+            yield self._end(event) if isinstance(event, Finished) else event
+
+    def _end(self, end: Finished) -> Finished:
+        """Its chunk is judged, too: it counts, but servers put more than that into it. Raises ContentRefused."""
+        return Finished(end.usage, judged(end.data, self._judge)) if end.data else end
 
     def _chunks(self) -> Iterator[Event]:
         growing = self._growing
         wire = WIRES[self._call.operation](growing)
+        tokens = 0  # generated, and not yet told
         try:
             for event in self._stream:
                 if isinstance(event, Delta):
@@ -88,16 +97,18 @@ class Judged:
                 elif isinstance(event, Finished):
                     for piece in growing.finish_all():
                         yield Delta(msgspec.json.encode(wire.piece(piece)))
-                    yield event
+                    yield self._end(event)
                 else:
                     yield event
         except Stop as stop:
             for chunk in wire.stopped(stop.piece):
-                yield Delta(msgspec.json.encode(chunk))
+                yield Delta(msgspec.json.encode(chunk), tokens)
+                tokens = 0
             raise refusal(self._guard, stop.rule) from None
         except TooCostly:
             raise ContentRefused(TOO_COSTLY, symptom=COST) from None
         except ContentRefused:
             for chunk in wire.stopped(Piece((0,), (), "")):
-                yield Delta(msgspec.json.encode(chunk))
+                yield Delta(msgspec.json.encode(chunk), tokens)
+                tokens = 0
             raise

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.dialects.failures import NOT_UNDERSTOOD
+from chalicelib.dialects.failures import MALFORMED, NOT_UNDERSTOOD
 from chalicelib.guardrails import Judge, texts
-from chalicelib.refusal import EngineFailed
+from chalicelib.refusal import ContentRefused, EngineFailed, Malformed
 
 
 def judged(data: bytes, judge: Judge) -> bytes:
@@ -14,6 +14,14 @@ def judged(data: bytes, judge: Judge) -> bytes:
     said = parsed(data)
     judge_all(said, judge)
     return msgspec.json.encode(said)
+
+
+def judge_complaint(complaint: Malformed, judge: Judge) -> None:
+    """Of a server about a request: it may quote that, or what it answers to it."""
+    try:
+        complaint.text = judge.text(complaint.text)
+    except ContentRefused:
+        complaint.text = MALFORMED
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -45,6 +53,10 @@ def _look_at_tools(node: Any, judge: Judge) -> None:
     for name, value in node.items():
         if name in texts.CALLS and isinstance(value, dict) and isinstance(value.get("name"), str):
             judge.tool(value["name"])
+        elif name == "tool_calls" and isinstance(value, list):
+            for each in value:  # of Cohere's, which say it themselves
+                if isinstance(each, dict) and isinstance(each.get("name"), str):
+                    judge.tool(each["name"])
         elif name == "name" and node.get("type") in ("tool_use", "server_tool_use", "mcp_tool_use"):
             judge.tool(str(value))
         _look_at_tools(value, judge)

@@ -50,6 +50,10 @@ def run(ask: Ask, path: Path) -> Answer:
     except BaseException as error:
         if isinstance(error, Refusal):
             error.admitted = True
+        if isinstance(error, Malformed) and planned.snapshot.guardrails is not None:
+            from chalicelib.inference.guarded import judge_complaint  # only tenants with rules load it
+
+            judge_complaint(error, planned, planned.snapshot.guardrails)
         settle(planned, lease, target, Ending(reason_of(error), None, 0), path)
         raise
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from chalicelib.call import Call, Stream, Watch
-from chalicelib.guardrails import Judge, prompts
+from chalicelib.guardrails import Judge, prompts, wholes
 from chalicelib.guardrails.streams import UNWRITTEN, Judged
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
-from chalicelib.refusal import ContentRefused
+from chalicelib.refusal import ContentRefused, Malformed
 from chalicelib.tenancy.guardrails import Guardrails
 from guard import compiled
 from guard.judge import Guard
@@ -43,6 +43,11 @@ def watch(planned: Plan, guardrails: Guardrails, path: Path) -> Watch:
         return stream if call.operation in UNWRITTEN else Judged(stream, call, guard, tell)
 
     return watched
+
+
+def judge_complaint(complaint: Malformed, planned: Plan, guardrails: Guardrails) -> None:
+    """What a target says of the request, before it answers."""
+    wholes.judge_complaint(complaint, Judge(_guard(planned.principal.tenant, guardrails), "out"))
 
 
 def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:

@@ -1,0 +1,116 @@
+"""What an answer says elsewhere than in its text is judged, too: its last chunk, names, complaints."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Started, Usage
+from chalicelib.engines.transport.streams import Fileless
+from chalicelib.guardrails.streams import Judged
+from chalicelib.refusal import ContentRefused, Malformed
+from guard import Rule, Rules, Tools, compiled
+
+GUARD = compiled(
+    Rules(
+        rules=(Rule("secret", r"word-\d{4}", "redact", "out"), Rule("bomb", "boom!", "refuse", "out")),
+        packs=("mail",),
+        tools=Tools(blocked=("rm_*",)),
+    )
+)
+
+
+class Told:
+    """The stream of an engine that tells these events, and raises those that are errors."""
+
+    source: Source = Fileless()
+
+    def __init__(self, *events: Event | Exception) -> None:
+        self._events = events
+
+    def __iter__(self) -> Iterator[Event]:
+        yield Started("i")
+        for event in self._events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def judged(*events: Event | Exception, operation: Operation = "chat.completions", stream: bool = True) -> list[Event]:
+    call = Call("r", operation, "p", {}, stream, 1, 10, 1, "t")
+    return list(Judged(Told(*events), call, GUARD, lambda _: None))
+
+
+def data(said: Any) -> bytes:
+    return msgspec.json.encode(said)
+
+
+def chunk(delta: Any, **more: Any) -> Delta:
+    return Delta(data({"choices": [{"index": 0, "delta": delta}], **more}), 1)
+
+
+def text(events: list[Event]) -> str:
+    return b"".join(event.data for event in events if isinstance(event, Delta | Finished)).decode()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_chunk_that_counts_says_nothing_that_a_rule_forbids(stream: bool) -> None:
+    trace = {"metadata": {"usage": {}, "trace": {"guardrail": {"modelOutput": ["it is word-1234"]}}}}
+    events = judged(Finished(Usage(), data(trace)), operation="converse", stream=stream)
+    assert "it is [secret]" in text(events)
+    with pytest.raises(ContentRefused):
+        judged(Finished(Usage(), data({"__verbose": {"content": "boom!"}})), stream=stream)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_servers_complaint_quotes_nothing_that_a_rule_forbids(stream: bool) -> None:
+    for said, shown in (("cannot parse: word-1234", "cannot parse: [secret]"), ("no boom!", "malformed")):
+        with pytest.raises(Malformed) as refused:
+            judged(Malformed(said), stream=stream)
+        assert shown in refused.value.text
+        assert "boom" not in refused.value.text
+
+
+def test_a_name_that_a_model_makes_up_for_a_tool_is_judged_as_text_is() -> None:
+    def call(name: str) -> Delta:
+        return chunk({"tool_calls": [{"index": 0, "function": {"name": name, "arguments": ""}}]})
+
+    assert '"name":"[secret]"' in text(judged(call("word-1234"), call("word-1234"), Finished(None)))
+    for names in (("boom!",), ("word-12", "34")):
+        with pytest.raises(ContentRefused):
+            judged(*map(call, names))
+
+
+def test_a_refused_chunk_counts_with_what_was_generated_for_it() -> None:
+    call = Call("r", "chat.completions", "p", {}, True, 1, 10, 1, "t")
+    tokens = 0
+    with pytest.raises(ContentRefused):
+        for event in Judged(Told(Delta(chunk({"content": "so: boom!"}).data, 500)), call, GUARD, lambda _: None):
+            tokens += event.tokens if isinstance(event, Delta) else 0
+    assert tokens == 500
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_call_of_coheres_is_one(stream: bool) -> None:
+    with pytest.raises(ContentRefused) as refused:
+        judged(
+            Delta(data({"tool_calls": [{"name": "rm_all", "parameters": {}}]})),
+            Finished(Usage()),
+            operation="invoke",
+            stream=stream,
+        )
+    assert refused.value.symptom == "tools"
+
+
+def test_what_a_models_chunks_are_called_stays() -> None:
+    one, two = ({"event_type": "text-generation", "text": said} for said in ("hi ", "you "))
+    events = judged(Delta(data(one)), Delta(data(two)), Finished(None), operation="invoke")
+    assert text(events).count("text-generation") == 2
+
+
+def test_tokens_that_spell_a_delta_once_more_are_left_out() -> None:
+    assert "1234" not in text(judged(chunk({"content": "hi", "token_ids": [1234]}), Finished(None)))
