@@ -11,7 +11,6 @@ from guard.arguments import ArgumentsScanner
 from guard.judge import Guard
 from guard.scanner import Refused, Scanner
 
-
 _CALLED = tuple((name,) for name in texts.CALLS)
 
 

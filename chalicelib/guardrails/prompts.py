@@ -1,4 +1,4 @@
-"""A request, judged: its texts, the names of its tools, its length. Pure."""
+"""A request, judged: its texts, its tools, its length. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,14 +11,18 @@ from chalicelib.refusal import ContentRefused
 
 NO_PROMPT = frozenset((
     *("model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "service_tier", "metadata"),
-    *("tools", "tool_choice", "toolConfig", "functions", "function_call", "parallel_tool_calls", "mcp_servers"),
-    *("response_format", "output_config", "outputConfig", "include", "truncation", "modalities"),
+    *("tool_choice", "function_call", "parallel_tool_calls", "mcp_servers", "include", "truncation", "modalities"),
     *("anthropic_version", "anthropic_beta", "requestMetadata", "inferenceConfig", "inferenceProfile", "schemaVersion"),
-    *("reasoning", "reasoning_effort", "thinking", "previous_response_id", "encoding_format", "contentType", "accept"),
+    *("thinking", "previous_response_id", "encoding_format", "contentType", "accept"),
 ))  # fmt: skip
-"""Members that never reach the prompt; what tools are described as is not what anybody asks."""
+"""Members that never reach the prompt."""
 
-AS_TOKENS = ("prompt", "input", "prompt_token_ids")
+TALK = frozenset(("messages", "input", "prompt", "system", "instructions"))
+"""Of known form. Whatever else reaches a prompt (tools, schemas, documents, a template's own) does so as a whole: with
+its numbers and the names of its members, which are judged, too."""
+
+AS_TOKENS = ("prompt", "input", "prompt_token_ids", "input_ids")
+AS_VECTORS = ("prompt_embeds", "input_embeds")
 TOKENS = "The rules of this tenant are for texts, and this prompt is written as numbers of tokens. Send it as text."
 
 _BODY = "body"  # of what Bedrock's own operations ask
@@ -51,18 +55,22 @@ def _inner(body: bytes) -> Fields:
 
 
 def _judged(fields: Fields, judge: Judge) -> Fields:
-    for name in offered(fields):
-        judge.tool(name)
     changed: dict[str, msgspec.Raw] = {}
     for name, raw in fields.items():
         written = bytes(raw)
         if name in NO_PROMPT or written[:1] not in (b'"', b"[", b"{"):
             continue
         said = {name: msgspec.json.decode(written)}
-        if name in AS_TOKENS and _tokens(said[name]):
+        if name in AS_VECTORS or (name in AS_TOKENS and _tokens(said[name])):
             raise ContentRefused(TOKENS, symptom="tokens")
+        if name not in TALK:
+            for tool in offered(said):
+                judge.tool(tool)
         before = sum(judge.findings.values())
-        _walk(said, judge)
+        if name in TALK or isinstance(said[name], str):
+            _walk(said, judge)
+        else:
+            said[name] = judge.document(said[name])
         if sum(judge.findings.values()) != before:
             changed[name] = msgspec.Raw(msgspec.json.encode(said[name]))
     return {**fields, **changed} if changed else fields
@@ -75,28 +83,35 @@ def _walk(node: Any, judge: Judge) -> None:
     texts.walk(node, visit, judge.document)
 
 
-def offered(fields: Fields) -> Iterator[str]:
-    """The names of the tools that a model is offered; the kind of those that have no other name."""
-    config = _decoded(fields, "toolConfig")
-    listed = config.get("tools") if isinstance(config, dict) else None
-    for tools in (_decoded(fields, "tools"), _decoded(fields, "functions"), listed):
-        for tool in tools if isinstance(tools, list) else ():
-            if isinstance(tool, dict):
-                yield _name(tool)
+def offered(node: Any) -> Iterator[str]:
+    """The names of the tools that a model is offered: all that each has, or else its kind.
+
+    Servers differ in which name they take; and in where tools stand: a model's own are in what passes by Converse.
+    """
+    if isinstance(node, list):
+        for each in node:
+            yield from offered(each)
+    if not isinstance(node, dict):
+        return
+    for name, value in node.items():
+        if name in ("tools", "functions") and isinstance(value, list):
+            for tool in value:
+                if isinstance(tool, dict):
+                    yield from _names(tool)
+        else:
+            yield from offered(value)
 
 
-def _name(tool: dict[str, Any]) -> str:
-    kinds = (tool.get(kind) for kind in ("function", "custom", "toolSpec", "systemTool"))
-    inner = next((each for each in kinds if isinstance(each, dict)), tool)
-    return str(inner.get("name") or tool.get("type") or "")
-
-
-def _decoded(fields: Fields, name: str) -> Any:
-    return msgspec.json.decode(fields[name]) if name in fields else None
+def _names(tool: dict[str, Any]) -> Iterator[str]:
+    inner = (tool.get(kind) for kind in ("function", "custom", "toolSpec", "systemTool"))
+    named = [each["name"] for each in (tool, *inner) if isinstance(each, dict) and each.get("name")]
+    yield from map(str, named or [tool.get("type") or ""])
+    if "tools" in tool:  # in groups
+        yield from offered({"tools": tool["tools"]})
 
 
 def _tokens(prompt: Any) -> bool:
     """Whether a prompt is written as tokens, or one of several is."""
     if isinstance(prompt, list):
         return any(_tokens(each) for each in prompt)
-    return isinstance(prompt, int)
+    return isinstance(prompt, int | float)  # servers take 7.0 for 7

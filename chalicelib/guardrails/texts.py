@@ -1,8 +1,9 @@
 """Which strings of a request's or an answer's JSON are text: all of those that these names do not say are none.
 
-So a member that nobody here knows is judged. Sans-IO.
+So a member that nobody here knows is judged, and so is a sentence under any name. Sans-IO.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,23 @@ Path = tuple[str | int, ...]
 """Names of members; of things in a list, their `index`, or else their place."""
 
 NO_TEXT = frozenset((
-    *("type", "role", "object", "status", "index", "format", "detail", "media_type", "mime_type", "encoding_format"),
+    *("type", "object", "status", "index", "format", "detail", "media_type", "mime_type", "encoding_format"),
     *("id", "call_id", "tool_call_id", "tool_use_id", "toolUseId", "item_id", "response_id", "file_id", "container_id"),
-    *("event_type", "generation_id", "finish_reason", "native_finish_reason", "stop_reason", "stopReason", "completionReason", "matched_stop"),
+    *("finish_reason", "native_finish_reason", "stop_reason", "stopReason", "completionReason", "matched_stop"),
+    *("event_type", "generation_id"),
     *("model", "system_fingerprint", "service_tier", "amazon-bedrock-trace", "cache_control", "cachePoint"),
-    *("bytes", "file_data", "signature", "encrypted_content", "redactedContent", "embedding", "obfuscation"),
+    *("data", "bytes", "file_data", "signature", "encrypted_content", "redactedContent", "embedding", "obfuscation"),
 ))  # fmt: skip
-"""What programs say to each other, and what is no text but written as some: media, signatures, noise."""
+"""What programs say to each other, and what is no text but written as some: media, signatures, noise.
+
+As long as it is one word: templates of prompts print some of it, whatever it says.
+"""
+
+ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function", "model"))
+"""Any other word in their place is part of the prompt."""
+
+_WORD = re.compile(r"[\w.:/+=@|-]*", re.ASCII)
+_MEDIUM = re.compile(r"data:[\w.+-]*/[\w.+-]+;base64,[\w+/=-]*", re.ASCII)
 
 CALLS = ("function", "custom", "function_call", "toolUse")
 """Members that hold the call of a tool, and there its `name`."""
@@ -32,9 +43,11 @@ PIECES = ("logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "outpu
 
 def is_text(name: str | int, text: str, holder: Any) -> bool:
     """Of a string in `holder`."""
-    if name == "data":  # of a document that is text, or of a medium, in base64
-        return isinstance(holder, dict) and holder.get("type") == "text"
-    return name not in NO_TEXT and not text.startswith("data:")
+    if name == "role":
+        return text not in ROLES
+    if name in NO_TEXT and _WORD.fullmatch(text):
+        return name == "data" and holder.get("type") == "text"  # a document, and no medium in base64
+    return not (text.startswith("data:") and _MEDIUM.fullmatch(text))
 
 
 def walk(node: Any, visit: Callable[[Path, str], str], document: Callable[[Any], Any], path: Path = ()) -> None:

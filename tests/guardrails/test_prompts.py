@@ -26,6 +26,26 @@ ASKED: dict[str, tuple[Operation, Any]] = {
         "chat.completions",
         {"messages": [{"tool_calls": [{"function": {"name": "look_up", "arguments": '{"a": "TEXT"}'}}]}]},
     ),
+    "a user who begins as media do": ("chat.completions", {"messages": [{"content": "data:,TEXT"}]}),
+    "a role": ("chat.completions", {"messages": [{"role": "TEXT", "content": "hi"}]}),
+    "a sentence for an id": ("chat.completions", {"messages": [{"role": "tool", "tool_call_id": "TEXT"}]}),
+    "a part of a lying type": ("chat.completions", {"messages": [{"content": [{"type": "image", "data": "TEXT"}]}]}),
+    "a tool's description": (
+        "chat.completions",
+        {"tools": [{"type": "function", "function": {"name": "look_up", "description": "TEXT"}}]},
+    ),
+    "a parameter's description": (
+        "converse",
+        {"body": {"toolConfig": {"tools": [{"toolSpec": {"name": "look_up", "inputSchema": {"TEXT": {}}}}]}}},
+    ),
+    "a schema of answers": ("chat.completions", {"response_format": {"json_schema": {"description": "TEXT"}}}),
+    "an effort": ("chat.completions", {"reasoning_effort": "TEXT"}),
+    "what comes after": ("completions", {"prompt": "hi", "suffix": "TEXT"}),
+    "the name of a document's member": ("chat.completions", {"documents": [{"TEXT": 1}]}),
+    "a document's format": ("chat.completions", {"documents": [{"format": "TEXT", "role": "user"}]}),
+    "a template's own": ("chat.completions", {"chat_template_kwargs": {"format": "TEXT"}}),
+    "a model's own member by Converse": ("converse", {"body": {"additionalModelRequestFields": {"id": "TEXT"}}}),
+    "lists in a list": ("completions", {"prompt": [["TEXT"]]}),
     "a member that nobody knows": ("chat.completions", {"documents": [{"title": "t", "text": "TEXT"}]}),
     "a completion": ("completions", {"prompt": ["one", "TEXT"]}),
     "an embedding": ("embeddings", {"input": "TEXT"}),
@@ -98,8 +118,7 @@ def test_what_meets_no_rule_stays_the_same_object(operation: Operation, fields: 
     "fields",
     [
         {"model": "word-1234", "user": "word-1234", "metadata": {"a": "word-1234"}},
-        {"tools": [{"type": "function", "function": {"name": "look_up", "description": "as word-1234"}}]},
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:;word-1234"}}]}]},
+        {"messages": [{"content": [{"image_url": {"url": "data:image/png;base64,word-1234"}}]}]},
         {"messages": [{"content": [{"type": "image", "source": {"type": "base64", "data": "word-1234"}}]}]},
         {"messages": [{"role": "tool", "tool_call_id": "word-1234", "content": "hi"}]},
     ],
@@ -130,6 +149,21 @@ def test_tools_that_may_not_be_used_may_not_be_offered(operation: Operation, nam
     assert refused.value.symptom == "tools"
 
 
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ("responses", {"tools": [{"type": "function", "name": "look_away", "function": {"name": "look_up"}}]}),
+        ("responses", {"tools": [{"type": "function", "name": "look_away", "function": {}}]}),
+        ("responses", {"tools": [{"type": "namespace", "name": "look_all", "tools": [{"name": "look_away"}]}]}),
+        ("converse", {"body": {"additionalModelRequestFields": {"tools": [{"type": "computer", "name": "run"}]}}}),
+    ],
+)
+def test_no_tool_hides_behind_another_name_or_place(operation: Operation, fields: Any) -> None:
+    with pytest.raises(ContentRefused) as refused:
+        prompts.judged(raw(fields), operation, judge())
+    assert refused.value.symptom == "tools"
+
+
 def test_a_number_that_is_a_card_cannot_be_cut_out_of_a_tools_input() -> None:
     use = {"type": "tool_use", "name": "look_up", "input": {"card": 4111111111111111}}
     with pytest.raises(ContentRefused) as refused:
@@ -142,6 +176,9 @@ def test_a_number_that_is_a_card_cannot_be_cut_out_of_a_tools_input() -> None:
     [
         ("completions", {"prompt": [1, 2]}),
         ("completions", {"prompt": [[1], [2]]}),
+        ("completions", {"prompt": [1.0, 2.0]}),
+        ("completions", {"prompt": "hi", "prompt_embeds": "AAAA"}),
+        ("chat.completions", {"input_ids": [3]}),
         ("embeddings", {"input": ["a", [7]]}),
         ("chat.completions", {"prompt_token_ids": [3]}),
     ],
