@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 _ORIGIN = r"https?://[A-Za-z0-9.:\[\]-]+"
+_OURS = r"(?P<origin>https://[a-z0-9.-]+(:[0-9]+)?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[A-Za-z0-9._~-]+)*"
 
 _USER_POOL = r".+/[a-z]{2}(-[a-z]+)+-[0-9]_[A-Za-z0-9]+"
 _PRINCIPAL = r"arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/.+"
@@ -53,6 +54,10 @@ class Settings(msgspec.Struct, frozen=True):
     issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
     signin_client_id: str = ""  # of the issuer, a user pool: by which people sign in with a password; empty: none
     break_glass_principals: str = ""  # the IAM users and roles that may, with commas between; empty: none
+    public_url: str = ""  # where browsers find us, with the stage, if there is one; empty: nobody signs in here
+    browser_client_id: str = ""  # the issuer's client for browsers: a code, PKCE, no secret; empty: none signs in
+    session_idle_ms: int = 1_800_000  # a browser's session that nobody renews for so long is over
+    session_longest_ms: int = 43_200_000  # however often it is renewed
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sign_up: str = "invited"  # who may become a tenant: whom the operator makes one; or `open`, anybody who pays
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
@@ -72,6 +77,12 @@ class Settings(msgspec.Struct, frozen=True):
     def glass_breakers(self) -> tuple[str, ...]:
         """The ARNs of those operators who may come to tenants' things in an emergency."""
         return _listed(self.break_glass_principals)
+
+    @property
+    def public_origin(self) -> str:
+        """As browsers say it, but for a default port, which they leave out."""
+        found = re.match(_OURS, self.public_url)
+        return found["origin"] if found else ""
 
     @property
     def client_ids(self) -> tuple[str, ...]:
@@ -121,6 +132,15 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_ISSUER must be a URL, as its tokens name it in `iss`")
     if settings.issuer and not (settings.client_ids or settings.audiences):
         wrong.append("CLOISTER_ISSUER needs CLOISTER_ISSUER_CLIENT_IDS or CLOISTER_ISSUER_AUDIENCES: who it is for")
+    if settings.public_url and not re.fullmatch(_OURS, settings.public_url):
+        wrong.append(
+            "CLOISTER_PUBLIC_URL must be as https://api.example.com or https://api.example.com/stage, with the host in "
+            "lower case and no last slash; http:// is for 127.0.0.1 and localhost: elsewhere browsers keep no session"
+        )
+    if settings.browser_client_id and not (settings.issuer and settings.public_url):
+        wrong.append("CLOISTER_BROWSER_CLIENT_ID needs CLOISTER_ISSUER and CLOISTER_PUBLIC_URL: by whom, and where")
+    if settings.session_idle_ms > settings.session_longest_ms:
+        wrong.append("CLOISTER_SESSION_IDLE_MS must not be more than CLOISTER_SESSION_LONGEST_MS")
     if not all(re.fullmatch(_ORIGIN, origin) for origin in _listed(settings.egress_origins)):
         wrong.append("CLOISTER_EGRESS_ORIGINS must be origins, as http://127.0.0.1:5000, with commas between")
     if settings.signin_client_id and not re.fullmatch(_USER_POOL, settings.issuer):

@@ -8,6 +8,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | tenant        | `tenant`             | Tenant: limits, pools, status, KMS keys, sources    |
 | tenancy | tenant        | `key#<key id>`       | Key: digest, role, scopes, expiry                   |
 | tenancy | tenant        | `member#<subject>`   | Member: role, and who they are once they joined     |
+| tenancy | tenant        | `session#<id>`       | Session: of a browser; its secrets' digests, and until when |
 | tenancy | tenant        | `person#<digest>`    | Person: which member an issuer's subject is         |
 | tenancy | tenant        | `kms-challenge#<id>` | Challenge: a KMS key whose control is to be proved  |
 | tenancy | tenant        | `guardrails`         | Guardrails: the rules of what may be said           |

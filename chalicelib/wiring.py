@@ -32,6 +32,7 @@ from chalicelib.settings import Settings
 from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
+from chalicelib.tenancy.tenant import Issuer
 from chalicelib.tickets import Tickets
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from chalicelib.egress import Egress
     from chalicelib.engines.bedrock.catalogue import Catalogue
     from chalicelib.engines.bedrock.engine import BedrockEngine
+    from chalicelib.identity.signin.exchange import SignIn
     from chalicelib.identity.tokens.verified import Tokens
     from chalicelib.passwords import Passwords
     from chalicelib.tickets.secret import TicketKey
@@ -58,6 +60,7 @@ class Rooms(msgspec.Struct, frozen=True):
     models: Models  # those that a Bedrock target has
     contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
     passwords: Callable[[], "Passwords | None"] = lambda: None  # None: nobody signs in with one here
+    sign_in: Callable[[], "SignIn | None"] = lambda: None  # None: nobody signs in here
 
 
 def rooms() -> Rooms:
@@ -96,6 +99,11 @@ def contents() -> "Contents | None":
 def passwords() -> "Passwords | None":
     """Signing in with one; None where the deployment names no client of its issuer for that."""
     return _rooms().passwords()
+
+
+def sign_in() -> "SignIn | None":
+    """Of browsers; None where the deployment has no page for it."""
+    return _rooms().sign_in()
 
 
 @contextmanager
@@ -191,6 +199,7 @@ def _on_aws() -> Rooms:
         models=_models,
         contents=_contents,
         passwords=_passwords,
+        sign_in=_sign_in,
     )
 
 
@@ -251,11 +260,22 @@ def _tokens() -> "Tokens":
     from chalicelib.identity.tokens.discovery import Discovery
     from chalicelib.identity.tokens.keysets import KeySets
     from chalicelib.identity.tokens.verified import Tokens
-    from chalicelib.tenancy.tenant import Issuer
 
+    return Tokens(KeySets(Discovery(egress())), [_issuer()] if settings().issuer else [])
+
+
+def _issuer() -> Issuer:
     given = settings()
-    issuer = Issuer(given.issuer, given.audiences, given.client_ids, given.issuer_subject_claim)
-    return Tokens(KeySets(Discovery(egress())), [issuer] if given.issuer else [])
+    return Issuer(given.issuer, given.audiences, given.client_ids, given.issuer_subject_claim)
+
+
+@cache
+def _sign_in() -> "SignIn | None":
+    if not settings().browser_client_id:
+        return None
+    from chalicelib.identity.signin.exchange import SignIn
+
+    return SignIn(_issuer(), settings().browser_client_id, settings().public_url, egress(), _tokens)
 
 
 @cache

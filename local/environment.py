@@ -71,8 +71,11 @@ def enclave(ours: Environment, account: Environment) -> dict[str, str]:
     }
 
 
-def gateway(ours: Environment, account: Environment, bedrock_url: str) -> dict[str, str]:
-    """For the gateway and the schedules of its app: its settings too, as whoever started us has set them."""
+def gateway(ours: Environment, account: Environment, bedrock_url: str, base_url: str) -> dict[str, str]:
+    """For the gateway and the schedules of its app: its settings too, as whoever started us has set them.
+
+    `base_url`: the gateway's own.
+    """
     away = {name: ",".join(filter(None, (ours.get(name), LOOPBACK))) for name in ("no_proxy", "NO_PROXY")}
     settings = [f"CLOISTER_{field.name.upper()}" for field in msgspec.structs.fields(Settings)]
     return aws(ours) | _of(ours, (*PROXIES, *AUTHORITIES, *settings)) | away | operator(account) | {
@@ -84,12 +87,16 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str) -> dict[s
         "CLOISTER_ISSUER": account["issuer"],
         "CLOISTER_ISSUER_CLIENT_IDS": account["client_ids"],
         "CLOISTER_SIGNIN_CLIENT_ID": account["password_client"],
+        "CLOISTER_BROWSER_CLIENT_ID": account["web_client"],
+        "CLOISTER_PUBLIC_URL": base_url,
     }  # fmt: skip
 
 
-def bootstrap(ours: Environment, account: Environment, bedrock_url: str, bedrock_key: str) -> dict[str, str]:
+def bootstrap(
+    ours: Environment, account: Environment, bedrock_url: str, base_url: str, bedrock_key: str
+) -> dict[str, str]:
     """As the gateway; and the key here, because an argument is seen by everybody."""
-    return gateway(ours, account, bedrock_url) | {"CLOISTER_BEDROCK_KEY": bedrock_key}
+    return gateway(ours, account, bedrock_url, base_url) | {"CLOISTER_BEDROCK_KEY": bedrock_key}
 
 
 def operator(account: Environment) -> dict[str, str]:

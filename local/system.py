@@ -187,11 +187,11 @@ class System:
     def _gateway(self, account: Mapping[str, str]) -> Part:
         lines = () if self._screen is None else (self._screen,)
         options = [each for screen in lines for each in ("--lines-fd", str(screen))]
-        env = environment.gateway(os.environ, account, self._bedrock_url)
+        env = environment.gateway(os.environ, account, self._bedrock_url, self._base_url)
         return Part("gateway", ("-m", "local.gateway", *options), env, self._gateway_socket, lines)
 
     def _scheduler(self, account: Mapping[str, str]) -> Part:
-        env = environment.gateway(os.environ, account, self._bedrock_url)
+        env = environment.gateway(os.environ, account, self._bedrock_url, self._base_url)
         return Part("scheduler", ("-m", "local.scheduler"), env)
 
     def _bootstrap(self, account: Mapping[str, str]) -> Part:
@@ -199,7 +199,7 @@ class System:
         known = ("--endpoints", str(self._state.endpoints), "--kms-key", account["tenant_key_arn"])
         others = ("--principal", account["govcloud_arn"], "--keys", str(self._state.keys))
         people = ("--issuer", account["issuer"])
-        env = environment.bootstrap(os.environ, account, self._bedrock_url, self._bedrock_key)
+        env = environment.bootstrap(os.environ, account, self._bedrock_url, self._base_url, self._bedrock_key)
         return Part("bootstrap", ("-m", "local.bootstrap", *known, *others, *people), env)
 
     # When it is ready, and what is said of it

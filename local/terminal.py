@@ -21,6 +21,7 @@ Cloister is ready, after {seconds:.1f} s.
   API key   {api_key}
   Person    {person}
   Password  {password}
+  Sign in   {base_url}/signin/{tenant}
 
 A request:
 

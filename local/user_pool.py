@@ -32,7 +32,8 @@ class UserPool(msgspec.Struct, frozen=True):
     def told(self) -> dict[str, str]:
         """As the cloud's ready line has it."""
         clients = (self.web_client, self.password_client, self.machine_client)
-        return {"client_ids": ",".join(clients), "password_client": self.password_client}
+        named = {"web_client": self.web_client, "password_client": self.password_client}
+        return {"client_ids": ",".join(clients), **named}
 
 
 def opened(cognito: Administration, gateway: str) -> UserPool:
@@ -75,7 +76,7 @@ def _made(cognito: Administration, gateway: str) -> str:
 
 
 def _web(pool: str, gateway: str) -> dict[str, Any]:
-    back = (f"{gateway}/signin/callback", f"{gateway}/signin/demo/callback")
+    back = (f"{gateway}/signin/callback",)
     asked = _coded(pool, "code", ("openid", "email", "profile"))
     refreshed = {"explicit_auth_flows": ("ALLOW_REFRESH_TOKEN_AUTH",)}
     return {**asked, **refreshed, **_OF_PEOPLE, "callback_urls": back, "logout_urls": (f"{gateway}/",)}

@@ -17,6 +17,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
@@ -49,6 +50,7 @@ from chalicelib.http.bridge import Bridge, Iam
 from chalicelib.http.protocol import Connections
 from chalicelib.http.server import config
 from chalicelib.identity import ApiKey
+from chalicelib.identity.signin.exchange import SignIn
 from chalicelib.identity.tokens.discovery import Discovery
 from chalicelib.identity.tokens.keysets import KeySets
 from chalicelib.identity.tokens.verified import Tokens
@@ -136,6 +138,8 @@ class Deployment:
         self.telemetry: Telemetry = LogTelemetry()
         self.issuers: tuple[Issuer, ...] = ()  # the operator's
         self.callable_origins: tuple[str, ...] = ()
+        self.public_url = ""  # where browsers find it
+        self.browser_client_id = ""
         self.clock = Hands()
         self.chance = Chance()
         self.engine = engine or ScriptedEngine(script or _names_its_target)
@@ -146,7 +150,7 @@ class Deployment:
 
     def path(self) -> Path:
         """One more gateway process, as far as caches are concerned."""
-        settings = Settings(break_glass_principals=OPERATOR)
+        settings = Settings(break_glass_principals=OPERATOR, public_url=self.public_url)
         tokens = Tokens(KeySets(Discovery(Egress(self.callable_origins))), self.issuers)
         engines = {**dict.fromkeys(self.kinds, self.engine), **self.engines}
         return Path(
@@ -193,7 +197,14 @@ class Deployment:
             reports,
             models=lambda _target: self.models,
             contents=lambda: self.contents,
+            sign_in=cache(lambda: self._sign_in(path)),
         )
+
+    def _sign_in(self, path: Path) -> SignIn | None:
+        if not self.browser_client_id:
+            return None
+        egress = Egress(self.callable_origins)
+        return SignIn(self.issuers[0], self.browser_client_id, self.public_url, egress, path.tokens)
 
     def _tenancy(self, on_change: Callable[[str], None] = lambda _tenant: None) -> Tenancy:
         divisible = self._divisible()

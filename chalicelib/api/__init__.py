@@ -16,6 +16,7 @@
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
     break_glass  /admin, for an operator in an emergency
     signin       /signin: how people come by a token
+    sessions     /signin and /tenants/{tenant}/sessions: members who come by a browser
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's
 

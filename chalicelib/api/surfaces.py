@@ -19,6 +19,7 @@ from chalicelib.api import (
     pages,
     people,
     responses,
+    sessions,
     signin,
     signup,
     sources,
@@ -27,7 +28,7 @@ from chalicelib.api import (
 SURFACES = (
     openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
     pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
-    issuers.surface, sources.surface, guardrails.surface, audit.surface, dashboard.surface, kms_keys.surface,
-    admin.surface, events.surface, events.operators, sources.operators, break_glass.surface, signup.surface,
-    signin.surface,
+    issuers.surface, sessions.surface, sessions.public, sources.surface, guardrails.surface, audit.surface,
+    dashboard.surface, kms_keys.surface, admin.surface, events.surface, events.operators, sources.operators,
+    break_glass.surface, signup.surface, signin.surface,
 )  # fmt: skip

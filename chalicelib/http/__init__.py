@@ -18,6 +18,7 @@
     doors        the app, safe for many requests at once, and replies that stream
     route        a door as data                         surface      a blueprint of doors
     incoming     a request as a door sees it            credentials  what its caller proves themselves with
+    own_pages    pages of ours in a browser: which requests are theirs, and their cookies
     callers      who may come in                        unknown_members  what no type of a body knows
     journalled   doors whose changes stand in the journal
     misfits      what is wrong with a value, in words   strays       what no route has a place for

@@ -282,6 +282,8 @@ async def _send_whole(reply: dict[str, Any], send: Send) -> None:
 
 def _start(reply: dict[str, Any]) -> dict[str, Any]:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply["headers"].items()]
+    for name, values in reply["multiValueHeaders"].items():
+        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for value in values]
     return {"type": "http.response.start", "status": reply["statusCode"], "headers": headers}
 
 

@@ -44,7 +44,8 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
         return None
     caller = _identified(asked)
     caller.principal.must(held)
-    if not route.for_sealers:  # whichever surface a key is narrowed to, it may seal there, and must know to whom
+    # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
+    if not (route.for_sealers or route.for_every_surface):
         caller.principal.must_reach(asked.surface)
     _must_be_wide_enough(route, caller.principal)
     return caller

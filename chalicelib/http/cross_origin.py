@@ -1,7 +1,8 @@
 """Web pages that call a tenant's routes from another origin (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-Which origins may, the tenant's document says: none by default. Keys come in headers that a page sets by itself, never
-in cookies; so credentials are not allowed, and `*` is never said.
+Which origins may, the tenant's document says: none by default. Their pages bring keys, in headers that they set by
+themselves. Cookies are for our own pages, of our own origin (`own_pages`): so credentials are allowed to nobody,
+whoever is listed, and `*` is never said.
 """
 
 import re

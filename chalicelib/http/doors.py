@@ -5,7 +5,7 @@ would see another's. Here it is held for each context.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -68,12 +68,22 @@ class Body(Protocol):
 class Reply(Response):
     """A response whose body is bytes, or pieces of bytes."""
 
-    def __init__(self, body: bytes | Body, headers: Mapping[str, str], status: int = 200) -> None:
+    def __init__(
+        self, body: bytes | Body, headers: Mapping[str, str], status: int = 200, cookies: Sequence[str] = ()
+    ) -> None:
+        """`cookies`: each as `Set-Cookie` has it."""
         super().__init__(body, dict(headers), status)
+        self.cookies = cookies
 
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG002  # Chalice's name
         """The proxy response; for a streaming transport `body` stays bytes or pieces of bytes."""
-        drawn = {"statusCode": self.status_code, "headers": self.headers, "multiValueHeaders": {}, "body": self.body}
+        several = {"Set-Cookie": list(self.cookies)} if self.cookies else {}
+        drawn = {
+            "statusCode": self.status_code,
+            "headers": self.headers,
+            "multiValueHeaders": several,
+            "body": self.body,
+        }
         if streaming_transport.get() is not None:
             return drawn
         body = self.body

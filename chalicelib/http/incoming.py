@@ -45,7 +45,7 @@ class Incoming(msgspec.Struct, frozen=True):
     @property
     def tenant(self) -> str | None:
         """The one that the request names, if it names one."""
-        return self.headers.get("x-tenant-id") if self.surface == "native" else self.parameters.get("tenant")
+        return _tenant(self.surface, self.headers, self.parameters)
 
     @property
     def source_ip(self) -> str:
@@ -135,7 +135,7 @@ def misfit(error: msgspec.ValidationError, form: Any, holder: str = "") -> Malfo
 def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str) -> Incoming:
     """Read an API Gateway proxy event (REST, format 1.0) that came in by this route, all but its body.
 
-    Raises: TooLarge; `request_id_of` still tells the id to answer with.
+    Raises: TooLarge, Forbidden; `request_id_of` still tells the id to answer with.
     """
     headers = {name.lower(): value or "" for name, value in (event.get("headers") or {}).items()}
     # With what was repeated, of which `headers` holds the last.
@@ -144,22 +144,30 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str)
         raise TooLarge(f"The headers are larger than {HEADER_BYTES} bytes together.")
     caller = event["requestContext"].get("identity") or {}
     surface, shape = taken_as(event, route)
+    # API Gateway hands them over as they came, the bridge decoded; no name of ours has a percent sign.
+    parameters = {name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()}
+    tenant = _tenant(surface, headers, parameters)
     return Incoming(
         method=event["httpMethod"],
         surface=surface,
         shape=shape,
-        # API Gateway hands them over as they came, the bridge decoded; no name of ours has a percent sign.
-        parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
+        parameters=parameters,
         query=event.get("queryStringParameters") or {},
         headers=headers,
         body=b"",
         request_id=request_id_of(event, fresh_id),
         arrived_ms=now_ms,
-        credential=credential_of(route, headers, _media_type(headers), caller.get("userArn")),
+        credential=credential_of(
+            route, event["httpMethod"], tenant, headers, _media_type(headers), caller.get("userArn")
+        ),
         source=NetworkSource(caller.get("sourceIp") or "", caller.get("vpceId") or ""),
         closed=route.closed,
         full_path=event["requestContext"].get("path") or "",
     )
+
+
+def _tenant(surface: SurfaceName, headers: Mapping[str, str], parameters: Mapping[str, str]) -> str | None:
+    return headers.get("x-tenant-id") if surface == "native" else parameters.get("tenant")
 
 
 def _media_type(headers: Mapping[str, str]) -> str:

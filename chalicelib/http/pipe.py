@@ -178,7 +178,7 @@ class Pipe:
     def _speak(self, promise: Promise) -> None:
         if not self.head.done():
             self._opened = True
-            self.head.set_result({"statusCode": 200, "headers": promise.headers, "body": None})
+            self.head.set_result({"statusCode": 200, "headers": promise.headers, "multiValueHeaders": {}, "body": None})
         with self._state:
             if self._pieces or self._sent_s < math.inf:  # it is the reader who does nothing
                 return

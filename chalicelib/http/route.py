@@ -20,6 +20,7 @@ FRAMED_TYPE = "application/vnd.amazon.eventstream"
 BINARY_TYPES = (SEALED_TYPE, FRAMED_TYPE)
 
 OF_A_TENANT = "/tenants/{tenant}"
+OF_SIGN_IN = "/signin"
 
 ForNarrowed = Literal["within", "covering", "closed"]
 """What a key that is narrowed to pools, to surfaces or to a time may do by a door.
@@ -56,6 +57,7 @@ class Route(msgspec.Struct, frozen=True):
     clear_only: bool  # takes nothing that is sealed, though it runs a model
     for_narrowed: ForNarrowed
     for_sealers: bool  # whoever is going to seal may come, without an API key where their tenant asks for none
+    for_every_surface: bool  # whichever surface a key, or its role, is narrowed to
     probes: bool  # asks how this process is: answered on threads of their own, when nothing else gets through
     at_once: bool  # its view waits for nothing, and is answered in the loop: without a place, or a thread
     names: Callable[[Any], str] | None  # of what it has made: the id; None: the path names all that it changes

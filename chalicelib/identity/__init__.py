@@ -2,20 +2,22 @@
 
     credential   what they prove it with        principal   who they are then      roles   what each may do
     claims       what a token says              tokens      whether that is true
+    signin       from a browser to who it is
 
 Here is the only judge. A credential more: a class in `credential`, a case in `identify`, a line in `http/credentials`.
 """
 
 from chalicelib.identity.claims import Claims, Verify, no_tokens
-from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, Signed, Token
+from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, SessionCookie, Signed, Token
 from chalicelib.identity.principal import Principal
 from chalicelib.refusal import Forbidden, NotFound, NotOpened, Refusal, Unauthenticated
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.principals import principal_of
+from chalicelib.tenancy.sessions import Session
 from chalicelib.tenancy.snapshot import Reading, Snapshot
 from chalicelib.tenancy.sources import NetworkSource, lets_in
-from chalicelib.tenancy.tenant import Tenant, is_a_tenants
+from chalicelib.tenancy.tenant import Key, Tenant, is_a_tenants
 
 __all__ = [
     "ENCRYPTING_PROVES_NOTHING",
@@ -24,6 +26,7 @@ __all__ = [
     "KeyHolder",
     "Principal",
     "Sealer",
+    "SessionCookie",
     "Signed",
     "Token",
     "identify",
@@ -90,6 +93,8 @@ def _proven(
             return _by_one_of((text, *spares), tenant, reading, now_ms)
         case Token(text):
             return _by_token(text, tenant, reading, now_ms, verify)
+        case SessionCookie(text):
+            return _by_session(text, tenant, reading, now_ms)
         case Signed(arn):
             return _by_signature(arn, tenant, reading)
         case KeyHolder(arn, "esdk"):
@@ -128,7 +133,7 @@ def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tup
     if key_text is None:
         raise Unauthenticated
     known = reading.keyed(
-        key_text.tenant, key_text.key_id, lambda key: key_text.matches(key.digest) and key.valid(now_ms)
+        Key, key_text.tenant, key_text.key_id, lambda key: key_text.matches(key.digest) and key.valid(now_ms)
     )
     if known is None:
         raise Unauthenticated
@@ -188,6 +193,32 @@ def _by_token(
         scopes=holder.scopes,
         expires_ms=claims.expires_ms,
         member=member.subject,
+    )
+    return principal, snapshot
+
+
+def _by_session(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tuple[Principal, Snapshot]:
+    """The member who signed in. What they may do is what they may now, whatever it was then."""
+    given = parse(text, "cs")
+    if given is None:
+        raise Unauthenticated
+    known = reading.keyed(
+        Session, given.tenant, given.key_id, lambda session: session.until_ms(given, now_ms) is not None
+    )
+    if known is None:
+        raise Unauthenticated
+    session, snapshot = known
+    if tenant != session.tenant:
+        raise NotFound("There is no such tenant, or this session is not one of its sessions.")
+    _must_be_active(snapshot)
+    principal = Principal(
+        tenant=session.tenant,
+        subject=f"member:{session.member}",
+        role=session.role,
+        proof="session",
+        scopes=session.scopes,
+        expires_ms=session.until_ms(given, now_ms),
+        member=session.member,
     )
     return principal, snapshot
 

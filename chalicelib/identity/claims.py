@@ -17,6 +17,14 @@ class Claims(msgspec.Struct, frozen=True):
     role: Role | None = None  # to which the issuer's groups are mapped; None: to none
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """Whom an issuer's sign-in page has let in."""
+
+    issuer: str
+    subject: str  # as in `Claims`
+    mail: str | None  # that the issuer has verified
+
+
 Verify = Callable[[str, Sequence[Issuer], int], Claims]
 """`verify(text, issuers, now_ms)`: a token that the operator's issuer has made, or one of these.
 

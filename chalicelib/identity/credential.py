@@ -22,6 +22,15 @@ class Token(msgspec.Struct, frozen=True):
         return "Token(...)"
 
 
+class SessionCookie(msgspec.Struct, frozen=True):
+    """What the browser of somebody who signed in sends along, for a page of ours."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return "SessionCookie(...)"
+
+
 class Signed(msgspec.Struct, frozen=True):
     """A signature that API Gateway has checked, and found to be of this IAM user, or session of a role."""
 
@@ -43,4 +52,4 @@ class Sealer(msgspec.Struct, frozen=True):
     """Nothing: somebody who is going to seal, for a tenant that asks for nothing but possession of its KMS key."""
 
 
-Credential = ApiKey | Token | Signed | KeyHolder | Sealer
+Credential = ApiKey | Token | SessionCookie | Signed | KeyHolder | Sealer

@@ -11,7 +11,7 @@ from chalicelib.tenancy.tenant import Role, Scopes, Subject, SurfaceName
 COVERS = "makes, rotates and revokes only keys that"
 WHOLE = "use a key that is neither narrowed nor expires"
 
-Proof = Literal["api_key", "jwt", "iam", "kms"]
+Proof = Literal["api_key", "jwt", "session", "iam", "kms"]
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -62,8 +62,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def _given_until_ms(self) -> int | None:
-        """Until when somebody may do this at all. A token ends, too, but its member stays and brings the next one."""
-        return None if self.proof == "jwt" else self.expires_ms
+        """Until when somebody may do this at all. Tokens and sessions end, but their member signs in again."""
+        return None if self.proof in ("jwt", "session") else self.expires_ms
 
     def may_use(self, pool: str) -> bool:
         return not self.scopes.pools or pool in self.scopes.pools

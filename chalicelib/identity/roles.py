@@ -5,7 +5,8 @@ from typing import Literal
 from chalicelib.tenancy.tenant import Role
 
 Permission = Literal[
-    "infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage"
+    "infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage",
+    "sessions.manage",
 ]  # fmt: skip
 
 MEANING: dict[Permission, str] = {
@@ -16,14 +17,17 @@ MEANING: dict[Permission, str] = {
     "keys.manage": "API keys and KMS keys",
     "members.manage": "members, the tenant's own roles, and whose tokens its members come in with",
     "guardrails.manage": "the rules of what may be said to models, and by them",
+    "sessions.manage": "see and end one's own sessions; with `members.manage`, everybody's",
 }
 """What each lets somebody do, as docs/api.md says it."""
 
+_EVERYBODYS: tuple[Permission, ...] = ("models.read", "sessions.manage")
+
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "owner": frozenset(
-        ("infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage")
+        (*_EVERYBODYS, "infer", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage")
     ),
-    "developer": frozenset(("infer", "models.read", "usage.read", "responses.manage")),
-    "analyst": frozenset(("models.read", "usage.read")),
-    "viewer": frozenset(("models.read",)),
+    "developer": frozenset((*_EVERYBODYS, "infer", "usage.read", "responses.manage")),
+    "analyst": frozenset((*_EVERYBODYS, "usage.read")),
+    "viewer": frozenset(_EVERYBODYS),
 }

@@ -7,7 +7,7 @@
     ownership    of whom they are, alone                key_epochs   the lives of the fleet's keys
     people       the members, and who they are          inference_profiles   through which Bedrock's were reached
     issuers      whose tokens they come in with         guardrails   what may be said to models, and by them
-    sources      from where they come in
+    sources      from where they come in                sessions     theirs, of browsers
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
@@ -38,6 +38,7 @@ from chalicelib.tenancy.kms_keys import KmsKeys
 from chalicelib.tenancy.people import People, member_document
 from chalicelib.tenancy.principals import Principals
 from chalicelib.tenancy.records import Records, text, value
+from chalicelib.tenancy.sessions import Sessions
 from chalicelib.tenancy.sources import Sources
 from chalicelib.tenancy.tenant import (
     Aliases,
@@ -100,6 +101,7 @@ class Tenancy:
         self.issuers = Issuers(self._records)
         self.guardrails = GuardrailRules(self._records, clock)
         self.sources = Sources(self._records)
+        self.sessions = Sessions(self._records, clock, randomness)
 
     # tenants
 

@@ -1,6 +1,6 @@
-"""The text of an API key: `ck_<key id>_<secret>`.
+"""The text of an API key: `ck_<key id>_<secret>`; and that of a browser's session: `cs_<session id>_<secret>`.
 
-The key id is `<tenant>.<8 letters>`: the tenant is in it so that one look-up by full key finds the
+The id is `<tenant>.<8 letters>`: the tenant is in it so that one look-up by full key finds the
 record, and no index over all tenants' keys is needed. The secret has 256 bits of randomness, which is
 why a plain SHA-256 is enough to store it (a slow hash protects guessable secrets; this is none).
 """
@@ -9,18 +9,25 @@ import base64
 import hashlib
 import hmac
 import re
+from typing import Literal
 
 import msgspec
 
-_FORM = re.compile(r"ck_((?P<tenant>[a-z0-9][a-z0-9-]{0,39})\.[a-z2-7]{8})_(?P<secret>[A-Za-z0-9_-]{43})")
+Kind = Literal["ck", "cs"]
+"""Of a key, or of a session: how its text begins."""
+
+_FORM = re.compile(
+    r"(?P<kind>c[ks])_(?P<id>(?P<tenant>[a-z0-9][a-z0-9-]{0,39})\.[a-z2-7]{8})_(?P<secret>[A-Za-z0-9_-]{43})"
+)
 
 
 class KeyText(msgspec.Struct, frozen=True):
-    """A presented API key, taken apart; nothing about it is proved yet."""
+    """What was presented, taken apart; nothing about it is proved yet."""
 
     tenant: str
     key_id: str
     secret: str
+    kind: Kind = "ck"
 
     def matches(self, digest: str) -> bool:
         """Whether the secret is the one with this digest; in constant time."""
@@ -31,22 +38,22 @@ class KeyText(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        return f"ck_{self.key_id}_{self.secret}"
+        return f"{self.kind}_{self.key_id}_{self.secret}"
 
 
-def mint(tenant: str, randomness: bytes) -> KeyText:
-    """A new key for the tenant from 37 random bytes."""
+def mint(tenant: str, randomness: bytes, kind: Kind = "ck") -> KeyText:
+    """A new one for the tenant from 37 random bytes."""
     name = base64.b32encode(randomness[:5]).decode().lower()
     secret = base64.urlsafe_b64encode(randomness[5:37]).decode().rstrip("=")
-    return KeyText(tenant=tenant, key_id=f"{tenant}.{name}", secret=secret)
+    return KeyText(tenant=tenant, key_id=f"{tenant}.{name}", secret=secret, kind=kind)
 
 
-def parse(text: str) -> KeyText | None:
-    """Take an API key apart; None where it does not have the form of one."""
+def parse(text: str, kind: Kind = "ck") -> KeyText | None:
+    """Take it apart; None where it does not have the form of one."""
     found = _FORM.fullmatch(text)
-    if found is None:
+    if found is None or found["kind"] != kind:
         return None
-    return KeyText(tenant=found["tenant"], key_id=found[1], secret=found["secret"])
+    return KeyText(tenant=found["tenant"], key_id=found["id"], secret=found["secret"], kind=kind)
 
 
 def digest_of(secret: str) -> str:

@@ -25,6 +25,7 @@ from chalicelib.clock import Clock
 from chalicelib.documents import PLATFORM, Document
 from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy.records import Records, text, value
+from chalicelib.tenancy.sessions import end_sessions
 from chalicelib.tenancy.tenant import Key, Member, Role, RoleName, Roles, Subject, Tenant
 
 
@@ -86,7 +87,7 @@ class People:
         return joined
 
     def remove(self, tenant_id: str, subject: str) -> None:
-        """Their keys open nothing from the next request on, and their running streams end within seconds.
+        """Their keys and sessions open nothing from the next request on, and their streams end within seconds.
 
         Raises Conflict where the tenant would be left without an owner.
         """
@@ -98,6 +99,7 @@ class People:
             # somebody else changes just now opens nothing without its member, and ends when they are invited again.
             with suppress(Conflict):
                 self._end_keys(tenant_id, subject)
+                end_sessions(self._records, tenant_id, subject)
                 self._forget(tenant_id, value(held, Member))
         finally:
             self._records.bump(tenant_id)

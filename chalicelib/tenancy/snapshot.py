@@ -10,7 +10,7 @@ refused on what was read just now alone, and leaves nothing behind in memory.
 
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -22,9 +22,11 @@ from chalicelib.tenancy.guardrails import DOCUMENT, Guardrails, guardrails_of
 from chalicelib.tenancy.ownership import Owner
 from chalicelib.tenancy.people import Person, member_document, person_document
 from chalicelib.tenancy.principals import owner_document
+from chalicelib.tenancy.sessions import Session
 from chalicelib.tenancy.tenant import Key, Member, Tenant
 
 T = TypeVar("T")
+K = TypeVar("K", Key, Session)
 
 MOST_TENANTS = 1_000
 MOST_KEYS = 10_000
@@ -60,10 +62,11 @@ class Reading(Protocol):
     def __call__(self, tenant: str) -> Snapshot:
         """Raises NotFound."""
 
-    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
-        """The key, as of the snapshot's epoch, if it is there and good; and its tenant. Any other costs two reads.
+    def keyed(self, form: type[K], tenant: str, key_id: str, good: Callable[[K], bool]) -> tuple[K, Snapshot] | None:
+        """The key, or session, as of the snapshot's epoch, if it is there and good; and its tenant. Any other costs two
+        reads.
 
-        A member's key is what it may be while they hold their role, and is there only while they are.
+        A member's is what it may be while they hold their role, and is there only while they are.
         """
 
     def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
@@ -107,12 +110,12 @@ class _Cached:
     def __call__(self, tenant: str) -> Snapshot:
         return self._fresh.snapshots.get(tenant) or self._fresh(tenant)
 
-    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
+    def keyed(self, form: type[K], tenant: str, key_id: str, good: Callable[[K], bool]) -> tuple[K, Snapshot] | None:
         held = self._fresh.snapshots.get(tenant)
-        key = held and self._fresh.key_at(held.epoch, key_id)
+        key = held and self._fresh.key_at(held.epoch, form, key_id)
         if held and key and good(key):
             return key, held
-        return self._fresh.keyed(tenant, key_id, good)
+        return self._fresh.keyed(form, tenant, key_id, good)
 
     def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
         held = self._fresh.snapshots.get(tenant)
@@ -139,8 +142,8 @@ class _Held:
             raise NotFound(f"The tenant {tenant} is not remembered.")
         return held
 
-    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
-        held, key = self._fresh.snapshots.get(tenant), self._fresh.keys.get(key_id)
+    def keyed(self, form: type[K], tenant: str, key_id: str, good: Callable[[K], bool]) -> tuple[K, Snapshot] | None:
+        held, key = self._fresh.snapshots.get(tenant), self._fresh.keys[form].get(key_id)
         return (key[1], held) if held and key and good(key[1]) else None
 
     def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:
@@ -164,7 +167,7 @@ class _Fresh:
         self.snapshots: dict[str, Snapshot] = {}
         self._documents = documents
         self._epochs = epochs
-        self.keys: dict[str, tuple[int, Key]] = {}
+        self.keys: dict[type[Any], dict[str, tuple[int, Any]]] = {Key: {}, Session: {}}
         self.people: dict[str, tuple[int, Member]] = {}
         self.known_owners: dict[str, str] = {}
         self._lock = Lock()
@@ -176,13 +179,13 @@ class _Fresh:
             raise NotFound(f"There is no tenant {tenant}.")
         return snapshot
 
-    def keyed(self, tenant: str, key_id: str, good: Callable[[Key], bool]) -> tuple[Key, Snapshot] | None:
+    def keyed(self, form: type[K], tenant: str, key_id: str, good: Callable[[K], bool]) -> tuple[K, Snapshot] | None:
         epoch = self._epoch(tenant)
-        known = None if epoch is None else self.key_at(epoch, key_id)
+        known = None if epoch is None else self.key_at(epoch, form, key_id)
         if epoch is not None and known is not None and good(known):
             snapshot = self._at(epoch, tenant)
             return None if snapshot is None else (known, snapshot)
-        key = self._value(tenant, f"key#{key_id}", Key)  # also where there is no such tenant
+        key = self._value(tenant, f"{form.DOCUMENT}{key_id}", form)  # also where there is no such tenant
         if epoch is None or key is None or not good(key):
             return None
         snapshot = self._at(epoch, tenant)
@@ -190,17 +193,17 @@ class _Fresh:
             key = self._as_of_its_member(key, key.member, snapshot)
         if snapshot is None or key is None:
             return None
-        self._remember(self.keys, key_id, (epoch, key), MOST_KEYS)
+        self._remember(self.keys[form], key_id, (epoch, key), MOST_KEYS)
         return key, snapshot
 
-    def _as_of_its_member(self, key: Key, subject: str, snapshot: Snapshot) -> Key | None:
+    def _as_of_its_member(self, key: K, subject: str, snapshot: Snapshot) -> K | None:
         member = self._value(key.tenant, member_document(subject), Member)
         holder = None if member is None else snapshot.tenant.role(member.role)
-        return None if holder is None else key.as_of(holder)
+        return None if member is None or holder is None else key.as_of(member, holder)
 
-    def key_at(self, epoch: int, key_id: str) -> Key | None:
+    def key_at(self, epoch: int, form: type[K], key_id: str) -> K | None:
         """The key, where it is remembered as of this epoch of its tenant."""
-        held = self.keys.get(key_id)
+        held = self.keys[form].get(key_id)
         return held[1] if held and held[0] == epoch else None
 
     def person(self, tenant: str, issuer: str, sub: str) -> tuple[Member, Snapshot] | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, ClassVar, Literal, cast, get_args
 
 import msgspec
 
@@ -189,6 +189,8 @@ class Tenant(msgspec.Struct, frozen=True):
 class Key(msgspec.Struct, frozen=True):
     """An API key as it is stored: never the secret, only its digest."""
 
+    DOCUMENT: ClassVar = "key#"  # how the names of their documents begin
+
     id: str
     tenant: str
     digest: str  # SHA-256 of the secret, hexadecimal
@@ -208,7 +210,7 @@ class Key(msgspec.Struct, frozen=True):
         """It opens nothing any more. The first time counts."""
         return self if self.revoked_ms is not None else msgspec.structs.replace(self, revoked_ms=now_ms)
 
-    def as_of(self, holder: CustomRole) -> "Key":
+    def as_of(self, _member: "Member", holder: CustomRole) -> "Key":
         """What it may do while its member holds that role: never more than they."""
         order = get_args(Role)
         weaker = max(self.role, holder.base, key=order.index)

@@ -48,7 +48,16 @@ def open_deployment(deployment: Deployment) -> Deployment:
 
 
 def path_of(route: Route, tenant: str = "acme") -> str:
-    names = {"tenant": tenant, "model": "m", "key": "k", "subject": "s", "pool": "p", "name": "n", "response": "resp_1"}
+    names = {
+        "tenant": tenant,
+        "model": "m",
+        "key": "k",
+        "subject": "s",
+        "pool": "p",
+        "name": "n",
+        "response": "resp_1",
+        "session": "s",
+    }
     return route.path.format(**names)
 
 

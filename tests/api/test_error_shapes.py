@@ -22,7 +22,16 @@ every_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.n
 
 
 def path_of(route: Route) -> str:
-    names = {"tenant": "acme", "model": "m", "key": "k", "subject": "s", "pool": "p", "name": "n", "response": "resp_1"}
+    names = {
+        "tenant": "acme",
+        "model": "m",
+        "key": "k",
+        "subject": "s",
+        "pool": "p",
+        "name": "n",
+        "response": "resp_1",
+        "session": "s",
+    }
     return route.path.format(**names)
 
 

@@ -14,7 +14,8 @@ from chalicelib.http.route import ForNarrowed, Route
 from chalicelib.http.surface import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.tenancy import PLATFORM_TENANT, Change
-from chalicelib.tenancy.key_text import mint, parse
+from chalicelib.tenancy.key_text import KeyText, mint, parse
+from chalicelib.tenancy.sessions import Lifetime, Session
 from chalicelib.tenancy.tenant import Role, SurfaceName
 from tests.api import signing
 from tests.small_deployments import Answer, Deployment, Gateway
@@ -34,9 +35,11 @@ class Row(msgspec.Struct, frozen=True):
     surface: str  # "any": a key reaches it whichever surface it is narrowed to; "signers": no key does
     body: Mapping[str, Any] | None = None
     success: int = 200
+    own: bool = False  # who does not manage members does it with what is their own; anything else is not there
     for_narrowed: ForNarrowed = "within"  # what a narrowed key may: see test_narrowed_keys.py
 
 
+LIFETIME = Lifetime(1_800_000, 43_200_000)
 ISSUER = {"url": "https://login.example.com/pool", "audiences": ["cloister"]}
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
@@ -89,6 +92,9 @@ TABLE = {
     "PUT /tenants/{tenant}/sources": Row(OWNER, "management", {"sources": ["127.0.0.0/8"]}, **CLOSED),
     "GET /tenants/{tenant}/roles": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/roles": Row(OWNER, "management", {"roles": {"chatter": {"base": "viewer"}}}, **CLOSED),
+    "GET /tenants/{tenant}/sessions": Row(ALL, "management"),
+    "DELETE /tenants/{tenant}/sessions/{session}": Row(ALL, "management", None, 204, own=True, **CLOSED),
+    "POST /tenants/{tenant}/session/renew": Row(ALL, "any", None, 403),  # a key is not renewed
     "GET /tenants/{tenant}/kms-keys": Row(OWNER, "management"),
     "POST /tenants/{tenant}/kms-keys": Row(OWNER, "management", {"key_arn": "{arn}"}, 201, **CLOSED),
     "PUT /tenants/{tenant}/kms-keys/{key}": Row(OWNER, "management", {"proof": "{proof}"}, **CLOSED),
@@ -122,6 +128,9 @@ TABLE = {
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL, **CLOSED),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204, **CLOSED),
     "POST /signin/token": Row(ALL, "public", {"email": "ada@acme.example", "password": "Right-1234"}, 404),
+    "GET /signin/{tenant}": Row(ALL, "public", None, 404),  # the operator has named no client for it
+    "GET /signin/callback": Row(ALL, "public", None, 401),
+    "POST /signin/{tenant}/out": Row(ALL, "public"),
     "GET /live": Row(ALL, "public"),
     "GET /ready": Row(ALL, "public"),
     "GET /health": Row(ALL, "public"),
@@ -133,10 +142,31 @@ TABLE = {
     "GET /problems/{name}": Row(ALL, "public"),
     "POST /signup": Row(ALL, "public", success=404),
 }
+
+
+def status_for(route: str, role: str) -> int:
+    """What a key of this role is answered."""
+    row = TABLE[route]
+    if role not in row.roles:
+        return 403
+    return 404 if row.own and role != "owner" else row.success
+
+
 TENANTS = [route for route, row in TABLE.items() if row.surface not in ("admin", "signers", "signed", "public")]
 ADMINS = [route for route, row in TABLE.items() if row.surface == "admin"]
 SIGNED = [route for route, row in TABLE.items() if row.surface == "signed"]
 PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
+
+
+def begun(
+    deployment: Deployment, tenant: str = "acme", role: Role = "owner", name: str = "ada"
+) -> tuple[Session, KeyText]:
+    """A session of a member of that role, who has joined and signed in."""
+    issuer = deployment.issuers[0].url if deployment.issuers else "https://login.example.com"
+    deployment.tenancy.people.put(tenant, name, role)
+    deployment.tenancy.people.join(issuer, name, None, of_tenant=None)
+    member = next(each for each in deployment.tenancy.people.members(tenant) if each.subject == name)
+    return deployment.tenancy.sessions.begin(tenant, member, LIFETIME, "192.0.2.7", "a browser")
 
 
 class Caller:
@@ -153,6 +183,7 @@ class Caller:
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self.spare = token.key_id
+        self.session = begun(deployment)[0].id
         kms = Sealer(gateway, deployment).kms
         self._arn, self._waiting, secret = kms.key(), kms.key(), b"secret"
         self._proof = base64_of(kms.encrypt(self._waiting, secret, tenant_id="acme", purpose="cloister-key-proof"))
@@ -165,7 +196,7 @@ class Caller:
         if "/kms-keys" in path:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
-        names["response"] = "resp_kept"
+        names |= {"response": "resp_kept", "session": self.session}
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         return path.format(**names, name="not-found") + query
 
@@ -230,7 +261,7 @@ def test_a_door_that_changes_something_cannot_be_declared_without_what_a_narrowe
 @pytest.mark.parametrize("route", TENANTS)
 def test_a_role_may_use_the_routes_of_its_permissions(caller: Caller, route: str, role: Role) -> None:
     answer = caller(route, caller.deployment.key("acme", role))
-    assert answer.status == (TABLE[route].success if role in TABLE[route].roles else 403), answer.body
+    assert answer.status == status_for(route, role), answer.body
 
 
 @pytest.mark.parametrize("route", TENANTS)

@@ -21,8 +21,8 @@ from chalicelib.inference import Path
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.snapshot import MOST_KEYS, MOST_TENANTS
-from chalicelib.tenancy.tenant import Tenant
-from tests.api.test_permissions import TABLE
+from chalicelib.tenancy.tenant import Key, Tenant
+from tests.api.test_permissions import TABLE, begun
 from tests.examples import every
 from tests.small_deployments import Answer, Deployment, Gateway, memory
 
@@ -116,6 +116,7 @@ class House:
     def costs(self, path: Path, route: Route, tenant: str, key: str | None, **headers: str) -> tuple[list[str], Answer]:
         """What is read for one request, and its answer."""
         names = {"tenant": tenant, "model": "m", "key": "k", "subject": "s", "pool": "p", "response": "resp_1"}
+        names["session"] = "acme.aaaaaaaa"
         sent = {"Content-Type": "application/json", "X-Tenant-ID": tenant, **headers}
         body = msgspec.json.encode(TABLE[f"{route.method} {route.path}"].body or {})
         with wiring.opening_into(self.deployment.rooms(path)):
@@ -137,7 +138,7 @@ def house(gateway: Gateway) -> House:
 
 def remember(path: Path, text: str, now_ms: int) -> None:
     token = taken_apart(text)
-    assert path.snapshots.fresh.keyed(token.tenant, token.key_id, lambda key: key.valid(now_ms)) is not None
+    assert path.snapshots.fresh.keyed(Key, token.tenant, token.key_id, lambda key: key.valid(now_ms)) is not None
 
 
 def taken_apart(text: str) -> KeyText:
@@ -226,6 +227,18 @@ def test_who_is_known_and_listed_costs_nothing_more(house: House) -> None:
         assert answer.headers.get("access-control-allow-origin") == (PAGE if origin == PAGE else None)
 
 
+def test_every_wrong_session_costs_the_same(house: House) -> None:
+    (route,) = (route for route in ROUTES if route.name == "list_models")
+    house.wrong_keys()
+    _, known = begun(house.deployment)
+    others = (mint("bolt", bytes(37), "cs"), mint("nobody", bytes(37), "cs"))
+    for text in (msgspec.structs.replace(known, secret="A" * 43).text, *(other.text for other in others)):
+        for tenant, which in product(TENANTS, GATEWAYS):
+            cookie = {"Cookie": f"__Host-cloister-{tenant}={text}"}
+            read, answer = house.costs(house.gateway(which), route, tenant, None, **cookie)
+            assert (answer.status, read) == (401, A_STRANGER), (text, tenant, which)
+
+
 def test_no_flood_of_wrong_keys_drives_a_good_one_out_of_memory(house: House) -> None:
     key, path = house.deployment.key("acme"), house.deployment.path()
     known = taken_apart(key)
@@ -233,9 +246,9 @@ def test_no_flood_of_wrong_keys_drives_a_good_one_out_of_memory(house: House) ->
     for number in range(max(MOST_KEYS, MOST_TENANTS) + 1):
         chance = number.to_bytes(37)[::-1]
         for stranger in (mint("acme", chance), mint(f"t{number}", chance)):
-            assert path.snapshots.cached.keyed(stranger.tenant, stranger.key_id, lambda _: True) is None
-        assert path.snapshots.cached.keyed("acme", known.key_id, lambda _: False) is None
+            assert path.snapshots.cached.keyed(Key, stranger.tenant, stranger.key_id, lambda _: True) is None
+        assert path.snapshots.cached.keyed(Key, "acme", known.key_id, lambda _: False) is None
         assert path.snapshots.fresh.where(f"t{number}", lambda _: True) is None
     house.reads.taken()
-    assert path.snapshots.cached.keyed("acme", known.key_id, lambda held: known.matches(held.digest)) is not None
+    assert path.snapshots.cached.keyed(Key, "acme", known.key_id, lambda held: known.matches(held.digest)) is not None
     assert house.reads.taken() == []

@@ -22,6 +22,7 @@ GATEWAY = {
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
     *("CLOISTER_TICKET_SECRET", "CLOISTER_AUDIT_KEY", "CLOISTER_CONTENT_KEY"),
     *("CLOISTER_ISSUER", "CLOISTER_ISSUER_CLIENT_IDS", "CLOISTER_SIGNIN_CLIENT_ID"),
+    *("CLOISTER_PUBLIC_URL", "CLOISTER_BROWSER_CLIENT_ID"),
     *DEADLINE,
     *("no_proxy", "NO_PROXY"),
 }
@@ -110,12 +111,15 @@ def test_what_a_person_has_set_reaches_the_process_it_is_for_and_no_other() -> N
     account = dict.fromkeys(
         (
             *("url", "access_key_id", "secret_access_key", "audit_key_arn", "content_key_arn"),
-            *("issuer", "client_ids", "password_client"),
+            *("issuer", "client_ids", "password_client", "web_client"),
             *("enclave_access_key_id", "enclave_secret_access_key"),
         ),
         "made",
     )
-    container, gateway = environment.container(ours), environment.gateway(ours, account, "http://bedrock")
+    container, gateway = (
+        environment.container(ours),
+        environment.gateway(ours, account, "http://bedrock", "http://ours"),
+    )
     theirs = {"container": container, "gateway": gateway, "enclave": environment.enclave(ours, account)}
     holders = {name: {each for each, env in theirs.items() if env.get(name) == value} for name, value in ours.items()}
     assert holders == {

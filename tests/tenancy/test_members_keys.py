@@ -72,7 +72,7 @@ def test_no_key_outlives_a_member_who_is_removed_while_it_is_made() -> None:
         there.tenancy.people.put("acme", "ada", "developer")
         fresh = there.path().snapshots.fresh
         for key in there.tenancy.keys("acme"):
-            assert fresh.keyed("acme", key.id, lambda key: key.valid(T0)) is None
+            assert fresh.keyed(Key, "acme", key.id, lambda key: key.valid(T0)) is None
 
     def there() -> Deployment:
         deployment = deployed()

@@ -14,7 +14,7 @@ from chalicelib.http.asks import CLASSIFICATIONS
 from chalicelib.http.openapi.schemas import resolved
 from chalicelib.http.outgoing import INFERENCE_HEADERS
 from chalicelib.http.problems import Shape
-from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE, Auth, ForNarrowed, Route
+from chalicelib.http.route import FRAMED_TYPE, OF_SIGN_IN, SEALED_TYPE, Auth, ForNarrowed, Route
 
 SECURITY: Mapping[Auth, list[dict[str, list[str]]]] = {
     "none": [],
@@ -67,6 +67,7 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "pool": ("The pool's own name.", "demo"),
     "response": ("The `id` of a Response that was kept.", "resp_5f2c"),
     "key": ("The id of an API key; of a KMS key, the last part of its ARN.", "k3y9"),
+    "session": ("The id of a session.", "acme.k3y9abcd"),
     "subject": ("Who the member is, as the identity provider says it.", "kim@example.com"),
     "name": ("The last part of a problem's `type`.", "rate-limited"),
 }
@@ -247,6 +248,8 @@ def _meaning(status: int, shapes: list[Shape]) -> str:
 def _refusals(route: Route) -> set[int]:
     found = {*EVERY, *STORES}
     if route.auth != "none":
+        found.update(KEYED)
+    if route.path.startswith(OF_SIGN_IN):
         found.update(KEYED)
     if "{" in route.path:
         found.add(404)

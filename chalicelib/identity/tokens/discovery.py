@@ -9,7 +9,7 @@ from chalicelib.http1.failure import Failed
 from chalicelib.identity.tokens.keys import Key, keys_of
 
 MOST_BYTES = 131_072
-_WELL_KNOWN = "/.well-known/openid-configuration"
+WELL_KNOWN = "/.well-known/openid-configuration"
 
 
 class Unreadable(Exception):
@@ -30,7 +30,7 @@ class Discovery:
     def __call__(self, issuer: str, known: Mapping[str, Key]) -> Mapping[str, Key]:
         """Its keys now; those that are `known` stay the same objects. Raises Unreadable."""
         try:
-            found = msgspec.json.decode(self._got(issuer.rstrip("/") + _WELL_KNOWN), type=_Configuration)
+            found = msgspec.json.decode(self._got(issuer.rstrip("/") + WELL_KNOWN), type=_Configuration)
             if found.issuer != issuer:
                 raise Unreadable("its configuration is another issuer's")
             return keys_of(self._got(found.jwks_uri), known)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from chalicelib.identity.claims import Claims
+from chalicelib.identity.claims import Claims, Identity
 from chalicelib.refusal import Unauthenticated
 from chalicelib.tenancy.tenant import Issuer, Role
 
@@ -16,12 +16,7 @@ _LATEST_S = 2**40  # some 35,000 years
 
 def judged(claims: Mapping[str, Any], issuers: Sequence[Issuer], now_ms: int) -> tuple[Issuer, Claims]:
     """The first of the issuers for which the claims are good, and what they say there. Raises Unauthenticated."""
-    now_s = now_ms // 1_000
-    expires_s, issued_s, starts_s = _time(claims, "exp"), _time(claims, "iat"), _time(claims, "nbf")
-    if expires_s is None or issued_s is None or not isinstance(claims.get("sub"), str):
-        raise Unauthenticated
-    if now_s >= expires_s + LEEWAY_S or max(issued_s, starts_s or 0) > now_s + LEEWAY_S:
-        raise Unauthenticated
+    expires_s = _holds_until(claims, now_ms)
     if claims.get("token_use", "access") != "access":  # Cognito's; an ID token is for its client, and for no API
         raise Unauthenticated
     for issuer in issuers:
@@ -31,9 +26,35 @@ def judged(claims: Mapping[str, Any], issuers: Sequence[Issuer], now_ms: int) ->
     raise Unauthenticated
 
 
+def judged_of_sign_in(claims: Mapping[str, Any], issuer: Issuer, client_id: str, nonce: str, now_ms: int) -> Identity:
+    """Whom an ID token is about, that was made for this client and this sign-in (OpenID Connect Core, 3.1.3.7).
+
+    Raises Unauthenticated.
+    """
+    _holds_until(claims, now_ms)
+    subject, mail = _subject(claims, issuer), claims.get("email")
+    if claims.get("iss") != issuer.url or claims.get("nonce") != nonce or subject is None:
+        raise Unauthenticated
+    if claims.get("token_use", "id") != "id" or claims.get("aud") not in (client_id, [client_id]):
+        raise Unauthenticated
+    verified = claims.get("email_verified") is True and isinstance(mail, str)
+    return Identity(issuer.url, subject, mail if verified else None)
+
+
 def holds(expires_ms: int, now_ms: int) -> bool:
     """Whether a token that was good still is."""
     return now_ms < expires_ms + LEEWAY_S * 1_000
+
+
+def _holds_until(claims: Mapping[str, Any], now_ms: int) -> float:
+    """When it ends, in seconds. Raises Unauthenticated where it does not hold now."""
+    now_s = now_ms // 1_000
+    expires_s, issued_s, starts_s = _time(claims, "exp"), _time(claims, "iat"), _time(claims, "nbf")
+    if expires_s is None or issued_s is None or not isinstance(claims.get("sub"), str):
+        raise Unauthenticated
+    if now_s >= expires_s + LEEWAY_S or max(issued_s, starts_s or 0) > now_s + LEEWAY_S:
+        raise Unauthenticated
+    return expires_s
 
 
 def _is_for_us(claims: Mapping[str, Any], issuer: Issuer) -> bool:

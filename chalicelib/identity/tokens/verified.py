@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chalicelib.identity.claims import Claims
+from chalicelib.identity.claims import Claims, Identity
 from chalicelib.identity.tokens.form import form_of
-from chalicelib.identity.tokens.judging import holds, judged
+from chalicelib.identity.tokens.judging import holds, judged, judged_of_sign_in
 from chalicelib.identity.tokens.keys import Key
 from chalicelib.identity.tokens.keysets import KeySets
 from chalicelib.refusal import Unauthenticated
@@ -54,6 +54,14 @@ class Tokens:
             raise Unauthenticated
         self._remember(digest, _Known(issuer, claims, form.kid, key))
         return claims
+
+    def signed_in(self, text: str, issuer: Issuer, client_id: str, nonce: str, now_ms: int) -> Identity:
+        """Whom an ID token is about. Raises Unauthenticated; NoCapacity."""
+        form = form_of(text)
+        identity = judged_of_sign_in(form.claims, issuer, client_id, nonce, now_ms)
+        if not self._keysets.key(issuer.url, form.kid, now_ms).verifies(form.signed, form.signature, form.algorithm):
+            raise Unauthenticated
+        return identity
 
     def remembered(self, text: str, issuers: Sequence[Issuer], now_ms: int) -> Claims:
         """Implements Verify, of what has been verified: asks nobody, and computes nothing that takes long."""
