@@ -12,6 +12,7 @@
     guardrails/  what a tenant's rules do to its calls; the rules are the program part `guard`
     passwords/   signing in with a mail address and a password
     contents/    what tenants asked to be kept, encrypted
+    velocity/    how many different prompts, keys and addresses a tenant calls with
     egress/      who may be called at an address that a tenant names
 
     wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it

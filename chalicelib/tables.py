@@ -18,6 +18,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | `~platform`   | `principal#<ARN>`    | Owner: the one tenant that it signs for             |
 | tenancy | `~platform`   | `person#<digest>#<tenant>` | Person: a tenant that somebody has joined     |
 | tenancy | `~platform`   | `invitation#<digest>#<tenant>` | Person: whom a mail address may become    |
+| tenancy | `~platform`   | `review#<tenant>#<rule>` | Review: a tenant that broke a rule of velocity |
 | tenancy | `~reports`    | a region             | Report: how its targets were when they were asked   |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
@@ -27,6 +28,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | meters  | tenant#book#region |                 | Book: who holds which shares of the tenant's limits |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
+| ledger  | tenant#velocity | `<seconds>#<number>` | a window: digests of what was called with, for an hour more |
 | ledger  | tenant#events |                      | Event or Ended: a change, and what became of it     |
 | ledger  | `~sign-ins#<digest>#<window>` | `count` | how many of an address, or for an account  |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
@@ -43,6 +45,7 @@ from typing import Any, TypeVar
 import msgspec
 from pynamodb.attributes import (
     BinaryAttribute,
+    BinarySetAttribute,
     MapAttribute,
     NumberAttribute,
     UnicodeAttribute,
@@ -84,7 +87,7 @@ class MeterItem(Model):
 
 
 class LedgerItem(Model):
-    """An entry, or a first use: neither has all of it."""
+    """An entry, a first use, or a window: none has all of it."""
 
     class Meta:
         table_name = "ledger"
@@ -100,6 +103,9 @@ class LedgerItem(Model):
     hash = BinaryAttribute(legacy_encoding=False, null=True)
     lease = UnicodeAttribute(null=True)
     claimed = NumberAttribute(null=True)
+    prompts = BinarySetAttribute(legacy_encoding=False, null=True)
+    keys = BinarySetAttribute(legacy_encoding=False, null=True)
+    addresses = BinarySetAttribute(legacy_encoding=False, null=True)
     ttl = NumberAttribute(null=True)  # seconds since the epoch; DynamoDB deletes the item after it
 
 

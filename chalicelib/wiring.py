@@ -34,6 +34,8 @@ from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Issuer
 from chalicelib.tickets import Tickets
+from chalicelib.velocity import Velocity
+from chalicelib.velocity.store import DynamoWindows
 
 if TYPE_CHECKING:
     from chalicelib.admission.shares.keeping import Keeping
@@ -217,10 +219,9 @@ def _path() -> Path:
             return RETENTION_DAYS
 
     ledger = DynamoLedger(tables(), retention_days)
-    engines = Engines()
     telemetry = LogTelemetry()
     placement = Placement(
-        engines,
+        Engines(),
         Health(settings(), StoredWatch(documents(), telemetry)),
         clock,
         patience_ms=settings().lease_ms - settings().idle_deadline_ms,
@@ -243,6 +244,7 @@ def _path() -> Path:
         tickets=Tickets(lambda: _ticket_key()(), clock),
         telemetry=telemetry,
         tokens=_tokens,
+        velocity=Velocity(DynamoWindows(tables()), documents()),
     )
 
 

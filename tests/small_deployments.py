@@ -70,6 +70,9 @@ from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Issuer, Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
+from chalicelib.velocity import Velocity
+from chalicelib.velocity.memory import MemoryWindows
+from chalicelib.velocity.store import DynamoWindows
 from chalicelib.wiring import Rooms
 from tests.patience import PATIENCE_S
 from tests.prompt_server import PromptServer
@@ -110,19 +113,20 @@ class Store(msgspec.Struct, frozen=True):
     ledger: MemoryLedger | DynamoLedger
     heads: MemoryHeads | DynamoHeads
     pieces: MemoryPieces | DynamoPieces
+    windows: MemoryWindows | DynamoWindows
 
 
 def memory() -> Store:
     meters = MemoryMeters()
     keeping = MemoryKeeping(meters)
-    return Store(MemoryDocuments(), meters, keeping, MemoryLedger(), MemoryHeads(), MemoryPieces())
+    return Store(MemoryDocuments(), meters, keeping, MemoryLedger(), MemoryHeads(), MemoryPieces(), MemoryWindows())
 
 
 def dynamodb(tables: Tables) -> Store:
     region = Settings().region
     meters, keeping = DynamoMeters(tables, region), DynamoKeeping(tables, region)
     ledger, heads = DynamoLedger(tables), DynamoHeads(tables)
-    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, DynamoPieces(tables))
+    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, DynamoPieces(tables), DynamoWindows(tables))
 
 
 class Deployment:
@@ -176,6 +180,7 @@ class Deployment:
             tickets=Tickets(lambda: TICKET_KEY, self.clock),
             telemetry=self.telemetry,
             tokens=lambda: tokens,
+            velocity=Velocity(self.store.windows, self.store.documents),
         )
 
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:

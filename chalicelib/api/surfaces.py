@@ -19,6 +19,7 @@ from chalicelib.api import (
     pages,
     people,
     responses,
+    reviews,
     sessions,
     signin,
     signup,
@@ -30,5 +31,5 @@ SURFACES = (
     pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
     issuers.surface, sessions.surface, sessions.public, sources.surface, guardrails.surface, audit.surface,
     dashboard.surface, kms_keys.surface, admin.surface, events.surface, events.operators, sources.operators,
-    break_glass.surface, signup.surface, signin.surface,
+    break_glass.surface, signup.surface, signin.surface, reviews.surface,
 )  # fmt: skip

@@ -8,6 +8,7 @@ hears of it; what it allows is proved current by the admission write itself.
     answer  the running call, metered     settlement    what it is charged, and its entry
     sealed  tickets, and who holds a key  idempotency   what must not come twice
     running streams, and what allows them               guarded       a tenant's rules, where it has some
+    velocity     how many different prompts, keys and addresses
 """
 
 from chalicelib.admission import Lease, StaleEpoch, new_lease_id
@@ -20,6 +21,7 @@ from chalicelib.inference.plan import Ask, Plan, allowed_pool, plan
 from chalicelib.inference.running import RunningStream
 from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
+from chalicelib.inference.velocity import must_be_moderate
 from chalicelib.pool import Target
 from chalicelib.refusal import ContentRefused, Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
 from chalicelib.tenancy.snapshot import Reading
@@ -127,6 +129,8 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()
+    if snapshot.tenant.velocity:
+        must_be_moderate(planned, ask, path, now_ms)
     lease = path.admission.admit(
         tenant=principal.tenant,
         epoch=snapshot.epoch,

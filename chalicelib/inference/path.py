@@ -17,6 +17,7 @@ from chalicelib.telemetry import Telemetry
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Issuer
 from chalicelib.tickets import Tickets
+from chalicelib.velocity import Velocity
 
 if TYPE_CHECKING:
     from chalicelib.identity.tokens.verified import Tokens
@@ -36,6 +37,7 @@ class Path(msgspec.Struct, frozen=True):
     tickets: Tickets
     telemetry: Telemetry
     tokens: "Callable[[], Tokens]"  # loaded by the first token
+    velocity: Velocity
     running: RunningStreams = msgspec.field(default_factory=RunningStreams)
 
     def verified(self, text: str, issuers: Sequence[Issuer], now_ms: int) -> Claims:

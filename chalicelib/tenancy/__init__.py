@@ -8,6 +8,7 @@
     people       the members, and who they are          inference_profiles   through which Bedrock's were reached
     issuers      whose tokens they come in with         guardrails   what may be said to models, and by them
     sources      from where they come in                sessions     theirs, of browsers
+    velocity     how many different prompts, keys and addresses they call with
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old
@@ -53,6 +54,7 @@ from chalicelib.tenancy.tenant import (
     Subject,
     Tenant,
 )
+from chalicelib.tenancy.velocity import VelocityRules
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -102,6 +104,7 @@ class Tenancy:
         self.guardrails = GuardrailRules(self._records, clock)
         self.sources = Sources(self._records)
         self.sessions = Sessions(self._records, clock, randomness)
+        self.velocity = VelocityRules(self._records)
 
     # tenants
 

@@ -160,6 +160,19 @@ class Issuer(msgspec.Struct, frozen=True):
     roles: Annotated[dict[Audience, Role], msgspec.Meta(max_length=100)] = {}  # of members who are in a group
 
 
+What = Literal["prompts", "keys", "addresses"]
+MOST_RULES = 6
+
+
+class VelocityRule(msgspec.Struct, frozen=True):
+    """How many different prompts, keys or addresses a tenant may call with in each window of so many seconds."""
+
+    what: What
+    most: Annotated[int, msgspec.Meta(ge=1, le=500)]
+    per_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 60
+    action: Literal["throttle", "flag"] = "flag"  # of more: refuse it until the window ends, or only tell the operator
+
+
 class Tenant(msgspec.Struct, frozen=True):
     """A customer: which pools it may use, within which limits."""
 
@@ -179,6 +192,7 @@ class Tenant(msgspec.Struct, frozen=True):
     roles: Roles = {}  # that its members may hold, beside those there are
     issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
     guarded: bool = False  # it has rules of what may be said, in a document of their own
+    velocity: tuple[VelocityRule, ...] = ()  # the operator's, against scraping and hoarding
     sources: tuple[str, ...] = ()  # networks and VPC endpoints that its callers come from; empty: from everywhere
 
     def role(self, name: str) -> CustomRole | None:

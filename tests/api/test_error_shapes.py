@@ -31,6 +31,8 @@ def path_of(route: Route) -> str:
         "name": "n",
         "response": "resp_1",
         "session": "s",
+        "review": "addresses-60",
+        "step": "note",
     }
     return route.path.format(**names)
 

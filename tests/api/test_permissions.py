@@ -16,7 +16,8 @@ from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.sessions import Lifetime, Session
-from chalicelib.tenancy.tenant import Role, SurfaceName
+from chalicelib.tenancy.tenant import Role, SurfaceName, VelocityRule
+from chalicelib.velocity.reviews import Evidence, Reviews
 from tests.api import signing
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
@@ -41,6 +42,7 @@ class Row(msgspec.Struct, frozen=True):
 
 LIFETIME = Lifetime(1_800_000, 43_200_000)
 ISSUER = {"url": "https://login.example.com/pool", "audiences": ["cloister"]}
+VELOCITY = {"what": "addresses", "most": 20}
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
 RESPONSE = {"model": "model-a", "input": "hi"}
@@ -123,6 +125,10 @@ TABLE = {
     ),
     "DELETE /admin/tenants/{tenant}/principals": Row(NOBODY, "admin", None, 204, **CLOSED),
     "DELETE /admin/tenants/{tenant}/sources": Row(NOBODY, "admin", None, 204, **CLOSED),
+    "GET /admin/tenants/{tenant}/velocity": Row(NOBODY, "admin"),
+    "PUT /admin/tenants/{tenant}/velocity": Row(NOBODY, "admin", {"rules": [VELOCITY]}, **CLOSED),
+    "GET /admin/reviews": Row(NOBODY, "admin"),
+    "POST /admin/tenants/{tenant}/reviews/{review}/{step}": Row(NOBODY, "admin", {"reason": "seen"}, **CLOSED),
     "GET /admin/pools": Row(NOBODY, "admin"),
     "GET /admin/pools/{pool}": Row(NOBODY, "admin"),
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL, **CLOSED),
@@ -177,6 +183,8 @@ class Caller:
         self.deployment = deployment
         deployment.tenancy.people.put("acme", "ada", "owner")
         deployment.tenancy.people.put("acme", "bob", "developer")
+        rule, evidence = VelocityRule("addresses", 20), Evidence("acme", "key:a", "192.0.2.1")
+        Reviews(deployment.store.documents).tell(rule, evidence, deployment.clock())
         assert deployment.contents is not None
         kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
         deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)
@@ -196,7 +204,7 @@ class Caller:
         if "/kms-keys" in path:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
-        names |= {"response": "resp_kept", "session": self.session}
+        names |= {"response": "resp_kept", "session": self.session, "review": "addresses-60", "step": "note"}
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         return path.format(**names, name="not-found") + query
 

@@ -116,7 +116,7 @@ class House:
     def costs(self, path: Path, route: Route, tenant: str, key: str | None, **headers: str) -> tuple[list[str], Answer]:
         """What is read for one request, and its answer."""
         names = {"tenant": tenant, "model": "m", "key": "k", "subject": "s", "pool": "p", "response": "resp_1"}
-        names["session"] = "acme.aaaaaaaa"
+        names |= {"session": "acme.aaaaaaaa", "review": "addresses-60", "step": "note"}
         sent = {"Content-Type": "application/json", "X-Tenant-ID": tenant, **headers}
         body = msgspec.json.encode(TABLE[f"{route.method} {route.path}"].body or {})
         with wiring.opening_into(self.deployment.rooms(path)):

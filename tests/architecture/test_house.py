@@ -17,14 +17,17 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "egress", "journal", "passwords", "wiring"),
+        *("contents", "placement", "egress", "journal", "passwords", "velocity", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "journal", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb", "egress", "journal", "passwords"),
+        *("contents", "dynamodb", "egress", "journal", "passwords", "velocity"),
     },
-    "inference": {"identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails"},
+    "velocity": {"tenancy", "documents", "dynamodb"},
+    "inference": {
+        *("identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails", "velocity"),
+    },
     "guardrails": {"dialects"},
     "identity": {"tenancy", "egress", "http1"},
     "tenancy": {"admission", "documents"},

@@ -1,6 +1,7 @@
 """What requests write by the wire is what the models of tables.py would have written, attribute by attribute."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from pynamodb.models import Model
@@ -17,6 +18,9 @@ from chalicelib.ledger import Units
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem
+from chalicelib.tenancy.tenant import What
+from chalicelib.velocity.store import DynamoWindows
+from chalicelib.velocity.windows import Window
 from tests.ledger.arrange import T0, entry
 from tests.stores import REGION, Served, fresh_tables
 
@@ -54,6 +58,12 @@ def entries(tables: Tables) -> list[Item]:
     return held(tables, tables.ledger)
 
 
+def windows(tables: Tables) -> list[Item]:
+    adding: dict[What, tuple[bytes, int]] = dict.fromkeys(get_args(What), (b"\x00\xff", 9))
+    DynamoWindows(tables).add("acme", Window(60, 7), adding)
+    return held(tables, tables.ledger)
+
+
 def heads(tables: Tables) -> list[Item]:
     DynamoHeads(tables).put_if_absent("acme", "2026-11-18#0", SignedHead("{}", "c2lnbmVk"))
     return held(tables, tables.heads)
@@ -70,6 +80,7 @@ def pieces(tables: Tables) -> list[Item]:
         (documents, 1, TenancyItem),
         (meters, 1, MeterItem),
         (entries, 2, LedgerItem),
+        (windows, 1, LedgerItem),
         (heads, 1, HeadItem),
         (pieces, 1, ContentItem),
     ],

@@ -69,6 +69,8 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "key": ("The id of an API key; of a KMS key, the last part of its ARN.", "k3y9"),
     "session": ("The id of a session.", "acme.k3y9abcd"),
     "subject": ("Who the member is, as the identity provider says it.", "kim@example.com"),
+    "review": ("The `id` of a review, within its tenant.", "addresses-60"),
+    "step": ("`note`, `throttle`, `suspend` or `clear`.", "note"),
     "name": ("The last part of a problem's `type`.", "rate-limited"),
 }
 """Of paths: what each is, and one of them."""

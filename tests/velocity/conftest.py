@@ -1,0 +1,1 @@
+from tests.tenancy.conftest import store as store
