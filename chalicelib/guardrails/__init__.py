@@ -10,16 +10,19 @@ here ends the request, and nothing of what it was to judge is sent.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from chalicelib.guardrails.texts import PIECES
 from chalicelib.refusal import ContentRefused
 from guard.judge import Guard, Outcome
 from guard.scanner import Allowance, TooCostly
+from guard.tools import Globs
 
 TOOL = "tools"
 """Under which a tool that may not be used is counted, beside the names of rules."""
+NOT_THE_KEYS = "This key is limited to other tools. Offer the model only those, or use another key."
 LENGTH = "max_prompt_bytes"
 COST = "too costly"
 TOO_COSTLY = (
@@ -28,14 +31,21 @@ TOO_COSTLY = (
 
 
 class Judge:
-    """One text after the other, of one request or one whole answer; what was found is counted. Not thread-safe."""
+    """One text after the other, of one request or one whole answer; what was found is counted. Not thread-safe.
 
-    def __init__(self, guard: Guard, direction: Literal["in", "out"]) -> None:
+    `reads`: whether texts matter at all, and not the names of tools alone.
+    """
+
+    def __init__(self, guard: Guard, direction: Literal["in", "out"], tools: Globs | None = None) -> None:
+        """`tools`: what the caller's key is limited to."""
+        rules = guard.rules
         self.guard = guard
+        self.reads = bool(rules.rules or rules.packs or rules.topics or rules.max_prompt_bytes)
         self.findings: Counter[str] = Counter()
         self.judged_bytes = 0
         self.allowance = Allowance()
         self._direction = direction
+        self._tools = tools
 
     def text(self, text: str) -> str:
         """As it may go on. Raises ContentRefused."""
@@ -47,6 +57,8 @@ class Judge:
 
     def document(self, value: object) -> object:
         """A value of JSON, such as a tool's input. Raises ContentRefused, also where no JSON is left of it."""
+        if not self.reads:
+            return value
         written = msgspec.json.encode(value).decode()
         judged = self.json(written)
         if judged == written:
@@ -56,12 +68,22 @@ class Judge:
         except msgspec.DecodeError:  # a number was redacted
             raise refusal(self.guard, next(iter(self.findings))) from None
 
+    def leave_out_pieces(self, node: dict[str, Any]) -> None:
+        """What would spell the texts of `node` once more."""
+        for name in PIECES if self.reads else ():
+            if name in node:
+                node[name] = None
+
     def tool(self, name: str) -> None:
         """Raises ContentRefused for one that may not be used."""
         if not self.guard.tool_allowed(name):
             raise refusal(self.guard, TOOL)
+        if self._tools is not None and not self._tools.allow(name):
+            raise ContentRefused(NOT_THE_KEYS, symptom=TOOL)
 
     def _told(self, judge: Callable[[str, Literal["in", "out"], Allowance], Outcome], text: str) -> str:
+        if not self.reads:
+            return text
         self.judged_bytes += len(text.encode(errors="replace"))
         try:
             outcome = judge(text, self._direction, self.allowance)

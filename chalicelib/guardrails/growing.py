@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from chalicelib.guardrails import TOOL, Judge, texts
+from chalicelib.guardrails import TOOL, Judge, refusal, texts
 from chalicelib.guardrails.texts import Path
 from chalicelib.guardrails.wholes import judge_all
+from chalicelib.refusal import ContentRefused
 from guard.arguments import ArgumentsScanner
-from guard.judge import Guard
 from guard.scanner import Refused, Scanner
 
 _CALLED = tuple((name,) for name in texts.CALLS)
@@ -23,22 +23,21 @@ class Piece(NamedTuple):
 
 
 class Stop(Exception):
-    """A rule refuses what comes next. `piece` may still be sent."""
+    """What comes next is refused. `piece` may still be sent."""
 
-    def __init__(self, piece: Piece, rule: str) -> None:
-        super().__init__(rule)
+    def __init__(self, piece: Piece, refused: ContentRefused) -> None:
+        super().__init__(refused.symptom)
         self.piece = piece
-        self.rule = rule
+        self.refused = refused
 
 
 class Growing:
     """Of one answer. Every text is known by its place and path; each string at the same ones continues it."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge  # of what does not grow
         self._scanners: dict[Path, dict[Path, Scanner | ArgumentsScanner]] = {}
         self._tools: dict[Path, tuple[str, str]] = {}  # as they are called so far, and as they are shown
-        self.judge = Judge(guard, "out")  # of what does not grow
 
     def grow(self, node: dict[str, Any], place: Path) -> None:
         """Put in the place of each text of a delta what may be sent by now. Raises Stop."""
@@ -53,9 +52,9 @@ class Growing:
             try:
                 return scanner.feed(text)
             except Refused as refused:
-                raise Stop(Piece(place, path, refused.released), refused.rule) from None
+                raise Stop(Piece(place, path, refused.released), refusal(self.judge.guard, refused.rule)) from None
 
-        texts.without_pieces(node)
+        self.judge.leave_out_pieces(node)
         texts.walk(node, visit, self.judge.document)
 
     def finish(self, place: Path) -> Iterator[Piece]:
@@ -64,7 +63,7 @@ class Growing:
             try:
                 rest = scanner.finish()
             except Refused as refused:
-                raise Stop(Piece(place, path, refused.released), refused.rule) from None
+                raise Stop(Piece(place, path, refused.released), refusal(self.judge.guard, refused.rule)) from None
             finally:
                 _count(self.judge.findings, scanner)
             if rest:
@@ -91,7 +90,7 @@ class Growing:
 
     def _scanner(self, path: Path) -> Scanner | ArgumentsScanner:
         holds_json = path[-1] in texts.ARGUMENTS or path[-2:] == ("toolUse", "input")
-        new = self._guard.arguments_scanner if holds_json else self._guard.scanner
+        new = self.judge.guard.arguments_scanner if holds_json else self.judge.guard.scanner
         return new(self.judge.allowance)
 
     def _tool(self, place: Path, path: Path, name: str) -> str:
@@ -100,8 +99,12 @@ class Growing:
         if name == whole:
             return shown
         known, shown, whole = shown, self.judge.text(whole + name), whole + name
-        if not self._guard.tool_allowed(whole) or not shown.startswith(known):
-            raise Stop(Piece(place, (), ""), TOOL)
+        try:
+            self.judge.tool(whole)
+        except ContentRefused as refused:
+            raise Stop(Piece(place, (), ""), refused) from None
+        if not shown.startswith(known):
+            raise Stop(Piece(place, (), ""), refusal(self.judge.guard, TOOL))
         self._tools[*place, *path] = whole, shown
         return shown.removeprefix(known)
 

@@ -61,7 +61,7 @@ def _judged(fields: Fields, judge: Judge) -> Fields:
         if name in NO_PROMPT or written[:1] not in (b'"', b"[", b"{"):
             continue
         said = {name: msgspec.json.decode(written)}
-        if name in AS_VECTORS or (name in AS_TOKENS and _tokens(said[name])):
+        if judge.reads and (name in AS_VECTORS or (name in AS_TOKENS and _tokens(said[name]))):
             raise ContentRefused(TOKENS, symptom="tokens")
         if name not in TALK:
             for tool in offered(said):

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Stream
-from chalicelib.guardrails import COST, TOO_COSTLY, Judge, refusal
+from chalicelib.guardrails import COST, TOO_COSTLY, Judge
 from chalicelib.guardrails.growing import Growing, Piece, Stop
 from chalicelib.guardrails.wholes import judge_complaint, judged, parsed
 from chalicelib.guardrails.wires import Bodies, Chats, Converse, Messages, Wire
 from chalicelib.refusal import ContentRefused, Malformed
-from guard.judge import Guard
 from guard.scanner import TooCostly
 
 Tell = Callable[[Mapping[str, int]], None]
@@ -36,13 +35,12 @@ UNWRITTEN: tuple[Operation, ...] = ("embeddings", "messages.count_tokens")
 class Judged:
     """The Stream of a call, judged."""
 
-    def __init__(self, stream: Stream, call: Call, guard: Guard, tell: Tell) -> None:
+    def __init__(self, stream: Stream, call: Call, judge: Judge, tell: Tell) -> None:
         self._stream = stream
         self._call = call
-        self._guard = guard
         self._tell: Tell | None = tell
-        self._judge = Judge(guard, "out")  # of a whole answer
-        self._growing = Growing(guard)  # of one in chunks
+        self._judge = judge
+        self._growing = Growing(judge)  # the texts of an answer in chunks
 
     def __iter__(self) -> Iterator[Event]:
         try:
@@ -63,7 +61,7 @@ class Judged:
             self._stream.close()
         finally:
             if tell is not None:
-                tell(self._growing.findings() + self._judge.findings)
+                tell(self._growing.findings())
 
     def _whole(self) -> Iterator[Event]:
         refused: ContentRefused | None = None
@@ -104,7 +102,7 @@ class Judged:
             for chunk in wire.stopped(stop.piece):
                 yield Delta(msgspec.json.encode(chunk), tokens)
                 tokens = 0
-            raise refusal(self._guard, stop.rule) from None
+            raise stop.refused from None
         except TooCostly:
             raise ContentRefused(TOO_COSTLY, symptom=COST) from None
         except ContentRefused:

@@ -70,12 +70,6 @@ def _step(thing: dict[str, Any], place: int) -> int:
     return index if isinstance(index, int) else place
 
 
-def without_pieces(node: dict[str, Any]) -> None:
-    for name in PIECES:
-        if name in node:
-            node[name] = None
-
-
 def joined(node: Any, path: Path, rest: str) -> bool:
     """Whether `node` has a text at this path, to which `rest` was added."""
     for name in path[:-1]:

@@ -49,7 +49,7 @@ def _look_at_tools(node: Any, judge: Judge) -> None:
         return
     if not isinstance(node, dict):
         return
-    texts.without_pieces(node)
+    judge.leave_out_pieces(node)
     for name, value in node.items():
         if name in texts.CALLS and isinstance(value, dict) and isinstance(value.get("name"), str):
             judge.tool(value["name"])

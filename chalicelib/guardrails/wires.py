@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from chalicelib.guardrails.growing import Growing, Piece
-from chalicelib.guardrails.texts import below, joined, without_pieces
+from chalicelib.guardrails.texts import below, joined
 
 Chunk = dict[str, Any]
 
@@ -35,13 +35,13 @@ class Chats:
 
     def read(self, said: Chunk) -> Iterator[Chunk]:
         """See Wire."""
-        without_pieces(said)
+        self._growing.judge.leave_out_pieces(said)
         self._growing.judge_others(said, "choices")
         choices = said.get("choices") or ()
         self._frame = {name: value for name, value in said.items() if name not in ("choices", "usage")}
         for choice in choices:
             place = (choice.get("index") or 0,)
-            without_pieces(choice)
+            self._growing.judge.leave_out_pieces(choice)
             self._growing.judge_others(choice, "delta" if "delta" in choice else "text")
             if isinstance(choice.get("delta"), dict):
                 grown = choice["delta"]
@@ -173,7 +173,7 @@ class Plain:
 
     def read(self, said: Chunk) -> Iterator[Chunk]:
         """See Wire."""
-        without_pieces(said)
+        self._growing.judge.leave_out_pieces(said)
         self._growing.grow(said, ())
         if any(said.get(reason) for reason in _REASONS):
             yield from _rests(self, self._growing.finish(()), said)

@@ -47,17 +47,16 @@ class Principal(msgspec.Struct, frozen=True):
         ends_ms = self._given_until_ms
         if ends_ms is not None and (expires_ms is None or expires_ms > ends_ms):
             raise Forbidden(f"This key expires: it {COVERS} do not outlive it. Set an earlier expiry, or {WHOLE}.")
-        for what in ("pools", "surfaces"):
-            mine, theirs = getattr(self.scopes, what), getattr(scopes, what)
-            if mine and not (theirs and set(theirs) <= set(mine)):
-                raise Forbidden(
-                    f"This key is limited to the {what} {', '.join(mine)}: it {COVERS} are so, too. Narrow the key, or "
-                    f"{WHOLE}."
-                )
+        wider = scopes.outside(self.scopes)
+        if wider is not None:
+            mine = ", ".join(getattr(self.scopes, wider)[:20])
+            raise Forbidden(
+                f"This key is limited to the {wider} {mine}: it {COVERS} are so, too. Narrow the key, or {WHOLE}."
+            )
 
     def must_be_whole(self) -> None:
         """Raises Forbidden where the key is narrowed, or ends: what it would change reaches further, or stays."""
-        if self.scopes.pools or self.scopes.surfaces or self._given_until_ms is not None:
+        if self.scopes != Scopes() or self._given_until_ms is not None:
             raise Forbidden(f"What is changed here reaches further than this key, or outlives it: {WHOLE}.")
 
     @property

@@ -52,10 +52,10 @@ def run(ask: Ask, path: Path) -> Answer:
     except BaseException as error:
         if isinstance(error, Refusal):
             error.admitted = True
-        if isinstance(error, Malformed) and planned.snapshot.guardrails is not None:
+        if isinstance(error, Malformed) and planned.guarded:
             from chalicelib.inference.guarded import judge_complaint  # only tenants with rules load it
 
-            judge_complaint(error, planned, planned.snapshot.guardrails)
+            judge_complaint(error, planned)
         settle(planned, lease, target, Ending(reason_of(error), None, 0), path)
         raise
 
@@ -71,11 +71,11 @@ def look_at_running(path: Path) -> bool:
 
 def _watch(planned: Plan, path: Path) -> Watch:
     """Who judges the answer."""
-    if planned.snapshot.guardrails is None or planned.sealed is not None:
+    if not planned.guarded or planned.sealed is not None:
         return unwatched
-    from chalicelib.inference.guarded import watch  # only tenants with rules load it
+    from chalicelib.inference.guarded import watch  # only tenants with rules load it, and keys limited to tools
 
-    return watch(planned, planned.snapshot.guardrails, path)
+    return watch(planned, path)
 
 
 def _running(ask: Ask, planned: Plan, answer: Answer, path: Path) -> RunningStream:
@@ -122,10 +122,10 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
     principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified, ask.source)
     planned = plan(ask, principal, snapshot)
-    if snapshot.guardrails is not None:
-        from chalicelib.inference.guarded import judged  # only tenants with rules load it
+    if planned.guarded:
+        from chalicelib.inference.guarded import judged  # only tenants with rules load it, and keys limited to tools
 
-        planned = judged(planned, ask, snapshot.guardrails, path)
+        planned = judged(planned, ask, path)
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()

@@ -1,6 +1,8 @@
 """A tenant's rules on the path: a prompt is judged before it is admitted, an answer as its engine tells it."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
@@ -9,10 +11,13 @@ from chalicelib.guardrails import Judge, prompts, wholes
 from chalicelib.guardrails.streams import UNWRITTEN, Judged
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
-from chalicelib.refusal import ContentRefused, Malformed
+from chalicelib.refusal import ContentRefused, Forbidden, Malformed
 from chalicelib.tenancy.guardrails import Guardrails
-from guard import compiled
+from guard import Rules, Tools, compiled
 from guard.judge import Guard
+from guard.tools import Globs
+
+SEALED = "This key is limited to tools, and nobody sees those of a sealed request. Use another key for it."
 
 MOST_KEPT = 16
 """Guards of tenants, found by the rules that their snapshots hold: to look one up by what it says takes 15 us."""
@@ -20,11 +25,16 @@ MOST_KEPT = 16
 _kept: dict[str, tuple[Guardrails, Guard]] = {}
 
 
-def judged(planned: Plan, ask: Ask, guardrails: Guardrails, path: Path) -> Plan:
-    """The plan of what may be asked. A sealed request is judged where it is opened. Raises ContentRefused."""
+def judged(planned: Plan, ask: Ask, path: Path) -> Plan:
+    """The plan of what may be asked. A sealed request is judged where it is opened.
+
+    Raises: ContentRefused; Forbidden (sealed, by a key that is limited to tools).
+    """
     if planned.sealed is not None:
+        if planned.principal.scopes.tools:
+            raise Forbidden(SEALED)
         return planned
-    judge = Judge(_guard(planned.principal.tenant, guardrails), "in")
+    judge = _judge(planned, "in")
     fields = prompts.judged(ask.fields, ask.operation, judge)
     _tell(judge.findings, "prompt", planned, path)
     if fields is ask.fields:
@@ -32,22 +42,22 @@ def judged(planned: Plan, ask: Ask, guardrails: Guardrails, path: Path) -> Plan:
     return plan(msgspec.structs.replace(ask, fields=fields), planned.principal, planned.snapshot)
 
 
-def watch(planned: Plan, guardrails: Guardrails, path: Path) -> Watch:
+def watch(planned: Plan, path: Path) -> Watch:
     """Who judges what an engine answers to it."""
-    guard = _guard(planned.principal.tenant, guardrails)
+    planned = planned.forgotten()  # it is kept as long as the answer comes
 
     def tell(findings: Mapping[str, int]) -> None:
         _tell(findings, "answer", planned, path)
 
     def watched(stream: Stream, call: Call) -> Stream:
-        return stream if call.operation in UNWRITTEN else Judged(stream, call, guard, tell)
+        return stream if call.operation in UNWRITTEN else Judged(stream, call.forgotten(), _judge(planned, "out"), tell)
 
     return watched
 
 
-def judge_complaint(complaint: Malformed, planned: Plan, guardrails: Guardrails) -> None:
+def judge_complaint(complaint: Malformed, planned: Plan) -> None:
     """What a target says of the request, before it answers."""
-    wholes.judge_complaint(complaint, Judge(_guard(planned.principal.tenant, guardrails), "out"))
+    wholes.judge_complaint(complaint, _judge(planned, "out"))
 
 
 def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:
@@ -68,6 +78,17 @@ def _tell(findings: Mapping[str, int], where: str, planned: Plan, path: Path) ->
             rule=rule,
             findings=count,
         )
+
+
+def _judge(planned: Plan, direction: Literal["in", "out"]) -> Judge:
+    tools, guardrails = planned.principal.scopes.tools, planned.snapshot.guardrails
+    guard = compiled(Rules()) if guardrails is None else _guard(planned.principal.tenant, guardrails)
+    return Judge(guard, direction, _globs(tools) if tools else None)
+
+
+@lru_cache(maxsize=64)
+def _globs(tools: tuple[str, ...]) -> Globs:
+    return Globs(Tools(allowed=tools))
 
 
 def _guard(tenant: str, guardrails: Guardrails) -> Guard:

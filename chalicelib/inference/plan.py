@@ -98,6 +98,11 @@ class Plan(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, call=self.call.forgotten(), sealed=sealed)
 
     @property
+    def guarded(self) -> bool:
+        """Whether anything of it, or of its answer, may be forbidden: by its tenant's rules, or by its key's tools."""
+        return self.snapshot.guardrails is not None or bool(self.principal.scopes.tools)
+
+    @property
     def pin(self) -> str | None:
         """The one target that this tenant's calls may run on, if it has one for this pool."""
         return self.snapshot.tenant.pins.get(self.pool.name)

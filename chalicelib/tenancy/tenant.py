@@ -105,22 +105,59 @@ NONE = "(none)"
 """What is left of two narrowings that have nothing in common, for the empty one is everything. It is nothing's name."""
 
 
+ToolGlob = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=128, description="the name of a tool, or of several: `*` is any characters, `?` one"
+    ),
+]
+
+
 class Scopes(msgspec.Struct, frozen=True):
     """What a key or a role is narrowed to. Empty means everything that is allowed without it."""
 
     pools: tuple[PoolName, ...] = ()
     surfaces: tuple[SurfaceName, ...] = ()
+    tools: Annotated[tuple[ToolGlob, ...], msgspec.Meta(max_length=200)] = ()  # that models may be offered, and call
 
     def within(self, other: "Scopes") -> "Scopes":
         """What both allow."""
         surfaces = _common(self.surfaces, other.surfaces)
-        return Scopes(_common(self.pools, other.pools), cast(tuple[SurfaceName, ...], surfaces))
+        return Scopes(
+            _common(self.pools, other.pools),
+            cast(tuple[SurfaceName, ...], surfaces),
+            _common_tools(self.tools, other.tools),
+        )
+
+    def outside(self, other: "Scopes") -> str | None:
+        """Which of the scopes allows more than the other's, which is narrowed. None: this is within the other."""
+        for what in self.__struct_fields__:
+            mine, theirs = getattr(self, what), getattr(other, what)
+            if theirs and not (mine and _all_within(what, mine, theirs)):
+                return what
+        return None
 
 
 def _common(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
     if not mine or not theirs:
         return mine or theirs
     return tuple(name for name in mine if name in theirs) or (NONE,)
+
+
+def _common_tools(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
+    if not mine or not theirs:
+        return mine or theirs
+    from guard.globs import common  # only who is narrowed twice
+
+    return common(mine, theirs) or (NONE,)
+
+
+def _all_within(what: str, mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    if what != "tools":
+        return set(mine) <= set(theirs)
+    from guard.globs import covers
+
+    return all(covers(theirs, glob) for glob in mine)
 
 
 class CustomRole(msgspec.Struct, frozen=True):

@@ -64,6 +64,10 @@ def must_be_of_tenant(scopes: Scopes, pools: Collection[str], field: str = "scop
     """Raises Malformed where a key or a role would be narrowed to what its tenant has not."""
     must_be_pools(scopes.pools, pools, f"{field}.pools", "among the tenant's")
     _must_differ(scopes.surfaces, f"{field}.surfaces[{{}}]")
+    _must_differ(scopes.tools, f"{field}.tools[{{}}]")
+    for index, glob in enumerate(scopes.tools):
+        if not glob.isprintable():
+            raise Malformed("The name of a tool holds no control characters.", field=f"{field}.tools[{index}]")
 
 
 def must_be_roles(roles: Mapping[str, CustomRole], pools: Collection[str]) -> None:

@@ -9,10 +9,13 @@ import openai
 import pytest
 
 from chalicelib import wiring
-from chalicelib.call import Call
+from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
+from chalicelib.identity.credential import ApiKey
+from chalicelib.inference import Ask, run
+from chalicelib.inference.plan import SealedRequest
 from chalicelib.pool import Pool, Scripted, Target
-from chalicelib.refusal import StoreUnavailable
+from chalicelib.refusal import Forbidden, StoreUnavailable
 from chalicelib.tenancy.guardrails import DOCUMENT
 from tests.small_deployments import Deployment, Gateway
 
@@ -31,15 +34,28 @@ class Model:
 
     def __init__(self) -> None:
         self.says = "fine"
+        self.calls = ""  # a tool
         self.asked: list[Call] = []
 
     def __call__(self, _target: Target, call: Call) -> Iterable[Step]:
         self.asked.append(call)
+        if self.calls:
+            return calling(self.calls, stream=call.stream)
         return words(self.says) if call.stream else whole(self.says)
 
     @property
     def last(self) -> str:
         return msgspec.json.encode(self.asked[-1].fields).decode()
+
+
+def calling(name: str, *, stream: bool) -> Iterable[Step]:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    told = {
+        "delta" if stream else "message": {"role": "assistant", "tool_calls": [call]},
+        "finish_reason": "tool_calls",
+    }
+    said = {"object": "chat.completion", "model": "m", "choices": [{"index": 0, **told}]}
+    return Started("i"), Delta(msgspec.json.encode(said), 1), Finished(Usage(1, 1))
 
 
 @pytest.fixture
@@ -175,6 +191,57 @@ def test_a_whole_answer_that_is_refused_is_charged_as_its_engine_counted(
     (entry,) = entries(guarded)
     assert (entry.reason, entry.tokens_out) == ("ContentRefused", 6)
     assert entry.charged.tokens == 7
+
+
+@pytest.mark.parametrize("rules", [None, {"tools": {"blocked": ["get_key"]}}])
+def test_a_key_is_limited_to_its_tools_whether_its_tenant_has_rules_or_not(
+    gateway: Gateway, guarded: Deployment, model: Model, rules: Any
+) -> None:
+    if rules is not None:
+        put(gateway, guarded, rules)
+    key = guarded.key("acme", tools=("get_*",))
+
+    def offering(name: str) -> Any:
+        return chat(gateway, key, "go on", tools=[{"type": "function", "function": {"name": name}}], logprobs=True)
+
+    assert offering("get_mail").status == 200
+    refused = offering("put_mail")
+    assert (refused.status, msgspec.json.decode(refused.body)["error"]["code"]) == (400, "content_refused")
+    assert offering("get_key").status == (200 if rules is None else 400)
+    prompt = gateway.call("POST", "/tenants/acme/v1/completions", key=key, json={"model": "model-a", "prompt": [1, 2]})
+    assert b"Send it as text" not in prompt.body  # tokens offer no tools
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_calls_no_tool_that_its_callers_key_has_not(
+    gateway: Gateway, guarded: Deployment, model: Model, stream: bool
+) -> None:
+    model.calls = "put_mail"
+    key = guarded.key("acme", tools=("get_*",))
+    answer = chat(gateway, key, "go on", stream=stream)
+    assert b"content_refused" in answer.body
+    assert b"put_mail" not in answer.body
+    assert b"put_mail" in chat(gateway, guarded.key("acme"), "go on", stream=stream).body
+    model.calls = "get_mail"
+    assert b"get_mail" in chat(gateway, key, "go on", stream=stream).body
+
+
+def test_a_key_that_is_limited_to_tools_sends_nothing_sealed(deployment: Deployment) -> None:
+    deployment.pool("sealed", sealed=True)
+    deployment.tenant("cove", pools=("sealed",))
+    path = deployment.path()
+    ask = Ask(
+        credential=ApiKey(deployment.key("cove", tools=("get_*",))),
+        tenant="cove",
+        surface="native",
+        operation="chat.completions",
+        pool="sealed",
+        fields={},
+        request_id="r-1",
+        sealed=SealedRequest("hpke", None, b"sealed"),
+    )
+    with pytest.raises(Forbidden, match="limited to tools"):
+        run(ask, path)
 
 
 def test_a_tenant_without_its_rules_runs_nothing(gateway: Gateway, guarded: Deployment, model: Model) -> None:

@@ -1,6 +1,7 @@
 """A key that is narrowed makes nothing and touches nothing that is more than it has: every route, every narrowing.
 
-Which route is which stands in the table of test_permissions.py. Narrowed is a key to pools, to surfaces, or to a time.
+Which route is which stands in the table of test_permissions.py. Narrowed is a key to pools,
+to surfaces, to tools, or to a time.
 """
 
 from collections.abc import Iterator
@@ -20,24 +21,33 @@ NARROWINGS: dict[str, dict[str, Any]] = {
     "to a time": {"expires_ms": T0 + HOUR_MS},
     "to pools": {"pools": ("model-a", "sealed")},
     "to surfaces": {"surfaces": ("management", "openai")},
-    "to all of them": {"expires_ms": T0 + HOUR_MS, "pools": ("model-a", "sealed"), "surfaces": ("management",)},
+    "to tools": {"tools": ("get_*",)},
+    "to all of them": {
+        "expires_ms": T0 + HOUR_MS,
+        "pools": ("model-a", "sealed"),
+        "surfaces": ("management",),
+        "tools": ("get_*",),
+    },
 }
 # What such a key may make, asked as a body: exactly what it has.
 COVERED: dict[str, dict[str, Any]] = {
     "to a time": {"expires_in_s": 3_600},
     "to pools": {"scopes": {"pools": ["model-a", "sealed"]}},
     "to surfaces": {"scopes": {"surfaces": ["management", "openai"]}},
+    "to tools": {"scopes": {"tools": ["get_mail", "get_?"]}},
     "to all of them": {
         "expires_in_s": 3_600,
-        "scopes": {"pools": ["model-a", "sealed"], "surfaces": ["management"]},
+        "scopes": {"pools": ["model-a", "sealed"], "surfaces": ["management"], "tools": ["get_*"]},
     },
 }
 WIDER: list[dict[str, Any]] = [
     {},
-    {"expires_in_s": 3_601, "scopes": {"pools": ["model-a", "sealed"], "surfaces": ["management"]}},
+    {"expires_in_s": 3_601, "scopes": {"pools": ["model-a", "sealed"], "surfaces": ["management"], "tools": ["get_*"]}},
+    {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"], "surfaces": ["management"]}},
+    {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"], "surfaces": ["management"], "tools": ["get_a", "*"]}},
     {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"]}},
-    {"expires_in_s": 3_600, "scopes": {"surfaces": ["management"]}},
-    {"expires_in_s": 3_600, "scopes": {"pools": ["model-b"], "surfaces": ["management"]}},
+    {"expires_in_s": 3_600, "scopes": {"surfaces": ["management"], "tools": ["get_*"]}},
+    {"expires_in_s": 3_600, "scopes": {"pools": ["model-b"], "surfaces": ["management"], "tools": ["get_*"]}},
     {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"], "surfaces": ["native"]}},
 ]
 """More than a key has that is narrowed to all of them."""

@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Started, Usage
 from chalicelib.engines.transport.streams import Fileless
+from chalicelib.guardrails import Judge
 from chalicelib.guardrails.streams import Judged
 from chalicelib.refusal import ContentRefused, Malformed
 from guard import Rule, Rules, Tools, compiled
@@ -45,7 +46,7 @@ class Told:
 
 def judged(*events: Event | Exception, operation: Operation = "chat.completions", stream: bool = True) -> list[Event]:
     call = Call("r", operation, "p", {}, stream, 1, 10, 1, "t")
-    return list(Judged(Told(*events), call, GUARD, lambda _: None))
+    return list(Judged(Told(*events), call, Judge(GUARD, "out"), lambda _: None))
 
 
 def data(said: Any) -> bytes:
@@ -92,7 +93,9 @@ def test_a_refused_chunk_counts_with_what_was_generated_for_it() -> None:
     call = Call("r", "chat.completions", "p", {}, True, 1, 10, 1, "t")
     tokens = 0
     with pytest.raises(ContentRefused):
-        for event in Judged(Told(Delta(chunk({"content": "so: boom!"}).data, 500)), call, GUARD, lambda _: None):
+        for event in Judged(
+            Told(Delta(chunk({"content": "so: boom!"}).data, 500)), call, Judge(GUARD, "out"), lambda _: None
+        ):
             tokens += event.tokens if isinstance(event, Delta) else 0
     assert tokens == 500
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Call, Delta, Event, Finished, Operation, Pause, Source, Started, Usage
 from chalicelib.engines.transport.streams import Fileless
+from chalicelib.guardrails import Judge
 from chalicelib.guardrails.streams import WIRES, Judged
 from chalicelib.refusal import ContentRefused
 from guard import Rule, Rules, Tools, compiled
@@ -148,7 +149,9 @@ class Seen(NamedTuple):
 
 def seen(chunks: Iterable[Any], operation: Operation, findings: dict[str, int] | None = None) -> Seen:
     told = Told(msgspec.json.encode(chunk) for chunk in chunks)
-    judged = Judged(told, call(operation), compiled(RULES), (findings if findings is not None else {}).update)
+    judged = Judged(
+        told, call(operation), Judge(compiled(RULES), "out"), (findings if findings is not None else {}).update
+    )
     got, tokens, refused = [], 0, ""
     try:
         for event in judged:

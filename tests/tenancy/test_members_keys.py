@@ -124,7 +124,8 @@ def test_whoever_holds_a_role_that_is_gone_all_the_same_comes_in_no_more(there: 
 
 some = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3, unique=True).map(tuple)
 surfaces = st.lists(st.sampled_from(["openai", "native"]), max_size=2, unique=True).map(tuple)
-scopes = st.builds(Scopes, pools=some, surfaces=surfaces)
+tools = st.lists(st.sampled_from(["get_*", "get_mail", "*"]), max_size=2, unique=True).map(tuple)
+scopes = st.builds(Scopes, pools=some, surfaces=surfaces, tools=tools)
 
 
 @given(scopes, scopes)

@@ -69,6 +69,7 @@ def add(commands: Any) -> None:
     new.add_argument("--label", default="", help="what it is for")
     new.add_argument("--pool", action="append", default=[], help="narrow it to this pool; repeatable")
     new.add_argument("--surface", action="append", default=[], help="narrow it to this surface; repeatable")
+    new.add_argument("--tool", action="append", default=[], help="narrow it to tools of this name, or glob; repeatable")
     new.add_argument("--days", type=int, help="until it expires [never]")
 
     limits = group("limits", "what a tenant may use")
@@ -166,7 +167,11 @@ def _create_key(operator: Operator, options: argparse.Namespace) -> Any:
     wanted = {
         "role": options.role,
         "label": options.label,
-        "scopes": {"pools": options.pool, "surfaces": options.surface},
+        "scopes": {
+            "pools": options.pool,
+            "surfaces": options.surface,
+            **({"tools": options.tool} if options.tool else {}),  # which gateways of before do not know
+        },
         **({} if options.days is None else {"expires_in_s": options.days * DAY_S}),
     }
     return operator.send("POST", "tenants", options.tenant, "keys", body=wanted)
