@@ -50,6 +50,11 @@ class Allowance:
         self._left_s = 1.0
         self._now_s = now_s
 
+    @property
+    def strained(self) -> bool:
+        """Whether these rules have taken far longer with this request than ordinary ones do."""
+        return self._left_s < 0.98
+
     def began_s(self) -> float:
         return self._now_s()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Stream
+from chalicelib.call import Call, Delta, Event, Finished, Operation, Pause, Source, Stream
 from chalicelib.guardrails import COST, TOO_COSTLY, Judge
 from chalicelib.guardrails.growing import Growing, Piece, Stop
 from chalicelib.guardrails.wholes import judge_complaint, judged, parsed
@@ -27,6 +27,9 @@ WIRES: dict[Operation, Callable[[Growing], Wire]] = {
     "invoke": Bodies,
 }
 """Of what an engine streams in the caller's own dialect. A Response is always told from a chat."""
+
+AT_ONCE = 16_384
+"""Bytes of a chunk that are judged where they come: ordinary rules take a millisecond for them. A loop has others, too."""
 
 UNWRITTEN: tuple[Operation, ...] = ("embeddings", "messages.count_tokens")
 """What is answered by numbers."""
@@ -88,6 +91,8 @@ class Judged:
         try:
             for event in self._stream:
                 if isinstance(event, Delta):
+                    if len(event.data) > AT_ONCE or self._judge.allowance.strained:
+                        yield Pause.ASIDE
                     tokens = event.tokens
                     for chunk in wire.read(parsed(event.data)):
                         yield Delta(msgspec.json.encode(chunk), tokens)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib.call import Call, Delta, Event, Finished, Operation, Source, Started, Usage
+from chalicelib.call import Call, Delta, Event, Finished, Operation, Pause, Source, Started, Usage
 from chalicelib.engines.transport.streams import Fileless
 from chalicelib.guardrails import Judge
 from chalicelib.guardrails.streams import Judged
@@ -121,3 +121,16 @@ def test_what_a_models_chunks_are_called_stays() -> None:
 
 def test_tokens_that_spell_a_delta_once_more_are_left_out() -> None:
     assert "1234" not in text(judged(chunk({"content": "hi", "token_ids": [1234]}), Finished(None)))
+
+
+def test_a_loop_is_not_held_up_by_a_long_chunk_nor_by_rules_that_take_long() -> None:
+    call = Call("r", "chat.completions", "p", {}, True, 1, 10, 1, "t")
+
+    def pauses(judge: Judge, said: str) -> list[Event]:
+        events = Judged(Told(chunk({"content": said}), Finished(None)), call, judge, lambda _: None)
+        return [event for event in events if isinstance(event, Pause)]
+
+    strained = Judge(GUARD, "out")
+    strained.allowance.spend(strained.allowance.began_s() - 0.1, 0)
+    assert pauses(Judge(GUARD, "out"), "hi") == []
+    assert pauses(Judge(GUARD, "out"), "hi " * 10_000) == pauses(strained, "hi") == [Pause.ASIDE]
