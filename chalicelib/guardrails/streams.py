@@ -29,7 +29,7 @@ WIRES: dict[Operation, Callable[[Growing], Wire]] = {
 """Of what an engine streams in the caller's own dialect. A Response is always told from a chat."""
 
 AT_ONCE = 16_384
-"""Bytes of a chunk that are judged where they come: ordinary rules take a millisecond for them. A loop has others, too."""
+"""Bytes of a chunk that are judged where they come, be it a loop: by ordinary rules, that takes a millisecond."""
 
 UNWRITTEN: tuple[Operation, ...] = ("embeddings", "messages.count_tokens")
 """What is answered by numbers."""
