@@ -1,10 +1,13 @@
 """The people whom `make run` prints, with the tokens of the local Cognito at the gateway."""
 
+from urllib.parse import urlsplit
+
 import httpx
 import openai
 import pytest
 from openai import OpenAI
 
+from tests.emulators.cognito.served import fill
 from tests.local.killing import aws, sign_in, user_pool
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
@@ -48,6 +51,33 @@ def test_the_owner_makes_keys_and_the_viewer_looks_on(running_system: RunningSys
     assert asked(running_system, viewer, "POST", "/keys", KEY).status_code == 403
     assert asked(running_system, viewer, "GET", "/v1/models").status_code == 200
     assert asked(running_system, owner, "DELETE", f"/keys/{made.json()['key']['id']}").is_success
+
+
+def test_the_owner_signs_in_at_the_page_and_out_again(running_system: RunningSystem) -> None:
+    began = httpx.get(f"{running_system.base_url}/signin/{running_system.tenant}", timeout=PATIENCE_S)
+    where = urlsplit(began.headers["location"])
+    with httpx.Client(base_url=f"{where.scheme}://{where.netloc}", timeout=PATIENCE_S) as browser:
+        page = browser.get(where.geturl(), follow_redirects=True)
+        person = {name: running_system.env[f"CLOISTER_PERSON_{name}"] for name in ("EMAIL", "PASSWORD")}
+        sent_back = fill(browser, page, username=person["EMAIL"], password=person["PASSWORD"])
+    back = sent_back.headers["location"]
+    assert back.startswith(f"{running_system.base_url}/signin/callback?")
+    done = httpx.get(back, headers={"Cookie": cookies(began)}, timeout=PATIENCE_S)
+    assert "You are signed in." in done.text
+    ours = {"Cookie": cookies(done), "Origin": running_system.base_url, "X-Cloister-Page": "1"}
+    url = f"{running_system.base_url}/tenants/{running_system.tenant}"
+    chat = {"model": "demo", "messages": [{"role": "user", "content": "What is Cloister?"}], "max_tokens": 8}
+    assert httpx.post(f"{url}/v1/chat/completions", json=chat, headers=ours, timeout=PATIENCE_S).status_code == 200
+    out = httpx.post(f"{running_system.base_url}/signin/{running_system.tenant}/out", headers=ours, timeout=PATIENCE_S)
+    assert (
+        httpx.get(out.json()["issuer_logout"], timeout=PATIENCE_S).headers["location"] == f"{running_system.base_url}/"
+    )
+    assert httpx.get(f"{url}/usage", headers=ours, timeout=PATIENCE_S).status_code == 401
+
+
+def cookies(answer: httpx.Response) -> str:
+    """Those that it set, as a browser sends them."""
+    return "; ".join(each.partition(";")[0] for each in answer.headers.get_list("set-cookie"))
 
 
 def test_who_is_in_the_pool_and_was_invited_nowhere_finds_no_tenant(running_system: RunningSystem) -> None:
