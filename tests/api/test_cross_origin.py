@@ -57,6 +57,8 @@ def path_of(route: Route, tenant: str = "acme") -> str:
         "name": "n",
         "response": "resp_1",
         "session": "s",
+        "review": "r",
+        "step": "clear",
     }
     return route.path.format(**names)
 

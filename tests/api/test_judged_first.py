@@ -96,7 +96,7 @@ def strangers(deployment: Deployment, route: Route) -> dict[str, tuple[str | Non
     for role in get_args(Role):
         if admin or needed not in PERMISSIONS[role]:
             found[role] = (deployment.key("acme", role), 403)
-    if not route.for_sealers:
+    if not (route.for_sealers or route.for_every_surface):
         elsewhere = next(name for name in get_args(SurfaceName) if name not in (route.surface, "anthropic"))
         found["narrowed"] = (deployment.key(tenant, surfaces=(elsewhere,)), 403)
     return found
