@@ -17,9 +17,13 @@ NO_PROMPT = frozenset((
 ))  # fmt: skip
 """Members that never reach the prompt."""
 
+DEFINITIONS = frozenset(("tools", "functions", "toolConfig", "response_format", "output_config", "outputConfig"))
+"""What a program tells a model of its tools and of its answers' form: nothing that anybody asks. Names of tools are judged,
+by the rules of tools."""
+
 TALK = frozenset(("messages", "input", "prompt", "system", "instructions"))
-"""Of known form. Whatever else reaches a prompt (tools, schemas, documents, a template's own) does so as a whole: with
-its numbers and the names of its members, which are judged, too."""
+"""Of known form. Whatever else reaches a prompt (documents, a template's own) does so as a whole: with its numbers and
+the names of its members, which are judged, too."""
 
 AS_TOKENS = ("prompt", "input", "prompt_token_ids", "input_ids")
 AS_VECTORS = ("prompt_embeds", "input_embeds")
@@ -66,6 +70,8 @@ def _judged(fields: Fields, judge: Judge) -> Fields:
         if name not in TALK:
             for tool in offered(said):
                 judge.tool(tool)
+        if name in DEFINITIONS:
+            continue
         before = sum(judge.findings.values())
         if name in TALK or isinstance(said[name], str):
             _walk(said, judge)

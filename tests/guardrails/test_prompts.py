@@ -30,15 +30,6 @@ ASKED: dict[str, tuple[Operation, Any]] = {
     "a role": ("chat.completions", {"messages": [{"role": "TEXT", "content": "hi"}]}),
     "a sentence for an id": ("chat.completions", {"messages": [{"role": "tool", "tool_call_id": "TEXT"}]}),
     "a part of a lying type": ("chat.completions", {"messages": [{"content": [{"type": "image", "data": "TEXT"}]}]}),
-    "a tool's description": (
-        "chat.completions",
-        {"tools": [{"type": "function", "function": {"name": "look_up", "description": "TEXT"}}]},
-    ),
-    "a parameter's description": (
-        "converse",
-        {"body": {"toolConfig": {"tools": [{"toolSpec": {"name": "look_up", "inputSchema": {"TEXT": {}}}}]}}},
-    ),
-    "a schema of answers": ("chat.completions", {"response_format": {"json_schema": {"description": "TEXT"}}}),
     "an effort": ("chat.completions", {"reasoning_effort": "TEXT"}),
     "what comes after": ("completions", {"prompt": "hi", "suffix": "TEXT"}),
     "the name of a document's member": ("chat.completions", {"documents": [{"TEXT": 1}]}),
@@ -118,6 +109,8 @@ def test_what_meets_no_rule_stays_the_same_object(operation: Operation, fields: 
     "fields",
     [
         {"model": "word-1234", "user": "word-1234", "metadata": {"a": "word-1234"}},
+        {"tools": [{"type": "function", "function": {"name": "look_up", "description": "as word-1234"}}]},
+        {"response_format": {"json_schema": {"schema": {"description": "word-1234"}}}},
         {"messages": [{"content": [{"image_url": {"url": "data:image/png;base64,word-1234"}}]}]},
         {"messages": [{"content": [{"type": "image", "source": {"type": "base64", "data": "word-1234"}}]}]},
         {"messages": [{"role": "tool", "tool_call_id": "word-1234", "content": "hi"}]},
