@@ -18,8 +18,8 @@ NO_PROMPT = frozenset((
 """Members that never reach the prompt."""
 
 DEFINITIONS = frozenset(("tools", "functions", "toolConfig", "response_format", "output_config", "outputConfig"))
-"""What a program tells a model of its tools and of its answers' form: nothing that anybody asks. Names of tools are judged,
-by the rules of tools."""
+"""What a program tells a model of its tools and of its answers' form: nothing that anybody asks. Of tools the names are
+judged, by the rules of tools."""
 
 TALK = frozenset(("messages", "input", "prompt", "system", "instructions"))
 """Of known form. Whatever else reaches a prompt (documents, a template's own) does so as a whole: with its numbers and
