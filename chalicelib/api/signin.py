@@ -8,12 +8,19 @@ from chalicelib import wiring
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
+from chalicelib.identity.claims import verified_mail
 from chalicelib.refusal import Malformed, NotFound
+from chalicelib.tenancy.tenant import RoleName, is_a_tenants
 
 surface = Surface(__name__, "management", title="Signing in", prefix="/signin", shape="problem", auth="none")
 
 Mail = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]+@[^\s@]+$(?!\n)", max_length=128, description="a mail address")]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # as Cognito has it
+NO_INVITATION = (
+    "Your issuer knows you, but nobody has invited you to this tenant, or there is no such tenant. Ask its owners "
+    "to invite you by your subject at your issuer, or by the mail address that your token says is verified."
+)
+
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
 
 
@@ -55,3 +62,36 @@ def sign_in(asked: Incoming) -> Reply:
         raise Malformed("Send `email` and `password`, or a `refresh_token` alone.", field="email")
     told = SignedIn(issued.access, "Bearer", issued.expires_s, issued.refresh)
     return Reply(msgspec.json.encode(told), {"Content-Type": "application/json", "Cache-Control": "no-store"})
+
+
+class Joining(msgspec.Struct, frozen=True):
+    """An access or ID token of the tenant's issuer."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """Who somebody is there from now on: as they were invited."""
+
+    tenant: str
+    subject: str
+    role: RoleName
+
+
+@surface.door(
+    "POST", "/signin/{tenant}/join", permission="public", for_narrowed="within",
+    summary="Accept an invitation, with a token of the tenant's issuer", accepts=Joining, returns=Joined,
+)  # fmt: skip
+def join_tenant(asked: Incoming) -> Joined:
+    """For those who never meet a sign-in page of ours. They were invited by their subject, or by the mail address that
+    the token says is verified; once they have joined, their tokens are good wherever API keys are.
+    """
+    token, tenant, path = asked.json(Joining).token, asked.parameters["tenant"], wiring.path()
+    fresh = path.snapshots.fresh
+    snapshot = fresh.where(tenant, lambda held: held.status == "active") if is_a_tenants(tenant) else None
+    claims = path.verified(token, snapshot.tenant.issuers if snapshot else (), path.clock())
+    wiring.tenancy().people.join(claims.issuer, claims.subject, verified_mail(token), of_tenant=tenant)
+    known = fresh.person(tenant, claims.issuer, claims.subject)
+    if known is None:
+        raise NotFound(NO_INVITATION)
+    return Joined(tenant, known[0].subject, known[0].role)

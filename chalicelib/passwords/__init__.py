@@ -7,15 +7,13 @@ Nothing here keeps a password, or tells why one was not taken: that somebody is 
 address, was disabled or needs a second factor is one text. An attempt is counted before anybody is asked.
 """
 
-import base64
-import binascii
 from contextlib import suppress
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from chalicelib.clock import Clock
-from chalicelib.identity.claims import Verify
+from chalicelib.identity.claims import Verify, verified_mail
 from chalicelib.passwords.attempts import Attempts, must_be_few
 from chalicelib.refusal import Conflict, NoCapacity, Unauthenticated
 from chalicelib.tenancy.people import People
@@ -45,13 +43,6 @@ class Issuer(Protocol):
 
     def by_refresh(self, token: str) -> Issued:
         """New tokens of whoever has signed in before."""
-
-
-class _Mail(msgspec.Struct, frozen=True):
-    """What an ID token says of somebody's address."""
-
-    email: str = ""
-    email_verified: bool | Literal["true", "false"] = False
 
 
 class Passwords:
@@ -84,16 +75,3 @@ class Passwords:
         with suppress(Conflict):
             self._people.join(claims.issuer, claims.subject, verified_mail(issued.id), of_tenant=None)
         return issued
-
-
-def verified_mail(token: str) -> str | None:
-    """The address that an ID token says was verified.
-
-    It came from the issuer itself, over TLS: its signature need not be looked at (OpenID Connect Core, 3.1.3.7).
-    """
-    try:
-        payload = token.split(".")[1]
-        said = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Mail)
-    except (IndexError, binascii.Error, msgspec.MsgspecError):
-        return None
-    return said.email if said.email and said.email_verified in (True, "true") else None

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chalicelib import wiring
-from chalicelib.passwords import NOT_SIGNED_IN, Passwords, verified_mail
+from chalicelib.identity.claims import verified_mail
+from chalicelib.passwords import NOT_SIGNED_IN, Passwords
 from chalicelib.passwords.attempts import OF_AN_ACCOUNT, OF_AN_ADDRESS
 from chalicelib.passwords.cognito import Cognito
 from chalicelib.passwords.memory import MemoryAttempts

@@ -100,6 +100,37 @@ def test_who_is_invited_is_no_member_before_they_have_joined(scene: Scene) -> No
     assert scene.chat(scene.issuer.token(sub="bob")).status == 404
 
 
+def join(scene: Scene, token: str, tenant: str = "acme") -> Answer:
+    return scene.gateway.call("POST", f"/signin/{tenant}/join", json={"token": token})
+
+
+def test_who_is_invited_joins_with_a_token_by_their_subject_or_their_verified_mail(scene: Scene) -> None:
+    people = scene.deployment.tenancy.people
+    people.put("acme", "bob", "developer")
+    people.put("acme", "kim@acme.example", "developer")
+    people.put("bolt", "kim@acme.example", "owner")
+    bob = scene.issuer.token(sub="bob")
+    kim = scene.issuer.token(sub="u-7", email="kim@acme.example", email_verified=True)
+    for token, subject in ((bob, "bob"), (kim, "kim@acme.example"), (kim, "kim@acme.example")):
+        answer = join(scene, token)
+        assert answer.status == 200
+        assert msgspec.json.decode(answer.body) == {"tenant": "acme", "subject": subject, "role": "developer"}
+        assert scene.chat(token).status == 200
+    assert scene.chat(kim, "bolt").status == 404  # that invitation is still to be accepted
+
+
+def test_nobody_joins_who_is_not_invited_or_not_who_they_say(scene: Scene) -> None:
+    scene.deployment.tenancy.people.put("acme", "kim@acme.example", "developer")
+    unverified = scene.issuer.token(sub="u-7", email="kim@acme.example", email_verified=False)
+    refused = [join(scene, unverified), join(scene, scene.issuer.token(sub="eve")), join(scene, unverified, "nobody")]
+    assert {answer.status for answer in refused} == {404}
+    assert len({msgspec.json.decode(answer.body)["detail"] for answer in refused}) == 1
+    with issuing() as other:
+        forged = other.token(iss=scene.issuer.url, sub="u-7", email="kim@acme.example", email_verified=True)
+        assert join(scene, forged).status == 401
+    assert join(scene, "nonsense").status == join(scene, scene.issuer.token(exp=1)).status == 401
+
+
 def test_a_wrong_token_is_answered_as_a_wrong_key_is(scene: Scene) -> None:
     with issuing() as other:
         wrong = [scene.issuer.token(exp=1), other.token(), other.token(iss=scene.issuer.url), "eyJ.eyJ.", "eyJ..x"]
