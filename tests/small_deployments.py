@@ -222,7 +222,7 @@ class Deployment:
 
     def _divisible(self) -> Divisible:
         limits_of = set_limits(self.store.documents)
-        return Divisible(self.store.meters, lambda: self.store.keeping, limits_of, self.clock, lambda: 0)
+        return Divisible(self.store.meters, lambda: self.store.keeping, limits_of, self.clock, lambda: 0, self.clock)
 
     def pool(self, name: str = "model-a", *targets: str, sealed: bool = False) -> Pool:
         """A pool whose first target gets every call, unless it is pinned elsewhere."""

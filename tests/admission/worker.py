@@ -148,9 +148,12 @@ class Worker:
 
 
 def divisible(tables: Tables, seed: int) -> Divisible:
-    """The tenant's meter, which is divided where its limits ask for it."""
+    """The tenant's meter, which is divided where its limits ask for it.
+
+    However busy the machine is, no request's patience ends: what is counted here is what was admitted.
+    """
     meters, keeping = DynamoMeters(tables, REGION), DynamoKeeping(tables, REGION)
-    return Divisible(meters, lambda: keeping, limits_of, now_ms, lambda: seed)
+    return Divisible(meters, lambda: keeping, limits_of, now_ms, lambda: seed, monotonic=lambda: 0)
 
 
 def limits_of(_: str) -> tuple[Limits, int]:
