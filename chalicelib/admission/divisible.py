@@ -31,7 +31,7 @@ class Divisible:
     ) -> None:
         """`limits_of`: a tenant's limits as they were set last, and the version of the document that says so.
 
-        `chance`: a large number of this process's own; its homes among the shards follow from it.
+        `chance`: a large number of this process's own, so that not all of them begin at the same shard.
         `monotonic`: what a request's patience is measured by.
         """
         self._meters = meters

@@ -147,7 +147,7 @@ def sign_out(asked: Incoming) -> Reply:
 def renew_session(asked: Incoming, _: Caller) -> Reply:
     """It gets another secret, in its cookie, and lasts for as long again: but no longer than one may, of which
     `ends_ms` tells. Shortly after it was renewed, nothing changes."""
-    given = parse(asked.credential.text, "cs") if isinstance(asked.credential, SessionCookie) else None
+    given = _sent(asked)
     if given is None:
         raise Forbidden(NO_SESSION)
     session, new = wiring.tenancy().sessions.renew(given, _lifetime())
@@ -162,7 +162,7 @@ def renew_session(asked: Incoming, _: Caller) -> Reply:
 )  # fmt: skip
 def list_sessions(asked: Incoming, caller: Caller) -> SessionList:
     """One's own; whoever manages members sees everybody's. Never a secret."""
-    given = parse(asked.credential.text, "cs") if isinstance(asked.credential, SessionCookie) else None
+    given = _sent(asked)
     current = given.key_id if given else None
     every = wiring.tenancy().sessions.sessions(caller.principal.tenant)
     seen = sorted((each for each in every if _may_see(caller, each)), key=lambda each: -each.created_ms)
@@ -197,6 +197,11 @@ def _begun(asked: Incoming, attempt: "Attempt", code: str) -> tuple[Session, Key
         raise NotFound(NO_MEMBER)
     agent = "".join(filter(str.isprintable, asked.headers.get("user-agent", "")))[:LONGEST_AGENT]
     return rooms.sessions.begin(attempt.tenant, known[0], _lifetime(), asked.source_ip, agent)
+
+
+def _sent(asked: Incoming) -> KeyText | None:
+    """The session that the caller came with; None: they came with something else."""
+    return parse(asked.credential.text, "cs") if isinstance(asked.credential, SessionCookie) else None
 
 
 def _end_if_opened_by(given: KeyText) -> None:

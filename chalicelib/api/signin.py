@@ -1,4 +1,4 @@
-"""How people come by a token. Whoever has one sends it wherever an API key is taken."""
+"""How people come by a token, and join with one. Whoever has joined sends it wherever an API key is taken."""
 
 from typing import Annotated, Literal
 
@@ -16,12 +16,12 @@ surface = Surface(__name__, "management", title="Signing in", prefix="/signin", 
 
 Mail = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]+@[^\s@]+$(?!\n)", max_length=128, description="a mail address")]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # as Cognito has it
+RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
+
 NO_INVITATION = (
     "Your issuer knows you, but nobody has invited you to this tenant, or there is no such tenant. Ask its owners "
     "to invite you by your subject at your issuer, or by the mail address that your token says is verified."
 )
-
-RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
 
 
 class SignIn(msgspec.Struct, frozen=True):

@@ -52,7 +52,7 @@ class ScriptedEngine:
         return self._running
 
     def speaks(self, target: Target) -> Collection[Operation]:  # noqa: ARG002
-        """See Engine.speaks. What a script says is in whichever dialect it was asked."""
+        """See Engine.speaks."""
         return self._spoken
 
     def open(self, target: Target, call: Call) -> Stream:

@@ -21,7 +21,6 @@ from chalicelib.inference.plan import Ask, Plan, allowed_pool, plan
 from chalicelib.inference.running import RunningStream
 from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
-from chalicelib.inference.velocity import must_be_moderate
 from chalicelib.pool import Target
 from chalicelib.refusal import ContentRefused, Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
 from chalicelib.tenancy.snapshot import Reading
@@ -130,6 +129,8 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()
     if snapshot.tenant.velocity:
+        from chalicelib.inference.velocity import must_be_moderate  # only tenants with such rules load it
+
         must_be_moderate(planned, ask, path, now_ms)
     lease = path.admission.admit(
         tenant=principal.tenant,

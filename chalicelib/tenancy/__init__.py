@@ -137,14 +137,17 @@ class Tenancy:
             _must_hold(change.limits)
         if tenant_id == PLATFORM_TENANT and (change.pools or change.status == "suspended"):
             raise Conflict(NO_POOLS)
-        document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
         named = {name: said for name, said in msgspec.structs.asdict(change).items() if said is not None}
-        changed = msgspec.structs.replace(value(document, Tenant), **named)
-        _must_name_pools(change.aliases or {}, changed)
-        self._records.replace(document, changed)
+
+        def changed(tenant: Tenant) -> Tenant:
+            after = msgspec.structs.replace(tenant, **named)
+            _must_name_pools(change.aliases or {}, after)
+            return after
+
+        after = self._records.change_tenant(tenant_id, changed)
         if change.limits is not None:
-            self._on_limits(tenant_id, changed.limits)
-        return changed
+            self._on_limits(tenant_id, after.limits)
+        return after
 
     # pools
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chalicelib.refusal import Malformed
-from chalicelib.tenancy.records import Records, value
+from chalicelib.tenancy.records import Records
 from chalicelib.tenancy.tenant import Issuer, Tenant
 
 MOST_ISSUERS = 5
@@ -24,10 +24,9 @@ class Issuers:
     def put(self, tenant_id: str, issuers: Sequence[Issuer]) -> Tenant:
         """These, and no others, from the next request on. Raises Malformed for one that lets in nobody, or anybody."""
         must_be_sound(issuers)
-        document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
-        changed = msgspec.structs.replace(value(document, Tenant), issuers=tuple(issuers))
-        self._records.replace(document, changed)
-        return changed
+        return self._records.change_tenant(
+            tenant_id, lambda tenant: msgspec.structs.replace(tenant, issuers=tuple(issuers))
+        )
 
 
 def must_be_sound(issuers: Sequence[Issuer]) -> None:

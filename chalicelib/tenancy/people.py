@@ -117,13 +117,14 @@ class People:
 
         Raises Conflict where a member holds one that would be gone.
         """
-        document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
-        for member in self.members(tenant_id):
-            if member.role not in roles and member.role not in get_args(Role):
-                raise Conflict(f"{member.subject} holds the role {member.role}. Give them another one first.")
-        changed = msgspec.structs.replace(value(document, Tenant), roles=roles)
-        self._records.replace(document, changed)
-        return changed
+
+        def changed(tenant: Tenant) -> Tenant:
+            for member in self.members(tenant_id):
+                if member.role not in roles and member.role not in get_args(Role):
+                    raise Conflict(f"{member.subject} holds the role {member.role}. Give them another one first.")
+            return msgspec.structs.replace(tenant, roles=roles)
+
+        return self._records.change_tenant(tenant_id, changed)
 
     def _must_be_there(self, tenant_id: str, role: RoleName) -> None:
         if role in get_args(Role):

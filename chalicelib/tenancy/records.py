@@ -8,6 +8,7 @@ import msgspec
 from chalicelib.admission import Epochs
 from chalicelib.documents import Changed, Document, Documents
 from chalicelib.refusal import Conflict, NotFound
+from chalicelib.tenancy.tenant import Tenant
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -65,6 +66,13 @@ class Records:
             self.write(msgspec.structs.replace(document, text=text(value)))
         finally:
             self.bump(document.tenant)
+
+    def change_tenant(self, tenant_id: str, changed: Callable[[Tenant], Tenant]) -> Tenant:
+        """Write what `changed` makes of the tenant, unless it raises, and move its epoch. Raises NotFound, Conflict."""
+        document = self.get(tenant_id, "tenant", f"tenant {tenant_id}")
+        tenant = changed(value(document, Tenant))
+        self.replace(document, tenant)
+        return tenant
 
     def bump(self, tenant: str) -> None:
         self._epochs.bump(tenant)

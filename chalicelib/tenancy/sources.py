@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import msgspec
 
 from chalicelib.refusal import Malformed
-from chalicelib.tenancy.records import Records, value
+from chalicelib.tenancy.records import Records
 from chalicelib.tenancy.tenant import Tenant
 
 MOST_SOURCES = 100
@@ -42,10 +42,9 @@ class Sources:
     def put(self, tenant_id: str, sources: Sequence[str]) -> Tenant:
         """These, and no others, from the next request on; none: everywhere. Raises Malformed."""
         must_be_sound(sources)
-        document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
-        changed = msgspec.structs.replace(value(document, Tenant), sources=tuple(sources))
-        self._records.replace(document, changed)
-        return changed
+        return self._records.change_tenant(
+            tenant_id, lambda tenant: msgspec.structs.replace(tenant, sources=tuple(sources))
+        )
 
 
 def lets_in(sources: Sequence[str], source: NetworkSource) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from chalicelib.documents import PLATFORM, Changed, Document, Documents
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tenancy.tenant import VelocityRule
+from chalicelib.velocity.windows import window_at
 
 MOST_NAMED = 20
 """Callers and addresses that a review names, the last ones."""
@@ -65,7 +66,11 @@ class Reviews:
         for _ in range(2):  # another process may tell it at the same time
             document = self._found(evidence.tenant, review_id(rule))
             held = _review(document) if document else None
-            if held is not None and held.open and _window(held.last_ms, rule) >= _window(now_ms, rule):
+            if (
+                held is not None
+                and held.open
+                and window_at(rule.per_s, held.last_ms).number >= window_at(rule.per_s, now_ms).number
+            ):
                 return
             try:
                 self._put(_told(held, rule, evidence, now_ms), document)
@@ -112,10 +117,6 @@ class Reviews:
 
 def _review(document: Document) -> Review:
     return msgspec.json.decode(document.text, type=Review)
-
-
-def _window(at_ms: int, rule: VelocityRule) -> int:
-    return at_ms // (rule.per_s * 1_000)
 
 
 def _told(held: Review | None, rule: VelocityRule, evidence: Evidence, now_ms: int) -> Review:

@@ -1,7 +1,6 @@
 """The keys of issuers: kept, renewed, followed; and hardly asked for. Against a real issuer over HTTP."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,17 +24,6 @@ from tests.small_deployments import T0
 
 NOW_S = T0 // 1_000
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with issuing() as issuer:
-        yield issuer
-
-
-@pytest.fixture
-def verify(issuer: Issuer) -> Verifier:
-    return Verifier(issuer)
 
 
 def test_a_verified_token_costs_no_signature_more_and_no_network(issuer: Issuer, verify: Verifier) -> None:

@@ -1,7 +1,5 @@
 """Tokens of a tenant's own issuer, over what a process remembers of that tenant."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from chalicelib.identity import Token, identify
@@ -11,12 +9,6 @@ from chalicelib.tenancy.tenant import Issuer as Configured
 from tests.issuer import AUDIENCE, Issuer, issuing
 from tests.small_deployments import Deployment, Store, dynamodb
 from tests.stores import STORES, Served, StoreName, fresh_tables, sent
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with issuing() as issuer:
-        yield issuer
 
 
 def deployed(issuer: Issuer, store: Store | None = None) -> Deployment:

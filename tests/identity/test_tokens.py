@@ -2,7 +2,6 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,17 +29,6 @@ from tests.small_deployments import T0
 
 NOW_S = T0 // 1_000
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with issuing() as issuer:
-        yield issuer
-
-
-@pytest.fixture
-def verify(issuer: Issuer) -> Verifier:
-    return Verifier(issuer)
 
 
 def test_a_good_token_says_who(issuer: Issuer, verify: Verifier) -> None:
