@@ -19,6 +19,7 @@ from emulators.bedrock.callers import AccessKey, Bearer, Keys
 from emulators.bedrock.control import Control
 from emulators.bedrock.demo_model import DemoModel
 from emulators.bedrock.echo import Echo
+from emulators.bedrock.guardrail import Guardrail
 from emulators.bedrock.management import Management
 from emulators.bedrock.runtime import Runtime
 from emulators.clock import now_ms
@@ -26,6 +27,12 @@ from emulators.server import serve
 from emulators.sockets import inherited, listen, port_number
 
 ACCOUNT = "123456789012"
+
+
+class GuardrailFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `--guardrails` names: those that there are from the start."""
+
+    guardrails: tuple[Guardrail, ...]
 
 
 class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +51,7 @@ def main(prog: str = "python -m emulators.bedrock") -> int:
     parser.add_argument("--model-url", help="an OpenAI-compatible server, up to /v1; without one, models echo")
     parser.add_argument("--model", default="demo", help="what that server calls the model [demo]")
     parser.add_argument("--keys", type=Path, help='JSON: {"bearers": [{"key"}], "access_keys": [{"access_key_id", …}]}')
+    parser.add_argument("--guardrails", type=Path, help='JSON: {"guardrails": [{"id", "version", "words", …}]}')
     parser.add_argument("--ready-fd", type=int, default=sys.stdout.fileno(), help="where to write URL and keys [1]")
     options = parser.parse_args()
 
@@ -54,6 +62,10 @@ def main(prog: str = "python -m emulators.bedrock") -> int:
     except (OSError, msgspec.DecodeError) as error:
         parser.error(f"--keys {options.keys} cannot be read: {error}")
     try:
+        given_guardrails = _guardrails(options.guardrails) if options.guardrails else ()
+    except (OSError, msgspec.DecodeError) as error:
+        parser.error(f"--guardrails {options.guardrails} cannot be read: {error}")
+    try:
         listening = inherited(options.fd) if options.fd is not None else listen(options.port)
     except OSError as error:
         parser.error(f"--port {options.port} cannot be used: {error.strerror}; name another, or none for a free one.")
@@ -61,7 +73,7 @@ def main(prog: str = "python -m emulators.bedrock") -> int:
         {each.access_key_id: each for each in (access_key, *given.access_keys)},
         {each.key: each for each in (bearer, *given.bearers)},
     )
-    control = Control(keys)
+    control = Control(keys, given_guardrails)
     model = DemoModel(options.model_url, options.model) if options.model_url else Echo()
     bedrock = LocalBedrock(
         control,
@@ -78,6 +90,10 @@ def main(prog: str = "python -m emulators.bedrock") -> int:
     }
     serve(bedrock, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0
+
+
+def _guardrails(path: Path) -> tuple[Guardrail, ...]:
+    return msgspec.json.decode(path.read_bytes(), type=GuardrailFile).guardrails
 
 
 if __name__ == "__main__":

@@ -38,11 +38,13 @@ async def answer(
 
     Raises Refused before anything is said, ModelBroke after it.
     """
-    if guardrail and (found := guardrail.assessment(*(turn.text for turn in asked.turns if turn.role == "user"))):
-        yield Began(0)
-        yield Text(guardrail.blocked_input)
-        yield Ended("guardrail_intervened", 0, assessed={"inputAssessment": {guardrail.id: found}})
-        return
+    if guardrail:
+        asks = guardrail.judged([turn.text for turn in asked.turns if turn.role == "user"])
+        if asks.blocked:
+            yield Began(0)
+            yield Text(guardrail.blocked_input)
+            yield Ended("guardrail_intervened", 0, assessed={"inputAssessment": {guardrail.id: asks.assessment}})
+            return
     prompt_tokens = await model.count(asked) + asked.image_tokens
     called.check_length(prompt_tokens)
     yield Began(prompt_tokens)
@@ -116,11 +118,18 @@ async def _judged(said: AsyncIterator[Event], guardrail: Guardrail) -> AsyncIter
     """A guardrail lets nothing out before it has seen everything."""
     events = [event async for event in said]
     text = "".join(event.text for event in events if isinstance(event, Text))
-    found = guardrail.assessment(text)
-    if not found:
+    judged = guardrail.judged([text])
+    if not judged.assessment:
         for event in events:
             yield event
         return
+    if not judged.blocked:
+        # A masked answer goes on: its text comes first and at once, and how it ends is as it was.
+        yield Text(judged.masked[0])
+        for event in events:
+            if not isinstance(event, Text):
+                yield event
+        return
     tokens = sum(event.output_tokens for event in events if isinstance(event, Ended))
     yield Text(guardrail.blocked_output)
-    yield Ended("guardrail_intervened", tokens, assessed={"outputAssessments": {guardrail.id: [found]}})
+    yield Ended("guardrail_intervened", tokens, assessed={"outputAssessments": {guardrail.id: [judged.assessment]}})

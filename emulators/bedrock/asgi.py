@@ -130,6 +130,8 @@ class LocalBedrock:
             await outgoing.refuse(refused)
 
     def _seen(self, request: Request) -> Seen:
+        if request.operation == "ApplyGuardrail":
+            return Seen(request.operation, request.region, "", request.parameters[0])
         if request.operation not in _INVOCATIONS:
             return Seen(request.operation, request.region)
         called_by = request.parameters[0]

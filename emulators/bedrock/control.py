@@ -95,7 +95,7 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Reset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="reset"):
-    """As at the start: no faults, answers, guardrails, application profiles or calls; the keys of the start."""
+    """As at the start: no faults, answers, application profiles or calls; the keys and guardrails of the start."""
 
 
 Fault = Fail | Stall | Cut
@@ -112,7 +112,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What `GET /_control` tells of one request."""
+    """What `GET /_control` tells of one request. `called_by` is the model or guardrail, as its caller wrote it."""
 
     request_id: str
     operation: str
@@ -126,8 +126,9 @@ class Call(msgspec.Struct, frozen=True):
 class Control:
     """The state that commands change. Used from one event loop only."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, guardrails: Sequence[Guardrail] = ()) -> None:
         self._at_start = keys
+        self._guardrails_at_start = guardrails
         self._released = asyncio.Event()
         self._reset()
 
@@ -210,7 +211,7 @@ class Control:
         self._expired = set(self._at_start.expired)
         self._faults: list[Fault] = []
         self._answers: list[Say] = []
-        self.guardrails: dict[tuple[str, str], Guardrail] = {}
+        self.guardrails = {(each.id, each.version): each for each in self._guardrails_at_start}
         self.profiles: dict[str, Profile] = {}
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
 

@@ -1,6 +1,7 @@
 """The runtime: invocations in a model's own shape and by Converse, tokens counted, guardrails applied."""
 
 import base64
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -46,6 +47,12 @@ class _CountInput(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Count(msgspec.Struct, frozen=True):
     input: _CountInput
+
+
+_GUARDRAILS = re.compile(
+    r"(arn:aws[a-z-]*:bedrock:(?P<region>[a-z0-9-]{1,20}):(?P<account>\d{12}):guardrail/)?(?P<id>[a-z0-9]+)"
+)
+_VERSIONS = re.compile("[1-9][0-9]{0,7}|DRAFT")
 
 
 class _GuardedText(msgspec.Struct, frozen=True):
@@ -125,13 +132,22 @@ class Runtime:
         return Whole({"inputTokens": await self._model.count(asked) + asked.image_tokens})
 
     async def apply_guardrail(self, request: Request) -> Reply:
-        found = self._control.guardrail(*request.parameters)
-        if found is None:
+        identifier, version = request.parameters
+        named = _GUARDRAILS.fullmatch(identifier)
+        if named is None or not _VERSIONS.fullmatch(version):
+            raise invalid("The provided guardrail identifier or version is invalid.")
+        service_model.check("ApplyGuardrail", request.body)
+        wanted = parameters(request.body, _Apply)
+        if named["account"] not in (None, self._account):
+            raise BedrockError(
+                "AccessDeniedException", "You don't have sufficient permissions to access the guardrail."
+            )
+        found = self._control.guardrail(named["id"], version)
+        if found is None or named["region"] not in (None, request.region):
             raise BedrockError(
                 "ResourceNotFoundException",
                 "The guardrail identifier or version provided in the request does not exist.",
             )
-        wanted = parameters(request.body, _Apply)
         return Whole(applied(found, wanted.source, [each.text.text for each in wanted.content if each.text]))
 
     def _invocation(self, request: Request) -> tuple[Shape, _Invocation]:

@@ -45,6 +45,7 @@ def test_every_model_is_on_the_page_with_its_profiles() -> None:
     [
         (["--port", "70000"], "is not a port"),
         (["--keys", "/no/such/file"], "--keys /no/such/file cannot be read"),
+        (["--guardrails", "/no/such/file"], "--guardrails /no/such/file cannot be read"),
     ],
 )
 def test_what_is_wrong_with_an_option_is_said_in_one_sentence(options: list[str], said: str) -> None:
