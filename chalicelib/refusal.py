@@ -109,8 +109,6 @@ class OverBudget(Refusal):
 class ContentRefused(Refusal):
     """A rule of the tenant's own forbids what is asked, or answered. `symptom`: which rule, for the tenant's owners."""
 
-    TEXT = "What was asked or answered here is against the rules of this tenant. Ask an owner of the tenant for them."
-
     usage: "Usage | None" = None  # of an answer that was refused, as far as its engine has counted
 
 

@@ -7,6 +7,7 @@
     search      matches, and up to where they are final                 tools       which tools, by globs
     syntax      how patterns are read                                   expression  a pattern as a value
     automaton   RE2, which runs them                            globs       what two lists of them both allow
+    bodies      requests and answers, in the dialects they are written in
 
 Shared by the gateway and by what judges sealed requests on the trusted side; imports neither. By Lambda found in
 `vendor/`. A tenant without rules pays nothing: RE2 is imported when a rule set is compiled.

@@ -6,14 +6,15 @@ from typing import Literal
 
 import msgspec
 
-from chalicelib.call import Call, Stream, Watch
-from chalicelib.guardrails import Judge, prompts, wholes
-from chalicelib.guardrails.streams import UNWRITTEN, Judged
+from chalicelib.call import BEDROCKS, Call, Stream, Watch
+from chalicelib.guardrails import refusals
+from chalicelib.guardrails.streams import Judged
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
 from chalicelib.refusal import ContentRefused, Forbidden, Malformed
 from chalicelib.tenancy.guardrails import Guardrails
 from guard import Rules, Tools, compiled
+from guard.bodies import UNWRITTEN, Judge, prompts
 from guard.judge import Guard
 from guard.tools import Globs
 
@@ -35,7 +36,8 @@ def judged(planned: Plan, ask: Ask, path: Path) -> Plan:
             raise Forbidden(SEALED)
         return planned
     judge = _judge(planned, "in")
-    fields = prompts.judged(ask.fields, ask.operation, judge)
+    with refusals.as_refusals():
+        fields = prompts.judged(ask.fields, judge, "body" if ask.operation in BEDROCKS else "")
     _tell(judge.findings, "prompt", planned, path)
     if fields is ask.fields:
         return planned
@@ -57,7 +59,7 @@ def watch(planned: Plan, path: Path) -> Watch:
 
 def judge_complaint(complaint: Malformed, planned: Plan) -> None:
     """What a target says of the request, before it answers."""
-    wholes.judge_complaint(complaint, _judge(planned, "out"))
+    refusals.judge_complaint(complaint, _judge(planned, "out"))
 
 
 def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:

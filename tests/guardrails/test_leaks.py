@@ -8,10 +8,10 @@ import pytest
 
 from chalicelib.call import Call, Delta, Event, Finished, Operation, Pause, Source, Started, Usage
 from chalicelib.engines.transport.streams import Fileless
-from chalicelib.guardrails import Judge
 from chalicelib.guardrails.streams import Judged
 from chalicelib.refusal import ContentRefused, Malformed
 from guard import Rule, Rules, Tools, compiled
+from guard.bodies import Judge
 
 GUARD = compiled(
     Rules(

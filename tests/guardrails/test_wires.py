@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from chalicelib.call import Call, Delta, Event, Finished, Operation, Pause, Source, Started, Usage
 from chalicelib.engines.transport.streams import Fileless
-from chalicelib.guardrails import Judge
-from chalicelib.guardrails.streams import WIRES, Judged
+from chalicelib.guardrails.streams import Judged
 from chalicelib.refusal import ContentRefused
 from guard import Rule, Rules, Tools, compiled
+from guard.bodies import Judge
+from guard.bodies.wires import WIRES
 
 RULES = Rules(
     rules=(

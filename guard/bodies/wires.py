@@ -4,11 +4,11 @@ What is held back of a text is sent in one more chunk, before the one that ends 
 refuses is told in its dialect's own words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from chalicelib.guardrails.growing import Growing, Piece
-from chalicelib.guardrails.texts import below, joined
+from guard.bodies.growing import Growing, Piece
+from guard.bodies.texts import below, joined
 
 Chunk = dict[str, Any]
 
@@ -17,7 +17,7 @@ class Wire(Protocol):
     """The chunks of one answer."""
 
     def read(self, said: Chunk) -> Iterator[Chunk]:
-        """What may be sent, now that this chunk has come. Raises Stop, ContentRefused."""
+        """What may be sent, now that this chunk has come. Raises Stop, NotAllowed."""
 
     def piece(self, piece: Piece) -> Chunk:
         """A chunk that holds this piece of a text and nothing else."""
@@ -228,3 +228,13 @@ def _way(first: Chunk) -> type[Chats] | type[Messages] | type[Converse] | type[P
     if "choices" in first:
         return Chats
     return Converse if "messageStart" in first else Plain
+
+
+WIRES: dict[str, Callable[[Growing], Wire]] = {
+    "chat.completions": Chats,
+    "completions": Chats,
+    "messages": Messages,
+    "converse": Converse,
+    "invoke": Bodies,
+}
+"""By the operation whose answers are told in such chunks. A Response is always told from a chat."""

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from chalicelib.guardrails import TOOL, Judge, refusal, texts
-from chalicelib.guardrails.texts import Path
-from chalicelib.guardrails.wholes import judge_all
-from chalicelib.refusal import ContentRefused
 from guard.arguments import ArgumentsScanner
+from guard.bodies import TOOL, Judge, NotAllowed, refusal, texts
+from guard.bodies.texts import Path
+from guard.bodies.wholes import judge_all
 from guard.scanner import Refused, Scanner
 
 _CALLED = tuple((name,) for name in texts.CALLS)
@@ -25,8 +24,8 @@ class Piece(NamedTuple):
 class Stop(Exception):
     """What comes next is refused. `piece` may still be sent."""
 
-    def __init__(self, piece: Piece, refused: ContentRefused) -> None:
-        super().__init__(refused.symptom)
+    def __init__(self, piece: Piece, refused: NotAllowed) -> None:
+        super().__init__(refused.rule)
         self.piece = piece
         self.refused = refused
 
@@ -83,7 +82,7 @@ class Growing:
             yield from self.finish(place)
 
     def judge_others(self, node: dict[str, Any], growing: str) -> None:
-        """What stands beside the member that grows, each by itself. Raises ContentRefused."""
+        """What stands beside the member that grows, each by itself. Raises NotAllowed."""
         others = {name: value for name, value in node.items() if name != growing}
         judge_all(others, self.judge)
         node.update(others)
@@ -94,14 +93,14 @@ class Growing:
         return new(self.judge.allowance)
 
     def _tool(self, place: Path, path: Path, name: str) -> str:
-        """Servers tell a name once, in each chunk again, or in pieces. Raises Stop, ContentRefused."""
+        """Servers tell a name once, in each chunk again, or in pieces. Raises Stop, NotAllowed."""
         whole, shown = self._tools.get((*place, *path), ("", ""))
         if name == whole:
             return shown
         known, shown, whole = shown, self.judge.text(whole + name), whole + name
         try:
             self.judge.tool(whole)
-        except ContentRefused as refused:
+        except NotAllowed as refused:
             raise Stop(Piece(place, (), ""), refused) from None
         if not shown.startswith(known):
             raise Stop(Piece(place, (), ""), refusal(self.judge.guard, TOOL))

@@ -5,9 +5,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.call import BEDROCKS, Operation
-from chalicelib.guardrails import LENGTH, Judge, texts
-from chalicelib.refusal import ContentRefused
+from guard.bodies import LENGTH, Judge, NotAllowed, texts
 
 NO_PROMPT = frozenset((
     *("model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "service_tier", "metadata"),
@@ -29,24 +27,25 @@ AS_TOKENS = ("prompt", "input", "prompt_token_ids", "input_ids")
 AS_VECTORS = ("prompt_embeds", "input_embeds")
 TOKENS = "The rules of this tenant are for texts, and this prompt is written as numbers of tokens. Send it as text."
 
-_BODY = "body"  # of what Bedrock's own operations ask
-
 Fields = Mapping[str, msgspec.Raw]
 
 
-def judged(fields: Fields, operation: Operation, judge: Judge) -> Fields:
-    """The request as it may go on; the same object where nothing was redacted. Raises ContentRefused."""
-    if operation in BEDROCKS:
-        inner = _inner(bytes(fields[_BODY]))
+def judged(fields: Fields, judge: Judge, within: str = "") -> Fields:
+    """The request as it may go on; the same object where nothing was redacted.
+
+    `within`: the member that holds what is asked, where one does. Raises NotAllowed.
+    """
+    if within:
+        inner = _inner(bytes(fields[within]))
         changed = _judged(inner, judge)
-        result = fields if changed is inner else {**fields, _BODY: msgspec.Raw(msgspec.json.encode(changed))}
+        result = fields if changed is inner else {**fields, within: msgspec.Raw(msgspec.json.encode(changed))}
     else:
         result = _judged(fields, judge)
     most = judge.guard.rules.max_prompt_bytes
     if most is not None and judge.judged_bytes > most:
-        raise ContentRefused(
+        raise NotAllowed(
             f"The prompt has {judge.judged_bytes:,} bytes of text, and this tenant's rules allow {most:,}. Shorten it.",
-            symptom=LENGTH,
+            LENGTH,
         )
     return result
 
@@ -66,7 +65,7 @@ def _judged(fields: Fields, judge: Judge) -> Fields:
             continue
         said = {name: msgspec.json.decode(written)}
         if judge.reads and (name in AS_VECTORS or (name in AS_TOKENS and _tokens(said[name]))):
-            raise ContentRefused(TOKENS, symptom="tokens")
+            raise NotAllowed(TOKENS, "tokens")
         if name not in TALK:
             for tool in offered(said):
                 judge.tool(tool)

@@ -4,31 +4,22 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.dialects.failures import MALFORMED, NOT_UNDERSTOOD
-from chalicelib.guardrails import Judge, texts
-from chalicelib.refusal import ContentRefused, EngineFailed, Malformed
+from guard.bodies import Judge, NotUnderstood, texts
 
 
 def judged(data: bytes, judge: Judge) -> bytes:
-    """As it may be sent. Raises ContentRefused; EngineFailed for what is no JSON object."""
+    """As it may be sent. Raises NotAllowed, NotUnderstood."""
     said = parsed(data)
     judge_all(said, judge)
     return msgspec.json.encode(said)
 
 
-def judge_complaint(complaint: Malformed, judge: Judge) -> None:
-    """Of a server about a request: it may quote that, or what it answers to it."""
-    try:
-        complaint.text = judge.text(complaint.text)
-    except ContentRefused:
-        complaint.text = MALFORMED
-
-
 def parsed(data: bytes) -> dict[str, Any]:
+    """Raises NotUnderstood for what is no JSON object."""
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise EngineFailed(NOT_UNDERSTOOD) from None
+        raise NotUnderstood from None
 
 
 def judge_all(node: dict[str, Any], judge: Judge) -> None:

@@ -6,10 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib.call import Operation
-from chalicelib.guardrails import Judge, prompts
-from chalicelib.refusal import ContentRefused
 from guard import Rule, Rules, Tools, compiled
+from guard.bodies import Judge, NotAllowed, prompts
 
 RULES = Rules(
     rules=(Rule("secret", r"word-\d{4}", "redact", "in"), Rule("bomb", "boom!", "refuse", "in")),
@@ -17,7 +15,7 @@ RULES = Rules(
     tools=Tools(allowed=("look_*", "web_search"), blocked=("look_away",)),
     max_prompt_bytes=200,
 )
-ASKED: dict[str, tuple[Operation, Any]] = {
+ASKED: dict[str, tuple[str, Any]] = {
     "a chat": ("chat.completions", {"messages": [{"role": "user", "content": "TEXT"}]}),
     "parts of a chat": ("chat.completions", {"messages": [{"content": [{"type": "text", "text": "TEXT"}]}]}),
     "a name": ("chat.completions", {"messages": [{"role": "user", "name": "TEXT", "content": "hi"}]}),
@@ -78,31 +76,35 @@ def judge() -> Judge:
     return Judge(compiled(RULES), "in")
 
 
+def judged(asked: prompts.Fields, operation: str, judging: Judge) -> prompts.Fields:
+    return prompts.judged(asked, judging, "body" if operation in ("invoke", "converse") else "")
+
+
 def said(fields: Any) -> str:
     return msgspec.json.encode(fields).decode()
 
 
 @every_wording
-def test_what_is_redacted_reads_as_its_rules_name(operation: Operation, fields: Any) -> None:
+def test_what_is_redacted_reads_as_its_rules_name(operation: str, fields: Any) -> None:
     asked, judging = with_text(fields, "it is word-1234."), judge()
-    judged = prompts.judged(asked, operation, judging)
-    assert "it is [secret]." in said(judged)
-    assert "1234" not in said(judged)
+    shown = said(judged(asked, operation, judging))
+    assert "it is [secret]." in shown
+    assert "1234" not in shown
     assert judging.findings == {"secret": 1}
 
 
 @every_wording
-def test_what_is_refused_is_refused_wherever_it_stands(operation: Operation, fields: Any) -> None:
-    with pytest.raises(ContentRefused) as refused:
-        prompts.judged(with_text(fields, "it goes boom! now"), operation, judge())
-    assert refused.value.symptom == "bomb"
+def test_what_is_refused_is_refused_wherever_it_stands(operation: str, fields: Any) -> None:
+    with pytest.raises(NotAllowed) as refused:
+        judged(with_text(fields, "it goes boom! now"), operation, judge())
+    assert refused.value.rule == "bomb"
     assert "boom" not in refused.value.text
 
 
 @every_wording
-def test_what_meets_no_rule_stays_the_same_object(operation: Operation, fields: Any) -> None:
+def test_what_meets_no_rule_stays_the_same_object(operation: str, fields: Any) -> None:
     asked = with_text(fields, "word-12 is fine")
-    assert prompts.judged(asked, operation, judge()) is asked
+    assert judged(asked, operation, judge()) is asked
 
 
 @pytest.mark.parametrize(
@@ -118,10 +120,10 @@ def test_what_meets_no_rule_stays_the_same_object(operation: Operation, fields: 
 )  # fmt: skip
 def test_what_is_no_prompt_and_no_text_is_let_be(fields: Any) -> None:
     asked = raw(fields)
-    assert prompts.judged(asked, "chat.completions", judge()) is asked
+    assert judged(asked, "chat.completions", judge()) is asked
 
 
-TOOL: dict[Operation, Callable[[str], Any]] = {
+TOOL: dict[str, Callable[[str], Any]] = {
     "chat.completions": lambda name: {"tools": [{"type": "function", "function": {"name": name}}]},
     "messages": lambda name: {"tools": [{"name": name, "input_schema": {}}]},
     "responses": lambda name: {"tools": [{"type": name}]},
@@ -132,14 +134,14 @@ TOOL: dict[Operation, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("operation", TOOL)
 @pytest.mark.parametrize(("name", "allowed"), [("look_up", True), ("look_away", False), ("run", False)])
-def test_tools_that_may_not_be_used_may_not_be_offered(operation: Operation, name: str, allowed: bool) -> None:
+def test_tools_that_may_not_be_used_may_not_be_offered(operation: str, name: str, allowed: bool) -> None:
     asked = raw(TOOL[operation](name))
     if allowed:
-        assert prompts.judged(asked, operation, judge()) is asked
+        assert judged(asked, operation, judge()) is asked
         return
-    with pytest.raises(ContentRefused) as refused:
-        prompts.judged(asked, operation, judge())
-    assert refused.value.symptom == "tools"
+    with pytest.raises(NotAllowed) as refused:
+        judged(asked, operation, judge())
+    assert refused.value.rule == "tools"
 
 
 @pytest.mark.parametrize(
@@ -151,17 +153,17 @@ def test_tools_that_may_not_be_used_may_not_be_offered(operation: Operation, nam
         ("converse", {"body": {"additionalModelRequestFields": {"tools": [{"type": "computer", "name": "run"}]}}}),
     ],
 )
-def test_no_tool_hides_behind_another_name_or_place(operation: Operation, fields: Any) -> None:
-    with pytest.raises(ContentRefused) as refused:
-        prompts.judged(raw(fields), operation, judge())
-    assert refused.value.symptom == "tools"
+def test_no_tool_hides_behind_another_name_or_place(operation: str, fields: Any) -> None:
+    with pytest.raises(NotAllowed) as refused:
+        judged(raw(fields), operation, judge())
+    assert refused.value.rule == "tools"
 
 
 def test_a_number_that_is_a_card_cannot_be_cut_out_of_a_tools_input() -> None:
     use = {"type": "tool_use", "name": "look_up", "input": {"card": 4111111111111111}}
-    with pytest.raises(ContentRefused) as refused:
-        prompts.judged(raw({"messages": [{"role": "assistant", "content": [use]}]}), "messages", judge())
-    assert refused.value.symptom == "cards"
+    with pytest.raises(NotAllowed) as refused:
+        judged(raw({"messages": [{"role": "assistant", "content": [use]}]}), "messages", judge())
+    assert refused.value.rule == "cards"
 
 
 @pytest.mark.parametrize(
@@ -176,15 +178,13 @@ def test_a_number_that_is_a_card_cannot_be_cut_out_of_a_tools_input() -> None:
         ("chat.completions", {"prompt_token_ids": [3]}),
     ],
 )
-def test_tokens_cannot_be_judged_and_are_refused(operation: Operation, fields: Any) -> None:
-    with pytest.raises(ContentRefused, match="as text"):
-        prompts.judged(raw(fields), operation, judge())
+def test_tokens_cannot_be_judged_and_are_refused(operation: str, fields: Any) -> None:
+    with pytest.raises(NotAllowed, match="as text"):
+        judged(raw(fields), operation, judge())
 
 
 def test_a_prompt_may_be_as_long_as_is_allowed_and_no_longer() -> None:
     asked = raw({"messages": [{"content": "x" * 150}, {"content": "\u00e9" * 25}]})
-    assert prompts.judged(asked, "chat.completions", judge()) is asked
-    with pytest.raises(ContentRefused, match=r"201 bytes.*allow 200"):
-        prompts.judged(
-            raw({"messages": [{"content": "x" * 151}, {"content": "\u00e9" * 25}]}), "chat.completions", judge()
-        )
+    assert judged(asked, "chat.completions", judge()) is asked
+    with pytest.raises(NotAllowed, match=r"201 bytes.*allow 200"):
+        judged(raw({"messages": [{"content": "x" * 151}, {"content": "\u00e9" * 25}]}), "chat.completions", judge())
