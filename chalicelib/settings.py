@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
     content_key: str = ""  # the KMS key, ARN or alias, that wraps tenants' data keys; empty: nothing is kept here
     issuer: str = ""  # the OpenID Connect issuer whose tokens members of all tenants come in with; empty: none
     issuer_client_ids: str = ""  # of it, with commas between: the programs whose tokens are for us
+    issuer_scopes: str = ""  # with commas between: of its resource server for us; a token with one is for us
     issuer_audiences: str = ""  # with commas between: what its tokens call us, where they say for whom they are
     issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
     signin_client_id: str = ""  # of the issuer, a user pool: by which people sign in with a password; empty: none
@@ -87,6 +88,10 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def client_ids(self) -> tuple[str, ...]:
         return _listed(self.issuer_client_ids)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return _listed(self.issuer_scopes)
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -130,8 +135,11 @@ def read(environment: Mapping[str, str]) -> Settings:
         )
     if settings.issuer and not re.match(_ORIGIN, settings.issuer):
         wrong.append("CLOISTER_ISSUER must be a URL, as its tokens name it in `iss`")
-    if settings.issuer and not (settings.client_ids or settings.audiences):
-        wrong.append("CLOISTER_ISSUER needs CLOISTER_ISSUER_CLIENT_IDS or CLOISTER_ISSUER_AUDIENCES: who it is for")
+    if settings.issuer and not (settings.client_ids or settings.scopes or settings.audiences):
+        wrong.append(
+            "CLOISTER_ISSUER needs CLOISTER_ISSUER_CLIENT_IDS, CLOISTER_ISSUER_SCOPES or CLOISTER_ISSUER_AUDIENCES: "
+            "which of its tokens are for us"
+        )
     if settings.public_url and not re.fullmatch(_OURS, settings.public_url):
         wrong.append(
             "CLOISTER_PUBLIC_URL must be as https://api.example.com or https://api.example.com/stage, with the host in "

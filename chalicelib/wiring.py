@@ -268,7 +268,7 @@ def _tokens() -> "Tokens":
 
 def _issuer() -> Issuer:
     given = settings()
-    return Issuer(given.issuer, given.audiences, given.client_ids, given.issuer_subject_claim)
+    return Issuer(given.issuer, given.audiences, given.client_ids, given.issuer_subject_claim, scopes=given.scopes)
 
 
 @cache

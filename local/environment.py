@@ -86,6 +86,7 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str, base_url:
         "CLOISTER_CONTENT_KEY": account["content_key_arn"],
         "CLOISTER_ISSUER": account["issuer"],
         "CLOISTER_ISSUER_CLIENT_IDS": account["client_ids"],
+        "CLOISTER_ISSUER_SCOPES": account["machine_scope"],
         "CLOISTER_SIGNIN_CLIENT_ID": account["password_client"],
         "CLOISTER_BROWSER_CLIENT_ID": account["web_client"],
         "CLOISTER_PUBLIC_URL": base_url,

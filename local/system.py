@@ -238,6 +238,7 @@ class System:
                 "CLOISTER_VIEWER_PASSWORD": keys["viewer_password"],
                 "CLOISTER_ISSUER": account["issuer"],
                 "CLOISTER_ISSUER_CLIENT_IDS": account["client_ids"],
+                "CLOISTER_ISSUER_SCOPES": account["machine_scope"],
                 "CLOISTER_KMS_KEY_ARN": account["tenant_key_arn"],
                 "CLOISTER_AUDIT_KEY": account["audit_key_arn"],
                 "CLOISTER_ATTESTATION_ROOT": str(self._sealing.root),

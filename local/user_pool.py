@@ -26,14 +26,12 @@ class UserPool(msgspec.Struct, frozen=True):
     """Public: of browsers, with code and PKCE."""
     password_client: str
     """Public: of programs that have a person's mail address and password."""
-    machine_client: str
-    """Of machines, with a secret."""
 
     def told(self) -> dict[str, str]:
-        """As the cloud's ready line has it."""
-        clients = (self.web_client, self.password_client, self.machine_client)
+        """As the cloud's ready line has it. Machines are known by the scope that their clients have."""
+        people = (self.web_client, self.password_client)
         named = {"web_client": self.web_client, "password_client": self.password_client}
-        return {"client_ids": ",".join(clients), **named}
+        return {"client_ids": ",".join(people), "machine_scope": f"{_SERVER}/{_SCOPE}", **named}
 
 
 def opened(cognito: Administration, gateway: str) -> UserPool:
@@ -43,7 +41,7 @@ def opened(cognito: Administration, gateway: str) -> UserPool:
     listed = cognito.list_clients(requests.ListUserPoolClients(user_pool_id=pool))["UserPoolClients"]
     clients = {each["ClientName"]: each["ClientId"] for each in listed}
     cognito.update_client(requests.UpdateUserPoolClient(client_id=clients["web"], **_web(pool, gateway)))
-    return UserPool(pool, clients["web"], clients["password"], clients["machine"])
+    return UserPool(pool, clients["web"], clients["password"])
 
 
 def _made(cognito: Administration, gateway: str) -> str:

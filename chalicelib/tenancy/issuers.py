@@ -38,9 +38,10 @@ def must_be_sound(issuers: Sequence[Issuer]) -> None:
             raise Malformed(
                 "This issuer is there twice: name all its audiences and client_ids once.", field=f"issuers[{index}].url"
             )
-        if not issuer.audiences and not issuer.client_ids:
+        if not (issuer.audiences or issuer.client_ids or issuer.scopes):
             raise Malformed(
-                "An issuer makes tokens for many programs: say which ones are for you, by `audiences` or `client_ids`.",
+                "An issuer makes tokens for many programs: say which ones are for you, by `audiences`, `client_ids` or "
+                "`scopes`.",
                 field=f"issuers[{index}].audiences",
             )
         if bool(issuer.roles) != bool(issuer.groups_claim):

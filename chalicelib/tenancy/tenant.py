@@ -186,7 +186,7 @@ class Issuer(msgspec.Struct, frozen=True):
     """Whose tokens say who somebody is: an OpenID Connect issuer, and the tokens of it that are for us.
 
     A token that says for whom it is (`aud`) must name one of the `audiences`; one that does not, as Cognito's access
-    tokens, must be made for one of the `client_ids`. Where there are `client_ids`, every token must be.
+    tokens, must be made for one of the `client_ids`, or have one of the `scopes`. Where there are such, each must.
     """
 
     url: IssuerUrl
@@ -195,6 +195,7 @@ class Issuer(msgspec.Struct, frozen=True):
     subject_claim: Annotated[ClaimName, msgspec.Meta(min_length=1)] = "sub"  # that names the member
     groups_claim: ClaimName = ""  # that lists the issuer's groups of theirs; empty: none is looked at
     roles: Annotated[dict[Audience, Role], msgspec.Meta(max_length=100)] = {}  # of members who are in a group
+    scopes: Audiences = ()  # that it gives for us alone: a token that has one in `scope` is for us, whichever client's
 
 
 What = Literal["prompts", "keys", "addresses"]

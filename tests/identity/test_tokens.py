@@ -192,6 +192,17 @@ def test_the_longest_token_is_taken_and_no_longer_one(issuer: Issuer, verify: Ve
         ({"client_ids": (CLIENT,)}, {"aud": CLIENT}, False),  # what an ID token says
         ({"client_ids": (CLIENT,)}, {"aud": None, "token_use": None}, True),
         ({"audiences": (AUDIENCE,), "client_ids": ("other",)}, {}, False),
+        ({"scopes": ("ours/api",)}, {"aud": None, "scope": "openid ours/api"}, True),  # a machine's, at Cognito
+        ({"scopes": ("ours/api",), "client_ids": ("other",)}, {"aud": None, "scope": "ours/api"}, True),
+        ({"scopes": ("ours/api",), "client_ids": (CLIENT,)}, {"aud": None, "scope": "openid"}, True),
+        (
+            {"scopes": ("ours/api",), "client_ids": ("other",)},
+            {"aud": None, "scope": "ours/api2 theirs/ours/api"},
+            False,
+        ),
+        ({"scopes": ("ours/api",)}, {"aud": None, "scope": ["ours/api"]}, False),
+        ({"scopes": ("ours/api",)}, {"aud": AUDIENCE, "scope": "ours/api"}, False),  # it says for whom it is
+        ({"scopes": ("ours/api",), "audiences": (AUDIENCE,)}, {"scope": "openid"}, False),
     ],
 )
 def test_a_token_is_for_us_as_its_issuer_is_configured(

@@ -21,7 +21,8 @@ GATEWAY = {
     *KEYS,
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
     *("CLOISTER_TICKET_SECRET", "CLOISTER_AUDIT_KEY", "CLOISTER_CONTENT_KEY"),
-    *("CLOISTER_ISSUER", "CLOISTER_ISSUER_CLIENT_IDS", "CLOISTER_SIGNIN_CLIENT_ID"),
+    *("CLOISTER_ISSUER", "CLOISTER_ISSUER_CLIENT_IDS", "CLOISTER_ISSUER_SCOPES"),
+    *("CLOISTER_SIGNIN_CLIENT_ID",),
     *("CLOISTER_PUBLIC_URL", "CLOISTER_BROWSER_CLIENT_ID"),
     *DEADLINE,
     *("no_proxy", "NO_PROXY"),
@@ -111,7 +112,7 @@ def test_what_a_person_has_set_reaches_the_process_it_is_for_and_no_other() -> N
     account = dict.fromkeys(
         (
             *("url", "access_key_id", "secret_access_key", "audit_key_arn", "content_key_arn"),
-            *("issuer", "client_ids", "password_client", "web_client"),
+            *("issuer", "client_ids", "machine_scope", "password_client", "web_client"),
             *("enclave_access_key_id", "enclave_secret_access_key"),
         ),
         "made",

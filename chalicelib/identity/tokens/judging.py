@@ -58,18 +58,27 @@ def _holds_until(claims: Mapping[str, Any], now_ms: int) -> float:
 
 
 def _is_for_us(claims: Mapping[str, Any], issuer: Issuer) -> bool:
-    """Where a token says for whom it is, it must be for us; where it does not, as Cognito's, its client must be known.
+    """Where a token says for whom it is, it must be for us; where it does not, as Cognito's, its client must be known,
+    or the issuer must have given it a scope of ours.
 
-    Where clients are configured, it must be by one of them in any case.
+    Where clients or scopes are configured, it must be so in any case.
     """
     if "aud" in claims:
         said = claims["aud"]
         named = said if isinstance(said, list) else [said]
         if not any(each in issuer.audiences for each in named if isinstance(each, str)):
             return False
-    elif not issuer.client_ids:
+    elif not issuer.client_ids and not issuer.scopes:
         return False
-    return not issuer.client_ids or claims.get("client_id", claims.get("azp")) in issuer.client_ids
+    if not issuer.client_ids and not issuer.scopes:
+        return True
+    return claims.get("client_id", claims.get("azp")) in issuer.client_ids or _has_a_scope(claims, issuer)
+
+
+def _has_a_scope(claims: Mapping[str, Any], issuer: Issuer) -> bool:
+    """RFC 9068, 2.2.3: words with spaces between."""
+    said = claims.get("scope")
+    return isinstance(said, str) and not set(issuer.scopes).isdisjoint(said.split(" "))
 
 
 def _subject(claims: Mapping[str, Any], issuer: Issuer) -> str | None:
