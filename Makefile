@@ -6,6 +6,7 @@
 # make fmt      format the code
 # make bench    compare with a peer, print ratios           make bench BASE=main compares with that commit of ours
 #                                                           make bench-admission bench-sealed bench-local BASE=main
+# make bench-guarded  rules and a token beside neither      make bench-guarded ARGS="--rounds 3"
 # make bench-streams  a thousand streams at once            make bench-streams BASE=main
 # make soak     mixed load while parts are killed           make soak SECONDS=60
 # make soak-local  kill the local system ten times          make soak-local KILLS=3 SEED=7
@@ -53,7 +54,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run startable install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench \
-  bench-admission bench-sealed bench-streams bench-local soak soak-local test-vllm package clean
+  bench-admission bench-guarded bench-sealed bench-streams bench-local soak soak-local test-vllm package clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -115,6 +116,9 @@ bench-streams: $(VENV)/run.stamp
 
 bench-admission: $(VENV)/run.stamp
 	@exec $(BIN)/python -m bench.admission $(ARGS)
+
+bench-guarded: $(VENV)/run.stamp
+	@exec $(BIN)/python -m bench.guarded $(ARGS)
 
 # Speed and memory of the local system, beside that of BASE.
 bench-local: $(VENV)/run.stamp $(VENV)/test.stamp $(MODELS)/minilm/minilm.gguf

@@ -2,7 +2,8 @@
 
 `python -m bench.gateway` and `python -m bench.admission` compare with peers, `python -m bench.commits` with another
 commit of Cloister, `python -m bench.streams` a thousand streams with both, `python -m bench.sealed` with requests in
-the clear, and `python -m bench.local_cloud` the local system with that of another commit.
+the clear, `python -m bench.guarded` a tenant that has rules with one that has none, and `python -m bench.local_cloud`
+the local system with that of another commit.
 
     wire.py           a HTTP/1.1 server in one asyncio protocol, cheap enough to be no part of what is measured
     upstream.py       an instant OpenAI-compatible engine
@@ -22,12 +23,14 @@ the clear, and `python -m bench.local_cloud` the local system with that of anoth
     commits.py        this tree beside another commit, printed with quartiles and verdicts
     worktree.py       that commit's files, and where the gateway is in them
     pairs.py          ratios by round, their quartiles, and what they say
+    guarded.py        a tenant with rules and a token beside one with neither
+    tokens.py         that token, and the key that verifies it
     admission.py      admit + settle beside zae-limiter
     limiter*.py       one limiter put to work, in its own interpreter
     local_cloud.py    the local system of this tree beside another commit's: speed, and how its cloud grows
     sealed.py         each sealed mode beside requests in the clear
     sealed_*.py       its processes, modes, rounds and report, and the load on the enclave alone
 
-Standard library only, and a contestant's packages live in its own environment under `.bench/`; but `sealed` seals as
-clients do, and runs what it measures from the environment that it runs in.
+Standard library only, and a contestant's packages live in its own environment under `.bench/`; but `tokens` signs, and
+`sealed` seals as clients do, and runs what it measures from the environment that it runs in.
 """

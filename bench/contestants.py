@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import environments, tenant
@@ -77,9 +77,9 @@ async def _answering(contestant: Contestant, program: Program) -> None:
 
 
 @contextmanager
-def upstream() -> Iterator[int]:
-    """The instant engine; yields its port."""
-    with _served("bench.upstream") as port:
+def upstream(*jwks: str) -> Iterator[int]:
+    """The instant engine, with a JWK set an issuer as well; yields its port."""
+    with _served("bench.upstream", *jwks) as port:
         yield port
 
 
@@ -166,6 +166,16 @@ def cloister(
     port = free_port()
     path = f"/tenants/{tenant.tenant_of(key)}/v1/chat/completions"
     return Contestant(name, port, path, key, (interpreter, *serving(at, port)), cloister_environment(dynamodb_port), at)
+
+
+def guarded(dynamodb_port: int, upstream_port: int, key: str, token: str) -> Contestant:
+    """The same gateway, for the guarded tenant's member: by the token, which the upstream's keys verify.
+
+    `key`: of the tenant, which the DynamoDB holds.
+    """
+    plain = cloister(dynamodb_port, key, name="Cloister guarded")
+    issuer = {"CLOISTER_ISSUER": tenant.issuer_of(upstream_port), "CLOISTER_ISSUER_AUDIENCES": tenant.AUDIENCE}
+    return replace(plain, key=token, environment={**plain.environment, **issuer})
 
 
 def cloister_environment(dynamodb_port: int) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """What the benches are to show, as ratios within one run: each goal beside what was found."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.table import print_lines, shown
+from bench.upstream import CHUNKS
 
 Figures = Mapping[str, Mapping[str, float]]  # by contestant and row
 OURS = "Cloister"
@@ -44,6 +46,21 @@ def of_streams(figures: Figures) -> Iterator[Goal]:
         yield Goal("/live, the slowest answer, ours", ours["live"], "ms", most=250)
     if ours and smg:
         yield Goal("between two chunks, p99, ours / smg", ours["gap_p99"] / smg["gap_p99"], most=2)
+
+
+def of_guarded(guarded: Sequence[Mapping[str, float]], plain: Sequence[Mapping[str, float]]) -> Iterator[Goal]:
+    """By round, of a tenant with rules and a token, and of one with neither."""
+    pairs = list(zip(guarded, plain, strict=True))
+    for key, crowd in (("cpu_ms", "32"), ("alone_cpu_ms", "1")):
+        yield Goal(
+            f"CPU per request, {crowd} at a time, with rules / without",
+            statistics.median(one[key] / other[key] for one, other in pairs),
+            most=1.2,
+        )
+    more = statistics.median(
+        (one["stream_cpu_ms"] - one["cpu_ms"]) - (other["stream_cpu_ms"] - other["cpu_ms"]) for one, other in pairs
+    )
+    yield Goal("CPU per streamed chunk (paced), more with rules", more / CHUNKS * 1_000, "us", most=15)
 
 
 def print_goals(goals: Iterable[Goal]) -> None:

@@ -13,7 +13,24 @@ from typing import Any
 from bench.upstream import MODEL
 
 NAME = "bench"
+GUARDED = "guarded"
+"""The tenant that uses all there is for people and for what may be said: rules, and a member who comes with a token."""
+MEMBER = "bench"
+AUDIENCE = "cloister-bench"
 EPOCH = 1_750_000_000_000
+
+RULES = {
+    "rules": [
+        {"name": "badge", "pattern": r"\bid-\d{4,6}\b"},
+        {"name": "injection", "pattern": r"(?i)ignore .{0,40}instructions", "action": "flag"},
+    ],
+    "packs": ["cards", "iban", "ssn", "aws_keys", "private_keys", "mail", "phone"],
+    "topics": [{"name": "merger", "phrases": ["project falcon", "falcon deal"]}],
+    "tools": {"blocked": ["*_secret"]},
+    "refusal": "Our company's rules do not allow this.",
+    "max_prompt_bytes": 200_000,
+}
+"""Ten patterns for prompts and for answers; one of them only counts."""
 
 Item = dict[str, dict[str, Any]]
 
@@ -41,6 +58,11 @@ def tenant_of(key: str) -> str:
     return key[3:].partition(".")[0]
 
 
+def issuer_of(upstream_port: int) -> str:
+    """Of the guarded tenant's token: the upstream shows its keys."""
+    return f"http://127.0.0.1:{upstream_port}"
+
+
 def documents(key: str, upstream_port: int, kms_key: str | None = None) -> dict[tuple[str, str], Item]:
     """What the tenancy table holds of the key's tenant: (pk, sk) -> item.
 
@@ -62,15 +84,31 @@ def documents(key: str, upstream_port: int, kms_key: str | None = None) -> dict[
         "sealed": kms_key is not None,
     }
     sealing = {"keys": [{"arn": kms_key, "registered_ms": EPOCH}] if kms_key else []}
-    tenant = {"id": name, "name": name, "limits": LIMITS, "pools": [MODEL], "sealing": sealing}
+    tenant: dict[str, Any] = {"id": name, "name": name, "limits": LIMITS, "pools": [MODEL], "sealing": sealing}
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    return {
+    guards: dict[tuple[str, str], Item] = {}
+    if name == GUARDED:
+        tenant |= {"guarded": True, "sources": ["127.0.0.0/8"]}
+        guards = _guards(issuer_of(upstream_port))
+    return guards | {
         (name, "tenant"): _item(name, "tenant", tenant),
         (name, f"key#{key_id}"): _item(
             name, f"key#{key_id}", {"id": key_id, "tenant": name, "digest": digest, "role": "developer"}
         ),
         ("~platform", f"pool#{MODEL}"): _item("~platform", f"pool#{MODEL}", pool),
     }
+
+
+def _guards(issuer: str) -> dict[tuple[str, str], Item]:
+    """What the guarded tenant has besides: its rules, and its member."""
+    person = "person#" + hashlib.sha256(json.dumps([issuer, MEMBER], separators=(",", ":")).encode()).hexdigest()
+    member = {"subject": MEMBER, "role": "developer", "issuer": issuer, "sub": MEMBER, "joined_ms": EPOCH}
+    held = {
+        "guardrails": {"rules": RULES},
+        f"member#{MEMBER}": member,
+        person: {"tenant": GUARDED, "subject": MEMBER},
+    }
+    return {(GUARDED, sk): _item(GUARDED, sk, document) for sk, document in held.items()}
 
 
 def _item(pk: str, sk: str, document: object) -> Item:

@@ -1,14 +1,14 @@
-"""An instant OpenAI-compatible engine: `python -m bench.upstream PORT`.
+"""An instant OpenAI-compatible engine: `python -m bench.upstream PORT [JWKS]`.
 
 A prompt that contains `paced` is streamed with a pause before every chunk but the first; everything else
-is answered at once. The answers are the same bytes for everyone.
+is answered at once. The answers are the same bytes for everyone. With a JWK set it is the issuer of tokens, too.
 """
 
 import asyncio
 import json
 import sys
 
-from bench.wire import Reply, Request, reply, serve
+from bench.wire import Handler, Reply, Request, reply, serve
 
 CHUNKS = 50
 PACE_S = 0.002
@@ -102,5 +102,19 @@ def answer(request: Request, to: Reply) -> None:
         to.write(NOT_FOUND)
 
 
+def with_keys(port: int, jwks: str) -> Handler:
+    """The same engine, which says whose tokens are good."""
+    url = f"http://127.0.0.1:{port}"
+    configuration = reply(json.dumps({"issuer": url, "jwks_uri": f"{url}/keys"}).encode())
+    pages = {b"/.well-known/openid-configuration": configuration, b"/keys": reply(jwks.encode())}
+
+    def answered(request: Request, to: Reply) -> None:
+        page = pages.get(request.path)
+        to.write(page) if page else answer(request, to)
+
+    return answered
+
+
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), answer)
+    at = int(sys.argv[1])
+    serve(at, with_keys(at, sys.argv[2]) if sys.argv[2:] else answer)
