@@ -28,7 +28,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | meters  | tenant#book#region |                 | Book: who holds which shares of the tenant's limits |
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
-| ledger  | tenant#velocity | `<seconds>#<number>` | a window: digests of what was called with, for an hour more |
+| ledger  | `<whose>#velocity` | `<seconds>#<number>` | a window: digests of what was called with, for an hour more |
 | ledger  | tenant#events |                      | Event or Ended: a change, and what became of it     |
 | ledger  | `~sign-ins#<digest>#<window>` | `count` | how many of an address, or for an account  |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
@@ -106,6 +106,7 @@ class LedgerItem(Model):
     prompts = BinarySetAttribute(legacy_encoding=False, null=True)
     keys = BinarySetAttribute(legacy_encoding=False, null=True)
     addresses = BinarySetAttribute(legacy_encoding=False, null=True)
+    findings = BinarySetAttribute(legacy_encoding=False, null=True)
     ttl = NumberAttribute(null=True)  # seconds since the epoch; DynamoDB deletes the item after it
 
 

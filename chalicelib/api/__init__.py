@@ -13,6 +13,7 @@
     guardrails   /tenants/{tenant}/guardrails: what may be said to models, and by them
     sources      /tenants/{tenant}/sources, and the operator's: from where its callers come in
     reviews      /admin/reviews, and a tenant's rules of velocity: fair use
+    velocity     /tenants/{tenant}/velocity: the same, as its owners watch over it
     signup       /signup: whether anybody may become a tenant
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
     break_glass  /admin, for an operator in an emergency

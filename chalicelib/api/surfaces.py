@@ -24,6 +24,7 @@ from chalicelib.api import (
     signin,
     signup,
     sources,
+    velocity,
 )
 
 SURFACES = (
@@ -32,4 +33,5 @@ SURFACES = (
     issuers.surface, sessions.surface, sessions.public, sources.surface, guardrails.surface, audit.surface,
     dashboard.surface, kms_keys.surface, admin.surface, events.surface, events.operators, sources.operators,
     break_glass.surface, signup.surface, signin.surface, reviews.surface,
+    velocity.surface,
 )  # fmt: skip

@@ -23,6 +23,7 @@ class Judged:
         self._tell: Tell | None = tell
         self._judge = judge
         self._chunks = Chunks(call.operation, judge) if call.stream else None
+        self._refused_by = ""  # which rule
 
     def __iter__(self) -> Iterator[Event]:
         try:
@@ -30,6 +31,9 @@ class Judged:
                 yield from self._whole() if self._chunks is None else self._judged(self._chunks)
         except Malformed as complaint:
             judge_complaint(complaint, self._judge)
+            raise
+        except ContentRefused as refused:
+            self._refused_by = refused.symptom
             raise
 
     @property
@@ -44,7 +48,10 @@ class Judged:
             self._stream.close()
         finally:
             if tell is not None:
-                tell(self._judge.findings if self._chunks is None else self._chunks.findings())
+                findings = self._judge.findings if self._chunks is None else self._chunks.findings()
+                if self._refused_by and not findings[self._refused_by]:  # no rule's: a tool, or what took too long
+                    findings[self._refused_by] = 1
+                tell(findings)
 
     def _whole(self) -> Iterator[Event]:
         refused: ContentRefused | None = None

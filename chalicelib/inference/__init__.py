@@ -11,6 +11,8 @@ hears of it; what it allows is proved current by the admission write itself.
     velocity     how many different prompts, keys and addresses
 """
 
+from collections.abc import Mapping
+
 from chalicelib.admission import Lease, StaleEpoch, new_lease_id
 from chalicelib.call import Watch, unwatched
 from chalicelib.identity import identify
@@ -24,6 +26,7 @@ from chalicelib.inference.settlement import settle
 from chalicelib.pool import Target
 from chalicelib.refusal import ContentRefused, Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
 from chalicelib.tenancy.snapshot import Reading
+from chalicelib.tenancy.sources import NetworkSource
 
 __all__ = ["Answer", "Ask", "Path", "look_at_running", "run"]
 
@@ -39,7 +42,9 @@ def run(ask: Ask, path: Path) -> Answer:
         if ask.idempotency_key is not None:
             claim(ask.idempotency_key, lease, path)
         call = planned.call if planned.sealed is None else sealed_call(planned, lease, path)
-        target, stream, first = path.placement.place(planned.pool, planned.pin, call, _watch(planned, path))
+        target, stream, first = path.placement.place(
+            planned.pool, planned.pin, call, _watch(planned, lease, ask.source, path)
+        )
         answer = answer_of(
             stream, first, call, lease, path, settle=lambda held, ending: _settle(planned, held, target, ending, path)
         )
@@ -68,13 +73,13 @@ def look_at_running(path: Path) -> bool:
     return len(path.running) > 0
 
 
-def _watch(planned: Plan, path: Path) -> Watch:
+def _watch(planned: Plan, lease: Lease, source: NetworkSource, path: Path) -> Watch:
     """Who judges the answer."""
     if not planned.guarded or planned.sealed is not None:
         return unwatched
     from chalicelib.inference.guarded import watch  # only tenants with rules load it, and keys limited to tools
 
-    return watch(planned, path)
+    return watch(planned, lease.lease_id, source, path)
 
 
 def _running(ask: Ask, planned: Plan, answer: Answer, path: Path) -> RunningStream:
@@ -121,17 +126,19 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
     principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified, ask.source)
     planned = plan(ask, principal, snapshot)
+    found: Mapping[str, int] = {}
     if planned.guarded:
         from chalicelib.inference.guarded import judged  # only tenants with rules load it, and keys limited to tools
 
-        planned = judged(planned, ask, path)
+        planned, found = judged(planned, ask)
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()
-    if snapshot.tenant.velocity:
+    tenant = snapshot.tenant
+    if tenant.velocity or tenant.own_velocity or tenant.key_velocity or found:
         from chalicelib.inference.velocity import must_be_moderate  # only tenants with such rules load it
 
-        must_be_moderate(planned, ask, path, now_ms)
+        must_be_moderate(planned, ask, found, path, now_ms)
     lease = path.admission.admit(
         tenant=principal.tenant,
         epoch=snapshot.epoch,
@@ -140,4 +147,8 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
         lease_id=new_lease_id(now_ms, path.randomness),
         now_ms=now_ms,
     )
+    if found:
+        from chalicelib.inference.guarded import count_findings
+
+        count_findings(found, "prompt", planned, path)  # once for each that is admitted, however often it was judged
     return planned, lease

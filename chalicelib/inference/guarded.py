@@ -9,10 +9,13 @@ import msgspec
 from chalicelib.call import BEDROCKS, Call, Stream, Watch
 from chalicelib.guardrails import refusals
 from chalicelib.guardrails.streams import Judged
+from chalicelib.identity import identify
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
+from chalicelib.inference.velocity import tell_of_answer, tell_of_prompt
 from chalicelib.refusal import ContentRefused, Forbidden, Malformed
 from chalicelib.tenancy.guardrails import Guardrails
+from chalicelib.tenancy.sources import NetworkSource
 from guard import Rules, Tools, compiled
 from guard.bodies import UNWRITTEN, Judge, prompts
 from guard.judge import Guard
@@ -26,30 +29,30 @@ MOST_KEPT = 16
 _kept: dict[str, tuple[Guardrails, Guard]] = {}
 
 
-def judged(planned: Plan, ask: Ask, path: Path) -> Plan:
-    """The plan of what may be asked. A sealed request is judged where it is opened.
+def judged(planned: Plan, ask: Ask) -> tuple[Plan, Mapping[str, int]]:
+    """The plan of what may be asked, and what was found in it, by rule. A sealed request is judged where it is opened.
 
     Raises: ContentRefused; Forbidden (sealed, by a key that is limited to tools).
     """
     if planned.sealed is not None:
         if planned.principal.scopes.tools:
             raise Forbidden(SEALED)
-        return planned
+        return planned, {}
     judge = _judge(planned, "in")
     with refusals.as_refusals():
         fields = prompts.judged(ask.fields, judge, "body" if ask.operation in BEDROCKS else "")
-    _tell(judge.findings, "prompt", planned, path)
-    if fields is ask.fields:
-        return planned
-    return plan(msgspec.structs.replace(ask, fields=fields), planned.principal, planned.snapshot)
+    if fields is not ask.fields:
+        planned = plan(msgspec.structs.replace(ask, fields=fields), planned.principal, planned.snapshot)
+    return planned, judge.findings
 
 
-def watch(planned: Plan, path: Path) -> Watch:
+def watch(planned: Plan, lease_id: str, source: NetworkSource, path: Path) -> Watch:
     """Who judges what an engine answers to it."""
     planned = planned.forgotten()  # it is kept as long as the answer comes
 
     def tell(findings: Mapping[str, int]) -> None:
-        _tell(findings, "answer", planned, path)
+        count_findings(findings, "answer", planned, path)
+        tell_of_answer(findings, lease_id, planned, source, path)
 
     def watched(stream: Stream, call: Call) -> Stream:
         return stream if call.operation in UNWRITTEN else Judged(stream, call.forgotten(), _judge(planned, "out"), tell)
@@ -63,13 +66,17 @@ def judge_complaint(complaint: Malformed, planned: Plan) -> None:
 
 
 def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:
-    """Count a prompt that was refused."""
+    """Count a prompt that was refused, for whose caller the tenant was read just now."""
     path.telemetry.count(
         "ContentRefused", path.clock(), tenant=ask.tenant or "", request_id=ask.request_id, rule=refused.symptom
     )
+    principal, snapshot = identify(
+        ask.credential, ask.tenant, path.snapshots.cached, path.clock(), path.verified, ask.source
+    )
+    tell_of_prompt({refused.symptom: 1}, ask, principal, snapshot, path)
 
 
-def _tell(findings: Mapping[str, int], where: str, planned: Plan, path: Path) -> None:
+def count_findings(findings: Mapping[str, int], where: str, planned: Plan, path: Path) -> None:
     for rule, count in findings.items():
         path.telemetry.count(
             "GuardFindings",

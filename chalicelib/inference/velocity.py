@@ -1,32 +1,104 @@
-"""A tenant's rules of velocity on the path: counted before it is admitted, by whoever may run it."""
+"""Rules of velocity on the path: the owners' for a key and for the tenant, then the operator's.
+
+A request is counted before it is admitted, by whoever may run it; what guardrails find in its answer, when that ends.
+"""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 
 from chalicelib.admission import StaleEpoch
+from chalicelib.identity import Principal
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import NEVER_PROMPT, Ask, Plan
-from chalicelib.refusal import RateLimited
-from chalicelib.tenancy.tenant import What
+from chalicelib.refusal import RateLimited, StoreUnavailable
+from chalicelib.tenancy.snapshot import Snapshot
+from chalicelib.tenancy.sources import NetworkSource
+from chalicelib.tenancy.tenant import VelocityRule, What
+from chalicelib.velocity import FINDINGS
 from chalicelib.velocity.reviews import Evidence
+from chalicelib.velocity.whose import Whose, keys, operators, owners
 
 
-def must_be_moderate(planned: Plan, ask: Ask, path: Path, now_ms: int) -> None:
-    """Raises RateLimited, where the rules are current; StaleEpoch where they are not; StoreUnavailable."""
+def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Path, now_ms: int) -> None:
+    """`found`: by guardrails, in the prompt.
+
+    The narrowest rules first: what a key's refuse is counted to nobody else.
+
+    Raises: RateLimited, where the rules are current; StaleEpoch where they are not; StoreUnavailable.
+    """
     principal, snapshot = planned.principal, planned.snapshot
+    found = _telling(found, snapshot)
     address = str(ask.source)
 
-    def tell(what: What) -> bytes:
-        if what == "prompts":
-            return prompt_of(ask)
-        return (principal.subject if what == "keys" else address).encode()
+    def tell(what: What) -> bytes | None:
+        match what:
+            case "prompts":
+                return prompt_of(ask)
+            case "findings":
+                return b"prompt" + prompt_of(ask) if found else None
+            case "keys":
+                return principal.subject.encode()
+            case "addresses":
+                return address.encode()
 
-    evidence = Evidence(principal.tenant, principal.subject, address)
+    evidence = Evidence(principal.tenant, principal.subject, address, found)
     try:
-        path.velocity.judge(snapshot.tenant.velocity, evidence, tell, now_ms)
+        for whose, rules in _rules(principal, snapshot):
+            path.velocity.judge(whose, rules, evidence, tell, now_ms)
     except RateLimited:
         if path.snapshots.fresh(principal.tenant).epoch != snapshot.epoch:  # no admission follows that would notice
             raise StaleEpoch from None
         raise
+
+
+def tell_of_prompt(found: Mapping[str, int], ask: Ask, principal: Principal, snapshot: Snapshot, path: Path) -> None:
+    """Of one that guardrails have refused: what they found."""
+    found = _telling(found, snapshot)
+    if found:
+        evidence = Evidence(principal.tenant, principal.subject, str(ask.source), found)
+        _count(b"prompt" + prompt_of(ask), evidence, principal, snapshot, path)
+
+
+def tell_of_answer(found: Mapping[str, int], lease_id: str, planned: Plan, source: NetworkSource, path: Path) -> None:
+    """Of one that is over: what guardrails found in it."""
+    principal, snapshot = planned.principal, planned.snapshot
+    found = _telling(found, snapshot)
+    if found:
+        evidence = Evidence(principal.tenant, principal.subject, str(source), found)
+        _count(b"answer" + lease_id.encode(), evidence, principal, snapshot, path)
+
+
+def _telling(found: Mapping[str, int], snapshot: Snapshot) -> Mapping[str, int]:
+    return snapshot.guardrails.telling(found) if snapshot.guardrails is not None and found else {}
+
+
+def _count(said: bytes, evidence: Evidence, principal: Principal, snapshot: Snapshot, path: Path) -> None:
+    """What is over already can be throttled no more, and is not held up by a store that does not answer."""
+
+    def tell(what: What) -> bytes | None:
+        return said if what == "findings" else None
+
+    for whose, rules in _rules(principal, snapshot):
+        try:
+            path.velocity.judge(whose, rules, evidence, tell, path.clock())
+        except RateLimited:
+            pass
+        except StoreUnavailable:
+            path.telemetry.count("FindingsUncounted", path.clock(), tenant=principal.tenant)
+
+
+def _rules(principal: Principal, snapshot: Snapshot) -> Iterator[tuple[Whose, tuple[VelocityRule, ...]]]:
+    tenant = snapshot.tenant
+    kind, _, key = principal.subject.partition(":")
+    if kind == "key" and key in tenant.key_velocity:
+        yield keys(tenant.id, key), tenant.key_velocity[key]
+    if tenant.own_velocity:
+        yield owners(tenant.id), tenant.own_velocity
+    rules = tenant.velocity
+    if snapshot.guardrails is not None and not any(rule.what == "findings" for rule in rules):
+        rules = (*rules, FINDINGS)
+    if rules:
+        yield operators(tenant.id), rules
 
 
 def prompt_of(ask: Ask) -> bytes:

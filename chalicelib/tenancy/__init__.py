@@ -8,7 +8,7 @@
     people       the members, and who they are          inference_profiles   through which Bedrock's were reached
     issuers      whose tokens they come in with         guardrails   what may be said to models, and by them
     sources      from where they come in                sessions     theirs, of browsers
-    velocity     how many different prompts, keys and addresses they call with
+    velocity     how many different prompts, keys and addresses they call with, and findings they have
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
 meter. A sandbox that reads in the other order (epoch first, see `snapshot`) can then hold an old

@@ -6,6 +6,8 @@
 | `tenant`     | tenant | `guarded`: whether there are any, so that others read none |
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from chalicelib.clock import Clock
@@ -13,7 +15,7 @@ from chalicelib.documents import Document
 from chalicelib.refusal import Malformed, StoreUnavailable
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Tenant
-from guard import Rules, problems
+from guard import PackUse, Rule, Rules, Topic, problems
 
 DOCUMENT = "guardrails"
 
@@ -27,6 +29,13 @@ class Guardrails(msgspec.Struct, frozen=True):
     rules: Rules
     version: int = 0
     changed_ms: int = 0
+
+    def telling(self, findings: Mapping[str, int]) -> Mapping[str, int]:
+        """Of these the findings of rules that flag or refuse, which somebody may have to look at."""
+        uses = [PackUse(use) if isinstance(use, str) else use for use in self.rules.packs]
+        written: list[Rule | PackUse | Topic] = [*self.rules.rules, *uses, *self.rules.topics]
+        mended = {each.name for each in written if each.action == "redact"}
+        return {name: count for name, count in findings.items() if name not in mended}
 
 
 def guardrails_of(document: Document | None) -> Guardrails:

@@ -198,12 +198,14 @@ class Issuer(msgspec.Struct, frozen=True):
     scopes: Audiences = ()  # that it gives for us alone: a token that has one in `scope` is for us, whichever client's
 
 
-What = Literal["prompts", "keys", "addresses"]
+What = Literal["prompts", "keys", "addresses", "findings"]
+"""`findings`: prompts and answers in which a rule of the tenant's own that flags or refuses found something."""
 MOST_RULES = 6
 
 
 class VelocityRule(msgspec.Struct, frozen=True):
-    """How many different prompts, keys or addresses a tenant may call with in each window of so many seconds."""
+    """How many different prompts, keys or addresses, or how many findings of its guardrails, a tenant may have in each
+    window of so many seconds."""
 
     what: What
     most: Annotated[int, msgspec.Meta(ge=1, le=500)]
@@ -231,6 +233,8 @@ class Tenant(msgspec.Struct, frozen=True):
     issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
     guarded: bool = False  # it has rules of what may be said, in a document of their own
     velocity: tuple[VelocityRule, ...] = ()  # the operator's, against scraping and hoarding
+    own_velocity: tuple[VelocityRule, ...] = ()  # its owners', under those
+    key_velocity: dict[str, tuple[VelocityRule, ...]] = {}  # and for single keys, by id
     sources: tuple[str, ...] = ()  # networks and VPC endpoints that its callers come from; empty: from everywhere
 
     def role(self, name: str) -> CustomRole | None:

@@ -1,12 +1,22 @@
-"""How many different prompts, keys and addresses a tenant may call with: rules in its document, set by operators."""
+"""How many different prompts, keys and addresses a tenant may call with, and how many findings it may have.
 
-from collections.abc import Sequence
+The rules stand in its document: those that operators set, and those that its owners set beside them, for all of it and
+for single keys. Each is judged by itself, so that the strictest wins.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from chalicelib.refusal import Malformed
 from chalicelib.tenancy.records import Records
 from chalicelib.tenancy.tenant import MOST_RULES, Tenant, VelocityRule
+
+MOST_KEYS = 100
+"""That have rules of their own."""
+
+KeyRules = Mapping[str, tuple[VelocityRule, ...]]
+"""By the ids of keys."""
 
 
 class VelocityRules:
@@ -16,10 +26,19 @@ class VelocityRules:
         self._records = records
 
     def put(self, tenant_id: str, rules: Sequence[VelocityRule]) -> Tenant:
-        """These, and no others, from the next request on. Raises Malformed."""
+        """The operator's: these, and no others, from the next request on. Raises Malformed."""
         must_be_sound(rules)
         return self._records.change_tenant(
             tenant_id, lambda tenant: msgspec.structs.replace(tenant, velocity=tuple(rules))
+        )
+
+    def put_own(self, tenant_id: str, rules: Sequence[VelocityRule], by_key: KeyRules, keys: Collection[str]) -> Tenant:
+        """The owners': these, and no others, from the next request on. `keys`: that there are. Raises Malformed."""
+        must_be_sound(rules)
+        must_be_of_keys(by_key, keys)
+        return self._records.change_tenant(
+            tenant_id,
+            lambda tenant: msgspec.structs.replace(tenant, own_velocity=tuple(rules), key_velocity=dict(by_key)),
         )
 
     def throttle(self, tenant_id: str, rule: VelocityRule) -> Tenant:
@@ -34,11 +53,23 @@ class VelocityRules:
         return self._records.change_tenant(tenant_id, throttled)
 
 
-def must_be_sound(rules: Sequence[VelocityRule]) -> None:
+def must_be_sound(rules: Sequence[VelocityRule], field: str = "rules") -> None:
     """Raises Malformed."""
     if len(rules) > MOST_RULES:
-        raise Malformed(f"A tenant has {MOST_RULES} rules of velocity at most.", field="rules")
+        raise Malformed(f"There are {MOST_RULES} rules of velocity at most.", field=field)
     kinds = [(rule.what, rule.per_s) for rule in rules]
     for index, kind in enumerate(kinds):
         if kind in kinds[:index]:
-            raise Malformed("There is a rule of this kind, for as many seconds, already.", field=f"rules[{index}]")
+            raise Malformed("There is a rule of this kind, for as many seconds, already.", field=f"{field}[{index}]")
+
+
+def must_be_of_keys(by_key: KeyRules, keys: Collection[str]) -> None:
+    """Raises Malformed."""
+    if len(by_key) > MOST_KEYS:
+        raise Malformed(f"{MOST_KEYS} keys at most have rules of their own.", field="keys")
+    for key, rules in by_key.items():
+        if key not in keys:
+            raise Malformed(f"The tenant has no key {key[:64]}.", field="keys")
+        must_be_sound(rules, f"keys.{key}")
+        if any(rule.what == "keys" for rule in rules):
+            raise Malformed("One key is always one key: rules of `keys` are the tenant's.", field=f"keys.{key}")

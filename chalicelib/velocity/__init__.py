@@ -1,15 +1,17 @@
-"""Scraping and hoarding: how many different prompts, keys and addresses a tenant may call with in a window of time.
+"""Scraping and hoarding: how many different prompts, keys and addresses a tenant may call with in a window of time, and
+how many findings of its guardrails it may have.
 
     windows   what was seen in a window, counted exactly      store   in DynamoDB      memory   its twin
-    reviews   what operators are to look at
+    reviews   what somebody is to look at                    whose    who is counted together, and who is told
 
-Here is the judge. A window is an item of its own for each tenant, with a set of short digests for each rule, which is
-never larger than the rule allows. What this process has seen in a window it asks no store about again: a digest in a
-set stays in it as long as the window lasts, and a set that is full stays full. So a request costs one conditional write
-for each length of window, and none where nothing of it is new here.
+Here is the judge. A window is an item of its own for each tenant, and each key that has rules, with a set of short
+digests for each rule, which is never larger than the rule allows. What this process has seen in a window it asks no
+store about again: a digest in a set stays in it as long as the window lasts, and a set that is full stays full. So a
+request costs one conditional write for each length of window, and none where nothing of it is new here.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Lock
 
@@ -18,27 +20,40 @@ import msgspec
 from chalicelib.documents import Documents
 from chalicelib.refusal import RateLimited
 from chalicelib.tenancy.tenant import VelocityRule, What
-from chalicelib.velocity.reviews import Evidence, Reviews
+from chalicelib.velocity.reviews import MOST_NAMED, Evidence, Reviews
+from chalicelib.velocity.whose import Whose
 from chalicelib.velocity.windows import Window, Windows, window_at
 
 __all__ = ["Tell", "Velocity"]
 
-MOST_TENANTS = 1_000
+MOST_PLACES = 1_000
+"""That a process remembers: tenants, and keys that have rules."""
 DIGEST_BYTES = 8
 
-Tell = Callable[[What], bytes]
-"""What a request has of this kind: the prompt, who calls, from where."""
+Tell = Callable[[What], bytes | None]
+"""What a request has of this kind: the prompt, who calls, from where. None: nothing."""
+
+FINDINGS = VelocityRule("findings", 20, 3_600)
+"""Of a tenant with guardrails whose operator has said nothing else: more than so many, and operators are told."""
+
+SAID: dict[What, str] = {
+    "prompts": "different prompts",
+    "keys": "different keys",
+    "addresses": "different addresses",
+    "findings": "prompts and answers that its guardrails flag or refuse",
+}
 
 
 class _Seen:
-    """Of one tenant in one window, by this process."""
+    """Of those who are counted together, in one window, by this process."""
 
     def __init__(self, window: Window, rules: tuple[VelocityRule, ...]) -> None:
         self.window = window
         self.rules = rules
         self.digests: dict[What, frozenset[bytes]] = {}
         self.full: frozenset[What] = frozenset()
-        self.told: frozenset[What] = frozenset()  # to the operators
+        self.told: frozenset[What] = frozenset()
+        self.found: Counter[str] = Counter()  # by rules of the guardrails
 
 
 class Velocity:
@@ -48,47 +63,56 @@ class Velocity:
         self.reviews = Reviews(documents)
         self._windows = windows
         self._lock = Lock()
-        self._seen: dict[tuple[str, int], _Seen] = {}  # by tenant and length of window
+        self._seen: dict[tuple[str, int], _Seen] = {}  # by place and length of window
 
-    def judge(self, rules: tuple[VelocityRule, ...], evidence: Evidence, tell: Tell, now_ms: int) -> None:
-        """Count the request; where a rule is broken, tell the operators, once for each window.
+    def judge(self, whose: Whose, rules: tuple[VelocityRule, ...], evidence: Evidence, tell: Tell, now_ms: int) -> None:
+        """Count the request; where a rule is broken, tell those whose rule it is, once for each window.
 
         Raises: RateLimited, by a rule that throttles, with the time until its window ends; nothing of a request that is
         refused by what this process knows is counted. StoreUnavailable.
         """
         refused: list[tuple[VelocityRule, Window]] = []
         for per_s in dict.fromkeys(rule.per_s for rule in rules):
-            seen = self._seen_in(evidence.tenant, window_at(per_s, now_ms), rules)
-            broken = self._broken(evidence.tenant, seen, tell)
+            seen = self._seen_in(whose.place, window_at(per_s, now_ms), rules)
+            self._note(seen, evidence)
+            broken = self._broken(whose.place, seen, tell)
             for rule in broken:
                 if rule.what not in seen.told:
-                    self.reviews.tell(rule, evidence, now_ms)
+                    told = msgspec.structs.replace(evidence, found=dict(seen.found))
+                    self.reviews.tell(whose, rule, told, now_ms)
                     seen.told |= {rule.what}
             refused += [(rule, seen.window) for rule in broken if rule.action == "throttle"]
         if refused:
             rule, window = max(refused, key=lambda each: each[1].ends_ms)
             raise RateLimited(
-                f"This tenant has called with {rule.most} different {rule.what} within {rule.per_s} s, as many "
-                "as it may. Wait, or ask the operator of the service.",
+                f"{whose.called} has had {rule.most} {SAID[rule.what]} within {rule.per_s} s, as many as it may. "
+                f"Wait, or ask {whose.ask}.",
                 limit=f"{rule.what}-per-{rule.per_s}-s",
                 remaining=0,
                 retry_in_ms=window.ends_ms - now_ms,
             )
 
-    def _seen_in(self, tenant: str, window: Window, rules: tuple[VelocityRule, ...]) -> _Seen:
-        place = tenant, window.per_s
+    def _note(self, seen: _Seen, evidence: Evidence) -> None:
+        with self._lock:
+            for name, count in evidence.found.items():
+                if name in seen.found or len(seen.found) < MOST_NAMED:
+                    seen.found[name] += count
+
+    def _seen_in(self, whose: str, window: Window, rules: tuple[VelocityRule, ...]) -> _Seen:
+        place = whose, window.per_s
         with self._lock:
             seen = self._seen.get(place)
             if seen is None or seen.window != window or seen.rules != rules:
-                if seen is None and len(self._seen) >= MOST_TENANTS:
+                if seen is None and len(self._seen) >= MOST_PLACES:
                     del self._seen[next(iter(self._seen))]
                 seen = self._seen[place] = _Seen(window, rules)
             return seen
 
-    def _broken(self, tenant: str, seen: _Seen, tell: Tell) -> list[VelocityRule]:
+    def _broken(self, whose: str, seen: _Seen, tell: Tell) -> list[VelocityRule]:
         """The rules that the request breaks. It is counted by the others, unless one of them throttles it."""
         rules = {rule.what: rule for rule in seen.rules if rule.per_s == seen.window.per_s}
-        digests = {what: _digest(tenant, what, seen.window, tell(what)) for what in rules}
+        said = {what: tell(what) for what in rules}
+        digests = {what: _digest(whose, what, seen.window, each) for what, each in said.items() if each is not None}
         new = {what: digest for what, digest in digests.items() if digest not in seen.digests.get(what, ())}
         broken = {what for what in new if what in seen.full}
         while True:
@@ -97,7 +121,7 @@ class Velocity:
             adding = {what: (digest, rules[what].most) for what, digest in new.items() if what not in broken}
             if not adding:
                 break
-            there = self._windows.add(tenant, seen.window, adding)
+            there = self._windows.add(whose, seen.window, adding)
             if there is None:
                 self._learn(seen, {what: frozenset((digest,)) for what, (digest, _) in adding.items()}, set())
                 break
@@ -115,7 +139,7 @@ class Velocity:
             seen.full |= full
 
 
-def _digest(tenant: str, what: What, window: Window, said: bytes) -> bytes:
+def _digest(whose: str, what: What, window: Window, said: bytes) -> bytes:
     """Another one in each window, so that nobody follows a prompt through them."""
-    place = msgspec.json.encode((tenant, what, window.per_s, window.number))
+    place = msgspec.json.encode((whose, what, window.per_s, window.number))
     return hashlib.sha256(b"cloister velocity\0" + place + hashlib.sha256(said).digest()).digest()[:DIGEST_BYTES]

@@ -15,12 +15,12 @@ class MemoryWindows:
         self._lock = Lock()
 
     def add(
-        self, tenant: str, window: Window, adding: Mapping[What, tuple[bytes, int]]
+        self, whose: str, window: Window, adding: Mapping[What, tuple[bytes, int]]
     ) -> Mapping[What, frozenset[bytes]] | None:
         with self._lock:
-            held = self._held.get((tenant, window), {})
+            held = self._held.get((whose, window), {})
             wanted = {what: held.get(what, frozenset()) | {digest} for what, (digest, _) in adding.items()}
             if any(len(wanted[what]) > max(most, len(held.get(what, ()))) for what, (_, most) in adding.items()):
                 return held
-            self._held[tenant, window] = held | wanted
+            self._held[whose, window] = held | wanted
             return None

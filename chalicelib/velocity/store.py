@@ -1,6 +1,6 @@
 """Windows in DynamoDB, in the table of the ledger, whose items end by themselves.
 
-window   pk tenant#velocity, sk <seconds>#<number>   prompts, keys, addresses: sets of digests; ttl
+window   pk <whose>#velocity, sk <seconds>#<number>   prompts, keys, addresses, findings: sets of digests; ttl
 """
 
 import base64
@@ -22,7 +22,7 @@ class DynamoWindows:
         self._tables = tables
 
     def add(
-        self, tenant: str, window: Window, adding: Mapping[What, tuple[bytes, int]]
+        self, whose: str, window: Window, adding: Mapping[What, tuple[bytes, int]]
     ) -> Mapping[What, frozenset[bytes]] | None:
         names = {"#ttl": "ttl"}
         values: dict[str, Any] = {":ttl": {"N": str(window.ends_ms // 1_000 + KEPT_S)}}
@@ -40,7 +40,7 @@ class DynamoWindows:
             self._tables.call(
                 "UpdateItem",
                 TableName=self._tables.ledger,
-                Key={"pk": {"S": f"{tenant}#velocity"}, "sk": {"S": f"{window.per_s}#{window.number}"}},
+                Key={"pk": {"S": f"{whose}#velocity"}, "sk": {"S": f"{window.per_s}#{window.number}"}},
                 UpdateExpression=f"ADD {', '.join(added)} SET #ttl = :ttl",
                 ConditionExpression=" AND ".join(conditions),
                 ExpressionAttributeNames=names,

@@ -24,10 +24,10 @@ def window_at(per_s: int, now_ms: int) -> Window:
 
 
 class Windows(Protocol):
-    """All windows of all tenants in one region. May raise StoreUnavailable."""
+    """All windows in one region; `whose` are counted apart. May raise StoreUnavailable."""
 
     def add(
-        self, tenant: str, window: Window, adding: Mapping[What, tuple[bytes, int]]
+        self, whose: str, window: Window, adding: Mapping[What, tuple[bytes, int]]
     ) -> Mapping[What, frozenset[bytes]] | None:
         """Add each digest to the window's set of that kind, unless one of the sets would have more than that many.
 

@@ -18,6 +18,7 @@ from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.sessions import Lifetime, Session
 from chalicelib.tenancy.tenant import Role, SurfaceName, VelocityRule
 from chalicelib.velocity.reviews import Evidence, Reviews
+from chalicelib.velocity.whose import operators
 from tests.api import signing
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
@@ -88,6 +89,8 @@ TABLE = {
     "DELETE /tenants/{tenant}/members/{subject}": Row(OWNER, "management", None, 204, **CLOSED),
     "GET /tenants/{tenant}/guardrails": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/guardrails": Row(OWNER, "management", {"packs": ["cards"]}, **CLOSED),
+    "GET /tenants/{tenant}/velocity": Row(OWNER, "management"),
+    "PUT /tenants/{tenant}/velocity": Row(OWNER, "management", {"rules": [VELOCITY]}, **CLOSED),
     "GET /tenants/{tenant}/issuers": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/issuers": Row(OWNER, "management", {"issuers": [ISSUER]}, **CLOSED),
     "GET /tenants/{tenant}/sources": Row(OWNER, "management"),
@@ -185,7 +188,7 @@ class Caller:
         deployment.tenancy.people.put("acme", "ada", "owner")
         deployment.tenancy.people.put("acme", "bob", "developer")
         rule, evidence = VelocityRule("addresses", 20), Evidence("acme", "key:a", "192.0.2.1")
-        Reviews(deployment.store.documents).tell(rule, evidence, deployment.clock())
+        Reviews(deployment.store.documents).tell(operators("acme"), rule, evidence, deployment.clock())
         assert deployment.contents is not None
         kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
         deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)

@@ -19,6 +19,7 @@ from chalicelib.tenancy.tenant import MOST_RULES, VelocityRule, What
 from chalicelib.velocity import Velocity
 from chalicelib.velocity.memory import MemoryWindows
 from chalicelib.velocity.reviews import Evidence
+from chalicelib.velocity.whose import operators
 from chalicelib.velocity.windows import Windows
 from tests.small_deployments import Deployment, Store, memory
 
@@ -50,7 +51,9 @@ class Scene:
     def passes(self, said: str, at_ms: int = NOW_MS, by: Velocity | None = None, **more: str) -> bool:
         evidence = Evidence("acme", "key:a", "192.0.2.1")
         try:
-            (by or self.one).judge(self.rules, evidence, lambda what: more.get(what, said).encode(), at_ms)
+            (by or self.one).judge(
+                operators("acme"), self.rules, evidence, lambda what: more.get(what, said).encode(), at_ms
+            )
         except RateLimited as refused:
             assert refused.retry_in_ms is not None
             return False
@@ -71,7 +74,7 @@ def test_what_was_refused_comes_in_with_the_next_window_exactly(store: Store) ->
     scene = Scene(store, throttle(most=1))
     assert scene.passes("a")
     with pytest.raises(RateLimited) as refused:
-        scene.one.judge(scene.rules, Evidence("acme", "key:a", "b"), lambda _: b"b", NOW_MS)
+        scene.one.judge(operators("acme"), scene.rules, Evidence("acme", "key:a", "b"), lambda _: b"b", NOW_MS)
     assert (refused.value.limit, refused.value.remaining) == ("addresses-per-60-s", 0)
     assert refused.value.retry_in_ms is not None
     assert not scene.passes("b", NOW_MS + refused.value.retry_in_ms - 1)
@@ -138,7 +141,9 @@ def test_tenants_are_counted_apart_and_digests_are_another_in_each_window() -> N
     velocity = Velocity(windows, memory().documents)
     for tenant in ("acme", "bolt"):
         for at_ms in (NOW_MS, NOW_MS + MINUTE_MS):
-            velocity.judge((throttle(most=1),), Evidence(tenant, "key:a", "a"), lambda _: b"the same", at_ms)
+            velocity.judge(
+                operators(tenant), (throttle(most=1),), Evidence(tenant, "key:a", "a"), lambda _: b"the same", at_ms
+            )
     assert len(windows.digests) == 4
     assert {len(digest) for digest in windows.digests} == {8}
 
