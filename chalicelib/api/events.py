@@ -22,7 +22,7 @@ class Who(msgspec.Struct, frozen=True):
     """Who asked for a change, how they proved that it was they, and from where."""
 
     subject: str  # "key:<id>", "member:<subject>", or the ARN of an IAM principal
-    proof: str  # "api_key", "jwt" or "iam"
+    proof: str  # "api_key", "jwt", "session" or "iam"; of who comes in, "password" or "page", too
     tenant: str  # that they belong to: `platform`, for the operator
     source_ip: str
 
@@ -55,7 +55,8 @@ class EventPage(msgspec.Struct, frozen=True):
     summary="What was changed, and by whom, newest first", query=EventQuery, returns=EventPage,
 )  # fmt: skip
 def list_events(asked: Incoming, caller: Caller) -> EventPage:
-    """Every change of the tenant's keys, members, settings and limits that somebody asked for, the operator's, too."""
+    """Every change of the tenant's keys, members, settings and limits that somebody asked for, the operator's, too; and
+    who joined, signed in and signed out."""
     return _page(caller.principal.tenant, asked)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.http.callers import Caller
 from chalicelib.http.doors import Reply
+from chalicelib.http.entering import entering
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.own_pages import CLOSED, SIGN_IN, cookie, session_sent, signed_in, signed_out, signing_in
 from chalicelib.http.problems import status_of
@@ -131,7 +132,7 @@ def sign_out(asked: Incoming) -> Reply:
     tenant = asked.parameters["tenant"]
     given = parse(session_sent(asked.method, tenant, asked.headers) or "", "cs")
     if given is not None and given.tenant == tenant:
-        _end_if_opened_by(given)
+        _end_if_opened_by(asked, given)
     out, sign_in = "", wiring.sign_in()
     with suppress(NoCapacity):
         out = sign_in.out(wiring.path().clock()) if sign_in is not None else ""
@@ -191,12 +192,16 @@ def _begun(asked: Incoming, attempt: "Attempt", code: str) -> tuple[Session, Key
     if sign_in is None:
         raise NotFound(CLOSED_HERE)
     identity = sign_in.identity(attempt, code, path.clock())
-    rooms.people.join(identity.issuer, identity.subject, identity.mail, of_tenant=None)
+    joins = entering(asked, "join_tenant", "page")
+    rooms.people.join(identity.issuer, identity.subject, identity.mail, of_tenant=None, around=joins)
     known = path.snapshots.fresh.person(attempt.tenant, identity.issuer, identity.subject)
     if known is None:
         raise NotFound(NO_MEMBER)
     agent = "".join(filter(str.isprintable, asked.headers.get("user-agent", "")))[:LONGEST_AGENT]
-    return rooms.sessions.begin(attempt.tenant, known[0], _lifetime(), asked.source_ip, agent)
+    with entering(asked, "sign_in", "page")(attempt.tenant, known[0].subject) as outcome:
+        session, text = rooms.sessions.begin(attempt.tenant, known[0], _lifetime(), asked.source_ip, agent)
+        outcome.made = session.id
+    return session, text
 
 
 def _sent(asked: Incoming) -> KeyText | None:
@@ -204,12 +209,13 @@ def _sent(asked: Incoming) -> KeyText | None:
     return parse(asked.credential.text, "cs") if isinstance(asked.credential, SessionCookie) else None
 
 
-def _end_if_opened_by(given: KeyText) -> None:
+def _end_if_opened_by(asked: Incoming, given: KeyText) -> None:
     sessions = wiring.tenancy().sessions
     with suppress(NotFound):
         session = sessions.session(given.tenant, given.key_id)
         if session.until_ms(given, wiring.path().clock()) is not None:
-            sessions.end(session)
+            with entering(asked, "sign_out", "session")(session.tenant, session.member):
+                sessions.end(session)
 
 
 def _may_see(caller: Caller, session: Session) -> bool:

@@ -6,6 +6,7 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.http.doors import Reply
+from chalicelib.http.entering import Step, entering
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.identity.claims import verified_mail
@@ -17,6 +18,8 @@ surface = Surface(__name__, "management", title="Signing in", prefix="/signin", 
 Mail = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]+@[^\s@]+$(?!\n)", max_length=128, description="a mail address")]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # as Cognito has it
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
+
+STEPS: tuple[Step, Step] = ("join_tenant", "sign_in")
 
 NO_INVITATION = (
     "Your issuer knows you, but nobody has invited you to this tenant, or there is no such tenant. Ask its owners "
@@ -55,9 +58,10 @@ def sign_in(asked: Incoming) -> Reply:
     if passwords is None:
         raise NotFound("Nobody signs in with a password here. Bring an API key, or a token of your issuer.")
     if request.refresh_token is not None and request.email is request.password is None:
-        issued = passwords.renew(request.refresh_token, asked.source_ip)
+        issued = passwords.renew(request.refresh_token, asked.source_ip, entering(asked, "join_tenant", "jwt"))
     elif request.email is not None and request.password is not None and request.refresh_token is None:
-        issued = passwords.sign_in(request.email, request.password, asked.source_ip)
+        joins, enters = (entering(asked, step, "password") for step in STEPS)
+        issued = passwords.sign_in(request.email, request.password, asked.source_ip, joins, enters)
     else:
         raise Malformed("Send `email` and `password`, or a `refresh_token` alone.", field="email")
     told = SignedIn(issued.access, "Bearer", issued.expires_s, issued.refresh)
@@ -90,7 +94,8 @@ def join_tenant(asked: Incoming) -> Joined:
     fresh = path.snapshots.fresh
     snapshot = fresh.where(tenant, lambda held: held.status == "active") if is_a_tenants(tenant) else None
     claims = path.verified(token, snapshot.tenant.issuers if snapshot else (), path.clock())
-    wiring.tenancy().people.join(claims.issuer, claims.subject, verified_mail(token), of_tenant=tenant)
+    joins, mail = entering(asked, "join_tenant", "jwt"), verified_mail(token)
+    wiring.tenancy().people.join(claims.issuer, claims.subject, mail, of_tenant=tenant, around=joins)
     known = fresh.person(tenant, claims.issuer, claims.subject)
     if known is None:
         raise NotFound(NO_INVITATION)

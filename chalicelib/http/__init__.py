@@ -21,6 +21,7 @@
     own_pages    pages of ours in a browser: which requests are theirs, and their cookies
     callers      who may come in                        unknown_members  what no type of a body knows
     journalled   doors whose changes stand in the journal
+    entering     who joins, signs in and out: there, too
     misfits      what is wrong with a value, in words   strays       what no route has a place for
     asks         from a door to an Ask, the one way     sealed_calls sealed requests, likewise
     outgoing     an answer on its way out               problems     refusals as callers see them

@@ -1,6 +1,7 @@
 """Doors by which something is changed that lasts: each change stands in the journal, written here and nowhere else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from chalicelib import wiring
@@ -8,6 +9,7 @@ from chalicelib.http import problems
 from chalicelib.http.callers import Caller
 from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming
+from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.identity import Principal
 from chalicelib.journal import Event
@@ -30,18 +32,35 @@ def journalled(route: Route, work: Work) -> Work:
 
     def changing(asked: Incoming, caller: Caller | Principal) -> Any:
         tenants, event = _event(route, asked, caller.principal if isinstance(caller, Caller) else caller)
-        event = wiring.journal().begin(tenants, event)
-        try:
+        with written(tenants, event, route.shape) as outcome:
             answer = work(asked, caller)
-        except Exception as error:
-            status = 503 if isinstance(error, StoreUnavailable) else problems.status_of(error, route.shape)
-            _end(tenants, event, status, "")
-            raise
-        status = answer.status_code if isinstance(answer, Reply) else route.status
-        _end(tenants, event, status, route.names(answer) if route.names else "")
+            outcome.status = answer.status_code if isinstance(answer, Reply) else route.status
+            outcome.made = route.names(answer) if route.names else ""
         return answer
 
     return changing
+
+
+class Outcome:
+    """What became of a change; whoever makes it says so, where it is more than that it was made."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.made = ""
+
+
+@contextmanager
+def written(tenants: tuple[str, ...], event: Event, shape: Shape) -> Iterator[Outcome]:
+    """What is done within it stands between the two halves of its event, in the logs of these tenants."""
+    outcome = Outcome()
+    event = wiring.journal().begin(tenants, event)
+    try:
+        yield outcome
+    except Exception as error:
+        status = 503 if isinstance(error, StoreUnavailable) else problems.status_of(error, shape)
+        _end(tenants, event, status, "")
+        raise
+    _end(tenants, event, outcome.status, outcome.made)
 
 
 def _event(route: Route, asked: Incoming, by: Principal) -> tuple[tuple[str, ...], Event]:

@@ -7,16 +7,20 @@ Nothing here keeps a password, or tells why one was not taken: that somebody is 
 address, was disabled or needs a second factor is one text. An attempt is counted before anybody is asked.
 """
 
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 import msgspec
 
 from chalicelib.clock import Clock
-from chalicelib.identity.claims import Verify, verified_mail
+from chalicelib.identity.claims import Claims, Verify, verified_mail
 from chalicelib.passwords.attempts import Attempts, must_be_few
 from chalicelib.refusal import Conflict, NoCapacity, Unauthenticated
-from chalicelib.tenancy.people import People
+from chalicelib.tenancy.people import Around, People
+
+Enters = Callable[[str, str, str], AbstractContextManager[object]]
+"""`enters(tenant, subject, said)`: a member has signed in, of which this is to be said."""
 
 NOT_SIGNED_IN = (
     "The mail address or the password is wrong, or this person cannot sign in by a password alone. Nobody is told "
@@ -56,22 +60,35 @@ class Passwords:
         self._people = people
         self._clock = clock
 
-    def sign_in(self, mail: str, password: str, address: str) -> Issued:
-        """Their tokens; and they are a member wherever they were invited. `address`: where the request came from."""
-        must_be_few(self._attempts, address, mail, self._clock())
-        return self._joined(self._issuer.by_password(mail, password))
+    def sign_in(self, mail: str, password: str, address: str, joins: Around, enters: Enters) -> Issued:
+        """Their tokens; and they are a member wherever they were invited. `address`: where the request came from.
 
-    def renew(self, token: str, address: str) -> Issued:
-        """The same, for who has signed in before."""
+        Each tenant of theirs is told by `enters`, before anybody has the tokens, and of how many attempts it was the
+        last: so its people hear of those that failed, and whoever fails writes nothing.
+        """
+        attempt = must_be_few(self._attempts, address, mail, self._clock())
+        issued = self._issuer.by_password(mail, password)
+        claims = self._joined(issued, joins)
+        said = f"attempt {attempt} for this account in a quarter of an hour" if attempt > 1 else ""
+        for tenant, member in self._people.tenants_of(claims.issuer, claims.subject):
+            with enters(tenant, member.subject, said):
+                pass
+        return issued
+
+    def renew(self, token: str, address: str, joins: Around) -> Issued:
+        """The same, for who has signed in before; that does not count as signing in."""
         must_be_few(self._attempts, address, None, self._clock())
-        return self._joined(self._issuer.by_refresh(token))
+        issued = self._issuer.by_refresh(token)
+        self._joined(issued, joins)
+        return issued
 
-    def _joined(self, issued: Issued) -> Issued:
+    def _joined(self, issued: Issued, joins: Around) -> Claims:
         try:
             claims = self._verify(issued.access, (), self._clock())
         except Unauthenticated:  # the deployment takes no tokens of this client
             raise NoCapacity(BROKEN, retry_in_ms=60_000) from None
         # Another sign-in of theirs at the same time accepts what this one does not, or the next one will.
         with suppress(Conflict):
-            self._people.join(claims.issuer, claims.subject, verified_mail(issued.id), of_tenant=None)
-        return issued
+            mail = verified_mail(issued.id)
+            self._people.join(claims.issuer, claims.subject, mail, of_tenant=None, around=joins)
+        return claims

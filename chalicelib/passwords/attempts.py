@@ -31,20 +31,25 @@ class Counter(msgspec.Struct, frozen=True):
 class Attempts(Protocol):
     """Counters that all processes share. Raises StoreUnavailable."""
 
-    def take(self, counter: Counter) -> bool:
-        """Count one more, unless there were so many already: then nothing is written."""
+    def take(self, counter: Counter) -> int:
+        """Count one more: how many there are then. 0: there were so many already, and nothing is written."""
 
 
-def must_be_few(attempts: Attempts, address: str, mail: str | None, now_ms: int) -> None:
-    """Count a sign-in. Raises RateLimited, in the same words for whichever was one too many."""
+def must_be_few(attempts: Attempts, address: str, mail: str | None, now_ms: int) -> int:
+    """Count a sign-in: which one it is in this window, for the account, or else of the address.
+
+    Raises RateLimited, in the same words for whichever was one too many.
+    """
+    taken = 0
     for counter in _counters(address, mail, now_ms):
-        if not attempts.take(counter):
+        if not (taken := attempts.take(counter)):
             raise RateLimited(
                 "Too many sign-ins from here, or for this account. Wait; a token is good for an hour, so keep it.",
                 limit="sign-ins",
                 remaining=0,
                 retry_in_ms=counter.ends_ms - now_ms,
             )
+    return taken
 
 
 def _counters(address: str, mail: str | None, now_ms: int) -> Iterator[Counter]:

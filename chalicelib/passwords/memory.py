@@ -12,9 +12,10 @@ class MemoryAttempts:
         self._taken: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def take(self, counter: Counter) -> bool:
+    def take(self, counter: Counter) -> int:
         with self._lock:
             taken = self._taken.get(counter.name, 0)
-            if taken < counter.most:
-                self._taken[counter.name] = taken + 1
-            return taken < counter.most
+            if taken >= counter.most:
+                return 0
+            self._taken[counter.name] = taken + 1
+            return taken + 1

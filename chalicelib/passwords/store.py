@@ -13,9 +13,9 @@ class DynamoAttempts:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def take(self, counter: Counter) -> bool:
+    def take(self, counter: Counter) -> int:
         try:
-            self._tables.call(
+            written = self._tables.call(
                 "UpdateItem",
                 TableName=self._tables.ledger,
                 Key={"pk": {"S": f"~sign-ins#{counter.name}"}, "sk": {"S": "count"}},
@@ -28,7 +28,8 @@ class DynamoAttempts:
                     ":one": {"N": "1"},
                     ":most": {"N": str(counter.most)},
                 },
+                ReturnValues="UPDATED_NEW",
             )
         except ConditionFailed:
-            return False
-        return True
+            return 0
+        return int(written["Attributes"]["n"]["N"])

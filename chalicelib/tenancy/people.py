@@ -15,8 +15,8 @@ in by calling themselves, at an issuer that lets them, what another's mail addre
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import get_args
 
 import msgspec
@@ -34,6 +34,15 @@ class Person(msgspec.Struct, frozen=True):
 
     tenant: str
     subject: Subject
+
+
+Around = Callable[[str, str], AbstractContextManager[object]]
+"""`around(tenant, subject)`: within it a member joins, once."""
+
+
+def unobserved(_tenant: str, _subject: str) -> AbstractContextManager[object]:
+    """Around, where nobody wants to know."""
+    return nullcontext()
 
 
 class People:
@@ -69,7 +78,9 @@ class People:
             self._records.bump(tenant_id)
         return member
 
-    def join(self, issuer: str, sub: str, verified_mail: str | None, *, of_tenant: str | None) -> Sequence[str]:
+    def join(
+        self, issuer: str, sub: str, verified_mail: str | None, *, of_tenant: str | None, around: Around = unobserved
+    ) -> Sequence[str]:
         """Accept every invitation of this person; the tenants that they have joined by that.
 
         `verified_mail`: what the issuer says that it has verified. `of_tenant`: the tenant whose own issuer it is,
@@ -81,7 +92,7 @@ class People:
         for name in mails if "@" in sub else [sub, *mails]:
             for document in self._records.under(PLATFORM, _invitations(name)):
                 invited = value(document, Person)
-                if of_tenant in (None, invited.tenant) and self._accept(invited, issuer, sub):
+                if of_tenant in (None, invited.tenant) and self._accept(invited, issuer, sub, around):
                     self._records.delete(document)
                     joined.append(invited.tenant)
         return joined
@@ -155,7 +166,7 @@ class People:
             else "This is the last owner who has joined. Make another member who has joined an owner first."
         )
 
-    def _accept(self, invited: Person, issuer: str, sub: str) -> bool:
+    def _accept(self, invited: Person, issuer: str, sub: str, around: Around) -> bool:
         """Whether the person is the invited member now."""
         held = self._records.held(invited.tenant, member_document(invited.subject))
         name = person_document(issuer, sub)
@@ -166,7 +177,8 @@ class People:
         member = value(held, Member)
         if member.joined_ms is None:
             member = msgspec.structs.replace(member, issuer=issuer, sub=sub, joined_ms=self._clock())
-            self._records.replace(held, member)
+            with around(invited.tenant, invited.subject):
+                self._records.replace(held, member)
         if not member.is_called(issuer, sub):
             return False
         self._lead(PLATFORM, f"{name}#{invited.tenant}", invited)

@@ -11,6 +11,7 @@ from chalicelib.identity.signin.endpoints import FRESH_MS
 from chalicelib.tenancy.tenant import Issuer
 from emulators.clock import now_ms
 from tests.api.browsers import HTML, PUBLIC_URL, Browser, at_the_page, goes_on_to
+from tests.api.test_events import events, texts
 from tests.emulators.cognito.served import MAIL, Served, UserPool, served
 from tests.small_deployments import Deployment, Gateway
 
@@ -63,6 +64,22 @@ def test_whoever_was_invited_signs_in_and_their_pages_work(browser: Browser, poo
     assert browser.page_calls("GET", "/tenants/acme/keys").status_code == 403  # no owner
     (member,) = there.tenancy.people.members("acme")
     assert member.joined_ms is not None
+
+
+def test_each_sign_in_and_its_end_stand_in_the_tenants_log_and_no_strangers(
+    gateway: Gateway, browser: Browser, pool: UserPool, there: Deployment
+) -> None:
+    browser.sign_in(pool)
+    browser.page_calls("POST", "/signin/acme/out")
+    browser.page_calls("POST", "/signin/acme/out")
+    assert browser.sign_in(pool, "bolt").status_code == 404
+    said = events(gateway, there.key())
+    assert sorted((each["action"], each["who"]["proof"]) for each in said) == [
+        ("join_tenant", "page"), ("sign_in", "page"), ("sign_out", "session"),
+    ]  # fmt: skip
+    assert {each["who"]["subject"] for each in said} == {f"member:{MAIL}"}
+    assert [each["action"] for each in said if each["made"]] == ["sign_in"]
+    assert texts(there, "bolt") == []
 
 
 def test_no_token_reaches_a_page(browser: Browser, pool: UserPool) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from chalicelib import wiring
 from chalicelib.identity.claims import verified_mail
+from chalicelib.journal import Journal
+from chalicelib.ledger.memory import MemoryLedger
 from chalicelib.passwords import NOT_SIGNED_IN, Passwords
 from chalicelib.passwords.attempts import OF_AN_ACCOUNT, OF_AN_ADDRESS
 from chalicelib.passwords.cognito import Cognito
@@ -17,6 +19,7 @@ from chalicelib.telemetry import LogTelemetry
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Issuer, Tenant
 from emulators.clock import now_ms
+from tests.api.test_events import Refusing, events, texts
 from tests.emulators.cognito.served import MAIL, PASSWORD, Served, UserPool, served
 from tests.small_deployments import Answer, Deployment, Gateway
 
@@ -44,14 +47,15 @@ class Scene:
         self.deployment.tenant("acme")
         self.attempts = MemoryAttempts()
 
-    def rooms(self, client_id: str = "") -> wiring.Rooms:
+    def rooms(self, client_id: str = "", log: MemoryLedger | None = None) -> wiring.Rooms:
         path = self.deployment.path()
         settings = Settings(issuer=self.pool.issuer, signin_client_id=client_id or self.pool.programs)
         issuer = Cognito(settings, LogTelemetry(), path.clock)
         rooms = self.deployment.rooms(path)
         passwords = Passwords(issuer, self.attempts, path.verified, rooms.tenancy.people, path.clock)
+        journal = Journal(log, path.clock, self.deployment.chance) if log else rooms.journal
         return wiring.Rooms(
-            rooms.path, rooms.tenancy, rooms.heads, rooms.journal, rooms.reports, rooms.models, rooms.contents,
+            rooms.path, rooms.tenancy, rooms.heads, journal, rooms.reports, rooms.models, rooms.contents,
             lambda: passwords,
         )  # fmt: skip
 
@@ -79,6 +83,38 @@ def test_whoever_signs_in_gets_a_token_and_joins_where_they_were_invited(scene: 
     assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 3_600)
     chat = scene.gateway.call("POST", "/tenants/acme/v1/chat/completions", key=answer.json["access_token"], json=CHAT)
     assert chat.status == 200, chat.body
+
+
+def test_a_sign_in_stands_in_the_log_of_each_tenant_of_theirs_with_the_attempts_before_it(scene: Scene) -> None:
+    scene.deployment.tenant("bolt")
+    scene.deployment.tenant("cora")
+    for tenant in ("acme", "bolt"):
+        scene.deployment.tenancy.people.put(tenant, MAIL, "viewer")
+    first = scene.signs_in().json
+    assert scene.signs_in(password="Wrong-1234").status == 401
+    scene.asks({"refresh_token": first["refresh_token"]})
+    scene.deployment.clock.now_ms += 1
+    scene.signs_in()
+    for tenant in ("acme", "bolt"):
+        said = events(scene.gateway, scene.deployment.key(tenant), tenant)
+        assert len(said) == 3
+        assert said[0]["reason"] == "attempt 3 for this account in a quarter of an hour"
+        assert {(each["action"], each["status"], each["reason"]) for each in said[1:]} == {
+            ("join_tenant", 200, ""), ("sign_in", 200, ""),
+        }  # fmt: skip
+        assert {(each["who"]["subject"], each["who"]["proof"]) for each in said} == {(f"member:{MAIL}", "password")}
+        assert {each["who"]["source_ip"] for each in said} == {"127.0.0.1"}
+    assert texts(scene.deployment, "cora") == []
+    kept = "".join(texts(scene.deployment, "acme"))
+    assert PASSWORD not in kept and "eyJ" not in kept and first["refresh_token"] not in kept
+
+
+def test_nobody_is_given_a_token_whose_sign_in_cannot_be_written(scene: Scene) -> None:
+    scene.deployment.tenancy.people.put("acme", MAIL, "viewer")
+    scene.signs_in()
+    with wiring.opening_into(scene.rooms(log=Refusing(0))):
+        answer = scene.signs_in()
+    assert answer.status == 503 and b"eyJ" not in answer.body
 
 
 def test_a_refresh_token_gives_another_token(scene: Scene) -> None:

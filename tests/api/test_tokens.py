@@ -11,6 +11,7 @@ from chalicelib.inference.answer import REVOKED
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Issuer as Configured
 from chalicelib.tenancy.tenant import Tenant
+from tests.api.test_events import events
 from tests.api.test_leaving import CHUNK, Client, Front, play
 from tests.api.test_revoked_streams import AT_ONCE_S, BEGUN
 from tests.issuer import AUDIENCE, CLIENT, Issuer, issuing
@@ -117,6 +118,9 @@ def test_who_is_invited_joins_with_a_token_by_their_subject_or_their_verified_ma
         assert msgspec.json.decode(answer.body) == {"tenant": "acme", "subject": subject, "role": "developer"}
         assert scene.chat(token).status == 200
     assert scene.chat(kim, "bolt").status == 404  # that invitation is still to be accepted
+    said = events(scene.gateway, scene.deployment.key())
+    assert {(each["action"], each["who"]["proof"]) for each in said} == {("join_tenant", "jwt")}
+    assert sorted(each["who"]["subject"] for each in said) == ["member:bob", "member:kim@acme.example"]
 
 
 def test_nobody_joins_who_is_not_invited_or_not_who_they_say(scene: Scene) -> None:
