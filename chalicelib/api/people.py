@@ -6,8 +6,12 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.http.callers import Caller
+from chalicelib.http.doors import Reply
+from chalicelib.http.entering import entering
 from chalicelib.http.incoming import Incoming, must_fit
+from chalicelib.http.own_pages import signed_out
 from chalicelib.http.surface import Surface
+from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import validity
 from chalicelib.tenancy.tenant import Member, RoleName, Roles, Subject
 
@@ -76,6 +80,25 @@ def remove_member(asked: Incoming, caller: Caller) -> None:
     The tenant's own keys stay, whoever made them.
     """
     wiring.tenancy().people.remove(caller.principal.tenant, asked.parameters["subject"])
+
+
+@surface.door(
+    "DELETE", "/tenants/{tenant}/membership", permission="sessions.manage", for_narrowed="within",
+    summary="Leave the tenant", status=204, for_every_surface=True,
+)  # fmt: skip
+def leave(asked: Incoming, caller: Caller) -> Reply:
+    """As whoever is removed: one's keys, sessions and tokens are refused on the next request, and one's running streams
+    end within seconds. Of the last owner it is refused.
+
+    It takes whoever has signed in themselves: a session, or a token. A key may be lent.
+    """
+    by = caller.principal
+    if by.member is None or by.proof not in ("session", "jwt"):
+        raise Forbidden("Only a member leaves who has signed in: come with a session, or a token of your issuer.")
+    with entering(asked, "leave", by.proof)(by.tenant, by.member) as outcome:
+        outcome.status = 204
+        wiring.tenancy().people.remove(by.tenant, by.member)
+    return Reply(b"", {}, 204, [signed_out(by.tenant)] if by.proof == "session" else [])
 
 
 @surface.door(

@@ -1,4 +1,5 @@
-"""Who joins a tenant, signs in at it and signs out again: each stands in its journal, as what its members change does.
+"""Who joins a tenant, signs in at it, signs out again and leaves it: each stands in its journal, as what its members
+change does.
 
 Whoever is no member of it writes nothing there, however often they try.
 """
@@ -9,14 +10,15 @@ from typing import Literal
 
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.journalled import Outcome, written
+from chalicelib.identity.principal import Proof
 from chalicelib.journal import Event
 
-Step = Literal["join_tenant", "sign_in", "sign_out"]
-Proof = Literal["password", "page", "jwt", "session"]
-"""By a mail address and a password; at the issuer's page; with a token; with the session that was begun so."""
+Step = Literal["join_tenant", "sign_in", "sign_out", "leave"]
+How = Proof | Literal["password", "page"]
+"""As a principal proves it; or by a mail address and a password, or at the issuer's page, to become one."""
 
 
-def entering(asked: Incoming, step: Step, proof: Proof) -> Callable[..., AbstractContextManager[Outcome]]:
+def entering(asked: Incoming, step: Step, proof: How) -> Callable[..., AbstractContextManager[Outcome]]:
     """`entering(...)(tenant, subject)`: what is done within it stands between the two halves of a member's event.
 
     Raises StoreUnavailable, with nothing done, where the first cannot be written.

@@ -17,7 +17,7 @@ MEANING: dict[Permission, str] = {
     "keys.manage": "API keys and KMS keys",
     "members.manage": "members, the tenant's own roles, and whose tokens its members come in with",
     "guardrails.manage": "the rules of what may be said to models, and by them",
-    "sessions.manage": "see and end one's own sessions; with `members.manage`, everybody's",
+    "sessions.manage": "leave; see and end one's own sessions; with `members.manage`, everybody's",
 }
 """What each lets somebody do, as docs/api.md says it."""
 

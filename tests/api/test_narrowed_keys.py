@@ -57,8 +57,11 @@ WALKED = [*MANAGING, *ADMINS]
 CLOSED = [route for route in WALKED if TABLE[route].for_narrowed == "closed"]
 MAKING = [route for route in WALKED if TABLE[route].for_narrowed == "covering" and "{key}" not in route]
 TOUCHING = [route for route in WALKED if TABLE[route].for_narrowed == "covering" and "{key}" in route]
+OF_NO_KEY = ("/session/renew", "/membership")
 OF_A_POOL = [
-    route for route in TENANTS if TABLE[route].surface not in ("management", "bedrock") and "/session/" not in route
+    route
+    for route in TENANTS
+    if TABLE[route].surface not in ("management", "bedrock") and not route.endswith(OF_NO_KEY)
 ]
 
 

@@ -99,6 +99,7 @@ TABLE = {
     "PUT /tenants/{tenant}/roles": Row(OWNER, "management", {"roles": {"chatter": {"base": "viewer"}}}, **CLOSED),
     "GET /tenants/{tenant}/sessions": Row(ALL, "management"),
     "DELETE /tenants/{tenant}/sessions/{session}": Row(ALL, "management", None, 204, own=True, **CLOSED),
+    "DELETE /tenants/{tenant}/membership": Row(ALL, "any", None, 403),  # a key may be lent
     "POST /tenants/{tenant}/session/renew": Row(ALL, "any", None, 403),  # a key is not renewed
     "GET /tenants/{tenant}/kms-keys": Row(OWNER, "management"),
     "POST /tenants/{tenant}/kms-keys": Row(OWNER, "management", {"key_arn": "{arn}"}, 201, **CLOSED),

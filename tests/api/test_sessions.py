@@ -14,6 +14,8 @@ from chalicelib.inference import look_at_running
 from chalicelib.inference.answer import REVOKED
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.sessions import Session
+from chalicelib.tenancy.tenant import CustomRole, Scopes
+from tests.api.test_events import events
 from tests.api.test_leaving import CHUNK, Client, Front, play
 from tests.api.test_permissions import LIFETIME, begun
 from tests.api.test_revoked_streams import AT_ONCE_S, BEGUN
@@ -246,6 +248,27 @@ def test_whoever_is_removed_and_invited_again_signs_in_again(scene: Scene) -> No
     people.put("acme", "ada", "developer")
     people.join("https://login.example.com", "ada", None, of_tenant=None)
     assert scene.call("POST", CHATS, CHAT).status == 401
+
+
+def test_whoever_leaves_is_gone_with_all_that_was_theirs_and_the_last_owner_stays(scene: Scene) -> None:
+    people, leaving = scene.deployment.tenancy.people, "/tenants/acme/membership"
+    people.put_roles("acme", {"chatter": CustomRole("developer", Scopes(surfaces=("openai",)))})
+    people.put("acme", "ada", "chatter")
+    key = scene.deployment.key(member="ada")
+    _, owners = scene.begun("eve", "owner")
+    assert scene.gateway.call("DELETE", leaving, key=key).status == 403
+    assert scene.call("DELETE", leaving, Accept="*/*").status == 403  # no page of ours sends that
+    left = scene.call("DELETE", leaving)
+    assert (left.status, "Max-Age=0" in left.headers["set-cookie"]) == (204, True)
+    assert scene.call("POST", CHATS, CHAT).status == 401
+    assert scene.gateway.call("POST", CHATS, key=key, json=CHAT).status == 401
+    assert [each.subject for each in people.members("acme")] == ["eve"]
+    stays = scene.call("DELETE", leaving, text=owners)
+    assert (stays.status, "owner" in stays.json["detail"]) == (409, True)
+    said = events(scene.gateway, scene.deployment.key())
+    assert {(each["action"], each["who"]["subject"], each["status"]) for each in said} == {
+        ("leave", "member:ada", 204), ("leave", "member:eve", 409),
+    }  # fmt: skip
 
 
 # seen and ended
