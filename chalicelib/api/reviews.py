@@ -62,10 +62,11 @@ def list_reviews(_: Incoming) -> ReviewList:
 
 @surface.door(
     "POST", "/admin/tenants/{tenant}/reviews/{review}/{step}", permission="operate", for_narrowed="closed",
-    summary="Take a step: note, throttle, suspend or clear", accepts=StepRequest, returns=Review,
+    summary="Take a step: note, throttle, suspend, take_down or clear", accepts=StepRequest, returns=Review,
 )  # fmt: skip
 def take_step(asked: Incoming) -> Review:
-    """`throttle`: what breaks the rule is refused from now on. `suspend`: the tenant is. `clear`: there was nothing."""
+    """`throttle`: what breaks the rule is refused from now on. `suspend`: the tenant is. `take_down`: and its keys and
+    sessions are revoked for good. `clear`: there was nothing."""
     reason = asked.json(StepRequest).reason
     tenant, step = asked.parameters["tenant"], asked.parameters["step"]
     must_fit(step, Step, "step")
@@ -76,5 +77,7 @@ def take_step(asked: Incoming) -> Review:
         tenancy.velocity.throttle(tenant, review.rule)
     if step == "suspend":
         tenancy.change_tenant(tenant, Change(status="suspended"))
+    if step == "take_down":
+        tenancy.take_down(tenant)
     taken = Taken(msgspec.convert(step, Step), path.clock(), reason, asked.request_id)
     return reviews.take(tenant, review.id, taken)

@@ -40,6 +40,11 @@ ENCRYPTING_PROVES_NOTHING = (
     "Send `Authorization: Bearer ck_...`, or seal in mode esdk."
 )
 
+TAKEN_DOWN = (
+    "This tenant was taken down by the operator of the service, and its keys and sessions are revoked for good. Do not "
+    "repeat the request: an owner of the tenant has to ask the operator."
+)
+
 UNKNOWN = NetworkSource()
 """Nowhere that any tenant could list."""
 
@@ -66,7 +71,7 @@ def identify(
             in a mode that proves no possession of it, whoever it is for. A token that names no tenant is unknown, too.
         NotOpened: no KMS key that is registered.
         NotFound: a valid credential of another tenant. It is told nothing about the tenant that it named.
-        Forbidden: the tenant is suspended, lets in nobody from there, or the IAM principal is nobody's.
+        Forbidden: the tenant is suspended or taken down, lets in nobody from there, or the IAM principal is nobody's.
         NoCapacity: the keys of the token's issuer cannot be had.
     """
     principal, snapshot = _proven(credential, tenant, reading, now_ms, verify, source)
@@ -140,7 +145,7 @@ def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tup
     key, snapshot = known
     if tenant is not None and tenant != key.tenant:
         raise NotFound("There is no such tenant, or this key is not one of its keys.")
-    _must_be_active(snapshot)
+    _must_be_open(snapshot, key.created_ms)
     principal = Principal(
         tenant=key.tenant,
         subject=f"key:{key.id}",
@@ -210,7 +215,7 @@ def _by_session(text: str, tenant: str | None, reading: Reading, now_ms: int) ->
     session, snapshot = known
     if tenant != session.tenant:
         raise NotFound("There is no such tenant, or this session is not one of its sessions.")
-    _must_be_active(snapshot)
+    _must_be_open(snapshot, session.created_ms)
     principal = Principal(
         tenant=session.tenant,
         subject=f"member:{session.member}",
@@ -284,6 +289,15 @@ def _open_to_holders(tenant: str | None, reading: Reading, source: NetworkSource
     return snapshot
 
 
+def _must_be_open(snapshot: Snapshot, created_ms: int) -> None:
+    """To a key or session that was made then. Raises Forbidden, Unauthenticated."""
+    _must_be_active(snapshot)
+    if snapshot.tenant.outlived(created_ms):
+        raise Unauthenticated
+
+
 def _must_be_active(snapshot: Snapshot) -> None:
+    if snapshot.tenant.status == "taken_down":
+        raise Forbidden(TAKEN_DOWN)
     if snapshot.tenant.status != "active":
         raise Forbidden("This tenant is suspended. Ask the operator of the service.")

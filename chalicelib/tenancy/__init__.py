@@ -140,6 +140,8 @@ class Tenancy:
         named = {name: said for name, said in msgspec.structs.asdict(change).items() if said is not None}
 
         def changed(tenant: Tenant) -> Tenant:
+            if tenant.status == "taken_down" and change.status == "suspended":
+                raise Conflict("The tenant was taken down, which is more. Only `active` brings it back.")
             after = msgspec.structs.replace(tenant, **named)
             _must_name_pools(change.aliases or {}, after)
             return after
@@ -148,6 +150,16 @@ class Tenancy:
         if change.limits is not None:
             self._on_limits(tenant_id, after.limits)
         return after
+
+    def take_down(self, tenant_id: str) -> Tenant:
+        """It is refused from its next request on, its streams end, and the keys and sessions that it has open nothing
+        ever again, also once `change_tenant` has made it active. Raises NotFound, Conflict."""
+        if tenant_id == PLATFORM_TENANT:
+            raise Conflict(NO_POOLS)
+        now_ms = self._clock()
+        return self._records.change_tenant(
+            tenant_id, lambda tenant: msgspec.structs.replace(tenant, status="taken_down", taken_down_ms=now_ms)
+        )
 
     # pools
 
@@ -219,10 +231,13 @@ class Tenancy:
         return key, key_text
 
     def keys(self, tenant_id: str) -> Sequence[Key]:
-        return [value(document, Key) for document in self._records.under(tenant_id, "key#")]
+        documents = self._records.under(tenant_id, "key#")
+        tenant = self._records.held(tenant_id, "tenant")
+        return [_as_of(value(document, Key), tenant) for document in documents]
 
     def key(self, tenant_id: str, key_id: str) -> Key:
-        return value(self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}"), Key)
+        document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
+        return _as_of(value(document, Key), self._records.held(tenant_id, "tenant"))
 
     def revoke_key(self, tenant_id: str, key_id: str) -> Key:
         """From the next request on, anywhere, the key is refused. Idempotent."""
@@ -234,7 +249,7 @@ class Tenancy:
     def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, KeyText]:
         """A new key in place of this one, which stays valid for `grace_ms` more."""
         document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        old = value(document, Key)
+        old = _as_of(value(document, Key), self._records.held(tenant_id, "tenant"))
         now_ms = self._clock()
         if not old.valid(now_ms) or old.replaced_by is not None:
             self._records.bump(tenant_id)
@@ -258,6 +273,14 @@ class Tenancy:
         for tenant in self.tenants():
             if pool in tenant.pools:
                 self._records.bump(tenant.id)
+
+
+def _as_of(key: Key, tenant: Document | None) -> Key:
+    """Revoked, where its tenant was taken down since it was made."""
+    held = value(tenant, Tenant) if tenant is not None else None
+    if held is None or held.taken_down_ms is None or not held.outlived(key.created_ms):
+        return key
+    return key.revoked(held.taken_down_ms)
 
 
 def _must_hold(limits: Limits) -> None:

@@ -218,7 +218,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
     id: TenantId
     name: Label
-    status: Literal["active", "suspended"] = "active"
+    status: Literal["active", "suspended", "taken_down"] = "active"
     limits: Limits = DEFAULT_LIMITS
     pools: tuple[PoolName, ...] = ()
     pins: Mapping[str, str] = {}  # pool -> the one target this tenant's calls may run on
@@ -236,6 +236,11 @@ class Tenant(msgspec.Struct, frozen=True):
     own_velocity: tuple[VelocityRule, ...] = ()  # its owners', under those
     key_velocity: dict[str, tuple[VelocityRule, ...]] = {}  # and for single keys, by id
     sources: tuple[str, ...] = ()  # networks and VPC endpoints that its callers come from; empty: from everywhere
+    taken_down_ms: int | None = None  # when it was, the last time: keys and sessions from before open nothing any more
+
+    def outlived(self, created_ms: int) -> bool:
+        """Whether a key or session that was made then is good for nothing, whatever the tenant's status is now."""
+        return self.taken_down_ms is not None and created_ms <= self.taken_down_ms
 
     def role(self, name: str) -> CustomRole | None:
         """What a member who holds this role may be. None: there is no such role."""

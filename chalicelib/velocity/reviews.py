@@ -20,7 +20,7 @@ MOST_NAMED = 20
 """Callers, addresses and rules of guardrails that a review names, the last ones."""
 MOST_STEPS = 50
 
-Step = Literal["note", "throttle", "suspend", "clear"]
+Step = Literal["note", "throttle", "suspend", "clear", "take_down"]
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from typing import Any
 
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import parse
+from tests.api.test_permissions import begun
 from tests.small_deployments import Answer, Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "a secret plan"}]}
@@ -74,6 +75,36 @@ def test_a_suspension_ends_all_of_it_and_a_clearance_lasts_until_the_rule_is_bro
     (review,) = operator("GET", "/reviews").json["reviews"]
     assert (review["open"], review["windows"]) == (True, 2)
     assert [taken["step"] for taken in review["steps"]] == ["suspend", "clear"]
+
+
+def test_who_was_taken_down_is_brought_back_by_the_operator_alone_and_without_its_keys_and_sessions(
+    gateway: Gateway, deployment: Deployment
+) -> None:
+    operator, keys = flagged(gateway, deployment)
+    owner, (_, cookie) = deployment.key(), begun(deployment)
+
+    def whoami(session: str) -> int:
+        said = {"Cookie": f"__Host-cloister-acme={session}"}
+        return gateway.call("GET", "/tenants/acme/sessions", headers=said).status
+
+    signed_in = whoami(cookie.text)
+    assert operator.take("take_down", "sold on").json["steps"][-1]["step"] == "take_down"
+    refused = gateway.call("GET", "/tenants/acme/keys", key=owner)
+    assert refused.status == 403
+    assert "taken down" in refused.json["detail"] and "ask the operator" in refused.json["detail"]
+    assert operator("PATCH", "/tenants/acme", {"status": "suspended"}).status == 409
+    assert ("take_step", "keys-60/take_down", "sold on") in operator.events("acme")
+    deployment.clock.now_ms += 1
+    new = operator("POST", "/tenants/acme/keys", {"role": "owner"}).json["api_key"]
+    assert gateway.call("GET", "/tenants/acme/keys", key=new).status == 403
+    assert operator("PATCH", "/tenants/acme", {"status": "active"}).status == 200
+    assert operator.chats(*keys, owner, new) == [401, 401, 401, 401, 200]
+    assert (signed_in, whoami(cookie.text)) == (200, 401)
+    listed = gateway.call("GET", "/tenants/acme/keys", key=new).json["keys"]
+    states = {each["id"]: each["state"] for each in listed}
+    assert sorted(states.values()) == ["active", "revoked", "revoked", "revoked", "revoked"]
+    dead = next(each for each, state in states.items() if state == "revoked")
+    assert gateway.call("POST", f"/tenants/acme/keys/{dead}/rotate", key=new, json={"grace_s": 60}).status == 409
 
 
 def test_each_step_stands_in_the_events_of_the_tenant_and_the_platform(

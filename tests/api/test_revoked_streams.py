@@ -36,6 +36,10 @@ def suspend(deployment: Deployment, _: str) -> None:
     deployment.tenancy.change_tenant("acme", Change(status="suspended"))
 
 
+def take_down(deployment: Deployment, _: str) -> None:
+    deployment.tenancy.take_down("acme")
+
+
 def take_the_pool_away(deployment: Deployment, _: str) -> None:
     deployment.tenancy.change_tenant("acme", Change(pools=()))
 
@@ -50,6 +54,7 @@ def expire(deployment: Deployment, _: str) -> None:
         (revoke, b"unknown, revoked or expired"),
         (expire, b"unknown, revoked or expired"),
         (suspend, b"suspended"),
+        (take_down, b"taken down"),
         (take_the_pool_away, b"There is no model"),
     ],
 )

@@ -15,7 +15,9 @@ from moto.server import ThreadedMotoServer
 
 from chalicelib import wiring
 from chalicelib.tenancy import PLATFORM_TENANT
-from chalicelib.tenancy.tenant import Tenant
+from chalicelib.tenancy.tenant import Tenant, VelocityRule
+from chalicelib.velocity.reviews import Evidence
+from chalicelib.velocity.whose import operators
 from cloister.cli.__main__ import main
 from cloister.cli.admin import coming
 from cloister.cli.operator_gateway import Operator, OperatorSettings, Signature
@@ -272,3 +274,16 @@ def test_a_stage_is_found_by_its_stack(
         assert "cloister-nope" in capsys.readouterr().err
     finally:
         server.stop()
+
+
+def test_a_review_is_listed_and_its_tenant_taken_down(deployment: Deployment, cloister: Cloister) -> None:
+    deployment.tenant("acme", pools=())
+    evidence = Evidence("acme", "key:abc", "192.0.2.1")
+    reviews = wiring.path().velocity.reviews
+    reviews.tell(operators("acme"), VelocityRule("keys", 5), evidence, deployment.clock())
+    status, shown, _ = cloister("reviews", "list")
+    assert status == 0
+    assert all(said in shown for said in ("acme", "keys-60", "open", "key:abc", "192.0.2.1"))
+    status, taken, _ = cloister("reviews", "take", "take_down", "acme", "keys-60", "sold on")
+    assert (status, json.loads(taken)["steps"][0]["reason"]) == (0, "sold on")
+    assert deployment.tenancy.tenant("acme").status == "taken_down"

@@ -94,7 +94,7 @@ def test_a_developer_asks_as_the_banner_and_the_readme_say(running_system: Runni
 
 def test_an_operator_makes_a_tenant_and_its_owner_a_key(running_system: RunningSystem, terminal: Terminal) -> None:
     (operating,) = blocks("client/README.md", "sh", "For operators")
-    put, create, key, left, requests, health = operating.splitlines()
+    put, create, key, reviews, left, requests, health = operating.splitlines()
     terminal.save("pool.json", json.dumps(_pool_beside_demo(running_system)))
     new_key, limits, principals = (
         command
@@ -113,10 +113,12 @@ def test_an_operator_makes_a_tenant_and_its_owner_a_key(running_system: RunningS
         _asking("$(cat key)", "demo"),
         _asking("$(cat key)", "chat"),
         requests.replace("--follow", "--last 5"),
+        reviews,
         health,
         principals,
     )
-    _, pool, tenant, _, changed, shown, made, _, answered, refused, listed, healthy, whose = said
+    _, pool, tenant, _, changed, shown, made, _, answered, refused, listed, reviewed, healthy, whose = said
+    assert reviewed.split() == ["TENANT", "REVIEW", "STATE", "LAST", "BY", "FROM"]
     assert json.loads(pool)["name"] == "chat"
     assert json.loads(tenant)["pools"] == ["demo"]
     assert json.loads(changed)["limits"]["in_flight"] == 8

@@ -127,7 +127,7 @@ def test_a_change_whose_answer_was_lost_counts_all_the_same(stores: Served, chan
     with fault_proxy(stores.url("local")) as (proxy, through):
         shaky = DynamoDocuments(reach_tables(through, prefix_of(tables)))
         tenancy = Tenancy(shaky, there.store.meters, there.clock, there.chance)
-        proxy.plan(Fault.NONE, *([Fault.NONE] * 2 if changing.name == "rotate" else []), Fault.LOST)
+        proxy.plan(Fault.NONE, *([Fault.NONE] * 3 if changing.name == "rotate" else []), Fault.LOST)
         with pytest.raises(Conflict):
             changing.make(tenancy, key_id(key))
     assert met(there, warm, key) == changing.then

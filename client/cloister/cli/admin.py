@@ -21,6 +21,7 @@ LONGEST_MS = 15 * 60_000
 
 MOST_PAGES = 20
 POLL_S = 2.0
+STEPS = ("note", "throttle", "suspend", "take_down", "clear")
 
 
 def add(commands: Any) -> None:
@@ -78,6 +79,14 @@ def add(commands: Any) -> None:
     for parser in (left, replaced):
         parser.add_argument("tenant")
     replaced.add_argument("file", help="JSON with rates, budgets and in_flight; `-`: the standard input")
+
+    reviews = group("reviews", "tenants that broke a rule of fair use")
+    action(reviews, "list", _reviews, _reviews_shown, "the open ones first")
+    take = action(reviews, "take", _take_step, _indented, "a step: note, throttle, suspend, take_down or clear")
+    take.add_argument("step", choices=STEPS)
+    take.add_argument("tenant")
+    take.add_argument("review", help="its id")
+    take.add_argument("reason", help="which stands in the events, and the tenant's owners read it")
 
     action(commands, "health", _health, _indented, "what can be run, as of the last minute")
 
@@ -205,6 +214,30 @@ def _usage_shown(usage: Any) -> str:
 
 def _set_limits(operator: Operator, options: argparse.Namespace) -> Any:
     return operator.send("PATCH", "tenants", options.tenant, body={"limits": document(options.file)})["limits"]
+
+
+def _reviews(operator: Operator, _: argparse.Namespace) -> Any:
+    return operator.get("reviews")["reviews"]
+
+
+def _reviews_shown(reviews: Any) -> str:
+    rows = (
+        (
+            each["tenant"],
+            each["id"],
+            "open" if each["open"] else "cleared",
+            _day(each["last_ms"]),
+            ", ".join(each["subjects"][-2:]),
+            ", ".join(each["addresses"][-2:]),
+        )
+        for each in reviews
+    )
+    return table(rows, "TENANT", "REVIEW", "STATE", "LAST", "BY", "FROM")
+
+
+def _take_step(operator: Operator, options: argparse.Namespace) -> Any:
+    place = ("tenants", options.tenant, "reviews", options.review, options.step)
+    return operator.send("POST", *place, body={"reason": options.reason})
 
 
 def _health(operator: Operator, _: argparse.Namespace) -> Any:
