@@ -81,9 +81,9 @@ class Growing:
         for place in tuple(self._scanners):
             yield from self.finish(place)
 
-    def judge_others(self, node: dict[str, Any], growing: str) -> None:
-        """What stands beside the member that grows, each by itself. Raises NotAllowed."""
-        others = {name: value for name, value in node.items() if name != growing}
+    def judge_others(self, node: dict[str, Any], *growing: str) -> None:
+        """What stands beside the members that grow, each by itself. Raises NotAllowed."""
+        others = {name: value for name, value in node.items() if name not in growing}
         judge_all(others, self.judge)
         node.update(others)
 

@@ -42,17 +42,15 @@ class Chats:
         for choice in choices:
             place = (choice.get("index") or 0,)
             self._growing.judge.leave_out_pieces(choice)
-            self._growing.judge_others(choice, "delta" if "delta" in choice else "text")
-            if isinstance(choice.get("delta"), dict):
-                grown = choice["delta"]
-                self._growing.grow(grown, place)
-            else:
-                grown = {"text": choice.get("text") or ""}
-                self._growing.grow(grown, place)
+            growing = [name for name, kind in (("delta", dict), ("text", str)) if isinstance(choice.get(name), kind)]
+            self._growing.judge_others(choice, *growing)
+            grown = [choice[name] if name == "delta" else {name: choice[name]} for name in growing]
+            for node in grown:
+                self._growing.grow(node, place)
             if choice.get("finish_reason"):
-                yield from _rests(self, self._growing.finish(place), grown)
-            if "text" in choice:
-                choice["text"] = grown["text"]
+                yield from _rests(self, self._growing.finish(place), *grown)
+            if "text" in growing:
+                choice["text"] = grown[-1]["text"]
         yield said
 
     def piece(self, piece: Piece) -> Chunk:
@@ -137,14 +135,14 @@ class Converse:
             if kind == "contentBlockDelta" and isinstance(members.get("delta"), dict):
                 self._open.add(block)
                 if "citation" in members["delta"]:  # whole, as it comes
-                    self._growing.judge_others(members, "")
+                    self._growing.judge_others(members)
                 else:
                     self._growing.grow(members["delta"], (block,))
                 continue
             if kind == "contentBlockStop":
                 yield from map(self.piece, self._growing.finish((block,)))
                 self._open.discard(block)
-            self._growing.judge_others(members, "")
+            self._growing.judge_others(members)
         yield said
 
     def piece(self, piece: Piece) -> Chunk:
@@ -190,10 +188,10 @@ class Plain:
             yield self.piece(piece)
 
 
-def _rests(wire: Wire, pieces: Iterator[Piece], last: Chunk) -> Iterator[Chunk]:
+def _rests(wire: Wire, pieces: Iterator[Piece], *last: Chunk) -> Iterator[Chunk]:
     """What was held back: it joins the piece of its text that comes last, or else comes before it."""
     for piece in pieces:
-        if not joined(last, piece.path, piece.text):
+        if not any(joined(node, piece.path, piece.text) for node in last):
             yield wire.piece(piece)
 
 

@@ -123,6 +123,19 @@ def test_tokens_that_spell_a_delta_once_more_are_left_out() -> None:
     assert "1234" not in text(judged(chunk({"content": "hi", "token_ids": [1234]}), Finished(None)))
 
 
+def test_a_text_that_a_server_tells_in_two_members_leaks_from_neither() -> None:
+    def both(piece: str, **more: Any) -> Delta:
+        return Delta(data({"choices": [{"index": 0, "delta": {"content": piece}, "text": piece, **more}]}), 1)
+
+    events = judged(both("it is word-12"), both("34, so"), both("", finish_reason="stop"), Finished(None))
+    choices = [msgspec.json.decode(event.data)["choices"][0] for event in events if isinstance(event, Delta)]
+    told = [("".join(choice.get("delta", {}).get("content", "") for choice in choices))]
+    told += ["".join(choice.get("text", "") for choice in choices)]
+    assert told == ["it is [secret], so"] * 2
+    with pytest.raises(ContentRefused):
+        judged(both("boo"), both("m!"))
+
+
 def test_a_loop_is_not_held_up_by_a_long_chunk_nor_by_rules_that_take_long() -> None:
     call = Call("r", "chat.completions", "p", {}, True, 1, 10, 1, "t")
 
