@@ -111,6 +111,7 @@ class Finished(msgspec.Struct, frozen=True):
 
     usage: Usage | None
     data: bytes = b""
+    found: bool = False  # sealed: whether a rule of the tenant's was met, where it was opened
 
 
 class Pause(Enum):

@@ -16,17 +16,17 @@ mkdir -p "$2"
 output=$(realpath "$2")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if [[ -n $(git status --porcelain -- enclave sealed) ]]; then
-    echo "enclave/ or sealed/ differ from the last commit: nobody else could build the same image." >&2
+if [[ -n $(git status --porcelain -- enclave guard sealed) ]]; then
+    echo "enclave/, guard/ or sealed/ differ from the last commit: nobody else could build the same image." >&2
     exit 1
 fi
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-git archive HEAD enclave/requirements.lock enclave/'*.py' sealed | tar --extract --directory "$context"
+git archive HEAD enclave/requirements.lock enclave/'*.py' guard sealed | tar --extract --directory "$context"
 install --mode 644 "$configuration" "$context/enclave.json"
 
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- enclave sealed)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- enclave guard sealed)
 export SOURCE_DATE_EPOCH
 find "$context" -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 docker buildx build --file enclave/Dockerfile --build-arg SOURCE_DATE_EPOCH --provenance false --no-cache \

@@ -118,17 +118,28 @@ class Conversation:
     def _open(self, payload: bytes) -> bytes:
         self._require_no_exchange()
         with self._new_entry(payload) as entry:
-            claims, blob = self._verify_ticket(payload, entry)
+            claims, rules, blob = self._verify_ticket(payload, entry)
             if claims.use != "run":
                 raise NotOpened("use")
-            plaintext, exchange = self._services.opener.open(claims, blob)
+            opened, exchange = self._judged(claims, rules, blob) if rules else self._services.opener.open(claims, blob)
         self._open_exchange = _OpenExchange(exchange, entry, self._services.now_ms() + EXCHANGE_MS)
-        return plaintext
+        if exchange.refused:
+            self._end("content_refused")
+        return opened
+
+    def _judged(self, claims: Claims, rules: bytes, blob: bytes) -> tuple[bytes, Exchange]:
+        from enclave.judged import JudgedExchange, JudgingRules  # only tenants with rules load it
+
+        judging = JudgingRules(rules)  # before anything is opened, and remembered
+        plaintext, exchange = self._services.opener.open(claims, blob)
+        judged = JudgedExchange(exchange, judging, claims)
+        return judged.open(plaintext), judged
 
     def _ask(self, payload: bytes) -> bytes:
         self._require_no_exchange()
         with self._new_entry(payload) as entry:
-            answer = self._services.questions.answer(*self._verify_ticket(payload, entry))
+            claims, _, body = self._verify_ticket(payload, entry)
+            answer = self._services.questions.answer(claims, body)
         entry.bytes_out = len(answer)
         self._write(entry, "told")
         return answer
@@ -141,15 +152,18 @@ class Conversation:
         if len(payload) > 1 + MOST_PIECE_BYTES:
             raise ProtocolBroken(f"SEAL takes at most {MOST_PIECE_BYTES} bytes at a time: cut the piece.")
         final = payload[0] == _FINAL
+        exchange = self._open_exchange.exchange
         try:
-            sealed = self._open_exchange.exchange.seal(payload[1:], final=final)
+            sealed = exchange.seal(payload[1:], final=final)
         except Refusal as refusal:
             # Half an answer is none: nothing more is sealed under this exchange.
             self._end(refusal.code, refusal.why)
             raise
         self._open_exchange.entry.bytes_out += len(sealed)
         self._open_exchange.entry.pieces += 1
-        if final:
+        if exchange.refused:
+            self._end("content_refused")
+        elif final:
             self._end("sealed")
         return sealed
 
@@ -163,17 +177,19 @@ class Conversation:
         if self._open_exchange:
             raise ProtocolBroken("An exchange is open: SEAL its final piece, or DROP it.")
 
-    def _verify_ticket(self, payload: bytes, entry: Entry) -> tuple[Claims, bytes]:
+    def _verify_ticket(self, payload: bytes, entry: Entry) -> tuple[Claims, bytes, bytes]:
+        """What is permitted, by which rules it is judged (as they are written; empty: by none), and for what."""
         end = _LENGTH.size + int.from_bytes(payload[: _LENGTH.size])
         if len(payload) < max(end, _LENGTH.size):
             raise ProtocolBroken("The frame is shorter than its ticket.")
         signed, body = payload[_LENGTH.size : end], payload[end:]
         try:
             claims = ticket.verify(signed, body, self._services.gateway_keys, self._services.now_ms())
+            rules, request = ticket.parts(claims, body)
         except TicketRefused as error:
             raise NotOpened(error.text) from error
         entry.use, entry.mode = claims.use, claims.mode
-        return claims, body
+        return claims, rules, request
 
     @contextmanager
     def _new_entry(self, payload: bytes) -> Iterator[Entry]:

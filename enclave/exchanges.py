@@ -18,6 +18,9 @@ from sealed.ticket import Claims
 class Exchange(Protocol):
     """An opened request whose answer is still to be sealed. Used by one thread."""
 
+    refused: bool
+    """Whether a rule has refused the rest: nothing more is sealed then."""
+
     def prepare(self) -> None:
         """Do now, while the model thinks, what the first `seal` would wait for."""
         ...
@@ -127,6 +130,8 @@ def _esdk_plaintext(key: KeyUse, claims: Claims, blob: bytes) -> bytes:
 
 
 class _KmsExchange:
+    refused = False
+
     def __init__(self, key: KeyUse, blob: bytes, nonce: str | None) -> None:
         self._key = key
         self._blob = blob
@@ -149,6 +154,8 @@ class _KmsExchange:
 
 
 class _EsdkExchange:
+    refused = False
+
     def __init__(self, key: KeyUse, claims: Claims) -> None:
         self._key = key
         self._context = esdk.response_context(tenant=claims.tenant, request_id=claims.request_id)
@@ -171,6 +178,8 @@ class _EsdkExchange:
 
 
 class _HpkeExchange:
+    refused = False
+
     def __init__(self, sealer: hpke.ResponseSealer, multiple: int) -> None:
         self._sealer = sealer
         self._multiple = multiple

@@ -25,12 +25,12 @@ crash another.
 
 from typing import TYPE_CHECKING
 
-from guard.rules import Finding, PackUse, Rule, Rules, Tools, Topic
+from guard.rules import Finding, PackUse, Rule, Rules, SentRules, Tools, Topic
 
 if TYPE_CHECKING:
     from guard.judge import Guard
 
-__all__ = ["Finding", "PackUse", "Rule", "Rules", "Tools", "Topic", "compiled", "problems"]
+__all__ = ["Finding", "PackUse", "Rule", "Rules", "SentRules", "Tools", "Topic", "compiled", "problems"]
 
 
 def compiled(rules: Rules) -> "Guard":

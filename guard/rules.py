@@ -55,6 +55,22 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_prompt_bytes: int | None = None
 
 
+class SentRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What goes along with a sealed request, to be judged by where it is opened. A ticket names the SHA-256 of it."""
+
+    rules: Rules = Rules()
+    key_tools: tuple[str, ...] = ()  # globs of the tools that the caller's key is limited to; empty: it is not
+
+    def written(self) -> bytes:
+        """Equal ones are written alike: as JSON without white space, with all members, in their order."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def read(cls, written: bytes) -> "SentRules":
+        """Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
+        return msgspec.json.decode(written, type=cls)
+
+
 class Finding(msgspec.Struct, frozen=True):
     """That a rule was met, and how often: never where or with what."""
 

@@ -3,6 +3,7 @@
     kid, 8 bytes: of SHA-256 of the raw public key | Ed25519 signature, 64 bytes | claims, JSON
 
 The signature covers the claims, the claims the SHA-256 of what goes with the ticket: neither serves another call.
+What goes with it is a request. Where the claims name rules, those go ahead of it: u32 length | rules.
 """
 
 import hashlib
@@ -12,19 +13,23 @@ from typing import Literal
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import UNSET, UnsetType
 
 from .refusal import TicketRefused
 
 MOST_BYTES = 2048
 MOST_AHEAD_MS = 10 * 60_000  # of expires_ms; a ticket that lives for hours was not signed by a gateway in its mind
 
+MOST_RULES_BYTES = 256 * 1024
+
 KID_BYTES = 8
 SIGNATURE_BYTES = 64
 _DOMAIN = b"cloister ticket v1\0"
+_LENGTH_BYTES = 4
 
 
 class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is permitted. Strings are empty and numbers 0 where they do not apply; none is ever left out."""
+    """What is permitted. Strings are empty and numbers 0 where they do not apply; only the last may be left out."""
 
     use: Literal["run", "check", "attest", "epoch", "challenge", "prove", "probe"]
     tenant: str
@@ -36,8 +41,9 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     surface: Literal["", "openai", "native"]
     stream: bool
     ceiling_tokens: int
-    body_sha256: str  # lower-case hex
+    body_sha256: str  # of the request, lower-case hex
     expires_ms: int
+    rules_sha256: str | UnsetType = UNSET  # of the rules that the request is judged by; left out: by none
 
 
 def kid_of(public_key: Ed25519PublicKey) -> bytes:
@@ -52,7 +58,7 @@ def sign(claims: Claims, private_key: Ed25519PrivateKey) -> bytes:
 
 
 def verify(ticket: bytes, body: bytes, keys: Mapping[bytes, Ed25519PublicKey], now_ms: int) -> Claims:
-    """What the ticket permits, once it is certain that a gateway permits it, now, and for this body.
+    """What the ticket permits, once it is certain that a gateway permits it, now, for this body and by these rules.
 
     `keys` are the gateways' keys by kid. Raises: TicketRefused.
     """
@@ -69,9 +75,27 @@ def verify(ticket: bytes, body: bytes, keys: Mapping[bytes, Ed25519PublicKey], n
         raise TicketRefused("The ticket has expired.")
     if claims.expires_ms > now_ms + MOST_AHEAD_MS:
         raise TicketRefused("The ticket expires too far ahead: do the clocks agree?")
-    if claims.body_sha256 != hashlib.sha256(body).hexdigest():
+    rules, request = parts(claims, body)
+    if claims.body_sha256 != hashlib.sha256(request).hexdigest():
         raise TicketRefused("The ticket was made for another body.")
+    if claims.rules_sha256 is not UNSET and claims.rules_sha256 != hashlib.sha256(rules).hexdigest():
+        raise TicketRefused("The ticket was made with other rules.")
     return claims
+
+
+def parts(claims: Claims, body: bytes) -> tuple[bytes, bytes]:
+    """Of what goes with a ticket the rules, empty where it names none, and the request. Raises: TicketRefused."""
+    if claims.rules_sha256 is UNSET:
+        return b"", body
+    end = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES])
+    if not _LENGTH_BYTES < end <= min(len(body), _LENGTH_BYTES + MOST_RULES_BYTES):
+        raise TicketRefused("The rules that the ticket names do not go with it.")
+    return body[_LENGTH_BYTES:end], body[end:]
+
+
+def with_rules(rules: bytes, request: bytes) -> bytes:
+    """What goes with a ticket that names rules."""
+    return len(rules).to_bytes(_LENGTH_BYTES) + rules + request
 
 
 def read(ticket: bytes) -> Claims:

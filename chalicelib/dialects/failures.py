@@ -13,6 +13,7 @@ from chalicelib.pool import Target
 from chalicelib.refusal import (
     CODES,
     CONTEXT_LENGTH_EXCEEDED,
+    ContentRefused,
     EngineFailed,
     EngineTimedOut,
     Malformed,
@@ -40,6 +41,7 @@ FAILED = "The model failed."
 NO_CREDENTIALS = "The gateway has no credentials for the model. Tell its operator."
 REFUSED = "The model refused the gateway's credentials or permissions. Tell the gateway's operator."
 NO_ENCLAVE = "No enclave is there to open the request. Try again."
+AGAINST_RULES = "What was asked or answered is against the rules that it was judged by."
 MALFORMED = "The model says that the request is malformed."
 TOO_LONG_FOR_MODE = (
     "The answer does not fit into the 4,096 bytes of mode kms. Ask for fewer tokens, or seal in mode esdk or hpke."
@@ -139,7 +141,10 @@ def of_status(status: int, body: bytes, target: Target, retry_in_ms: int | None 
 
 def _refusal(status: int, body: bytes, target: Target, met: str, retry_in_ms: int | None = None) -> Refusal:
     if status in (400, 422):
-        return _malformed(parse(body), target)
+        error = parse(body)
+        if error is not None and error.code == "content_refused":  # our containers' word for what was sealed
+            return ContentRefused(AGAINST_RULES)
+        return _malformed(error, target)
     if status == 401 and (error := parse(body)) and error.code == "not_opened":
         return NotOpened()
     if status in (401, 403):

@@ -12,7 +12,7 @@ import msgspec
 from chalicelib.call import Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects import failures
 from chalicelib.pool import Target
-from chalicelib.refusal import EngineFailed
+from chalicelib.refusal import ContentRefused, EngineFailed
 
 MEDIA_TYPE = "application/vnd.cloister.sealed"
 FRAME_LIMIT_BYTES = 8 * 2**20
@@ -36,12 +36,20 @@ class _Started(msgspec.Struct):
 class _Finished(msgspec.Struct):
     prompt_tokens: _Count
     completion_tokens: _Count
+    found: bool = False
 
 
 class _Refusal(msgspec.Struct):
     status: int
     code: str = ""
     message: str = ""
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """Of what a rule refused, where it was counted."""
+        return None if self.prompt_tokens is None else Usage(self.prompt_tokens, self.completion_tokens)
 
 
 class Translator:
@@ -58,7 +66,7 @@ class Translator:
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that these bytes complete.
 
-        Raises: NotOpened, TooLarge, NoCapacity, ... as the container refuses; EngineFailed for garbage.
+        Raises: NotOpened, TooLarge, ContentRefused, NoCapacity, ... as the container refuses; EngineFailed for garbage.
         """
         self._held += data
         while not self.done and len(self._held) >= 5:
@@ -93,8 +101,11 @@ class Translator:
         if kind == _FINISHED:
             self.done = True
             counted = msgspec.json.decode(payload, type=_Finished)
-            return Finished(Usage(counted.prompt_tokens, counted.completion_tokens))
+            return Finished(Usage(counted.prompt_tokens, counted.completion_tokens), found=counted.found)
         if kind == _REFUSED:
-            refused = msgspec.json.decode(payload, type=_Refusal)
-            raise failures.of_sealed(refused.status, refused.code, refused.message, self._target)
+            said = msgspec.json.decode(payload, type=_Refusal)
+            refusal = failures.of_sealed(said.status, said.code, said.message, self._target)
+            if isinstance(refusal, ContentRefused):
+                refusal.usage = said.usage
+            raise refusal
         raise EngineFailed(failures.NOT_UNDERSTOOD)

@@ -56,10 +56,13 @@ def run(ask: Ask, path: Path) -> Answer:
     except BaseException as error:
         if isinstance(error, Refusal):
             error.admitted = True
-        if isinstance(error, Malformed) and planned.guarded:
-            from chalicelib.inference.guarded import judge_complaint  # only tenants with rules load it
+        if planned.guarded and isinstance(error, Malformed | ContentRefused):
+            from chalicelib.inference.guarded import judge_complaint, told_of_sealed  # only tenants with rules load it
 
-            judge_complaint(error, planned)
+            if isinstance(error, Malformed):
+                judge_complaint(error, planned)
+            elif planned.sealed is not None:
+                told_of_sealed(error, lease.lease_id, planned, ask.source, path)
         settle(planned, lease, target, Ending(reason_of(error), None, 0), path)
         raise
 
@@ -75,7 +78,7 @@ def look_at_running(path: Path) -> bool:
 
 def _watch(planned: Plan, lease: Lease, source: NetworkSource, path: Path) -> Watch:
     """Who judges the answer."""
-    if not planned.guarded or planned.sealed is not None:
+    if not planned.guarded:
         return unwatched
     from chalicelib.inference.guarded import watch  # only tenants with rules load it, and keys limited to tools
 

@@ -8,20 +8,22 @@ import msgspec
 
 from chalicelib.call import BEDROCKS, Call, Stream, Watch
 from chalicelib.guardrails import refusals
+from chalicelib.guardrails.sealed import JudgedElsewhere
 from chalicelib.guardrails.streams import Judged
 from chalicelib.identity import identify
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import Ask, Plan, plan
 from chalicelib.inference.velocity import tell_of_answer, tell_of_prompt
-from chalicelib.refusal import ContentRefused, Forbidden, Malformed
+from chalicelib.refusal import ContentRefused, Malformed
 from chalicelib.tenancy.guardrails import Guardrails
 from chalicelib.tenancy.sources import NetworkSource
-from guard import Rules, Tools, compiled
-from guard.bodies import UNWRITTEN, Judge, prompts
+from guard import Rules, SentRules, Tools, compiled
+from guard.bodies import NOT_THE_KEYS, REFUSED, UNWRITTEN, Judge, prompts
 from guard.judge import Guard
 from guard.tools import Globs
 
-SEALED = "This key is limited to tools, and nobody sees those of a sealed request. Use another key for it."
+SEALED = "sealed request"
+"""What its findings and refusals are counted as: which rules were met is not told. No rule can be called so."""
 
 MOST_KEPT = 16
 """Guards of tenants, found by the rules that their snapshots hold: to look one up by what it says takes 15 us."""
@@ -32,11 +34,9 @@ _kept: dict[str, tuple[Guardrails, Guard]] = {}
 def judged(planned: Plan, ask: Ask) -> tuple[Plan, Mapping[str, int]]:
     """The plan of what may be asked, and what was found in it, by rule. A sealed request is judged where it is opened.
 
-    Raises: ContentRefused; Forbidden (sealed, by a key that is limited to tools).
+    Raises: ContentRefused.
     """
     if planned.sealed is not None:
-        if planned.principal.scopes.tools:
-            raise Forbidden(SEALED)
         return planned, {}
     judge = _judge(planned, "in")
     with refusals.as_refusals():
@@ -55,6 +55,12 @@ def watch(planned: Plan, lease_id: str, source: NetworkSource, path: Path) -> Wa
         tell_of_answer(findings, lease_id, planned, source, path)
 
     def watched(stream: Stream, call: Call) -> Stream:
+        if call.sealed:
+            return JudgedElsewhere(
+                stream,
+                found=lambda: count_findings({SEALED: 1}, "sealed", planned, path),
+                refused=lambda refused: told_of_sealed(refused, lease_id, planned, source, path),
+            )
         return stream if call.operation in UNWRITTEN else Judged(stream, call.forgotten(), _judge(planned, "out"), tell)
 
     return watched
@@ -63,6 +69,13 @@ def watch(planned: Plan, lease_id: str, source: NetworkSource, path: Path) -> Wa
 def judge_complaint(complaint: Malformed, planned: Plan) -> None:
     """What a target says of the request, before it answers."""
     refusals.judge_complaint(complaint, _judge(planned, "out"))
+
+
+def sent_rules(planned: Plan) -> bytes:
+    """What a sealed request is judged by, as it goes along with it."""
+    guardrails = planned.snapshot.guardrails
+    rules = Rules() if guardrails is None else guardrails.rules
+    return SentRules(rules, planned.principal.scopes.tools).written()
 
 
 def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:
@@ -74,6 +87,23 @@ def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:
         ask.credential, ask.tenant, path.snapshots.cached, path.clock(), path.verified, ask.source
     )
     tell_of_prompt({refused.symptom: 1}, ask, principal, snapshot, path)
+
+
+def told_of_sealed(refused: ContentRefused, lease_id: str, planned: Plan, source: NetworkSource, path: Path) -> None:
+    """Say it in the tenant's words, and count it: once, whoever hears of it first."""
+    if refused.symptom:
+        return
+    guardrails = planned.snapshot.guardrails
+    refused.text = NOT_THE_KEYS if guardrails is None else guardrails.rules.refusal or REFUSED
+    refused.symptom = SEALED
+    path.telemetry.count(
+        "ContentRefused",
+        path.clock(),
+        tenant=planned.principal.tenant,
+        request_id=planned.call.request_id,
+        rule=SEALED,
+    )
+    tell_of_answer({SEALED: 1}, lease_id, planned, source, path)
 
 
 def count_findings(findings: Mapping[str, int], where: str, planned: Plan, path: Path) -> None:

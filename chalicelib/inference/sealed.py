@@ -55,7 +55,16 @@ def _with_ticket(planned: Plan, use: Use, path: Path) -> bytes:
         stream=planned.call.stream,
         ceiling_tokens=planned.call.ceiling_tokens,
     )
-    return path.tickets.permit(claims, planned.sealed.body)
+    return path.tickets.permit(claims, planned.sealed.body, _rules(planned) if use == "run" else b"")
+
+
+def _rules(planned: Plan) -> bytes:
+    """By which it is judged where it is opened; empty: by none."""
+    if not planned.guarded:
+        return b""
+    from chalicelib.inference.guarded import sent_rules  # only tenants with rules load it, and keys limited to tools
+
+    return sent_rules(planned)
 
 
 def _name(sealed: SealedRequest, request_id: str) -> str:

@@ -13,7 +13,16 @@ from chalicelib.placement.health import Health, Visit
 from chalicelib.placement.probes import Probe, probe
 from chalicelib.placement.report import Report, summary
 from chalicelib.pool import Pool, Target
-from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, NotOpened, Refusal, TooLarge
+from chalicelib.refusal import (
+    ContentRefused,
+    EngineFailed,
+    EngineTimedOut,
+    Malformed,
+    NoCapacity,
+    NotOpened,
+    Refusal,
+    TooLarge,
+)
 
 NO_TARGET = "The model has no healthy target. Try again, and tell the gateway's operator if it stays so."
 RETRY_IN_MS = 1_000  # where no target said better
@@ -73,7 +82,7 @@ class Placement:
         What happens to the stream afterwards reaches `health` by itself: complete, broken, or closed.
 
         Raises:
-            Malformed, TooLarge, NotOpened: a target says that the request is wrong; the others would too.
+            Malformed, TooLarge, NotOpened, ContentRefused: a target says that the request is wrong, as others would.
             NoCapacity: no target is left; `retry_in_ms` is the earliest time at which one may be tried again.
             EngineFailed: a target took more than `patience_ms` to break.
             EngineTimedOut: likewise, or the last one that was tried did not answer in time.
@@ -180,7 +189,7 @@ class Placement:
         except BaseException as error:
             if isinstance(error, EngineFailed | EngineTimedOut):
                 self._health.failed(visit, error, self._clock())
-            elif isinstance(error, Malformed | TooLarge | NotOpened):
+            elif isinstance(error, Malformed | TooLarge | NotOpened | ContentRefused):
                 self._health.succeeded(visit, self._clock)
             if stream is not None:
                 stream.close()

@@ -45,13 +45,18 @@ class Tickets:
         )
         return self._current().ticket(bound)
 
-    def permit(self, claims: Claims, body: bytes) -> bytes:
+    def permit(self, claims: Claims, body: bytes, rules: bytes = b"") -> bytes:
         """`body` behind its ticket, as containers and enclaves take them: u16 length of the ticket, ticket, body.
 
-        Raises NoCapacity where no key is set up.
+        `rules`: what it is judged by where it is opened; they stand ahead of it: u32 length, rules. Raises NoCapacity
+        where no key is set up.
         """
-        ticket = self.issue(claims, body)
-        return len(ticket).to_bytes(2, "big") + ticket + body
+        if not rules:
+            ticket = self.issue(claims, body)
+            return len(ticket).to_bytes(2, "big") + ticket + body
+        named = msgspec.structs.replace(claims, rules_sha256=hashlib.sha256(rules).hexdigest())
+        ticket = self.issue(named, body)
+        return len(ticket).to_bytes(2, "big") + ticket + len(rules).to_bytes(4, "big") + rules + body
 
     def _current(self) -> Signer:
         now_ms = self._clock()

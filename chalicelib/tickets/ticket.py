@@ -9,6 +9,7 @@ import hashlib
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Use = Literal["run", "check", "attest", "epoch", "challenge", "prove", "probe"]
 
@@ -31,6 +32,7 @@ class Claims(msgspec.Struct, frozen=True):
     ceiling_tokens: int = 0
     body_sha256: str = ""  # of what the ticket goes with, hexadecimal; set when it is issued
     expires_ms: int = 0  # likewise
+    rules_sha256: str | UnsetType = UNSET  # of the rules that the request is judged by, likewise; left out: by none
 
 
 class Signer:

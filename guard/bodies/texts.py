@@ -13,6 +13,7 @@ Path = tuple[str | int, ...]
 NO_TEXT = frozenset((
     *("type", "object", "status", "index", "format", "detail", "media_type", "mime_type", "encoding_format"),
     *("id", "call_id", "tool_call_id", "tool_use_id", "toolUseId", "item_id", "response_id", "file_id", "container_id"),
+    "request_id",
     *("finish_reason", "native_finish_reason", "stop_reason", "stopReason", "completionReason", "matched_stop"),
     *("event_type", "generation_id"),
     *("model", "system_fingerprint", "service_tier", "amazon-bedrock-trace", "cache_control", "cachePoint"),

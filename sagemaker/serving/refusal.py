@@ -2,6 +2,7 @@
 
     Refusal
     |-- Malformed        400   the request cannot be understood
+    |-- ContentRefused   400   a rule of the tenant's forbids what was sealed, or its answer; the enclave says no more
     |-- NotOpened        401   the enclave does not open this request; it never says why
     |-- TimedOutReading  408   the body did not arrive in time
     |-- UnknownModel     404   no such model is loaded
@@ -53,6 +54,15 @@ class Refusal(Exception):
 
 class Malformed(Refusal):
     status, type, code = 400, "invalid_request_error", "invalid_request"
+
+
+class ContentRefused(Refusal):
+    status, type, code = 400, "invalid_request_error", "content_refused"
+
+    def __init__(self, sealed: bytes) -> None:
+        """`sealed`: what is left of the answer to be sent, and ends it."""
+        super().__init__("a rule of the tenant's forbids what was asked, or answered")
+        self.sealed = sealed
 
 
 class NotOpened(Refusal):

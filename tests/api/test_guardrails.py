@@ -11,11 +11,8 @@ import pytest
 from chalicelib import wiring
 from chalicelib.call import Call, Delta, Finished, Started, Usage
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
-from chalicelib.identity.credential import ApiKey
-from chalicelib.inference import Ask, run
-from chalicelib.inference.plan import SealedRequest
 from chalicelib.pool import Pool, Scripted, Target
-from chalicelib.refusal import Forbidden, StoreUnavailable
+from chalicelib.refusal import StoreUnavailable
 from chalicelib.tenancy.guardrails import DOCUMENT
 from tests.small_deployments import Deployment, Gateway
 
@@ -224,24 +221,6 @@ def test_a_model_calls_no_tool_that_its_callers_key_has_not(
     assert b"put_mail" in chat(gateway, guarded.key("acme"), "go on", stream=stream).body
     model.calls = "get_mail"
     assert b"get_mail" in chat(gateway, key, "go on", stream=stream).body
-
-
-def test_a_key_that_is_limited_to_tools_sends_nothing_sealed(deployment: Deployment) -> None:
-    deployment.pool("sealed", sealed=True)
-    deployment.tenant("cove", pools=("sealed",))
-    path = deployment.path()
-    ask = Ask(
-        credential=ApiKey(deployment.key("cove", tools=("get_*",))),
-        tenant="cove",
-        surface="native",
-        operation="chat.completions",
-        pool="sealed",
-        fields={},
-        request_id="r-1",
-        sealed=SealedRequest("hpke", None, b"sealed"),
-    )
-    with pytest.raises(Forbidden, match="limited to tools"):
-        run(ask, path)
 
 
 def test_a_tenant_without_its_rules_runs_nothing(gateway: Gateway, guarded: Deployment, model: Model) -> None:

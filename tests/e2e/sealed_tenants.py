@@ -2,14 +2,20 @@
 
 import base64
 import json
+import re
 import secrets
+from pathlib import Path
 from typing import Any
 
 import boto3
 import requests
+from openai import OpenAI
 
+import cloister
 from local.account import ENCLAVE, tenant_policy
+from serving.settings import EnclaveSettings
 from tests.e2e.admin import new_tenant
+from tests.local.pids import command_line
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 
@@ -100,3 +106,36 @@ def sealed_tenant(system: RunningSystem, name: str, **more: Any) -> tuple[Sealed
     registered = tenant.register(arn)
     assert registered.status_code == 200, registered.text
     return tenant, arn
+
+
+class Sealed:
+    """A tenant with a registered key, and official clients of it."""
+
+    def __init__(self, tenant: SealedTenant, arn: str) -> None:
+        self.tenant = tenant
+        self.arn = arn
+        self.system = tenant.system
+
+    def transport(self, mode: Any, form: Any = cloister.SealedTransport, **more: Any) -> Any:
+        keyed = {} if mode == "hpke" else {"kms_key_arn": self.arn, "kms_client": aws(self.system, "kms")}
+        trusted = {
+            "root": self.system.env["CLOISTER_ATTESTATION_ROOT"],
+            "measurements": [{0: self.system.env["CLOISTER_PCR0"]}],
+        }
+        return form(mode=mode, **{**keyed, **trusted, **more})
+
+    def client(self, mode: Any, **more: Any) -> OpenAI:
+        return OpenAI(
+            base_url=f"{self.tenant.url}/v1",
+            api_key=self.tenant.api_key,
+            http_client=self.transport(mode, **more),
+            max_retries=0,
+            timeout=PATIENCE_S,
+        )
+
+
+def enclave_of(system: RunningSystem) -> EnclaveSettings:
+    """The running system's enclave, for a container of a test's own."""
+    root = Path(system.env["CLOISTER_ATTESTATION_ROOT"])
+    (address,) = re.findall(r"--enclave (\S+)", command_line(system.pids()["container-demo"]))
+    return EnclaveSettings(address, root.with_name("container.pem"), root, (f"0={system.env['CLOISTER_PCR0']}",))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,43 +15,15 @@ from openai import AsyncOpenAI, OpenAI
 
 import cloister
 from emulators.security_module import Authority
-from serving.settings import EnclaveSettings
 from tests.e2e.admin import admin, entries, in_flight, settled
-from tests.e2e.sealed_tenants import SealedTenant, aws, sealed_tenant
+from tests.e2e.sealed_tenants import Sealed, SealedTenant, enclave_of, sealed_tenant
 from tests.images.houses import Gated
-from tests.local.pids import command_line
 from tests.local_system import RunningSystem
 from tests.patience import PATIENCE_S
 
 MODES = ["hpke", "esdk", "kms"]
 STREAMING = ["hpke", "esdk"]
 QUESTION: Any = [{"role": "user", "content": "What is Cloister?"}]
-
-
-class Sealed:
-    """A tenant with a registered key, and official clients of it."""
-
-    def __init__(self, tenant: SealedTenant, arn: str) -> None:
-        self.tenant = tenant
-        self.arn = arn
-        self.system = tenant.system
-
-    def transport(self, mode: Any, form: Any = cloister.SealedTransport, **more: Any) -> Any:
-        keyed = {} if mode == "hpke" else {"kms_key_arn": self.arn, "kms_client": aws(self.system, "kms")}
-        trusted = {
-            "root": self.system.env["CLOISTER_ATTESTATION_ROOT"],
-            "measurements": [{0: self.system.env["CLOISTER_PCR0"]}],
-        }
-        return form(mode=mode, **{**keyed, **trusted, **more})
-
-    def client(self, mode: Any, **more: Any) -> OpenAI:
-        return OpenAI(
-            base_url=f"{self.tenant.url}/v1",
-            api_key=self.tenant.api_key,
-            http_client=self.transport(mode, **more),
-            max_retries=0,
-            timeout=PATIENCE_S,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -161,12 +132,7 @@ def test_refusals_keep_the_types_that_the_sdk_knows(sealed: Sealed) -> None:
 @pytest.fixture
 def gated(running_system: RunningSystem, tmp_path: Path) -> Iterator[Gated]:
     """What runs the pool `gated`: a container of this test's own, with the running system's enclave behind it."""
-    root = Path(running_system.env["CLOISTER_ATTESTATION_ROOT"])
-    (address,) = re.findall(r"--enclave (\S+)", command_line(running_system.pids()["container-demo"]))
-    enclave = EnclaveSettings(
-        address, root.with_name("container.pem"), root, (f"0={running_system.env['CLOISTER_PCR0']}",)
-    )
-    with Gated(tmp_path, enclave=enclave) as container:
+    with Gated(tmp_path, enclave=enclave_of(running_system)) as container:
         pool = {"name": "gated", "targets": [container.target], "sealed": True}
         admin(running_system, "PUT", "/pools/gated", pool)
         yield container

@@ -247,6 +247,11 @@ class TestedEnclave:
     def ticket(self, body: bytes, **said: Any) -> bytes:
         return ticket.sign(self.claims(body, **said), TICKET_KEY)
 
+    def ruled(self, blob: bytes, rules: bytes, **said: Any) -> tuple[bytes, bytes]:
+        """A ticket that names rules, and what goes with it."""
+        named = {"rules_sha256": hashlib.sha256(rules).hexdigest(), **said}
+        return self.ticket(blob, **named), ticket.with_rules(rules, blob)
+
     def claims(self, body: bytes, **said: Any) -> Claims:
         usual = Claims(
             use="run",

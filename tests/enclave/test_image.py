@@ -17,19 +17,24 @@ from pathlib import Path
 import pytest
 
 from enclave.attested_kms import host_names
+from guard import Rule, Rules, SentRules
 from sealed import esdk, hpke
 from tests.enclave.houses import ROOT, Kms, Line, TestedEnclave
 from tests.enclave.processes import process
 
 ENCLAVE = ROOT / "enclave"
 DOCKERFILE = (ENCLAVE / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+RULES = Rules(
+    rules=(Rule("a", "[0-9a-f]{1,24}!"), Rule("b", "(?i)[a-z]{1,9} is secret", "refuse")), packs=("cards", "mail")
+)
+OURS = ("enclave", "guard", "sealed")
 SCRIPTS = [*ENCLAVE.glob("*.sh"), *(ENCLAVE / "parent").glob("*.sh")]
 
 
 def imported(package: str) -> set[str]:
     """The top-level packages that this one imports."""
     found = set()
-    for path in (ROOT / package).glob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
@@ -46,8 +51,8 @@ def locked() -> dict[str, str]:
 
 def test_the_image_holds_the_packages_that_the_program_imports_and_nothing_else() -> None:
     copied = {word for line in DOCKERFILE if line.startswith("COPY ") for word in line.split()[1:-1]}
-    ours = {name for name in imported("enclave") | imported("sealed") if (ROOT / name).is_dir()}
-    assert ours == {"enclave", "sealed"}
+    ours = {name for package in OURS for name in imported(package) if (ROOT / name).is_dir()}
+    assert ours == set(OURS)
     assert copied == ours | {"enclave/requirements.lock", "enclave.json"}
 
 
@@ -57,7 +62,7 @@ def test_every_package_is_pinned_by_hash() -> None:
     for pin in re.findall(r"^([\w.-]+==[\w.]+)$", (ENCLAVE / "requirements.txt").read_text(), re.MULTILINE):
         assert packages[pin.partition("==")[0]].startswith(pin + " ")
     makers = packages_distributions()
-    for module in (imported("enclave") | imported("sealed")) - {"enclave", "sealed"}:
+    for module in {name for package in OURS for name in imported(package)} - set(OURS):
         assert {maker.lower() for maker in makers[module]} & packages.keys(), module
 
 
@@ -67,7 +72,7 @@ def test_the_base_is_pinned_by_digest() -> None:
 
 
 def test_the_images_files_alone_are_a_program(tmp_path: Path) -> None:
-    for package in ("enclave", "sealed"):
+    for package in OURS:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     (command,) = [json.loads(line.removeprefix("CMD ")) for line in DOCKERFILE if line.startswith("CMD ")]
@@ -101,9 +106,11 @@ def memory(pid: int) -> Iterator[bytes]:
                     yield held.read(end - begin)
 
 
-@pytest.mark.parametrize("mode", ["hpke", "esdk", "kms"])
-def test_what_was_opened_and_sealed_is_gone_from_memory_afterwards(
-    kms: Kms, house: TestedEnclave, tmp_path: Path, mode: str
+@pytest.mark.parametrize(
+    ("mode", "rules"), [*((mode, b"") for mode in ("hpke", "esdk", "kms")), ("hpke", SentRules(RULES).written())]
+)
+def test_what_was_opened_judged_and_sealed_is_gone_from_memory_afterwards(
+    kms: Kms, house: TestedEnclave, tmp_path: Path, mode: str, rules: bytes
 ) -> None:
     """With the image's own allocator settings, and by reading the whole memory of the process."""
     (settings,) = [shlex.split(line.removeprefix("ENV ")) for line in DOCKERFILE if line.startswith("ENV ")]
@@ -124,7 +131,10 @@ def test_what_was_opened_and_sealed_is_gone_from_memory_afterwards(
                 ),
                 "kms": lambda: kms.encrypt(house.key, secret),
             }[mode]()
-            assert line.opened(house.ticket(blob, mode=mode), blob) == secret
+            if rules:
+                assert line.opened(*house.ruled(blob, rules, mode=mode)) == b"\0" + secret
+            else:
+                assert line.opened(house.ticket(blob, mode=mode), blob) == secret
             line.sealed(secret)
             line.drop()
         found = sum(range_.count(marker) for range_ in memory(running.pid))

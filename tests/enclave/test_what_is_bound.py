@@ -1,5 +1,6 @@
 """The page says which of a ticket's claims a request is bound to, mode by mode; and so it is."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sealed import esdk, hpke
+from guard import SentRules
+from sealed import esdk, hpke, ticket
 from sealed.ticket import Claims
 from tests.enclave.houses import Kms, Refusal, TestedEnclave
 
@@ -19,6 +21,7 @@ ROWS = {
 }
 OF_EVERY_TICKET = {"use", "mode", "body_sha256", "expires_ms"}
 ASKED = b'{"messages":[]}'
+RULES = SentRules().written()
 
 
 def sealed(house: TestedEnclave, kms: Kms, mode: str, names: dict[str, Any]) -> bytes:
@@ -49,12 +52,16 @@ def test_what_is_bound_cannot_be_said_otherwise_and_what_is_free_can(
         "surface": "native",
         "stream": True,
         "ceiling_tokens": 1,
+        "rules_sha256": hashlib.sha256(RULES).hexdigest(),
     }
     names: dict[str, Any] = {"tenant": "acme", "request_id": "request-1"}
     blob = sealed(house, kms, mode, names)
+    signed = house.ticket(blob, mode=mode, **names | {claim: others[claim]})
+    ruled = claim == "rules_sha256"
     with house.greeted() as line:
         try:
-            opened = line.opened(house.ticket(blob, mode=mode, **names | {claim: others[claim]}), blob) == ASKED
+            told = line.opened(signed, ticket.with_rules(RULES, blob) if ruled else blob)
+            opened = told == (b"\0" + ASKED if ruled else ASKED)
         except Refusal as refused:
             assert refused.code == "not_opened"
             opened = False

@@ -112,11 +112,14 @@ class Backstage:
         return [*who, "--enclave-root", str(files.root), "--enclave-pcr", f"0={PCR0}"]
 
     def permitted(self, body: bytes, **claims: Any) -> bytes:
-        """What the gateway sends: its ticket for this body, and the body."""
+        """What the gateway sends: its ticket for this body, the `rules` that it names, and the body."""
+        rules = claims.pop("rules", b"")
         nothing = Claims("run", TENANT, "", "", "", "", "", "", False, 0, "", 0)
         said = {"body_sha256": hashlib.sha256(body).hexdigest(), "expires_ms": time.time_ns() // 1_000_000 + 60_000}
+        if rules:
+            said["rules_sha256"] = hashlib.sha256(rules).hexdigest()
         signed = ticket.sign(msgspec.structs.replace(nothing, **(said | claims)), self.gateway)
-        return len(signed).to_bytes(2) + signed + body
+        return len(signed).to_bytes(2) + signed + (ticket.with_rules(rules, body) if rules else body)
 
     def ask(self, container: Client, use: str, body: object, **claims: Any) -> Any:
         """A question of the gateway to the enclave, through the container."""

@@ -98,11 +98,50 @@ def test_claims_of_another_shape_are_refused_though_signed(changes: dict[str, An
         ticket.verify(forged(said), BODY, KEYS, NOW_MS)
 
 
-@pytest.mark.parametrize("name", ticket.Claims.__struct_fields__)
+@pytest.mark.parametrize("name", [name for name in ticket.Claims.__struct_fields__ if name != "rules_sha256"])
 def test_a_claim_left_out_is_refused(name: str) -> None:
     said = {key: value for key, value in msgspec.to_builtins(claims()).items() if key != name}
     with pytest.raises(TicketRefused, match="claims"):
         ticket.verify(forged(msgspec.json.encode(said)), BODY, KEYS, NOW_MS)
+
+
+RULES = b'{"rules":{}}'
+
+
+def ruled(rules: bytes = RULES) -> bytes:
+    return ticket.sign(claims(rules_sha256=hashlib.sha256(rules).hexdigest()), GATEWAY)
+
+
+def test_the_rules_that_a_ticket_names_go_with_it() -> None:
+    body = ticket.with_rules(RULES, BODY)
+    said = ticket.verify(ruled(), body, KEYS, NOW_MS)
+    assert ticket.parts(said, body) == (RULES, BODY)
+    assert ticket.parts(claims(), BODY) == (b"", BODY)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"\0\0", BODY, b"\0\0\0\0" + BODY, ticket.with_rules(RULES, b"")),
+        *(ticket.with_rules(RULES[::-1], BODY), ticket.with_rules(RULES + b" ", BODY), RULES + BODY),
+        *(b"\xff\xff\xff\xff" + RULES + BODY, ticket.with_rules(RULES, BODY)[:-1]),
+    ],
+)
+def test_other_rules_or_none_in_their_place_are_refused(body: bytes) -> None:
+    with pytest.raises(TicketRefused):
+        ticket.verify(ruled(), body, KEYS, NOW_MS)
+
+
+def test_rules_that_no_ticket_names_are_no_part_of_a_request() -> None:
+    with pytest.raises(TicketRefused, match="another body"):
+        ticket.verify(ticket.sign(claims(), GATEWAY), ticket.with_rules(RULES, BODY), KEYS, NOW_MS)
+
+
+def test_rules_are_bounded_though_signed() -> None:
+    most = b" " * ticket.MOST_RULES_BYTES
+    ticket.verify(ruled(most), ticket.with_rules(most, BODY), KEYS, NOW_MS)
+    with pytest.raises(TicketRefused, match="do not go with it"):
+        ticket.verify(ruled(most + b" "), ticket.with_rules(most + b" ", BODY), KEYS, NOW_MS)
 
 
 def test_an_oversize_ticket_is_refused_unread() -> None:

@@ -58,8 +58,10 @@ def test_the_golden_tickets_come_out_byte_for_byte(golden: dict[str, Any]) -> No
     claims = Claims(**golden["claims"])
     issued_ms = claims.expires_ms - (RUN_MS if claims.use == "run" else ASK_MS)
     tickets = Tickets(lambda: bytes.fromhex(GOLDEN["private_key"]), lambda: issued_ms)
-    asked = msgspec.structs.replace(claims, body_sha256="", expires_ms=0)
-    assert tickets.issue(asked, bytes.fromhex(golden["body"])).hex() == golden["ticket"]
+    asked = msgspec.structs.replace(claims, body_sha256="", expires_ms=0, rules_sha256=msgspec.UNSET)
+    rules, body, signed = golden.get("rules_json", "").encode(), *map(bytes.fromhex, (golden["body"], golden["ticket"]))
+    request = body[4 + len(rules) :] if rules else body
+    assert tickets.permit(asked, request, rules) == len(signed).to_bytes(2) + signed + body
 
 
 def test_what_is_permitted_travels_behind_its_ticket() -> None:
@@ -85,7 +87,7 @@ def test_a_ticket_ends_when_its_time_is_over(use: Use, lifetime_ms: int) -> None
 def test_the_longest_names_fit_into_a_ticket() -> None:
     longest = Claims(
         "challenge", "a" * 40, "esdk", "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-" + "0" * 32,
-        "r" * 64, "p" * 64, "chat.completions", "openai", False, 10**9,
+        "r" * 64, "p" * 64, "chat.completions", "openai", False, 10**9, rules_sha256="0" * 64,
     )  # fmt: skip
     assert len(Tickets(Vault(), Hands()).issue(longest, b"")) <= ticket.MOST_BYTES
 

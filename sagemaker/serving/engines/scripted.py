@@ -1,8 +1,9 @@
 """An engine that says what the request tells it to: for tests, load measurements, and drills.
 
-A body may carry `"script": {"tokens": 5, "delay_ms": 0, "break_at": null, "status": 200}`; without one, five words are
-said at once. `break_at` breaks the answer off after so many tokens, `-1` hangs for ever instead. A gate, given by
-tests in the same process, lets each token out only when it is opened.
+A body may carry `"script": {"tokens": 5, "delay_ms": 0, "break_at": null, "status": 200, "words": []}`; without one,
+five words are said at once. `words` are said in their place, as many as there are. `break_at` breaks the answer off
+after so many tokens, `-1` hangs for ever instead. A gate, given by tests in the same process, lets each token out only
+when it is opened.
 """
 
 import asyncio
@@ -26,6 +27,11 @@ class Script(msgspec.Struct, frozen=True):
     delay_ms: int = 0
     break_at: int | None = None
     status: int = 200
+    words: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> int:
+        return len(self.words) or self.tokens
 
 
 async def _open_gate(index: int) -> None:
@@ -69,7 +75,7 @@ class Scripted:
             await asyncio.Event().wait()
         await self._gate(index)
         await asyncio.sleep(script.delay_ms / 1000)
-        return f"w{index} "
+        return script.words[index] if script.words else f"w{index} "
 
 
 class _Reply:
@@ -83,13 +89,13 @@ class _Reply:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         script = self._script
-        usage = {"prompt_tokens": 1, "completion_tokens": script.tokens, "total_tokens": script.tokens + 1}
+        usage = {"prompt_tokens": 1, "completion_tokens": script.length, "total_tokens": script.length + 1}
         if script.status != 200:
             yield b'{"error":{"message":"as scripted","type":"InternalServerError","code":"scripted"}}'
         elif self._call.op == "embeddings":
             yield self._json(object="list", data=[{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}])
         elif self._call.stream:
-            for index in range(script.tokens):
+            for index in range(script.length):
                 text = await self._engine.token(index, script)
                 choice = {"index": 0, "delta": {"content": text}, "text": text, "finish_reason": None}
                 yield b"data: " + self._json(object="chat.completion.chunk", choices=[choice]) + b"\n\n"
@@ -99,7 +105,7 @@ class _Reply:
                 yield b"data: " + self._json(object="chat.completion.chunk", choices=[], usage=usage) + b"\n\n"
             yield b"data: [DONE]\n\n"
         else:
-            text = "".join([await self._engine.token(index, script) for index in range(script.tokens)])
+            text = "".join([await self._engine.token(index, script) for index in range(script.length)])
             message = {"role": "assistant", "content": text}
             choice = {"index": 0, "message": message, "text": text, "finish_reason": "stop"}
             yield self._json(object="chat.completion", choices=[choice], usage=usage)

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from serving.refusal import AnswerTooLarge, EnclaveUnavailable
+from serving.refusal import AnswerTooLarge, ContentRefused, EnclaveUnavailable
 from serving.sealing.channel import ASK, OPEN, SEAL, UNAVAILABLE, Channel, connect
 from serving.sealing.peer import Peer
 
@@ -13,6 +13,7 @@ MOST_QUESTIONS = 4  # at once; exchanges are bounded by the turns
 MOST_WAITING = 32  # questions, whose bodies are held meanwhile
 MOST_PIECE_BYTES = 4 * 2**20  # the enclave takes no more: sealed, it must still fit a frame
 FINAL, NOT_FINAL = b"\x01", b"\x00"
+RULE_MET, RULE_REFUSED = 1, 2  # flags
 
 
 def wall_ms() -> int:
@@ -25,6 +26,7 @@ class Exchange:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self.open = False
+        self.found = False  # whether a rule was met
 
     async def begin(self, sealed: bytes) -> bytes:
         """The plaintext of a ticket with its sealed request. Raises: NotOpened, TooLarge, EnclaveUnavailable."""
@@ -41,6 +43,26 @@ class Exchange:
         return sealed
 
 
+class JudgedExchange(Exchange):
+    """Of a ticket that names rules: what the enclave answers begins with flags."""
+
+    async def begin(self, sealed: bytes) -> bytes:
+        """Raises also: ContentRefused."""
+        return self._allowed(await super().begin(sealed))
+
+    async def seal(self, piece: bytes, *, final: bool) -> bytes:
+        """Raises also: ContentRefused."""
+        return self._allowed(await super().seal(piece, final=final))
+
+    def _allowed(self, answer: bytes) -> bytes:
+        flags, rest = answer[0], answer[1:]
+        self.found = self.found or bool(flags & RULE_MET)
+        if flags & RULE_REFUSED:
+            self.open = False
+            raise ContentRefused(rest)
+        return rest
+
+
 class Enclave:
     """Keeps its connections, and replaces those that broke. Belongs to one event loop."""
 
@@ -52,10 +74,10 @@ class Enclave:
         self._waiting = 0
 
     @asynccontextmanager
-    async def exchange(self) -> AsyncIterator[Exchange]:
+    async def exchange(self, form: type[Exchange] = Exchange) -> AsyncIterator[Exchange]:
         """Leaving the block makes the enclave forget what it has not finished. Raises: EnclaveUnavailable."""
         async with self._borrow() as channel:
-            exchange = Exchange(channel)
+            exchange = form(channel)
             try:
                 yield exchange
             finally:

@@ -9,15 +9,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+from msgspec import UNSET
 
 from sealed.frames import frame
 from sealed.ticket import Claims
 from serving.envelope import Preview
 from serving.queue import Forecast
-from serving.refusal import EnclaveUnavailable, EngineFailed, EngineRefused, Malformed, Refusal
+from serving.refusal import ContentRefused, EnclaveUnavailable, EngineFailed, EngineRefused, Malformed, Refusal
 from serving.reply import Piece, Usage, without_usage
 from serving.request import Attributes, Call
-from serving.sealing.enclave import Enclave, Exchange
+from serving.sealing.enclave import Enclave, Exchange, JudgedExchange
 from serving.sealing.plaintext import claims_of, native_answer, permitted_call
 
 MEDIA_TYPE = "application/vnd.cloister.sealed"
@@ -38,7 +39,10 @@ class SealedEnvelope:
         self._behind = behind
         self._body = b""
         self._wants_usage = False
+        self._opened = False
         self._usage = Usage()
+        self._counted = False  # by the engine
+        self._unsent = 0  # tokens of the piece that is being sealed
 
     def read(self, body: bytes, attributes: Attributes) -> Preview:
         """Raises: Malformed, EnclaveUnavailable."""
@@ -52,8 +56,9 @@ class SealedEnvelope:
 
     @asynccontextmanager
     async def open(self, model: str) -> AsyncIterator[Call]:
-        """Raises: NotOpened, TooLarge, EnclaveUnavailable, Malformed."""
-        async with self._enclave.exchange() as exchange:
+        """Raises: NotOpened, TooLarge, EnclaveUnavailable, Malformed, ContentRefused."""
+        form = Exchange if self._claims.rules_sha256 is UNSET else JudgedExchange
+        async with self._enclave.exchange(form) as exchange:
             self._exchange = exchange
             try:
                 yield await self._open(model)
@@ -68,6 +73,7 @@ class SealedEnvelope:
     async def _open(self, model: str) -> Call:
         plaintext = await self._exchange.begin(self._body)
         self._body = b""
+        self._opened = True
         permitted = permitted_call(plaintext, self._claims, self._attributes, model)
         self._wants_usage = permitted.wants_usage
         return permitted.call
@@ -82,10 +88,12 @@ class SealedEnvelope:
         return _json_frame(STARTED, queue_ms=queue_ms)
 
     async def piece(self, piece: Piece) -> bytes:
-        """Raises: AnswerTooLarge, EnclaveUnavailable."""
+        """Raises: AnswerTooLarge, EnclaveUnavailable, ContentRefused."""
         usage = self._usage
         tokens = usage.completion_tokens + piece.tokens
         self._usage = piece.usage or Usage(usage.prompt_tokens, tokens, usage.prompt_tokens + tokens)
+        self._counted = self._counted or piece.usage is not None
+        self._unsent = piece.tokens
         data = without_usage(piece.data) if piece.usage and not self._wants_usage else piece.data
         if not data:
             return b""
@@ -94,21 +102,35 @@ class SealedEnvelope:
 
     async def whole(self, body: bytes, usage: Usage, queue_ms: int) -> bytes:
         """Raises: AnswerTooLarge, EnclaveUnavailable, EngineFailed."""
-        self._usage = usage
+        self._usage, self._counted = usage, True
         data = native_answer(body, usage, self._claims) if self._claims.surface == "native" else body
-        sealed = await self._piece_frame(data, usage.completion_tokens, final=True)
+        try:
+            sealed = await self._piece_frame(data, usage.completion_tokens, final=True)
+        except ContentRefused as refusal:
+            return self.started(queue_ms) + self.refused(refusal)  # a status could not say what it is charged
         return self.started(queue_ms) + sealed + self._finished_frame()
 
     def refused(self, refusal: Refusal) -> bytes:
-        return _json_frame(REFUSED, status=refusal.status, code=refusal.code, message=refusal.message)
+        said: dict[str, int | str] = {"status": refusal.status, "code": refusal.code, "message": refusal.message}
+        if not isinstance(refusal, ContentRefused):
+            return _json_frame(REFUSED, **said)
+        rest = _piece(refusal.sealed, self._unsent) if refusal.sealed else b""
+        # For a refused request nothing was generated. Of a stream that is cut its engine has told no count yet.
+        counts = self._counts() if self._counted or not self._opened else {}
+        return rest + _json_frame(REFUSED, **said, **counts)
 
     async def _piece_frame(self, data: bytes, tokens: int, *, final: bool) -> bytes:
-        sealed = await self._exchange.seal(data, final=final)
-        return frame(PIECE, min(tokens, MOST_COUNTED).to_bytes(2) + sealed)
+        return _piece(await self._exchange.seal(data, final=final), tokens)
 
     def _finished_frame(self) -> bytes:
-        usage = self._usage
-        return _json_frame(FINISHED, prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+        return _json_frame(FINISHED, **self._counts(), **({"found": True} if self._exchange.found else {}))
+
+    def _counts(self) -> dict[str, int]:
+        return {"prompt_tokens": self._usage.prompt_tokens, "completion_tokens": self._usage.completion_tokens}
+
+
+def _piece(sealed: bytes, tokens: int) -> bytes:
+    return frame(PIECE, min(tokens, MOST_COUNTED).to_bytes(2) + sealed)
 
 
 def _json_frame(kind: int, **facts: int | str) -> bytes:
