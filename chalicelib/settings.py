@@ -54,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True):
     issuer_audiences: str = ""  # with commas between: what its tokens call us, where they say for whom they are
     issuer_subject_claim: str = "sub"  # the claim of its tokens that names the member
     signin_client_id: str = ""  # of the issuer, a user pool: by which people sign in with a password; empty: none
+    terminal_client_id: str = ""  # the issuer's client for `cloister login`: a code, PKCE, no secret; empty: none
     break_glass_principals: str = ""  # the IAM users and roles that may, with commas between; empty: none
     public_url: str = ""  # where browsers find us, with the stage, if there is one; empty: nobody signs in here
     browser_client_id: str = ""  # the issuer's client for browsers: a code, PKCE, no secret; empty: none signs in
@@ -155,6 +156,10 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_SIGNIN_CLIENT_ID needs a CLOISTER_ISSUER that is a user pool of Cognito")
     if settings.signin_client_id and settings.signin_client_id not in settings.client_ids:
         wrong.append("CLOISTER_SIGNIN_CLIENT_ID must be one of CLOISTER_ISSUER_CLIENT_IDS, or nobody takes its tokens")
+    if settings.terminal_client_id and settings.terminal_client_id not in settings.client_ids:
+        wrong.append(
+            "CLOISTER_TERMINAL_CLIENT_ID must be one of CLOISTER_ISSUER_CLIENT_IDS, or nobody takes its tokens"
+        )
     if not all(re.fullmatch(_PRINCIPAL, arn) for arn in settings.glass_breakers):
         wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
     if settings.sign_up not in ("invited", "open"):

@@ -89,6 +89,7 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str, base_url:
         "CLOISTER_ISSUER_SCOPES": account["machine_scope"],
         "CLOISTER_SIGNIN_CLIENT_ID": account["password_client"],
         "CLOISTER_BROWSER_CLIENT_ID": account["web_client"],
+        "CLOISTER_TERMINAL_CLIENT_ID": account["terminal_client"],
         "CLOISTER_PUBLIC_URL": base_url,
     }  # fmt: skip
 

@@ -14,6 +14,9 @@ from emulators.cognito.records import PasswordPolicy
 NAME = "Cloister"
 ROLES = ("owner", "developer", "analyst", "viewer")
 
+TERMINAL_PORTS = (8976, 18976, 28976)
+"""Where `cloister login` has browsers come back to."""
+
 _SERVER, _SCOPE = "cloister", "api"
 _OF_PEOPLE = {"prevent_user_existence_errors": "ENABLED", "supported_identity_providers": ("COGNITO",)}
 
@@ -27,10 +30,14 @@ class UserPool(msgspec.Struct, frozen=True):
     password_client: str
     """Public: of programs that have a person's mail address and password."""
 
+    terminal_client: str
+    """Public: of `cloister login`, with code and PKCE, back to a port of the same machine."""
+
     def told(self) -> dict[str, str]:
         """As the cloud's ready line has it. Machines are known by the scope that their clients have."""
-        people = (self.web_client, self.password_client)
+        people = (self.web_client, self.password_client, self.terminal_client)
         named = {"web_client": self.web_client, "password_client": self.password_client}
+        named["terminal_client"] = self.terminal_client
         return {"client_ids": ",".join(people), "machine_scope": f"{_SERVER}/{_SCOPE}", **named}
 
 
@@ -41,7 +48,9 @@ def opened(cognito: Administration, gateway: str) -> UserPool:
     listed = cognito.list_clients(requests.ListUserPoolClients(user_pool_id=pool))["UserPoolClients"]
     clients = {each["ClientName"]: each["ClientId"] for each in listed}
     cognito.update_client(requests.UpdateUserPoolClient(client_id=clients["web"], **_web(pool, gateway)))
-    return UserPool(pool, clients["web"], clients["password"])
+    if "terminal" not in clients:  # of a pool that an earlier version has made
+        clients["terminal"] = _made_client(cognito, "terminal", _terminal(pool))
+    return UserPool(pool, clients["web"], clients["password"], clients["terminal"])
 
 
 def _made(cognito: Administration, gateway: str) -> str:
@@ -71,6 +80,18 @@ def _made(cognito: Administration, gateway: str) -> str:
     ):
         cognito.create_client(requests.CreateUserPoolClient(client_name=name, generate_secret=secret, **settings))
     return pool
+
+
+def _made_client(cognito: Administration, name: str, settings: dict[str, Any]) -> str:
+    made = cognito.create_client(requests.CreateUserPoolClient(client_name=name, generate_secret=False, **settings))
+    client_id: str = made["UserPoolClient"]["ClientId"]
+    return client_id
+
+
+def _terminal(pool: str) -> dict[str, Any]:
+    asked = _coded(pool, "code", ("openid", "email", "profile"))
+    back = tuple(f"http://localhost:{port}/" for port in TERMINAL_PORTS)
+    return {**asked, **_OF_PEOPLE, "explicit_auth_flows": ("ALLOW_REFRESH_TOKEN_AUTH",), "callback_urls": back}
 
 
 def _web(pool: str, gateway: str) -> dict[str, Any]:

@@ -68,6 +68,25 @@ def sign_in(asked: Incoming) -> Reply:
     return Reply(msgspec.json.encode(told), {"Content-Type": "application/json", "Cache-Control": "no-store"})
 
 
+class Terminal(msgspec.Struct, frozen=True):
+    """Where programs at a terminal have a person sign in, by a browser of that machine: a code, with PKCE."""
+
+    issuer: str
+    client_id: str
+
+
+@surface.door(
+    "GET", "/signin/terminal", permission="public",
+    summary="Where a person at a terminal signs in", returns=Terminal,
+)  # fmt: skip
+def terminal(_: Incoming) -> Terminal:
+    """For `cloister login`, and for others that do as it does: the issuer gives them tokens, not we."""
+    settings = wiring.path().settings
+    if not settings.terminal_client_id:
+        raise NotFound("Nobody signs in here from a terminal by a browser. Bring an API key, or try a password.")
+    return Terminal(settings.issuer, settings.terminal_client_id)
+
+
 class Joining(msgspec.Struct, frozen=True):
     """An access or ID token of the tenant's issuer."""
 

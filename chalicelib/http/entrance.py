@@ -34,6 +34,9 @@ from chalicelib.tenancy import PLATFORM_TENANT
 SHOWN_BYTES = 1_024
 """Of a body to what takes none: enough for the empty object that some clients send with everything."""
 
+TOKEN_BYTES = 10_240
+"""Of a body that everybody may send: a token of 8 KB, and what is around it."""
+
 PROBES = Bounds(requests=64, threads=4, streams=1, share_percent=100)
 """How a process is, is asked most urgently where nothing else gets through: so that has threads of its own."""
 
@@ -82,9 +85,10 @@ class Entrance:
         return event["body"] is not None
 
     async def _shown(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
-        """What everybody may see. It takes no body: of one that is sent all the same a little is read, by whoever holds
-        no place yet, so that no stranger keeps one by dawdling."""
-        body = await body_of(scope, receive, SHOWN_BYTES, _no_room)
+        """What everybody may see, or sign in by. Its body is little, or none: it is read by whoever holds no place yet,
+        so that no stranger keeps one by dawdling."""
+        most = SHOWN_BYTES if route.accepts is None else TOKEN_BYTES
+        body = await body_of(scope, receive, most, _no_room)
         return None if body is None else await self._taken_in(STRANGERS, route, event, scope, receive, body)
 
     async def _guarded(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:

@@ -138,6 +138,7 @@ TABLE = {
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL, **CLOSED),
     "DELETE /admin/pools/{pool}": Row(NOBODY, "admin", None, 204, **CLOSED),
     "POST /signin/token": Row(ALL, "public", {"email": "ada@acme.example", "password": "Right-1234"}, 404),
+    "GET /signin/terminal": Row(ALL, "public", None, 404),  # the operator has named no client for it
     "POST /signin/{tenant}/join": Row(ALL, "public", {"token": "eyJ"}, 401),
     "GET /signin/{tenant}": Row(ALL, "public", None, 404),  # the operator has named no client for it
     "GET /signin/callback": Row(ALL, "public", None, 401),

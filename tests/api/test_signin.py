@@ -123,6 +123,11 @@ def test_a_refresh_token_gives_another_token(scene: Scene) -> None:
     assert second.status == 200, second.body
     assert second.json["access_token"] != first["access_token"] and second.json["refresh_token"]
     assert scene.asks({"refresh_token": "unknown"}).status == 401
+    assert [scene.asks({"refresh_token": "x" * letters}).status for letters in (8_192, 8_193, 10_240)] == [
+        401,
+        400,
+        413,
+    ]
 
 
 def test_every_failure_is_one_answer(scene: Scene) -> None:
@@ -212,7 +217,9 @@ def test_only_a_verified_address_is_one() -> None:
     assert verified_mail("e.eyJlbWFpbCI6ImFAYi5jIiwiZW1haWxfdmVyaWZpZWQiOnRydWV9.s") == "a@b.c"
 
 
-@pytest.mark.parametrize("name", ["signin", "token", "tenants", "admin", "inference", "health", "docs", "v1"])
+@pytest.mark.parametrize(
+    "name", ["signin", "token", "terminal", "tenants", "admin", "inference", "health", "docs", "v1"]
+)
 def test_no_tenant_is_called_as_a_path_of_ours(gateway: Gateway, deployment: Deployment, name: str) -> None:
     key = deployment.key(PLATFORM_TENANT)
     answer = gateway.call("POST", "/admin/tenants", key=key, json={"id": name, "name": "Odd"})

@@ -132,6 +132,7 @@ def test_nobody_joins_who_is_not_invited_or_not_who_they_say(scene: Scene) -> No
     with issuing() as other:
         forged = other.token(iss=scene.issuer.url, sub="u-7", email="kim@acme.example", email_verified=True)
         assert join(scene, forged).status == 401
+    assert [join(scene, "x" * letters).status for letters in (8_192, 8_193, 10_240)] == [401, 400, 413]
     assert join(scene, "nonsense").status == join(scene, scene.issuer.token(exp=1)).status == 401
 
 

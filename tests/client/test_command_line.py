@@ -44,7 +44,7 @@ def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
 
 
 @pytest.fixture
-def path(kms: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def path(kms: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
     """A key under the policy that is printed, its tenant's environment, and an enclave whose host has another role."""
     tenant, host, arn = kms.user(), kms.user(), kms.key()
     policy = key_policy([{0: PCR0}], tenant=[tenant.arn], administrators=[tenant.arn], enclave_role=host.arn)
@@ -57,6 +57,7 @@ def path(kms: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     gateway.module = SimulatedSecurityModule(kms.authority, clock=now_ms)
     with serving(gateway) as url:
         for name, value in {
+            "XDG_CONFIG_HOME": str(tmp_path),  # where nobody has signed in
             "CLOISTER_BASE_URL": url,
             "CLOISTER_TENANT": TENANT,
             "CLOISTER_API_KEY": API_KEY,

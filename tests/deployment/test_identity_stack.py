@@ -7,6 +7,7 @@ import cfnlint.decode
 import pytest
 
 from chalicelib.tenancy.tenant import Role
+from cloister.cli import loopback
 from emulators.clock import now_ms
 from emulators.cognito import LocalCognito, requests
 from emulators.cognito.administration import Administration
@@ -50,12 +51,17 @@ def test_each_client_has_one_way_in() -> None:
         name: (client.get("AllowedOAuthFlows", []), "ALLOW_USER_PASSWORD_AUTH" in client.get("ExplicitAuthFlows", []))
         for name, client in clients().items()
     }
-    assert ways == {"web": (["code"], False), "password": ([], True), "machine": (["client_credentials"], False)}
+    assert ways == {
+        "web": (["code"], False),
+        "terminal": (["code"], False),
+        "password": ([], True),
+        "machine": (["client_credentials"], False),
+    }
     assert [name for name, client in clients().items() if client["GenerateSecret"]] == ["machine"]
 
 
 def test_nobody_learns_who_is_in_the_pool() -> None:
-    for name in ("web", "password"):
+    for name in ("web", "terminal", "password"):
         assert clients()[name]["PreventUserExistenceErrors"] == "ENABLED"
 
 
@@ -69,9 +75,17 @@ def test_the_issuer_is_told_and_not_put_together() -> None:
     assert template()["Outputs"]["Issuer"]["Value"] == {"Fn::GetAtt": ["UserPool", "ProviderURL"]}
 
 
+def test_from_a_terminal_browsers_come_back_to_the_ports_that_the_command_listens_on() -> None:
+    assert clients()["terminal"]["CallbackURLs"] == [f"http://localhost:{port}/" for port in loopback.PORTS]
+    assert loopback.PORTS == user_pool.TERMINAL_PORTS
+
+
+@pytest.mark.parametrize("client", ["web", "terminal"])
 @pytest.mark.parametrize(("condition", "provider"), [("Saml", "EnterpriseSaml"), ("Oidc", "EnterpriseOidc")])
-def test_where_a_company_has_a_provider_people_sign_in_there_and_nowhere_else(condition: str, provider: str) -> None:
-    (chosen,) = clients()["web"]["SupportedIdentityProviders"]
+def test_where_a_company_has_a_provider_people_sign_in_there_and_nowhere_else(
+    condition: str, provider: str, client: str
+) -> None:
+    (chosen,) = clients()[client]["SupportedIdentityProviders"]
     name, then, otherwise = chosen["Fn::If"]
     if name != condition:
         name, then, otherwise = otherwise["Fn::If"]

@@ -23,7 +23,7 @@ GATEWAY = {
     *("CLOISTER_TICKET_SECRET", "CLOISTER_AUDIT_KEY", "CLOISTER_CONTENT_KEY"),
     *("CLOISTER_ISSUER", "CLOISTER_ISSUER_CLIENT_IDS", "CLOISTER_ISSUER_SCOPES"),
     *("CLOISTER_SIGNIN_CLIENT_ID",),
-    *("CLOISTER_PUBLIC_URL", "CLOISTER_BROWSER_CLIENT_ID"),
+    *("CLOISTER_PUBLIC_URL", "CLOISTER_BROWSER_CLIENT_ID", "CLOISTER_TERMINAL_CLIENT_ID"),
     *DEADLINE,
     *("no_proxy", "NO_PROXY"),
 }
@@ -112,7 +112,7 @@ def test_what_a_person_has_set_reaches_the_process_it_is_for_and_no_other() -> N
     account = dict.fromkeys(
         (
             *("url", "access_key_id", "secret_access_key", "audit_key_arn", "content_key_arn"),
-            *("issuer", "client_ids", "machine_scope", "password_client", "web_client"),
+            *("issuer", "client_ids", "machine_scope", "password_client", "web_client", "terminal_client"),
             *("enclave_access_key_id", "enclave_secret_access_key"),
         ),
         "made",

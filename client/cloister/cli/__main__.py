@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cloister.cli import admin, audit, chat, doctor, enclave, keys, settings
+from cloister.cli import admin, audit, chat, doctor, enclave, keys, login, settings
 from cloister.refusal import SealError
 
 REFUSED = 2
@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--mode", choices=("hpke", "esdk", "kms"), default="hpke", help="how to seal [hpke]")
     talk.add_argument("--max-tokens", type=int, help="at most so many tokens of answer")
     talk.set_defaults(run=chat.chat)
+
+    entered = commands.add_parser("login", parents=[shared], help="sign in: other commands then need no key")
+    entered.add_argument("--password", action="store_true", help="by mail address and password, without a browser")
+    entered.set_defaults(run=login.login, signs_in=True)
+    left = commands.add_parser("logout", parents=[shared], help="sign out, here and at the issuer")
+    left.set_defaults(run=login.logout, signs_in=True)
 
     registered = commands.add_parser("keys", help="KMS keys that open the tenant's requests")
     actions = registered.add_subparsers(required=True, metavar="ACTION")

@@ -2,19 +2,21 @@
 
 import base64
 from collections.abc import Container
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
-from cloister.cli.settings import Settings
 from cloister.exchange import attestation_query, code, why
 from cloister.refusal import SealError
+
+if TYPE_CHECKING:
+    from cloister.cli.settings import Settings
 
 TIMEOUT_S = 60.0
 
 _ADVICE = {
-    "invalid_api_key": " The key is CLOISTER_API_KEY or --api-key.",
+    "invalid_api_key": " The key is CLOISTER_API_KEY or --api-key. Or sign in: cloister login.",
     "key_validation_failed": " Check the key's ARN, and that its policy lets the enclave in, as `cloister policy ARN` "
     "prints one.",
 }
@@ -48,7 +50,7 @@ class Gateway:
         self._http = http
 
     @classmethod
-    def of(cls, settings: Settings) -> "Gateway":
+    def of(cls, settings: "Settings") -> "Gateway":
         """Raises: NotConfigured."""
         headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
         return cls(httpx.Client(base_url=settings.tenant_url, headers=headers, timeout=TIMEOUT_S))

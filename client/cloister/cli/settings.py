@@ -9,13 +9,14 @@ from collections.abc import Mapping
 import msgspec
 
 from cloister._sealed.measurements import Measurements
+from cloister.cli.signed_in import SignIns
 from cloister.refusal import NotConfigured
 from cloister.trust import ANY_ENCLAVE, Allowed, ReleaseManifest, Trust, root
 
 _FLAGS = {
     "base_url": ("CLOISTER_BASE_URL", "the gateway, as https://HOST, without /tenants"),
     "tenant": ("CLOISTER_TENANT", "your tenant's id"),
-    "api_key": ("CLOISTER_API_KEY", "an API key of the tenant's"),
+    "api_key": ("CLOISTER_API_KEY", "an API key of the tenant's, where you are not signed in (cloister login)"),
     "kms_key_arn": ("CLOISTER_KMS_KEY_ARN", "the full ARN of the KMS key that requests are sealed under"),
     "attestation_root": ("CLOISTER_ATTESTATION_ROOT", "PEM file of the only trusted root [AWS's]"),
     "release_manifest": ("CLOISTER_RELEASE_MANIFEST", "file with the signed list of enclaves to trust"),
@@ -95,12 +96,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--pcr", action="append", default=[], metavar="N=HEX", help="a PCR of the enclave to trust; CLOISTER_PCR0, …"
     )
     group.add_argument("--any-enclave", action="store_true", help="trust every production enclave of AWS's: for trials")
-    parser.set_defaults(read=read)
+    parser.set_defaults(read=read, signs_in=False)
 
 
 def read(flags: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
     """The flags, and the environment where there is none. Raises: NotConfigured."""
     given = {name: getattr(flags, name) or environment.get(variable) for name, (variable, _) in _FLAGS.items()}
+    if not given["api_key"] and given["base_url"] and not flags.signs_in:
+        given["api_key"] = SignIns(environment).token(base_url(given["base_url"]))
     return Settings(**given, pcrs=_pcrs(flags.pcr, environment), any_enclave=flags.any_enclave)
 
 
