@@ -2,16 +2,17 @@
 
 from typing import Any
 
+import chalicelib.http.surface  # noqa: F401  # what they all need; the start has more CPU than the first request
 from chalicelib import wiring
-from chalicelib.api.surfaces import SURFACES
+from chalicelib.api.surfaces import MODULES
 from chalicelib.http.doors import Doors
+from chalicelib.http.route_table import ROUTES
 
 app = Doors("cloister", configure_logs=False)
 # API Gateway passes a binary body on only where Accept names its type, and clients say */*: so everything is binary.
 app.api.binary_types = ["*/*"]
 
-for surface in SURFACES:
-    app.register_blueprint(surface)
+app.serve(ROUTES, MODULES)  # none of them is imported yet
 
 
 # Declared here, not in a blueprint: Lambda loads a blueprint's schedule by its dotted path, without the app.

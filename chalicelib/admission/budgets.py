@@ -66,7 +66,8 @@ def end_ms(kind: WindowKind, window: str) -> int:
 
 
 def _start(kind: WindowKind, window: str) -> datetime:
-    return datetime.strptime(window, _FORMAT[kind]).replace(tzinfo=UTC)
+    # Not by strptime: its first use loads the names of days in every locale, for which a first request would wait.
+    return datetime.fromisoformat(f"{window}-01" if kind == "month" else window).replace(tzinfo=UTC)
 
 
 def _ms(instant: datetime) -> int:

@@ -22,5 +22,5 @@
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's
 
-`surfaces` lists them, for the app. How to add a route stands in CONTRIBUTING.
+`surfaces` lists them and their paths, for the app. How to add a route stands in CONTRIBUTING.
 """

@@ -23,8 +23,9 @@ from chalicelib.api.management import (
     view,
 )
 from chalicelib.http.incoming import Incoming, must_fit
+from chalicelib.http.route_table import ROUTES
 from chalicelib.http.routing import reserved
-from chalicelib.http.surface import ROUTES, Surface
+from chalicelib.http.surface import Surface
 from chalicelib.identity import Principal
 from chalicelib.placement import TargetState
 from chalicelib.placement.failure import Failure, Whom
@@ -45,7 +46,7 @@ from chalicelib.tenancy.tenant import (
 )
 from chalicelib.tickets import Claims
 
-surface = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed_or_key")
+surface = Surface(__name__, "management", title="Admin", prefix="/admin", auth="signed_or_key")
 
 MetBy = Literal["call", "probe"]
 HOUR_S = 3_600
@@ -151,7 +152,7 @@ def list_tenants(_: Incoming) -> Tenants:
 def create_tenant(asked: Incoming) -> Tenant:
     """Limits that are left out are the defaults."""
     request = asked.json(TenantRequest)
-    if request.id in reserved(route.path for route in ROUTES):
+    if request.id in reserved(ROUTES.paths):
         raise Malformed("The service's own paths have this word: no tenant may be called so.", field="id")
     _must_name_what_there_is(request.pools, request.pins, request.pools)
     return wiring.tenancy().create_tenant(Tenant(**msgspec.structs.asdict(request)))

@@ -24,9 +24,7 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed
 
-surface = Surface(
-    __name__, "anthropic", title="Anthropic", prefix="/tenants/{tenant}/v1/messages", shape="anthropic", auth="key"
-)
+surface = Surface(__name__, "anthropic", title="Anthropic", prefix="/tenants/{tenant}/v1/messages", auth="key")
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 

@@ -14,7 +14,7 @@ from chalicelib.ledger.chain import DAY_MS, Link, day_of, start_ms
 from chalicelib.ledger.head import SignedHead
 from chalicelib.refusal import Malformed
 
-surface = Surface(__name__, "management", title="Audit", prefix="/tenants/{tenant}/audit", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Audit", prefix="/tenants/{tenant}/audit", auth="key")
 
 ENTRIES = 500  # in one page: about a megabyte
 HEADS = 10

@@ -25,7 +25,7 @@ from chalicelib.inference.plan import offering
 from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, "bedrock", title="Bedrock", prefix="/v1/bedrock", shape="problem", auth="signed")
+surface = Surface(__name__, "bedrock", title="Bedrock", prefix="/v1/bedrock", auth="signed")
 
 ModelId = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]  # an ARN is one, too
 

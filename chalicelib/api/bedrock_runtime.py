@@ -27,8 +27,8 @@ from chalicelib.refusal import Malformed
 BELOW = "/v1/bedrock/model"
 OF_TENANT = f"/tenants/{{tenant}}{BELOW}"
 
-signed = Surface(__name__, "bedrock", title="Bedrock runtime", prefix=BELOW, shape="bedrock", auth="signed")
-keyed = Surface(__name__, "bedrock", title="Bedrock runtime", prefix=OF_TENANT, shape="bedrock", auth="key")
+signed = Surface(__name__, "bedrock", title="Bedrock runtime", prefix=BELOW, auth="signed")
+keyed = Surface(__name__, "bedrock", title="Bedrock runtime", prefix=OF_TENANT, auth="key")
 
 OPERATORS = {
     "x-amzn-bedrock-guardrailidentifier": "",

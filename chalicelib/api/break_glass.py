@@ -13,7 +13,7 @@ from chalicelib.refusal import Forbidden
 from chalicelib.tenancy.principals import principal_of
 
 # By a signature alone: a key can be lent, and says nothing of whoever holds it.
-surface = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed")
+surface = Surface(__name__, "management", title="Admin", prefix="/admin", auth="signed")
 
 LABEL = "break-glass"
 _LABEL_LETTERS = 100

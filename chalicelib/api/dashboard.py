@@ -21,9 +21,7 @@ from chalicelib.ledger.log import Found, Record, Totals, Wanted, begin, find
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT
 
-surface = Surface(
-    __name__, "management", title="Audit log", prefix="/v1/dashboard", shape="problem", auth="signed_or_key"
-)
+surface = Surface(__name__, "management", title="Audit log", prefix="/v1/dashboard", auth="signed_or_key")
 
 DAY_MS = 86_400_000
 MOST_ROWS = 15_000

@@ -10,8 +10,8 @@ from chalicelib.http.surface import Surface
 from chalicelib.journal import Change
 from chalicelib.tenancy import PLATFORM_TENANT
 
-surface = Surface(__name__, "management", title="Audit", prefix="/tenants/{tenant}", shape="problem", auth="key")
-operators = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed_or_key")
+surface = Surface(__name__, "management", title="Audit", prefix="/tenants/{tenant}", auth="key")
+operators = Surface(__name__, "management", title="Admin", prefix="/admin", auth="signed_or_key")
 
 
 class EventQuery(LedgerQuery, frozen=True):

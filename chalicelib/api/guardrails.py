@@ -7,9 +7,7 @@ from chalicelib.http.surface import Surface
 from chalicelib.tenancy.guardrails import Guardrails
 from guard import Rules
 
-surface = Surface(
-    __name__, "management", title="Guardrails", prefix="/tenants/{tenant}/guardrails", shape="problem", auth="key"
-)
+surface = Surface(__name__, "management", title="Guardrails", prefix="/tenants/{tenant}/guardrails", auth="key")
 
 
 class GuardrailsView(Rules, frozen=True, kw_only=True):

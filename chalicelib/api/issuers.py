@@ -12,7 +12,7 @@ from chalicelib.refusal import Malformed
 from chalicelib.tenancy.issuers import MOST_ISSUERS
 from chalicelib.tenancy.tenant import Issuer
 
-surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", auth="key")
 
 
 class IssuerList(msgspec.Struct, frozen=True):

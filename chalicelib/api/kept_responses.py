@@ -28,7 +28,6 @@ surface = Surface(
     "openai",
     title="OpenAI Responses that were kept",
     prefix="/tenants/{tenant}/v1/responses",
-    shape="openai",
     auth="key",
 )
 

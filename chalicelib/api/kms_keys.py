@@ -22,7 +22,7 @@ from chalicelib.tenancy.key_epochs import KeyEpoch
 from chalicelib.tenancy.tenant import PoolName, RegisteredKey, SealingAuth
 from chalicelib.tickets import Claims, KeyArn
 
-surface = Surface(__name__, "management", title="Sealing", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Sealing", prefix="/tenants/{tenant}", auth="key")
 
 T = TypeVar("T")
 

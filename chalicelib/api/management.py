@@ -17,7 +17,7 @@ from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.key_text import KeyText
 from chalicelib.tenancy.tenant import Key, Label, PoolName, Role, Scopes, Sealing, Tenant
 
-surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", auth="key")
 
 DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400

@@ -21,8 +21,8 @@ from chalicelib.inference.answer import Answer
 from chalicelib.placement.report import Status, standing
 from chalicelib.refusal import EngineFailed, Malformed
 
-surface = Surface(__name__, "native", title="Native", prefix="/inference", shape="problem", auth="key")
-public = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
+surface = Surface(__name__, "native", title="Native", prefix="/inference", auth="key")
+public = Surface(__name__, "native", title="The service", prefix="/", auth="none")
 
 
 class InferenceRequest(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from chalicelib.inference.answer import Answer
 from chalicelib.pool import Pool
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, "openai", title="OpenAI", prefix="/tenants/{tenant}/v1", shape="openai", auth="key")
+surface = Surface(__name__, "openai", title="OpenAI", prefix="/tenants/{tenant}/v1", auth="key")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Choices = Annotated[int, msgspec.Meta(ge=1, le=16)]

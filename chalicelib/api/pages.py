@@ -18,7 +18,7 @@ from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface, drawn
 from chalicelib.refusal import NotFound
 
-surface = Surface(__name__, "native", title="The service", prefix="/", shape="problem", auth="none")
+surface = Surface(__name__, "native", title="The service", prefix="/", auth="none")
 
 FOLDER = Path(__file__).parents[1] / "http" / "browser"
 REDOC = "redoc-2.5.4.js.gz"

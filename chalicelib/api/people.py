@@ -15,7 +15,7 @@ from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import validity
 from chalicelib.tenancy.tenant import Member, RoleName, Roles, Subject
 
-surface = Surface(__name__, "management", title="People", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="People", prefix="/tenants/{tenant}", auth="key")
 
 
 class MemberRequest(msgspec.Struct, frozen=True):

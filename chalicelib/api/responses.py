@@ -26,9 +26,7 @@ from chalicelib.inference import run
 from chalicelib.inference.answer import Answer
 from chalicelib.refusal import EngineFailed, Malformed
 
-surface = Surface(
-    __name__, "openai", title="OpenAI Responses", prefix="/tenants/{tenant}/v1/responses", shape="openai", auth="key"
-)
+surface = Surface(__name__, "openai", title="OpenAI Responses", prefix="/tenants/{tenant}/v1/responses", auth="key")
 
 One = Annotated[int, msgspec.Meta(ge=1, le=1)]
 Metadata = Annotated[

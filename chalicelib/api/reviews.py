@@ -11,7 +11,7 @@ from chalicelib.tenancy import Change
 from chalicelib.tenancy.tenant import MOST_RULES, VelocityRule
 from chalicelib.velocity.reviews import Review, Step, Taken
 
-surface = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed_or_key")
+surface = Surface(__name__, "management", title="Admin", prefix="/admin", auth="signed_or_key")
 
 
 class VelocityRuleList(msgspec.Struct, frozen=True):

@@ -26,8 +26,8 @@ from chalicelib.tenancy.tenant import is_a_tenants
 if TYPE_CHECKING:
     from chalicelib.identity.signin.attempt import Attempt
 
-surface = Surface(__name__, "management", title="Sessions", prefix="/tenants/{tenant}", shape="problem", auth="key")
-public = Surface(__name__, "native", title="Sessions", prefix="/signin", shape="problem", auth="none")
+surface = Surface(__name__, "management", title="Sessions", prefix="/tenants/{tenant}", auth="key")
+public = Surface(__name__, "native", title="Sessions", prefix="/signin", auth="none")
 
 LONGEST_AGENT = 100
 CLOSED_HERE = "Nobody signs in here by a browser: the operator of the service has set no CLOISTER_BROWSER_CLIENT_ID."

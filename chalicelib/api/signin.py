@@ -13,7 +13,7 @@ from chalicelib.identity.claims import verified_mail
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy.tenant import RoleName, is_a_tenants
 
-surface = Surface(__name__, "management", title="Signing in", prefix="/signin", shape="problem", auth="none")
+surface = Surface(__name__, "management", title="Signing in", prefix="/signin", auth="none")
 
 Mail = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]+@[^\s@]+$(?!\n)", max_length=128, description="a mail address")]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # as Cognito has it

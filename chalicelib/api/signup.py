@@ -7,7 +7,7 @@ from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.refusal import Forbidden, NotFound
 
-surface = Surface(__name__, "native", title="Sign-up", prefix="/signup", shape="problem", auth="none")
+surface = Surface(__name__, "native", title="Sign-up", prefix="/signup", auth="none")
 
 
 @surface.door(

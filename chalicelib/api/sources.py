@@ -11,8 +11,8 @@ from chalicelib.http.surface import Surface
 from chalicelib.refusal import Malformed
 from chalicelib.tenancy.sources import MOST_SOURCES, NetworkSource, lets_in, must_be_sound
 
-surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", shape="problem", auth="key")
-operators = Surface(__name__, "management", title="Admin", prefix="/admin", shape="problem", auth="signed_or_key")
+surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", auth="key")
+operators = Surface(__name__, "management", title="Admin", prefix="/admin", auth="signed_or_key")
 
 SourceText = Annotated[
     str,

@@ -1,37 +1,126 @@
-"""Every surface: what the app serves, by whichever transport."""
+"""Every surface: what the app serves, by whichever transport, and in which module that stands.
 
-from chalicelib.api import (
-    admin,
-    anthropic,
-    audit,
-    bedrock,
-    bedrock_runtime,
-    break_glass,
-    dashboard,
-    events,
-    guardrails,
-    issuers,
-    kept_responses,
-    kms_keys,
-    management,
-    native,
-    openai,
-    pages,
-    people,
-    responses,
-    reviews,
-    sessions,
-    signin,
-    signup,
-    sources,
-    velocity,
-)
+A path more stands here, too: by it the first request finds the module, which is not imported before. A module that
+serves another path than those, or not all of them, does not open.
+"""
 
-SURFACES = (
-    openai.surface, responses.surface, kept_responses.surface, anthropic.surface, native.surface, native.public,
-    pages.surface, bedrock.surface, bedrock_runtime.signed, bedrock_runtime.keyed, management.surface, people.surface,
-    issuers.surface, sessions.surface, sessions.public, sources.surface, guardrails.surface, audit.surface,
-    dashboard.surface, kms_keys.surface, admin.surface, events.surface, events.operators, sources.operators,
-    break_glass.surface, signup.surface, signin.surface, reviews.surface,
-    velocity.surface,
-)  # fmt: skip
+from collections.abc import Mapping
+
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "openai": (
+        "/tenants/{tenant}/v1/chat/completions",
+        "/tenants/{tenant}/v1/chat",
+        "/tenants/{tenant}/v1/completions",
+        "/tenants/{tenant}/v1/embeddings",
+        "/tenants/{tenant}/v1/models",
+        "/tenants/{tenant}/v1/models/{model+}",
+    ),
+    "responses": ("/tenants/{tenant}/v1/responses",),
+    "kept_responses": (
+        "/tenants/{tenant}/v1/responses/{response}",
+        "/tenants/{tenant}/v1/responses/{response}/input_items",
+    ),
+    "anthropic": (
+        "/tenants/{tenant}/v1/messages",
+        "/tenants/{tenant}/v1/messages/count_tokens",
+    ),
+    "native": (
+        "/inference",
+        "/live",
+        "/ready",
+        "/health",
+        "/openapi.json",
+    ),
+    "pages": (
+        "/",
+        "/docs",
+        "/docs/redoc.js",
+        "/problems",
+        "/problems/{name}",
+    ),
+    "bedrock": (
+        "/v1/bedrock/invoke-model",
+        "/v1/bedrock/models",
+    ),
+    "bedrock_runtime": (
+        "/tenants/{tenant}/v1/bedrock/model/{model}/invoke",
+        "/v1/bedrock/model/{model}/invoke",
+        "/tenants/{tenant}/v1/bedrock/model/{model}/invoke-with-response-stream",
+        "/v1/bedrock/model/{model}/invoke-with-response-stream",
+        "/tenants/{tenant}/v1/bedrock/model/{model}/converse",
+        "/v1/bedrock/model/{model}/converse",
+        "/tenants/{tenant}/v1/bedrock/model/{model}/converse-stream",
+        "/v1/bedrock/model/{model}/converse-stream",
+    ),
+    "management": (
+        "/tenants/{tenant}",
+        "/tenants/{tenant}/usage",
+        "/tenants/{tenant}/requests",
+        "/tenants/{tenant}/keys",
+        "/tenants/{tenant}/keys/{key}",
+        "/tenants/{tenant}/keys/{key}/rotate",
+    ),
+    "people": (
+        "/tenants/{tenant}/members",
+        "/tenants/{tenant}/members/{subject}",
+        "/tenants/{tenant}/membership",
+        "/tenants/{tenant}/roles",
+    ),
+    "issuers": ("/tenants/{tenant}/issuers",),
+    "sessions": (
+        "/signin/{tenant}",
+        "/signin/callback",
+        "/signin/{tenant}/out",
+        "/tenants/{tenant}/session/renew",
+        "/tenants/{tenant}/sessions",
+        "/tenants/{tenant}/sessions/{session}",
+    ),
+    "sources": (
+        "/tenants/{tenant}/sources",
+        "/admin/tenants/{tenant}/sources",
+    ),
+    "guardrails": ("/tenants/{tenant}/guardrails",),
+    "velocity": ("/tenants/{tenant}/velocity",),
+    "audit": (
+        "/tenants/{tenant}/audit/entries",
+        "/tenants/{tenant}/audit/heads",
+    ),
+    "dashboard": ("/v1/dashboard/requests",),
+    "kms_keys": (
+        "/tenants/{tenant}/kms-keys",
+        "/tenants/{tenant}/kms-keys/{key}",
+        "/tenants/{tenant}/kms-keys/{key}/probe",
+        "/tenants/{tenant}/attestation",
+        "/tenants/{tenant}/sealing",
+    ),
+    "admin": (
+        "/admin/tenants",
+        "/admin/tenants/{tenant}",
+        "/admin/tenants/{tenant}/usage",
+        "/admin/tenants/{tenant}/requests",
+        "/admin/tenants/{tenant}/keys",
+        "/admin/tenants/{tenant}/keys/{key}",
+        "/admin/tenants/{tenant}/principals",
+        "/admin/pools",
+        "/admin/pools/{pool+}",
+        "/admin/key-epochs",
+    ),
+    "events": (
+        "/tenants/{tenant}/events",
+        "/admin/tenants/{tenant}/events",
+    ),
+    "break_glass": ("/admin/tenants/{tenant}/break-glass",),
+    "signup": ("/signup",),
+    "signin": (
+        "/signin/token",
+        "/signin/{tenant}/join",
+    ),
+    "reviews": (
+        "/admin/tenants/{tenant}/velocity",
+        "/admin/reviews",
+        "/admin/tenants/{tenant}/reviews/{review}/{step}",
+    ),
+}
+
+MODULES: Mapping[str, tuple[str, ...]] = {f"{__package__}.{name}": paths for name, paths in _PATHS.items()}
+"""In the order in which the service describes them."""

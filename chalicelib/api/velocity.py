@@ -12,7 +12,7 @@ from chalicelib.tenancy.tenant import MOST_RULES, Tenant, VelocityRule
 from chalicelib.tenancy.velocity import MOST_KEYS
 from chalicelib.velocity.reviews import Review, review_id
 
-surface = Surface(__name__, "management", title="Fair use", prefix="/tenants/{tenant}", shape="problem", auth="key")
+surface = Surface(__name__, "management", title="Fair use", prefix="/tenants/{tenant}", auth="key")
 
 OwnRules = Annotated[tuple[VelocityRule, ...], msgspec.Meta(max_length=MOST_RULES)]
 ByKey = Annotated[dict[str, OwnRules], msgspec.Meta(max_length=MOST_KEYS)]

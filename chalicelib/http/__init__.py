@@ -17,6 +17,8 @@
     cross_origin which web pages may call a tenant's routes
     doors        the app, safe for many requests at once, and replies that stream
     route        a door as data                         surface      a blueprint of doors
+    route_table  all of them, each opened with the first request for it
+    shapes       which shape errors have, below which path
     incoming     a request as a door sees it            credentials  what its caller proves themselves with
     own_pages    pages of ours in a browser: which requests are theirs, and their cookies
     callers      who may come in                        unknown_members  what no type of a body knows

@@ -28,10 +28,12 @@ from chalicelib.http.pipe import Pipe
 from chalicelib.http.proxy_event import proxy_event
 from chalicelib.http.rounds import Rounds
 from chalicelib.http.route import Route
+from chalicelib.http.route_table import ROUTES
 from chalicelib.http.routing import Matcher
+from chalicelib.http.shapes import SHAPES
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.sources import Sources
-from chalicelib.http.surface import ROUTES, SHAPES, methods_of, refused
+from chalicelib.http.surface import refused
 from chalicelib.http.turns import Patience
 from chalicelib.http.visit import visiting
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
@@ -89,9 +91,8 @@ class Bridge:
         look_s: float = LOOK_S,
     ) -> None:
         self._app = app
-        self._matcher = Matcher({path: frozenset(methods) for path, methods in app.routes.items()})
-        self._routes = {(method, route.resource): route for route in ROUTES for method in methods_of(route)}
-        self._at_once = {at for at, route in self._routes.items() if route.at_once}
+        self._matcher = Matcher(app.paths, app.methods)
+        self._at_once: set[tuple[str, str]] = set()  # methods and paths
         self._entrance = Entrance(bounds, patience, body_limit)
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
@@ -159,8 +160,9 @@ class Bridge:
         event = proxy_event(
             scope, template, parameters, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
-        route = self._routes.get((scope["method"], template))
+        route = ROUTES.at(template).get(scope["method"])
         if route is not None and route.at_once:
+            self._at_once.add((scope["method"], template))  # from the second time on
             return await self._answer_at_once(route, event, scope, receive, send)
         signs = self._signs(scope, template)
         try:

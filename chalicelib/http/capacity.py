@@ -12,6 +12,8 @@ from threading import Lock
 
 import msgspec
 
+from chalicelib.refusal import NoCapacity
+
 STRANGERS = ""
 """Who everybody is together whom nobody knows. No tenant is called so."""
 
@@ -65,3 +67,7 @@ class Places:
     def in_turn(self, waiting: Collection[str]) -> list[str]:
         """Those who wait, in the order in which they are to be asked: who holds least comes first."""
         return sorted(waiting, key=self.held)
+
+
+def no_capacity() -> NoCapacity:
+    return NoCapacity("The service has as much to do as it can take. Try again shortly.", retry_in_ms=1_000)

@@ -5,14 +5,16 @@ would see another's. Here it is held for each context.
 """
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from chalice.app import Chalice, IAMAuthorizer, Request, Response
+from chalice.app import Chalice, IAMAuthorizer, Request, Response, RouteEntry
 
 from chalicelib.call import Pause, Source
 from chalicelib.http.route import BINARY_TYPES
+from chalicelib.http.route_table import RouteTable
 from chalicelib.http.silence import streaming_transport
 from chalicelib.inference.answer import Loop
 
@@ -20,11 +22,60 @@ _request: ContextVar[Request | None] = ContextVar("current_request", default=Non
 _context: ContextVar[Any] = ContextVar("lambda_context", default=None)
 
 
+class _Served(defaultdict[str, dict[str, RouteEntry]]):
+    """What Chalice serves, by path. Whoever lists it, as `chalice package` does, sees all that there is."""
+
+    def __init__(self, open_all: Callable[[], object]) -> None:
+        super().__init__(dict)
+        self._open_all = open_all
+
+    def __iter__(self) -> Iterator[str]:
+        self._open_all()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._open_all()
+        return super().__len__()
+
+    def keys(self) -> Any:
+        self._open_all()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._open_all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._open_all()
+        return super().items()
+
+
 class Doors(Chalice):
     """The app. Everything else is Chalice as it is."""
 
+    def __init__(self, name: str, *, configure_logs: bool) -> None:
+        super().__init__(name, configure_logs=configure_logs)
+        self._table = RouteTable()
+        self.routes = _Served(lambda: list(self._table))
+
+    def serve(self, table: RouteTable, modules: Mapping[str, Collection[str]]) -> None:
+        """What these modules declare, each from the first request for one of its paths on."""
+        self._table = table
+        table.serve(modules, self.register_blueprint)
+
+    @property
+    def paths(self) -> Collection[str]:
+        """Of all that is served, as API Gateway writes them; nothing is imported for it."""
+        return {*self._table.paths, *dict.keys(self.routes)}
+
+    def methods(self, path: str) -> Collection[str]:
+        """Of one of the paths, which is served from now on."""
+        self._table.open(path)
+        return self.routes[path].keys()
+
     def __call__(self, event: Any, context: Any) -> Any:
         """Serve one event. Who names no Accept takes anything; Chalice would refuse them every answer, as binary."""
+        self._table.open(event.get("requestContext", {}).get("resourcePath", ""))
         headers = event.get("headers") or {}
         if not any(name.lower() == "accept" for name in headers):
             event = {**event, "headers": {**headers, "accept": "*/*"}}

@@ -25,8 +25,8 @@ from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.judges import Judges
 from chalicelib.http.route import Route
 from chalicelib.http.surface import turned_away
-from chalicelib.http.turns import Patience
-from chalicelib.http.visit import Capacity, Visit
+from chalicelib.http.turns import Capacity, Patience
+from chalicelib.http.visit import Visit
 from chalicelib.identity import Signed, identify
 from chalicelib.refusal import NoCapacity, Refusal, StoreUnavailable, TooLarge, TooSlow
 from chalicelib.tenancy import PLATFORM_TENANT

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from chalicelib.http.surface import SHAPES, refused
+from chalicelib.http.shapes import SHAPES
+from chalicelib.http.surface import refused
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, TooLarge, TooSlow
 
 

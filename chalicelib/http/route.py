@@ -68,6 +68,10 @@ class Route(msgspec.Struct, frozen=True):
     description: str  # what the view says of itself
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
     def held(self) -> Permission | None:
         """What the caller must hold of whom its view is told. None: of nobody, for everybody may come in, or only the
         operator, or whoever the admission lets in."""

@@ -1,7 +1,7 @@
 """Which route serves a path, as API Gateway decides it: whole segments, literal ones before parameters,
 those before greedy ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -15,18 +15,19 @@ LISTED = "GET /openapi.json lists what is served."
 class Matcher:
     """The templates of an app (`/tenants/{tenant}/v1/models`), ready to be matched."""
 
-    def __init__(self, routes: Mapping[str, frozenset[str]]) -> None:
-        self._routes = routes
+    def __init__(self, templates: Iterable[str], methods: Callable[[str], Collection[str]]) -> None:
+        """`methods`: of a template, asked once it is the one."""
+        self._methods = methods
         self._templates: dict[int, list[tuple[tuple[str, ...], str]]] = {}
         self._greedy: list[tuple[tuple[str, ...], str]] = []  # whose last parameter, {name+}, holds slashes, too
-        for template in routes:
+        for template in templates:
             segments = _segments(template)
             if segments[-1].endswith("+}"):
                 self._greedy.append((segments, template))
             else:
                 self._templates.setdefault(len(segments), []).append((segments, template))
-        for templates in self._templates.values():
-            templates.sort(key=lambda pair: [segment.startswith("{") for segment in pair[0]])
+        for alike in self._templates.values():
+            alike.sort(key=lambda pair: [segment.startswith("{") for segment in pair[0]])
 
     def match(self, method: str, path: str) -> tuple[str, dict[str, str]]:
         """The template, and the values of its parameters, decoded. Raises NotFound, MethodNotAllowed."""
@@ -53,8 +54,9 @@ class Matcher:
     def _found(
         self, method: str, template: str, segments: tuple[str, ...], asked: tuple[str, ...]
     ) -> tuple[str, dict[str, str]]:
-        if method not in self._routes[template]:
-            raise MethodNotAllowed(LISTED, self._routes[template])
+        methods = self._methods(template)
+        if method not in methods:
+            raise MethodNotAllowed(LISTED, methods)
         pairs = zip(segments, asked, strict=True)
         return template, {want.strip("{+}"): unquote(got) for want, got in pairs if want.startswith("{")}
 

@@ -1,8 +1,7 @@
 """A surface is a blueprint whose doors are data: served, guarded and described from one table."""
 
 from collections.abc import Callable, Collection, Mapping
-from inspect import signature
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,7 +15,8 @@ from chalicelib.http.doors import Reply
 from chalicelib.http.incoming import Incoming, incoming, request_id_of, taken_as
 from chalicelib.http.journalled import Work, journalled
 from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
-from chalicelib.http.routing import Prefixes
+from chalicelib.http.route_table import ROUTES
+from chalicelib.http.shapes import SHAPES
 from chalicelib.http.visit import visiting
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, StoreUnavailable, TooLarge
 from chalicelib.tenancy.tenant import SurfaceName
@@ -24,26 +24,21 @@ from chalicelib.tenancy.tenant import SurfaceName
 View = Callable[..., Any]
 """`view(asked)`, or `view(asked, caller)` where its route tells who calls."""
 
-ROUTES: list[Route] = []
-SHAPES: Prefixes[problems.Shape] = Prefixes("problem")
-"""Below which path errors have which shape, also where nothing is served."""
-
 
 class Surface(Blueprint):
     """A blueprint whose views take an `Incoming` and give a value, or a `Reply`."""
 
-    def __init__(
-        self, import_name: str, name: SurfaceName, *, title: str, prefix: str, shape: problems.Shape, auth: Auth
-    ) -> None:
-        """`title`: what its doors are called together; `prefix`: of all their paths; `shape`: of all their errors."""
+    def __init__(self, import_name: str, name: SurfaceName, *, title: str, prefix: str, auth: Auth) -> None:
+        """`title`: what its doors are called together; `prefix`: of all their paths, which says what shape their errors
+        have."""
         super().__init__(import_name)
         self._module = import_name
         self._title = title
         self._name = name
         self._prefix = prefix
-        self._shape = shape
+        self._shape = SHAPES.of(prefix)
         self._auth = auth
-        SHAPES.add(prefix, shape)
+        ROUTES.declare(import_name, self)
 
     def door(
         self,
@@ -114,10 +109,11 @@ class Surface(Blueprint):
             )
             assert infers == (permission == "infer"), "who runs a model is admitted, and who is admitted must hold it"
             assert for_narrowed or infers or method == "GET", "who may change something says what a narrowed key may"
-            assert (len(signature(view).parameters) == 2) == route.tells_who, (
-                "a view takes whom it is told, and no other"
-            )
-            ROUTES.append(route)
+            assert isinstance(view, FunctionType)
+            # Not by `inspect`, which takes longer to import than all of the doors.
+            assert (view.__code__.co_argcount == 2) == route.tells_who, "a view takes whom it is told, and no other"
+            first = not ROUTES.at(path)
+            ROUTES.add(route)
             work: Work = view if route.tells_who else lambda asked, _: view(asked)
             if route.changes:
                 work = journalled(route, work)
@@ -128,8 +124,8 @@ class Surface(Blueprint):
             served.__name__ = route.name
             options = {"authorizer": IAMAuthorizer()} if route.signed else {}
             # No content types: Chalice would answer a wrong one in its own shape. `Incoming.json` checks.
-            self.route(path, methods=methods_of(route), name=route.name, content_types=[], **options)(served)
-            if route.for_pages and not any(each.resource == path for each in ROUTES[:-1]):
+            self.route(path, methods=list(route.methods), name=route.name, content_types=[], **options)(served)
+            if route.for_pages and first:
                 self._answer_preflights(path)
             return view
 
@@ -141,11 +137,7 @@ class Surface(Blueprint):
         def served(tenant: str, **_path: str) -> Reply:
             event = self.current_request.to_original_event()
             request_id = request_id_of(event, wiring.path().randomness(12).hex())
-            methods = {
-                "OPTIONS",
-                *(method for route in ROUTES if route.resource == path for method in methods_of(route)),
-            }
-            return answer_to_preflight(event, tenant, methods, self._shape, request_id)
+            return answer_to_preflight(event, tenant, {"OPTIONS", *ROUTES.at(path)}, self._shape, request_id)
 
         self.route(path, methods=["OPTIONS"], name="preflight", content_types=[])(served)
 
@@ -211,10 +203,6 @@ def _answered(route: Route, work: Work, asked: Incoming, event: Mapping[str, Any
         if route.infers and not refusal.admitted:
             must_be_known(asked)
         raise
-
-
-def methods_of(route: Route) -> list[str]:
-    return ["GET", "HEAD"] if route.method == "GET" else [route.method]
 
 
 def answer_to_preflight(

@@ -9,8 +9,7 @@ from collections import deque
 
 import msgspec
 
-from chalicelib.http.capacity import Places
-from chalicelib.refusal import NoCapacity
+from chalicelib.http.capacity import STRANGERS_BODY_PERCENT, Bounds, Places, no_capacity
 
 WARM = 16
 """Turns after which it is known how fast a line moves."""
@@ -162,5 +161,16 @@ class _Line:
             self.waiting.remove(turn)
 
 
-def no_capacity() -> NoCapacity:
-    return NoCapacity("The service has as much to do as it can take. Try again shortly.", retry_in_ms=1_000)
+AT_ONCE = Patience(stands_s=0.05, longest_s=0.05)
+"""An answer is there before its thread is free: who asks again at once is not refused for their own last request."""
+
+
+class Capacity:
+    """Of one process; see Bounds."""
+
+    def __init__(self, bounds: Bounds, patience: Patience) -> None:
+        share = bounds.share_percent
+        self.requests = Turns(Places(bounds.requests, share), AT_ONCE)
+        self.streams = Places(bounds.streams, share)
+        self.threads = Turns(Places(bounds.threads, share), patience)
+        self.bodies = Turns(Places(bounds.body_bytes, share, min(share, STRANGERS_BODY_PERCENT)), patience)

@@ -1,34 +1,23 @@
 """What one request holds of its process, from its being taken in until its work has really ended."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib.http.capacity import STRANGERS_BODY_PERCENT, Bounds, Places
+from chalicelib.http.capacity import no_capacity
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.turns import Patience, Turns, no_capacity
 
-AT_ONCE = Patience(stands_s=0.05, longest_s=0.05)
-"""An answer is there before its thread is free: who asks again at once is not refused for their own last request."""
+if TYPE_CHECKING:  # of a loop; on plain Lambda there is none
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-
-class Capacity:
-    """Of one process; see Bounds."""
-
-    def __init__(self, bounds: Bounds, patience: Patience) -> None:
-        share = bounds.share_percent
-        self.requests = Turns(Places(bounds.requests, share), AT_ONCE)
-        self.streams = Places(bounds.streams, share)
-        self.threads = Turns(Places(bounds.threads, share), patience)
-        self.bodies = Turns(Places(bounds.body_bytes, share, min(share, STRANGERS_BODY_PERCENT)), patience)
+    from chalicelib.http.turns import Capacity
 
 
 class Visit:
     """Of one request, counted to `who`, which has its place among `capacity.requests`; its work runs on `threads`."""
 
     def __init__(
-        self, capacity: Capacity, who: str, threads: ThreadPoolExecutor, asked: Incoming | None = None
+        self, capacity: "Capacity", who: str, threads: "ThreadPoolExecutor", asked: Incoming | None = None
     ) -> None:
         """`asked`: the request, where it was read to know its caller; for whoever works on it."""
         self.threads = threads

@@ -10,7 +10,9 @@ from typing import Any
 
 from chalicelib.http.cross_origin import headers_for
 from chalicelib.http.problems import Shape, kind_of
-from chalicelib.http.surface import ROUTES, SHAPES, answer_to_preflight, refused
+from chalicelib.http.route_table import ROUTES
+from chalicelib.http.shapes import SHAPES
+from chalicelib.http.surface import answer_to_preflight, refused
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 VERSION = "/tenants/{tenant}/v1"
@@ -72,9 +74,9 @@ def _ends() -> tuple[tuple[tuple[str, ...], Shape], ...]:
     """How the SDKs' paths end, the longest first."""
 
     def known() -> Iterator[tuple[tuple[str, ...], Shape]]:
-        for route in ROUTES:
-            end = route.path.removeprefix(f"{VERSION}/")
-            if route.shape != "problem" and "{" not in end:
-                yield tuple(end.split("/")), route.shape
+        for path in ROUTES.paths:
+            end, shape = path.removeprefix(f"{VERSION}/"), SHAPES.of(path)
+            if shape != "problem" and "{" not in end:
+                yield tuple(end.split("/")), shape
 
     return tuple(sorted(known(), key=lambda pair: -len(pair[0])))

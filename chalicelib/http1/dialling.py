@@ -69,7 +69,7 @@ def dialled(place: Place, trust: Trust, within_s: float) -> socket.socket:
         if not place.tls:
             return connected
         # An end without a farewell may be anybody's doing: it must not pass for the end of an answer (RFC 9112 9.8).
-        return trust().wrap_socket(connected, server_hostname=place.name, suppress_ragged_eofs=False)
+        return trust().wrap_socket(connected, server_hostname=_spelled(place.name), suppress_ragged_eofs=False)
     except (OSError, ValueError) as error:
         connected.close()
         raise Unreachable(symptom_of(error) if isinstance(error, OSError) else "tls name") from error
@@ -98,13 +98,20 @@ def _addresses(place: Place, within_s: float) -> Sequence[Address]:
     if place.addresses:
         return place.addresses
     try:  # an address needs no looking up, and no thread for it
-        return socket.getaddrinfo(place.name, place.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        return socket.getaddrinfo(
+            _spelled(place.name), place.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
     except (OSError, UnicodeError):
         return _names.addresses(place.name, place.port, within_s)
 
 
 def _look_up(name: str, port: int) -> Sequence[Address]:
-    return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return socket.getaddrinfo(_spelled(name), port, type=socket.SOCK_STREAM)
+
+
+def _spelled(name: str) -> str | bytes:
+    """As the resolver is asked. Of text Python makes IDNA, by tables that it need not load for names in ASCII."""
+    return name.encode() if name.isascii() else name
 
 
 _names = Names(_look_up)

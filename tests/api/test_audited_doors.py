@@ -12,7 +12,7 @@ from chalicelib.call import Call, Delta, Finished, Operation, Started, Usage
 from chalicelib.engines.scripted import Step
 from chalicelib.http.asks import CLASSIFICATIONS
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.ledger import Audited, Entry
 from chalicelib.pool import Bedrock, Pool, Scripted, Target
 from tests.api import signing

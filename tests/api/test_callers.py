@@ -8,7 +8,7 @@ import app  # noqa: F401  # fills ROUTES
 from chalicelib.http.callers import Caller, let_in
 from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.identity import ApiKey, Sealer, Signed
 from chalicelib.refusal import Forbidden, Unauthenticated
 from chalicelib.tenancy import Change

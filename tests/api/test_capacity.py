@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.http.capacity import STRANGERS, Bounds, Places
-from chalicelib.http.turns import WARM, Patience, Turns
-from chalicelib.http.visit import Capacity
+from chalicelib.http.turns import WARM, Capacity, Patience, Turns
 from chalicelib.refusal import NoCapacity
 from tests.patience import PATIENCE_S
 

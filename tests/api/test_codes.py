@@ -10,7 +10,7 @@ from chalicelib import wiring
 from chalicelib.call import Call, Delta, Started
 from chalicelib.engines.scripted import Step
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import CODES, CONTEXT_LENGTH_EXCEEDED, Malformed
 from tests.api.test_permissions import TABLE

@@ -14,8 +14,8 @@ from chalicelib import wiring
 from chalicelib.admission.limits import Budget, Limits
 from chalicelib.engines.scripted import words
 from chalicelib.http.route import Route
+from chalicelib.http.route_table import ROUTES
 from chalicelib.http.silence import COMMENT, Gaps
-from chalicelib.http.surface import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Tenant
 from tests import api_gateway

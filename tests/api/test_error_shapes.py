@@ -8,8 +8,9 @@ import pytest
 import app  # fills ROUTES, too
 from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
+from chalicelib.http.route_table import ROUTES
 from chalicelib.http.routing import Prefixes
-from chalicelib.http.surface import ROUTES, SHAPES
+from chalicelib.http.shapes import SHAPES
 from tests.api import signing
 from tests.api.test_permissions import TABLE
 from tests.small_deployments import Answer, Deployment, Gateway

@@ -16,7 +16,7 @@ import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
 from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.refusal import Malformed, TooLarge
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import mint, parse

@@ -14,7 +14,7 @@ from chalicelib import wiring
 from chalicelib.documents import PLATFORM
 from chalicelib.http.own_pages import COOKIE
 from chalicelib.http.route import OF_A_TENANT, Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role
 from tests.api.test_permissions import Caller, begun, status_for

@@ -14,7 +14,7 @@ from chalicelib.admission.memory import MemoryMeters
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Step
 from chalicelib.http.route import SEALED_TYPE, Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.pool import Target
 from chalicelib.refusal import Malformed

@@ -10,7 +10,7 @@ import pytest
 from app import app
 from chalicelib import wiring
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.identity import ENCRYPTING_PROVES_NOTHING
 from chalicelib.refusal import NotOpened
 from chalicelib.tenancy import Tenancy

@@ -11,7 +11,7 @@ from msgspec import inspect
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT
 from tests.api import signing
 from tests.api.test_permissions import TABLE, Caller

@@ -11,7 +11,7 @@ import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
 from chalicelib.api import native
 from chalicelib.http.route import ForNarrowed, Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import KeyText, mint, parse

@@ -18,9 +18,9 @@ from chalicelib.engines.scripted import Step, words
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.route import Route
+from chalicelib.http.route_table import ROUTES
 from chalicelib.http.silence import COMMENT, PING, Gaps, Promise
 from chalicelib.http.sources import Sources
-from chalicelib.http.surface import ROUTES
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed

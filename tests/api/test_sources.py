@@ -9,7 +9,7 @@ from app import app
 from chalicelib import wiring
 from chalicelib.http.bridge import Bridge
 from chalicelib.http.incoming import incoming
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.settings import Settings
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.sources import NetworkSource

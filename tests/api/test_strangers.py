@@ -16,7 +16,7 @@ from chalicelib.admission.memory import MemoryMeters
 from chalicelib.documents import Document
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.http.route import OF_A_TENANT, SEALED_TYPE, Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.inference import Path
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import KeyText, mint, parse

@@ -9,7 +9,7 @@ import pytest
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT
 from tests.api import signing
 from tests.api.test_misfits import told

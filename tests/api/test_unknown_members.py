@@ -13,7 +13,7 @@ from chalicelib import wiring
 from chalicelib.documents import PLATFORM, Document
 from chalicelib.http import openapi
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
 from tests.api import signing

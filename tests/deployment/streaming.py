@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib import wiring
 from chalicelib.call import Call
 from chalicelib.engines.scripted import Step, whole, words
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 from chalicelib.tenancy.inference_profiles import InferenceProfiles

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import app  # noqa: F401  # fills ROUTES
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.pool import Bedrock, Pool
 from chalicelib.tickets import Claims, Tickets
 from sealed import ticket

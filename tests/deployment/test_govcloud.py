@@ -16,7 +16,7 @@ import pytest
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib.http.asks import CLASSIFICATIONS
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from infra.rotation import rotate
 from local.bootstrap import BEDROCK_SECRET

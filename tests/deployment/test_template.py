@@ -15,7 +15,7 @@ from samtranslator.translator.transform import transform
 import app
 from chalicelib import settings
 from chalicelib.http import problems
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from tests.deployment.packages import FUNCTIONS, ROOT, Package, uploaded
 
 STACKS = sorted((ROOT / "infra").glob("*.yaml"))

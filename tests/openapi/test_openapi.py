@@ -16,7 +16,7 @@ from app import app  # fills the route table
 from chalicelib.http import openapi
 from chalicelib.http.openapi.operations import examples
 from chalicelib.http.route import FRAMED_TYPE, SEALED_TYPE, Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 from chalicelib.http.unknown_members import unknown_members
 from tests.e2e.admin import new_tenant
 from tests.local_system import RunningSystem, local_system

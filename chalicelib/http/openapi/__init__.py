@@ -17,7 +17,7 @@ from chalicelib.http.openapi.operations import HEADERS_OF_ANSWERS, Described
 from chalicelib.http.openapi.schemas import schemas_of, used
 from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
-from chalicelib.http.surface import ROUTES
+from chalicelib.http.route_table import ROUTES
 
 DESCRIPTION = """\
 Tenants call below `/tenants/{tenant}` with an API key, most by the official SDK of OpenAI, of Anthropic or of AWS and
