@@ -34,6 +34,25 @@ PoolName = Annotated[
 ]
 
 
+GuardrailName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", max_length=64, description="1 to 64 letters, digits, `_` or `-`"
+    ),
+]
+GuardrailArn = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^arn:aws[a-z-]*:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]{1,64}$(?!\n)",
+        max_length=200,
+        description="the full ARN of a guardrail of Bedrock, ending in :guardrail/ and its id",
+    ),
+]
+GuardrailVersion = Annotated[
+    str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,7}|DRAFT)$(?!\n)", description="the number of a version, or DRAFT")
+]
+
+
 class _Target(msgspec.Struct, frozen=True, tag_field="engine"):
     """What every kind has."""
 
@@ -171,6 +190,19 @@ class Bedrock(_Target, frozen=True, kw_only=True, tag="bedrock"):
     def destination(self, region: str) -> str:
         # Where only a secret says the region, nobody knows it of a call that failed.
         return self.region or ("" if self.secret else region)
+
+
+class BedrockGuardrail(msgspec.Struct, frozen=True):
+    """A guardrail of Bedrock's, as the operator offers it to a tenant under a name."""
+
+    name: GuardrailName
+    arn: GuardrailArn
+    version: GuardrailVersion
+    secret: SecretId = ""  # of Secrets Manager, with credentials; empty: the gateway's own role
+
+    @property
+    def region(self) -> str:
+        return self.arn.split(":")[3]
 
 
 class Scripted(_Target, frozen=True, kw_only=True, tag="scripted"):

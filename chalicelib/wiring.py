@@ -198,7 +198,7 @@ def _on_aws() -> Rooms:
         heads=DynamoHeads(tables()),
         journal=Journal(DynamoLedger(tables()), clock, secrets.token_bytes),
         reports=Reports(documents(), settings().region, clock, settings().health_max_age_ms),
-        models=_models,
+        models=lambda target: _catalogue().models(target),
         contents=_contents,
         passwords=_passwords,
         sign_in=_sign_in,
@@ -245,6 +245,7 @@ def _path() -> Path:
         telemetry=telemetry,
         tokens=_tokens,
         velocity=Velocity(DynamoWindows(tables()), documents()),
+        apply_guardrail=lambda: _bedrock().apply_guardrail,
     )
 
 
@@ -369,10 +370,6 @@ def _catalogue() -> "Catalogue":
     from chalicelib.engines.transport.bounds import monotonic_ms
 
     return Catalogue(_bedrock(), monotonic_ms)
-
-
-def _models(target: Bedrock) -> tuple[FoundationModel, ...]:
-    return _catalogue().models(target)
 
 
 ENGINES: dict[str, Callable[[], Engine[Any]]] = {

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from chalicelib import wiring
 from chalicelib.dynamodb import Tables
-from chalicelib.pool import Bedrock, OpenAICompatible, Pool, SageMaker, Target
+from chalicelib.pool import Bedrock, BedrockGuardrail, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.refusal import Conflict, NotFound
 from chalicelib.tables import models_of
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
@@ -109,6 +109,7 @@ def make(tenancy: Tenancy, offered: Sequence[Pool], kms_key: str, principal: str
     ):
         with suppress(Conflict):
             tenancy.create_tenant(tenant)
+    tenancy.offered_guardrails.put(TENANT, (guardrail(),), layout.REGION)
     tenancy.kms_keys.register(TENANT, kms_key)
     tenancy.principals.put(TENANT, (principal,))
 
@@ -199,6 +200,11 @@ def pools(known: Endpoints) -> list[Pool]:
 
 def bedrock(name: str, model: str = "") -> Target:
     return Bedrock(name, model, capacity=CAPACITY, region=layout.REGION, secret=BEDROCK_SECRET)
+
+
+def guardrail() -> BedrockGuardrail:
+    arn = ":".join(("arn", "aws", "bedrock", layout.REGION, layout.BEDROCK_ACCOUNT, f"guardrail/{layout.GUARDRAIL}"))
+    return BedrockGuardrail(layout.GUARDRAIL, arn, "1", BEDROCK_SECRET)
 
 
 def keep_bedrock_key(key: str) -> None:

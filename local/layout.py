@@ -20,6 +20,11 @@ GOVCLOUD_REGION = "us-gov-west-1"
 USER_AGENT = "cloister-local"
 """Of the system's own questions to its gateway, which nobody at the terminal asked."""
 
+GUARDRAILS = ROOT / "local" / "bedrock-guardrails.json"
+"""Those of the local Bedrock. The demo tenant may use the one that is called so:"""
+GUARDRAIL = "demo"
+BEDROCK_ACCOUNT = "123456789012"
+
 COMPONENTS = "cloister-components"
 MULTI_MODEL = "cloister-multi-model"
 TARGET_MODELS = ("demo-a.tar.gz", "demo-b.tar.gz")

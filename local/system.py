@@ -159,7 +159,8 @@ class System:
 
     def _bedrock(self) -> Part:
         options = ("--model-url", f"{self._container_urls['demo']}/v1", "--keys", str(self._state.bedrock_keys))
-        command = ("-m", "emulators.bedrock", *options)
+        guardrails = ("--account", layout.BEDROCK_ACCOUNT, "--guardrails", str(layout.GUARDRAILS))
+        command = ("-m", "emulators.bedrock", *options, *guardrails)
         return Part("bedrock", command, environment.aws(os.environ), self._bedrock_socket)
 
     def _container(self, container: layout.Container) -> Part:

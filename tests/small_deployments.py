@@ -38,6 +38,7 @@ from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
 from chalicelib.contents.memory import MemoryKeys, MemoryPieces
 from chalicelib.contents.store import DynamoPieces
+from chalicelib.dialects.apply_guardrail import ApplyGuardrail, Unanswered, Verdict
 from chalicelib.documents import Documents
 from chalicelib.documents.memory import MemoryDocuments
 from chalicelib.documents.store import DynamoDocuments
@@ -104,6 +105,10 @@ class Chance:
         return hashlib.shake_256(str(next(self._count)).encode()).digest(size)
 
 
+def _nobody(*_: object) -> Verdict:
+    raise Unanswered("nobody to ask")
+
+
 class Store(msgspec.Struct, frozen=True):
     """What all gateways of a deployment share."""
 
@@ -141,6 +146,7 @@ class Deployment:
         self.engines: Mapping[str, Engine[Any]] = {}  # of other kinds
         self.telemetry: Telemetry = LogTelemetry()
         self.issuers: tuple[Issuer, ...] = ()  # the operator's
+        self.apply_guardrail: ApplyGuardrail | None = None  # Bedrock's
         self.callable_origins: tuple[str, ...] = ()
         self.public_url = ""  # where browsers find it
         self.browser_client_id = ""
@@ -181,6 +187,7 @@ class Deployment:
             telemetry=self.telemetry,
             tokens=lambda: tokens,
             velocity=Velocity(self.store.windows, self.store.documents),
+            apply_guardrail=lambda: self.apply_guardrail or _nobody,
         )
 
     def rooms(self, path: Path | None = None, tenancy: Tenancy | None = None) -> Rooms:

@@ -11,6 +11,7 @@
     people       who belongs to a tenant, and what its own roles may
     issuers      /tenants/{tenant}/issuers: whose tokens its members come in with
     guardrails   /tenants/{tenant}/guardrails: what may be said to models, and by them
+    offered_guardrails   /admin/tenants/{tenant}/bedrock-guardrails: those of Bedrock's that it may use
     sources      /tenants/{tenant}/sources, and the operator's: from where its callers come in
     reviews      /admin/reviews, and a tenant's rules of velocity: fair use
     velocity     /tenants/{tenant}/velocity: the same, as its owners watch over it

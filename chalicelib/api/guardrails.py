@@ -4,15 +4,23 @@ from chalicelib import wiring
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
-from chalicelib.tenancy.guardrails import Guardrails
+from chalicelib.tenancy.guardrails import Guardrails, SecondStage
+from chalicelib.tenancy.tenant import Tenant
 from guard import Rules
 
 surface = Surface(__name__, "management", title="Guardrails", prefix="/tenants/{tenant}/guardrails", auth="key")
 
 
-class GuardrailsView(Rules, frozen=True, kw_only=True):
+class GuardrailsBody(Rules, frozen=True, kw_only=True):
+    """Rules, and the guardrail of Bedrock's that judges what they let pass."""
+
+    bedrock: SecondStage | None = None
+
+
+class GuardrailsView(GuardrailsBody, frozen=True, kw_only=True):
     """The rules in force. `version` is 0 until rules are set, and grows with each change."""
 
+    offered: tuple[str, ...]  # guardrails of Bedrock's that the operator lets this tenant use
     version: int
     changed_ms: int
 
@@ -23,18 +31,27 @@ class GuardrailsView(Rules, frozen=True, kw_only=True):
 )  # fmt: skip
 def show_guardrails(_: Incoming, caller: Caller) -> GuardrailsView:
     """As they were put, with defaults filled in."""
-    return _view(wiring.tenancy().guardrails.of(caller.principal.tenant))
+    tenant = caller.principal.tenant
+    return _view(wiring.tenancy().guardrails.of(tenant), wiring.tenancy().tenant(tenant))
 
 
 @surface.door(
     "PUT", "/tenants/{tenant}/guardrails", permission="guardrails.manage", for_narrowed="closed",
-    summary="Set the rules of what may be said", accepts=Rules, returns=GuardrailsView,
+    summary="Set the rules of what may be said", accepts=GuardrailsBody, returns=GuardrailsView,
 )  # fmt: skip
 def put_guardrails(asked: Incoming, caller: Caller) -> GuardrailsView:
     """All of them at once, true from the next request on. What is wrong with one of them is said, and none is set."""
-    return _view(wiring.tenancy().guardrails.put(caller.principal.tenant, asked.json(Rules)))
+    tenant, body = caller.principal.tenant, asked.json(GuardrailsBody)
+    rules = Rules(**{name: getattr(body, name) for name in Rules.__struct_fields__})
+    return _view(wiring.tenancy().guardrails.put(tenant, rules, body.bedrock), wiring.tenancy().tenant(tenant))
 
 
-def _view(guardrails: Guardrails) -> GuardrailsView:
+def _view(guardrails: Guardrails, tenant: Tenant) -> GuardrailsView:
     rules = {name: getattr(guardrails.rules, name) for name in Rules.__struct_fields__}
-    return GuardrailsView(**rules, version=guardrails.version, changed_ms=guardrails.changed_ms)
+    return GuardrailsView(
+        **rules,
+        bedrock=guardrails.bedrock,
+        offered=tuple(each.name for each in tenant.bedrock_guardrails),
+        version=guardrails.version,
+        changed_ms=guardrails.changed_ms,
+    )

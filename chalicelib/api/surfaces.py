@@ -120,6 +120,7 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
         "/admin/reviews",
         "/admin/tenants/{tenant}/reviews/{review}/{step}",
     ),
+    "offered_guardrails": ("/admin/tenants/{tenant}/bedrock-guardrails",),
 }
 
 MODULES: Mapping[str, tuple[str, ...]] = {f"{__package__}.{name}": paths for name, paths in _PATHS.items()}

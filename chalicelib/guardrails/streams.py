@@ -11,6 +11,9 @@ from guard.bodies.chunks import Chunks
 Tell = Callable[[Mapping[str, int]], None]
 """What was found in an answer: by rule, how often. Told once, when it is closed."""
 
+Whole = Callable[[bytes], bytes]
+"""Judges a whole answer. Raises NotAllowed, NotUnderstood."""
+
 AT_ONCE = 16_384
 """Bytes of a chunk that are judged where they come, be it a loop: by ordinary rules, that takes a millisecond."""
 
@@ -18,10 +21,12 @@ AT_ONCE = 16_384
 class Judged:
     """The Stream of a call, judged."""
 
-    def __init__(self, stream: Stream, call: Call, judge: Judge, tell: Tell) -> None:
+    def __init__(self, stream: Stream, call: Call, judge: Judge, tell: Tell, whole: Whole | None = None) -> None:
+        """`whole`: who judges an answer in one piece, where that is not `judge` by itself."""
         self._stream = stream
         self._tell: Tell | None = tell
         self._judge = judge
+        self._whole_judged = whole or (lambda data: wholes.judged(data, judge))
         self._chunks = Chunks(call.operation, judge) if call.stream else None
         self._refused_by = ""  # which rule
 
@@ -58,7 +63,7 @@ class Judged:
         for event in self._stream:
             if isinstance(event, Delta):
                 try:
-                    event = Delta(wholes.judged(event.data, self._judge), event.tokens)
+                    event = Delta(self._whole_judged(event.data), event.tokens)
                 except NotAllowed as refusal:
                     refused = content_refused(refusal)
                     continue
@@ -67,7 +72,7 @@ class Judged:
                     refused.usage = event.usage
                     raise refused
                 # Its chunk is judged, too: it counts, but servers put more than that into it.
-                event = Finished(event.usage, wholes.judged(event.data, self._judge)) if event.data else event
+                event = Finished(event.usage, self._whole_judged(event.data)) if event.data else event
             yield event
 
     def _judged(self, chunks: Chunks) -> Iterator[Event]:
@@ -75,13 +80,15 @@ class Judged:
         try:
             for event in self._stream:
                 if isinstance(event, Delta):
-                    if len(event.data) > AT_ONCE or self._judge.allowance.strained:
+                    if len(event.data) > AT_ONCE or self._judge.allowance.strained or self._judge.waits:
                         yield Pause.ASIDE
                     tokens = event.tokens
                     for chunk in chunks.read(event.data):
                         yield Delta(chunk, tokens)
                         tokens = 0
                 elif isinstance(event, Finished):
+                    if self._judge.waits:
+                        yield Pause.ASIDE
                     for rest in chunks.finish():
                         yield Delta(rest)
                     yield Finished(event.usage, chunks.last(event.data)) if event.data else event

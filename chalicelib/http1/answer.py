@@ -33,6 +33,10 @@ class Answer:
         self._reading = False
         self._closed = False
 
+    def wait_at_most(self, seconds: float) -> None:
+        """As `silence_s`, from now on."""
+        self._silence_s = seconds
+
     def next(self) -> bytes:
         """What has arrived of the body, waiting for something; empty at the end. Raises Failed."""
         self._begin()

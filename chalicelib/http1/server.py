@@ -1,5 +1,7 @@
 """A server, and the connections that are kept to it."""
 
+import time
+
 import msgspec
 
 from chalicelib.http1.answer import Answer
@@ -14,6 +16,14 @@ CONNECTIONS = 64  # kept at most; as many are opened as there are callers
 class Patience(msgspec.Struct, frozen=True):
     connect_s: float  # to be connected; TLS may take as long once more
     silence_s: float  # until the head of an answer is there, and between two pieces of its body
+    until_s: float | None = None  # by `time.monotonic`: when the head is to be there, whatever else had to be done
+
+    def left(self) -> "Patience":
+        """What is left of it now. Who dials and speaks TLS may take half of it for each."""
+        if self.until_s is None:
+            return self
+        left_s = max(self.until_s - time.monotonic(), 0.001)
+        return Patience(min(self.connect_s, left_s / 2), min(self.silence_s, left_s), self.until_s)
 
 
 class Server:
@@ -56,6 +66,7 @@ class Server:
                 return
 
     def _asked(self, connection: Connection, head: bytes, body: bytes, patience: Patience) -> Answer:
+        patience = patience.left()
         try:
             connection.wait_at_most(patience.silence_s)
             return Answer(connection.ask(head, body), connection, patience.silence_s, self._keep)
@@ -64,7 +75,7 @@ class Server:
             raise
 
     def _dialled(self, patience: Patience) -> Connection:
-        return Connection(self.place, self._trust, patience.connect_s)
+        return Connection(self.place, self._trust, patience.left().connect_s)
 
     def _fresh(self) -> Connection | None:
         while True:

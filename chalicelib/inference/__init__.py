@@ -8,7 +8,7 @@ hears of it; what it allows is proved current by the admission write itself.
     answer  the running call, metered     settlement    what it is charged, and its entry
     sealed  tickets, and who holds a key  idempotency   what must not come twice
     running streams, and what allows them               guarded       a tenant's rules, where it has some
-    velocity     how many different prompts, keys and addresses
+    velocity     how many different prompts, keys and addresses      second        rules of Bedrock's, after those
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def run(ask: Ask, path: Path) -> Answer:
             from chalicelib.inference.guarded import judge_complaint, told_of_sealed  # only tenants with rules load it
 
             if isinstance(error, Malformed):
-                judge_complaint(error, planned)
+                judge_complaint(error, planned, path)
             elif planned.sealed is not None:
                 told_of_sealed(error, lease.lease_id, planned, ask.source, path)
         settle(planned, lease, target, Ending(reason_of(error), None, 0), path)
@@ -133,7 +133,7 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     if planned.guarded:
         from chalicelib.inference.guarded import judged  # only tenants with rules load it, and keys limited to tools
 
-        planned, found = judged(planned, ask)
+        planned, found = judged(planned, ask, path)
     if principal.proof == "kms":
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -22,6 +22,9 @@ from guard.bodies import NOT_THE_KEYS, REFUSED, UNWRITTEN, Judge, prompts
 from guard.judge import Guard
 from guard.tools import Globs
 
+if TYPE_CHECKING:
+    from chalicelib.inference.second import Second
+
 SEALED = "sealed request"
 """What its findings and refusals are counted as: which rules were met is not told. No rule can be called so."""
 
@@ -31,16 +34,19 @@ MOST_KEPT = 16
 _kept: dict[str, tuple[Guardrails, Guard]] = {}
 
 
-def judged(planned: Plan, ask: Ask) -> tuple[Plan, Mapping[str, int]]:
+def judged(planned: Plan, ask: Ask, path: Path) -> tuple[Plan, Mapping[str, int]]:
     """The plan of what may be asked, and what was found in it, by rule. A sealed request is judged where it is opened.
 
-    Raises: ContentRefused.
+    Raises: ContentRefused; by the second stage NoCapacity, StaleEpoch.
     """
     if planned.sealed is not None:
         return planned, {}
     judge = _judge(planned, "in")
     with refusals.as_refusals():
         fields = prompts.judged(ask.fields, judge, "body" if ask.operation in BEDROCKS else "")
+        second = _second(planned, "in", path)
+        if second is not None:
+            fields = second.prompt(fields, ask, judge.guard)
     if fields is not ask.fields:
         planned = plan(msgspec.structs.replace(ask, fields=fields), planned.principal, planned.snapshot)
     return planned, judge.findings
@@ -61,14 +67,29 @@ def watch(planned: Plan, lease_id: str, source: NetworkSource, path: Path) -> Wa
                 found=lambda: count_findings({SEALED: 1}, "sealed", planned, path),
                 refused=lambda refused: told_of_sealed(refused, lease_id, planned, source, path),
             )
-        return stream if call.operation in UNWRITTEN else Judged(stream, call.forgotten(), _judge(planned, "out"), tell)
+        if call.operation in UNWRITTEN:
+            return stream
+        second = _second(planned, "out", path)
+        if second is None:
+            return Judged(stream, call.forgotten(), _judge(planned, "out"), tell)
+
+        def tell_both(findings: Mapping[str, int]) -> None:
+            tell(findings)
+            second.tell()
+
+        judge = second.answer(*_rules(planned))
+        return Judged(stream, call.forgotten(), judge, tell_both, judge.whole)
 
     return watched
 
 
-def judge_complaint(complaint: Malformed, planned: Plan) -> None:
+def judge_complaint(complaint: Malformed, planned: Plan, path: Path) -> None:
     """What a target says of the request, before it answers."""
-    refusals.judge_complaint(complaint, _judge(planned, "out"))
+    second = _second(planned, "out", path)
+    judge = _judge(planned, "out") if second is None else second.answer(*_rules(planned))
+    refusals.judge_complaint(complaint, judge)
+    if second is not None:
+        second.tell()
 
 
 def sent_rules(planned: Plan) -> bytes:
@@ -120,9 +141,25 @@ def count_findings(findings: Mapping[str, int], where: str, planned: Plan, path:
 
 
 def _judge(planned: Plan, direction: Literal["in", "out"]) -> Judge:
+    guard, tools = _rules(planned)
+    return Judge(guard, direction, tools)
+
+
+def _rules(planned: Plan) -> tuple[Guard, Globs | None]:
+    """The tenant's, and what its key is limited to."""
     tools, guardrails = planned.principal.scopes.tools, planned.snapshot.guardrails
     guard = compiled(Rules()) if guardrails is None else _guard(planned.principal.tenant, guardrails)
-    return Judge(guard, direction, _globs(tools) if tools else None)
+    return guard, _globs(tools) if tools else None
+
+
+def _second(planned: Plan, direction: Literal["in", "out"], path: Path) -> "Second | None":
+    guardrails = planned.snapshot.guardrails
+    chosen = guardrails.bedrock if guardrails else None
+    if chosen is None or chosen.direction not in (direction, "both") or planned.sealed is not None:
+        return None  # what is sealed nobody outside reads, nor what is said about it
+    from chalicelib.inference.second import Second  # only tenants that have one load it
+
+    return Second(planned, "INPUT" if direction == "in" else "OUTPUT", path)
 
 
 @lru_cache(maxsize=64)

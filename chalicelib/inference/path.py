@@ -20,6 +20,7 @@ from chalicelib.tickets import Tickets
 from chalicelib.velocity import Velocity
 
 if TYPE_CHECKING:
+    from chalicelib.dialects.apply_guardrail import ApplyGuardrail
     from chalicelib.identity.tokens.verified import Tokens
 
 
@@ -38,6 +39,7 @@ class Path(msgspec.Struct, frozen=True):
     telemetry: Telemetry
     tokens: "Callable[[], Tokens]"  # loaded by the first token
     velocity: Velocity
+    apply_guardrail: "Callable[[], ApplyGuardrail] | None" = None  # loaded by the first text; None: nobody does here
     running: RunningStreams = msgspec.field(default_factory=RunningStreams)
 
     def verified(self, text: str, issuers: Sequence[Issuer], now_ms: int) -> Claims:

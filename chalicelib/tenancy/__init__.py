@@ -31,7 +31,7 @@ from chalicelib.documents import PLATFORM, Document, Documents
 from chalicelib.pool import Pool
 from chalicelib.randomness import Randomness
 from chalicelib.refusal import Conflict, Malformed
-from chalicelib.tenancy.guardrails import GuardrailRules
+from chalicelib.tenancy.guardrails import GuardrailRules, OfferedGuardrails
 from chalicelib.tenancy.issuers import Issuers
 from chalicelib.tenancy.key_epochs import KeyEpochs
 from chalicelib.tenancy.key_text import KeyText, digest_of, mint
@@ -102,6 +102,7 @@ class Tenancy:
         self.people = People(self._records, clock)
         self.issuers = Issuers(self._records)
         self.guardrails = GuardrailRules(self._records, clock)
+        self.offered_guardrails = OfferedGuardrails(self._records)
         self.sources = Sources(self._records)
         self.sessions = Sessions(self._records, clock, randomness)
         self.velocity = VelocityRules(self._records)

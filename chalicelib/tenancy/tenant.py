@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, cast, get_args
 import msgspec
 
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
+from chalicelib.pool import BedrockGuardrail
 from chalicelib.pool import PoolName as PoolName
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
@@ -232,6 +233,7 @@ class Tenant(msgspec.Struct, frozen=True):
     roles: Roles = {}  # that its members may hold, beside those there are
     issuers: tuple[Issuer, ...] = ()  # of its own, whose tokens its members come in with
     guarded: bool = False  # it has rules of what may be said, in a document of their own
+    bedrock_guardrails: tuple[BedrockGuardrail, ...] = ()  # that the operator lets it use
     velocity: tuple[VelocityRule, ...] = ()  # the operator's, against scraping and hoarding
     own_velocity: tuple[VelocityRule, ...] = ()  # its owners', under those
     key_velocity: dict[str, tuple[VelocityRule, ...]] = {}  # and for single keys, by id

@@ -9,12 +9,13 @@ Sans-IO. What is refused is a `NotAllowed`; after any exception nothing of what 
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from guard.bodies.texts import PIECES
 from guard.judge import Guard, Outcome
+from guard.rules import Finding
 from guard.scanner import Allowance, TooCostly
 from guard.tools import Globs
 
@@ -50,11 +51,24 @@ class NotUnderstood(Exception):
     """An answer that is no JSON object: nobody can judge it."""
 
 
+class Growth(Protocol):
+    """What may be released of a text that comes in pieces, as a Scanner says it."""
+
+    def feed(self, piece: str) -> str: ...
+
+    def finish(self, piece: str = "") -> str: ...
+
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+
+
 class Judge:
     """One text after the other, of one request or one whole answer; what was found is counted. Not thread-safe.
 
-    `reads`: whether texts matter at all, and not the names of tools alone.
+    `reads`: whether texts matter at all, and not the names of tools alone. `waits`: whether judging waits for others.
     """
+
+    waits = False
 
     def __init__(self, guard: Guard, direction: Literal["in", "out"], tools: Globs | None = None) -> None:
         """`tools`: what the caller's key is limited to."""
@@ -87,6 +101,18 @@ class Judge:
             return msgspec.json.decode(judged)
         except msgspec.DecodeError:  # a number was redacted
             raise refusal(self.guard, next(iter(self.findings))) from None
+
+    def scanner(self) -> Growth:
+        """Of a text that grows."""
+        return self.guard.scanner(self.allowance)
+
+    def arguments_scanner(self) -> Growth:
+        """Of JSON that grows."""
+        return self.guard.arguments_scanner(self.allowance)
+
+    def refusal(self, rule: str) -> NotAllowed:
+        """Of what a rule forbids."""
+        return refusal(self.guard, rule)
 
     def leave_out_pieces(self, node: dict[str, Any]) -> None:
         """What would spell the texts of `node` once more."""

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from guard.arguments import ArgumentsScanner
-from guard.bodies import TOOL, Judge, NotAllowed, refusal, texts
+from guard.bodies import TOOL, Growth, Judge, NotAllowed, texts
 from guard.bodies.texts import Path
 from guard.bodies.wholes import judge_all
-from guard.scanner import Refused, Scanner
+from guard.scanner import Refused
 
 _CALLED = tuple((name,) for name in texts.CALLS)
 
@@ -35,7 +34,7 @@ class Growing:
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge  # of what does not grow
-        self._scanners: dict[Path, dict[Path, Scanner | ArgumentsScanner]] = {}
+        self._scanners: dict[Path, dict[Path, Growth]] = {}
         self._tools: dict[Path, tuple[str, str]] = {}  # as they are called so far, and as they are shown
 
     def grow(self, node: dict[str, Any], place: Path) -> None:
@@ -51,7 +50,7 @@ class Growing:
             try:
                 return scanner.feed(text)
             except Refused as refused:
-                raise Stop(Piece(place, path, refused.released), refusal(self.judge.guard, refused.rule)) from None
+                raise Stop(Piece(place, path, refused.released), self.judge.refusal(refused.rule)) from None
 
         self.judge.leave_out_pieces(node)
         texts.walk(node, visit, self.judge.document)
@@ -62,7 +61,7 @@ class Growing:
             try:
                 rest = scanner.finish()
             except Refused as refused:
-                raise Stop(Piece(place, path, refused.released), refusal(self.judge.guard, refused.rule)) from None
+                raise Stop(Piece(place, path, refused.released), self.judge.refusal(refused.rule)) from None
             finally:
                 _count(self.judge.findings, scanner)
             if rest:
@@ -87,10 +86,9 @@ class Growing:
         judge_all(others, self.judge)
         node.update(others)
 
-    def _scanner(self, path: Path) -> Scanner | ArgumentsScanner:
+    def _scanner(self, path: Path) -> Growth:
         holds_json = path[-1] in texts.ARGUMENTS or path[-2:] == ("toolUse", "input")
-        new = self.judge.guard.arguments_scanner if holds_json else self.judge.guard.scanner
-        return new(self.judge.allowance)
+        return self.judge.arguments_scanner() if holds_json else self.judge.scanner()
 
     def _tool(self, place: Path, path: Path, name: str) -> str:
         """Servers tell a name once, in each chunk again, or in pieces. Raises Stop, NotAllowed."""
@@ -103,11 +101,11 @@ class Growing:
         except NotAllowed as refused:
             raise Stop(Piece(place, (), ""), refused) from None
         if not shown.startswith(known):
-            raise Stop(Piece(place, (), ""), refusal(self.judge.guard, TOOL))
+            raise Stop(Piece(place, (), ""), self.judge.refusal(TOOL))
         self._tools[*place, *path] = whole, shown
         return shown.removeprefix(known)
 
 
-def _count(found: Counter[str], scanner: Scanner | ArgumentsScanner) -> None:
+def _count(found: Counter[str], scanner: Growth) -> None:
     for finding in scanner.findings:
         found[finding.rule] += finding.count

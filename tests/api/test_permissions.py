@@ -131,6 +131,8 @@ TABLE = {
     "DELETE /admin/tenants/{tenant}/sources": Row(NOBODY, "admin", None, 204, **CLOSED),
     "GET /admin/tenants/{tenant}/velocity": Row(NOBODY, "admin"),
     "PUT /admin/tenants/{tenant}/velocity": Row(NOBODY, "admin", {"rules": [VELOCITY]}, **CLOSED),
+    "GET /admin/tenants/{tenant}/bedrock-guardrails": Row(NOBODY, "admin"),
+    "PUT /admin/tenants/{tenant}/bedrock-guardrails": Row(NOBODY, "admin", {"guardrails": []}, **CLOSED),
     "GET /admin/reviews": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/reviews/{review}/{step}": Row(NOBODY, "admin", {"reason": "seen"}, **CLOSED),
     "GET /admin/pools": Row(NOBODY, "admin"),

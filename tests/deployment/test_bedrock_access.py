@@ -35,6 +35,9 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/invoker"
 REGIONS = ["us-east-1", "us-west-2"]
 FROM_EUROPE = Bedrock("eu-opus", model=OPUS, region="eu-central-1")  # has a profile in the US only
 
+REGIONS_OF_STAGES = {"commercial": ("us-east-1", "us-east-2", "us-west-2"), "gov": ("us-gov-east-1", "us-gov-west-1")}
+GUARDRAILS = "bedrock:ApplyGuardrail"
+
 # What each operation is allowed by; see "requires permission" on each page of
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and its like.
 ALLOWED_BY = {
@@ -116,7 +119,16 @@ def test_commercial_stages_use_every_permission_of_bedrock_that_they_have_and_ne
         for kind, needed in (("", used.in_all), ("-streaming", used.by_calls)):
             found = statements(f"policy-{stage}{kind}.json")
             actions = [action for statement in found for action in each(statement["Action"])]
-            assert {action for action in actions if action.startswith("bedrock:")} == needed
+            assert {action for action in actions if action.startswith("bedrock:")} == {*needed, GUARDRAILS}
+
+
+@pytest.mark.parametrize("kind", ["", "-streaming"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_asks_guardrails_of_its_regions_and_changes_none(stage: str, kind: str) -> None:
+    (allowed,) = [each_ for each_ in statements(f"policy-{stage}{kind}.json") if each_["Sid"] == "BedrockGuardrails"]
+    assert allowed["Action"] == GUARDRAILS
+    regions = REGIONS_OF_STAGES["gov" if stage.startswith("gov-") else "commercial"]
+    assert allowed["Resource"] == [f"arn:*:bedrock:{region}:*:guardrail/*" for region in regions]
 
 
 def test_the_role_in_bedrocks_account_uses_every_permission_that_it_has_and_needs_no_other(used: Used) -> None:
@@ -125,11 +137,12 @@ def test_the_role_in_bedrocks_account_uses_every_permission_that_it_has_and_need
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.startswith("gov-")])
-def test_a_govcloud_stage_may_call_no_bedrock_of_its_own_and_reads_the_secret_that_is_made_for_it(stage: str) -> None:
+def test_a_govcloud_stage_may_run_no_model_of_its_own_and_reads_the_secret_that_is_made_for_it(stage: str) -> None:
     made = template("bedrock")["Resources"]["Credential"]["Properties"]["Name"]["Fn::Sub"].replace("${Stage}", stage)
     found = statements(f"policy-{stage}.json")
-    assert not [action for statement in found for action in each(statement["Action"]) if "bedrock:" in action]
-    assert not [action for statement in found for action in each(statement["Action"]) if action.startswith("sts:")]
+    actions = [action for statement in found for action in each(statement["Action"])]
+    assert [action for action in actions if "bedrock:" in action] == [GUARDRAILS]
+    assert not [action for action in actions if action.startswith("sts:")]
     (reads,) = [statement for statement in found if statement["Sid"] == "BedrockCredential"]
     assert reads["Action"] == "secretsmanager:GetSecretValue"
     assert reads["Resource"] == f"arn:*:secretsmanager:*:*:secret:{made}*"  # Secrets Manager adds six letters

@@ -46,7 +46,10 @@ POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 # and https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
 WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "bedrock:ListFoundationModels"}
 # Bedrock names its models and profiles, and nobody else does.
-OF_BEDROCK = r"arn:\*:bedrock:([a-z0-9-]+):(:foundation-model|\*:inference-profile|\*:application-inference-profile)/\*"
+OF_BEDROCK = (
+    r"arn:\*:bedrock:([a-z0-9-]+):"
+    r"(:foundation-model|\*:inference-profile|\*:application-inference-profile|\*:guardrail)/\*"
+)
 BEDROCK_REGIONS = {"us-east-1", "us-east-2", "us-west-2"}  # to serve others, their names in the four policies and here
 
 

@@ -5,6 +5,7 @@
     profiles      inference profiles, and residency  failures     what went wrong, and for whom
     catalogue     which models there are             model        what callers are told of one
     control       Bedrock's control plane, by botocore
+    guardrails    what its guardrails say of texts
 
 Imports nothing here: a door describes a model (`model`) without the rest.
 """

@@ -95,10 +95,29 @@ class Access:
 
         Raises: Failure, as Bedrock refuses. EngineFailed: there is no credential.
         """
+        return self._posted(path, headers, body, until_ms, lambda: None)
 
+    def post_by(self, path: str, headers: Mapping[str, str], body: bytes, until_ms: int) -> Answer:
+        """The same, whose head is there by `until_ms`, however often it was repeated. Raises: as post."""
+        connect_s = self._settings.connect_deadline_ms / 1_000
+
+        def patience() -> Patience:
+            left_s = max(until_ms - self._times.monotonic(), 1) / 1_000
+            return Patience(connect_s, left_s, time.monotonic() + left_s)
+
+        return self._posted(path, headers, body, until_ms, patience)
+
+    def _posted(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        until_ms: int,
+        patience: Callable[[], Patience | None],
+    ) -> Answer:
         def once(way: _Way) -> Answer:
             try:
-                answer = way.runtime.post(path, headers, body)
+                answer = way.runtime.post(path, headers, body, patience())
                 if answer.status == 200:
                     return answer
                 said = complaint(answer.status, answer.headers, answer.read(COMPLAINT_BYTES))

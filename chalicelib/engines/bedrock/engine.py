@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Be
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -29,11 +29,12 @@ from chalicelib.engines.transport.bounds import ANSWER_LIMIT_BYTES, PROBE_DEADLI
 from chalicelib.engines.transport.streams import BufferedAnswer, StreamedAnswer
 from chalicelib.engines.transport.wire_body import WireBody
 from chalicelib.http1.answer import Answer
-from chalicelib.pool import Bedrock, Capacity
+from chalicelib.pool import Bedrock, BedrockGuardrail, Capacity
 from chalicelib.refusal import EngineFailed, Malformed, NoCapacity
 from chalicelib.settings import Settings
 
-if TYPE_CHECKING:  # loaded where a target has a secret
+if TYPE_CHECKING:  # loaded where a target has a secret, or a tenant a guardrail
+    from chalicelib.dialects import apply_guardrail
     from chalicelib.engines.bedrock.credentials import Source
 
 OTHERS: tuple[Operation, ...] = ("chat.completions", *BEDROCKS)
@@ -116,16 +117,28 @@ class BedrockEngine:
         self.access(target).reach(PROBE_DEADLINE_S)
         return Capacity(target.capacity, 0, 0)
 
+    def apply_guardrail(
+        self, guardrail: BedrockGuardrail, source: "apply_guardrail.Source", texts: Sequence[str], deadline_ms: int
+    ) -> "apply_guardrail.Verdict":
+        """What a guardrail says of texts. Raises Unanswered."""
+        from chalicelib.engines.bedrock.guardrails import Guardrails  # few tenants have one
+
+        return Guardrails(self.access_to, self._times.monotonic).apply(guardrail, source, texts, deadline_ms)
+
     def access(self, target: Bedrock) -> Access:
         """The way to the target's Bedrock; the same one each time."""
-        key = (target.region, target.secret)
+        return self.access_to(target.region, target.secret)
+
+    def access_to(self, region: str, secret: str) -> Access:
+        """The way to Bedrock in a region by a secret, either of which may be empty (see pool.Bedrock)."""
+        key = (region, secret)
         found = self._accesses.get(key)
         if found is None:
             with self._lock:
                 found = self._accesses.get(key)
                 if found is None:
-                    source = self._source(*key) if target.secret else None
-                    found = self._accesses[key] = Access(target.region, source, self._settings, self._times)
+                    source = self._source(*key) if secret else None
+                    found = self._accesses[key] = Access(region, source, self._settings, self._times)
         return found
 
     def _conversed(self, errand: _Errand, call: Call) -> Stream:
