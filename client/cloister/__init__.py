@@ -3,6 +3,7 @@
     transport    SealedTransport, the one line for the official openai SDK
     exchange     what of a request is sealed, in which order, and when once more
     trust        which enclave is believed, and for how long
+    judging      by which rules an answer was judged
     ending       the last event of a stream waits for the proof that all of it is there
     modes        how `kms`, `esdk` and `hpke` seal a request and open its answer
     key_policy   a KMS key policy under which only that enclave decrypts
@@ -26,6 +27,7 @@ from cloister.refusal import (
     NotConfigured,
     NotOpened,
     NotSealed,
+    OtherRules,
     SealError,
 )
 from cloister.transport import AsyncSealedTransport, SealedTransport
@@ -45,6 +47,7 @@ __all__ = [
     "NotConfigured",
     "NotOpened",
     "NotSealed",
+    "OtherRules",
     "ReleaseManifest",
     "SealError",
     "SealedTransport",

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from cloister import judging
 from cloister.modes import Call, Mode, Source
 from cloister.refusal import NotSealed
 from cloister.trust import NONCE_BYTES, Believed, Trust
@@ -57,12 +58,19 @@ class Exchanges:
     """What one transport knows: its mode, whom it trusts, and which enclaves it has verified. Thread-safe."""
 
     def __init__(
-        self, mode: Mode, trust: Trust, now_ms: Callable[[], int], random_bytes: Callable[[int], bytes]
+        self,
+        mode: Mode,
+        trust: Trust,
+        now_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        rules_sha256: str | None = None,
     ) -> None:
+        """`rules_sha256`: see SealedTransport."""
         self._mode = mode
         self._trust = trust
         self._now_ms = now_ms
         self._random_bytes = random_bytes
+        self._rules_sha256 = rules_sha256
         self._believed: dict[httpx.URL, Believed] = {}  # by where their document is asked for
 
     def exchange(self, request: httpx.Request) -> Exchange:
@@ -117,7 +125,14 @@ class Exchanges:
             )
         )
         # Errors come in the clear. Whatever claims success must open, or the gateway could answer in its own words.
-        return Answer(response, None if response.is_error else sealed.open, call.stream)
+        return Answer(response, None if response.is_error else self._opening(sealed.open, call), call.stream)
+
+    def _opening(self, opened: Callable[[Source], Iterator[bytes]], call: Call) -> Callable[[Source], Iterator[bytes]]:
+        rules = self._rules_sha256
+        if rules is None:
+            return opened
+        judged = judging.stream if call.stream else judging.whole
+        return lambda source: judged(opened(source), rules)
 
 
 def read(request: httpx.Request) -> Call:

@@ -9,6 +9,7 @@
     |-- AttestationUnavailable  the gateway has no document to show
     |-- DocumentRefused         the document does not prove the enclave that you allow
     |-- NotOpened               the answer is not the enclave's answer to this request
+    |-- OtherRules              the answer was judged by other rules than those that you expect
     `-- BrokenOff               the answer ends before its end
 
 None of them is an error of httpx: the openai SDK tries those again and hides them behind "Connection error.".
@@ -27,6 +28,7 @@ __all__ = [
     "NotConfigured",
     "NotOpened",
     "NotSealed",
+    "OtherRules",
     "SealError",
 ]
 
@@ -58,6 +60,16 @@ class NotOpened(refusal.NotOpened):
             "The answer cannot be opened: it was not sealed for this request, or was changed on its way. "
             "Do not use what may have come of it. Ask again; if it happens again, the path to the enclave is not "
             "to be trusted: tell its operator.",
+        )
+
+
+class OtherRules(SealError):
+    """The answer is genuine, and what was asked or answered may have been changed, or ended, by rules not expected."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer was judged by other rules than `rules_sha256` expects. If they were changed lately, expect the "
+            "new ones; else whoever runs the gateway sends rules of their own: ask them."
         )
 
 

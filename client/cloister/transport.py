@@ -15,7 +15,7 @@ import anyio.to_thread
 import httpx
 from anyio import CapacityLimiter
 
-from cloister import clock, modes, trust
+from cloister import clock, judging, modes, trust
 from cloister.ending import proved_to_its_end
 from cloister.exchange import Answer, Exchanges, Send
 from cloister.modes import KmsClient, ModeName
@@ -30,6 +30,7 @@ def _exchanges(
     root: str | Path | bytes | None,
     measurements: trust.Given,
     hybrid: bool,
+    rules_sha256: str | None,
     now_ms: Callable[[], int],
 ) -> Exchanges:
     return Exchanges(
@@ -37,6 +38,7 @@ def _exchanges(
         trust.Trust(trust.root(root), trust.allowed(measurements)),
         now_ms,
         os.urandom,
+        judging.expected(rules_sha256),
     )
 
 
@@ -49,6 +51,7 @@ class SealedTransport(httpx.Client):
     kms_client    boto3's by default, in the key's region
     root          PEM bytes or path of the only trusted attestation root; AWS's by default
     hybrid        hpke with ML-KEM-768 beside X25519
+    rules_sha256  the rules of what may be said that answers must have been judged by; "" for none, None for any
     transport     what carries the sealed requests; give an httpx.HTTPTransport for a proxy or a private CA
     now_ms        the clock, in ms since 1970
 
@@ -64,10 +67,11 @@ class SealedTransport(httpx.Client):
         kms_client: KmsClient | None = None,
         root: str | Path | bytes | None = None,
         hybrid: bool = True,
+        rules_sha256: str | None = None,
         transport: httpx.BaseTransport | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        exchanges = _exchanges(mode, kms_key_arn, kms_client, root, measurements, hybrid, now_ms)
+        exchanges = _exchanges(mode, kms_key_arn, kms_client, root, measurements, hybrid, rules_sha256, now_ms)
         # With a transport of its own, httpx mounts no proxy of the environment beside it: nothing goes around us.
         super().__init__(transport=_Sealing(exchanges, transport or httpx.HTTPTransport()))
 
@@ -84,10 +88,11 @@ class AsyncSealedTransport(httpx.AsyncClient):
         kms_client: KmsClient | None = None,
         root: str | Path | bytes | None = None,
         hybrid: bool = True,
+        rules_sha256: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        exchanges = _exchanges(mode, kms_key_arn, kms_client, root, measurements, hybrid, now_ms)
+        exchanges = _exchanges(mode, kms_key_arn, kms_client, root, measurements, hybrid, rules_sha256, now_ms)
         super().__init__(transport=_AsyncSealing(exchanges, transport or httpx.AsyncHTTPTransport()))
 
 

@@ -1,5 +1,6 @@
 """The official openai SDK, sealed, of a tenant with rules: judged where only the enclave can read it."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -8,10 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 import requests
 
+import cloister
+from guard import Rules, SentRules
 from guard.bodies import NOT_THE_KEYS
 from tests.e2e.admin import admin, entries, settled
 from tests.e2e.sealed_tenants import Sealed, SealedTenant, enclave_of, sealed_tenant
@@ -30,6 +34,8 @@ RULES: Any = {
     ],
     "refusal": "Not here.",
 }
+
+QUESTION = [{"role": "user", "content": "hi"}]
 
 Change = Callable[[bytes], bytes]
 
@@ -121,6 +127,25 @@ def test_what_is_redacted_the_model_is_not_asked_and_the_answer_does_not_say(
     )  # a part of the request, which the model says as it got it
     assert answer.choices[0].message.content == "I was asked of [badge]"
     assert newest(acme)["charged"]["tokens"] == answer.usage.total_tokens
+
+
+def test_a_client_that_knows_its_rules_takes_no_answer_by_others(acme: Sealed, container: Gated) -> None:
+    known = hashlib.sha256(SentRules(msgspec.convert(RULES, Rules)).written()).hexdigest()
+    for mode in MODES:
+        for expected in (known, "0" * 64, ""):
+            for stream in {False, mode != "kms"}:
+                asking: Any = {"messages": QUESTION, "extra_body": {"script": {"words": ["fine"]}}, "stream": stream}
+                container.gate.let(1)
+                client = acme.client(mode, rules_sha256=expected)
+                if expected == known:
+                    answer = client.chat.completions.create(model="ruled", **asking)
+                    said = next(iter(answer)).choices[0].delta if stream else answer.choices[0].message
+                    assert said.content == "fine"
+                else:
+                    with pytest.raises(cloister.OtherRules):
+                        list(client.chat.completions.create(model="ruled", **asking))
+    with pytest.raises(cloister.NotConfigured, match="python -m guard"):
+        acme.client("hpke", rules_sha256="mine")
 
 
 @pytest.mark.parametrize("mode", STREAMING)
