@@ -96,8 +96,8 @@ quick-rest: $(VENV)/test.stamp
 	@$(call whole,$(addprefix --ignore=,$(WAITING) $(CALLS)))
 
 # Says what it has to say at its end: others run at the same time.
-whole = echo "pytest $(QUICK) $(1)"; said=$$($(BIN)/pytest $(QUICK) $(1) 2>&1) && rc=0 || rc=$$?; \
-  echo "$$said"; exit $$rc
+whole = said=$$(mktemp); $(BIN)/pytest $(QUICK) $(1) >$$said 2>&1 && rc=0 || rc=$$?; \
+  echo "pytest $(QUICK) $(1)"; cat $$said; rm $$said; exit $$rc
 
 # Every parser of untrusted bytes, side by side, for so long; `make test` does it for ten seconds.
 fuzz: $(VENV)/test.stamp

@@ -12,12 +12,13 @@ Models answer with the name of the target that ran them.
 
 import asyncio
 import hashlib
-import http.client
 import json
+import select
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
@@ -290,11 +291,13 @@ class Answer(NamedTuple):
 
 
 class Gateway:
-    """An HTTP server somewhere on this machine. Every call is a connection of its own."""
+    """An HTTP server somewhere on this machine. Every call is a connection of its own, unless they are `kept`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, kept: bool = False) -> None:
         self.host = host
         self.port = port
+        self._kept = kept
+        self._idle: list[HTTPConnection] = []
 
     @property
     def base_url(self) -> str:
@@ -317,13 +320,35 @@ class Gateway:
         if json is not None:
             body = msgspec.json.encode(json)
             sent.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
+        connection = self._connection()
         try:
             connection.request(method, path, body, sent)
             answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
-        finally:
+            told = Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        except BaseException:
             connection.close()
+            raise
+        if self._kept and connection.sock is not None:  # it is None where the server closes, and says so
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return told
+
+    def _connection(self) -> HTTPConnection:
+        """An idle one at which nothing has arrived: not the end either, which a server may send at any time."""
+        while self._idle:
+            connection = self._idle.pop()
+            arrived = select.poll()
+            arrived.register(connection.sock, select.POLLIN)
+            if not arrived.poll(0):
+                return connection
+            connection.close()
+        return HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        """What is idle."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 @contextmanager
@@ -331,15 +356,22 @@ def served(
     bridge: Bridge,
     certificate: FilePath | None = None,
     connections: Connections = Connections(),  # noqa: B008
+    *,
+    kept: bool = False,
 ) -> Iterator[Gateway]:
-    """The bridge under uvicorn as we run it, in a thread; over TLS with a certificate and its key."""
+    """The bridge under uvicorn as we run it, in a thread; over TLS with a certificate and its key.
+
+    `kept`: calls use connections again, which is for tests that are not about connections and saves them half.
+    """
     server = PromptServer(config(bridge, connections=connections, host="127.0.0.1", port=0, ssl_certfile=certificate))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     try:
         assert server.up.wait(PATIENCE_S), "the server did not start"
         host, port = server.servers[0].sockets[0].getsockname()[:2]
-        yield Gateway(host, port)
+        gateway = Gateway(host, port, kept=kept)
+        yield gateway
+        gateway.close()
     finally:
         server.stop()
         thread.join(PATIENCE_S)

@@ -16,8 +16,13 @@ from tests.small_deployments import Deployment, Gateway, front, served
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
     """The app under uvicorn, as the local system serves it. It opens into the `deployment` of each test."""
-    with served(front(IAM)) as gateway:
+    with served(front(IAM), kept=True) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plainly(no_authorities: None) -> None:
+    """Clients of HTTP speak it plainly here, or trust one certificate that they are given."""
 
 
 @pytest.fixture

@@ -43,8 +43,6 @@ from tests.engines.servers import whole as answer_of
 from tests.patience import PATIENCE_S
 from tests.small_deployments import T0, Deployment, Gateway
 
-pytestmark = pytest.mark.usefixtures("no_authorities")
-
 MESSAGES = "/tenants/acme/v1/messages"
 HELLO: dict[str, Any] = {
     "model": "model-a",

@@ -21,6 +21,7 @@ from chalicelib.tenancy.tenant import Tenant
 from tests import api_gateway
 from tests.api.test_leaving import CHAT, CHATS, Client, Front, play
 from tests.api.test_permissions import TABLE, Caller
+from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 
 PAGE = "https://app.example.com"
@@ -37,7 +38,6 @@ OTHERS = {
 }
 OURS = [route for route in ROUTES if route.path.startswith("/tenants/{tenant}")]
 NOT_OURS = [route for route in ROUTES if route not in OURS]
-each_of_ours = pytest.mark.parametrize("route", OURS, ids=lambda route: route.name)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def said(answer: Answer) -> dict[str, str]:
     return found
 
 
-@each_of_ours
+@in_turn("route", OURS)
 def test_a_listed_page_may_call_every_route_of_the_tenant(
     gateway: Gateway, open_deployment: Deployment, route: Route
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_listed_page_may_call_every_route_of_the_tenant(
     assert "Origin" in answer.headers["vary"]
 
 
-@each_of_ours
+@in_turn("route", OURS)
 @pytest.mark.parametrize("tenant", ["bolt", "nobody", PLATFORM_TENANT, "~platform", "a" * 3_000])
 def test_no_page_may_call_a_tenant_that_does_not_list_it(
     gateway: Gateway, open_deployment: Deployment, route: Route, tenant: str
@@ -125,14 +125,14 @@ def test_what_is_no_list_of_headers_is_not_said_again(
     assert "access-control-allow-headers" not in said(preflight(gateway, CHATS, names=names))
 
 
-@pytest.mark.parametrize("route", NOT_OURS, ids=lambda route: route.name)
+@in_turn("route", NOT_OURS)
 def test_nothing_else_is_for_pages_of_others(gateway: Gateway, open_deployment: Deployment, route: Route) -> None:
     answer = preflight(gateway, path_of(route))
     assert (answer.status, said(answer)) == (405, {})
     assert said(gateway.call(route.method, path_of(route), json={}, headers={"Origin": PAGE})) == {}
 
 
-@each_of_ours
+@pytest.mark.parametrize("route", OURS, ids=lambda route: route.name)
 def test_a_listed_page_reads_answers_and_refusals(gateway: Gateway, open_deployment: Deployment, route: Route) -> None:
     caller, name = Caller(gateway, open_deployment), f"{route.method} {route.path}"
     with wiring.opening_into(open_deployment.rooms()):

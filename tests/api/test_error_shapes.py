@@ -13,13 +13,12 @@ from chalicelib.http.routing import Prefixes
 from chalicelib.http.shapes import SHAPES
 from tests.api import signing
 from tests.api.test_permissions import TABLE
+from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 GREEDY = {route.resource.rpartition("/")[0] for route in ROUTES if route.resource.endswith("+}")}
 """Below which everything is served."""
-
-every_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 
 
 def path_of(route: Route) -> str:
@@ -58,11 +57,7 @@ def shape_of(answer: Answer) -> Shape:
     return "openai"
 
 
-@pytest.mark.parametrize(
-    "route",
-    [route for route in ROUTES if not {route.path, route.path.rpartition("/")[0]} & GREEDY],
-    ids=lambda route: route.name,
-)
+@in_turn("route", [route for route in ROUTES if not {route.path, route.path.rpartition("/")[0]} & GREEDY])
 def test_what_is_not_served_below_a_route_is_refused_in_its_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
@@ -96,7 +91,7 @@ def test_what_is_not_served_below_a_prefix_is_refused_in_its_shape(
     assert (answer.status, shape_of(answer)) == (404, shape)
 
 
-@every_route
+@in_turn("route", ROUTES)
 def test_a_method_that_is_not_served_is_refused_in_the_routes_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
@@ -107,7 +102,7 @@ def test_a_method_that_is_not_served_is_refused_in_the_routes_shape(
     assert answer.headers["allow"] == ", ".join(sorted(served))
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.auth != "none"], ids=lambda route: route.name)
+@in_turn("route", [route for route in ROUTES if route.auth != "none"])
 def test_a_wrong_signature_is_refused_in_the_routes_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
@@ -118,7 +113,7 @@ def test_a_wrong_signature_is_refused_in_the_routes_shape(
     assert (answer.status, shape_of(answer)) == (401 if route.auth == "key" else 403, route.shape)
 
 
-@every_route
+@in_turn("route", ROUTES)
 def test_a_surface_registers_its_shape_for_its_whole_prefix(route: Route) -> None:
     assert SHAPES.of(route.path) == SHAPES.of(path_of(route)) == route.shape
 

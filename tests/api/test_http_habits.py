@@ -23,6 +23,7 @@ from chalicelib.tenancy.key_text import mint, parse
 from tests.api import signing
 from tests.api.test_error_shapes import shape_of
 from tests.api.test_permissions import TABLE, Caller
+from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
@@ -156,7 +157,7 @@ def steady(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: re.sub(r"'nonce-[0-9a-f]{32}'", "'nonce'", value) for name, value in told.items()}
 
 
-@pytest.mark.parametrize("route", GETS)
+@in_turn("route", GETS)
 def test_head_answers_all_that_get_does_but_the_body(caller: Caller, route: str) -> None:
     key = key_for(caller, route)
     got, head = (sent(caller, route, method, key, b"", {}) for method in ("GET", "HEAD"))
@@ -218,7 +219,7 @@ def keys(deployment: Deployment) -> Keys:
     }
 
 
-@pytest.mark.parametrize("stale", ["another's", "revoked", "unknown", "nonsense"])
+@in_turn("stale", ["another's", "revoked", "unknown", "nonsense"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -302,7 +303,7 @@ def test_the_sdks_show_what_is_wrong_with_their_base_url(gateway: Gateway, deplo
     assert "without /v1" in str(shown.value)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+@in_turn("route", ROUTES)
 def test_no_route_of_ours_is_taken_for_a_wrong_base_url(gateway: Gateway, deployment: Deployment, route: Route) -> None:
     path = f"{route.path.replace('{', '').replace('}', '')}/no/such/thing"
     assert b"base_url" not in gateway.call("GET", path).body

@@ -5,6 +5,7 @@ path, fails until it is in OBJECTS; a credential more is a line in CREDENTIALS.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any, NamedTuple, get_args
 
 import pytest
@@ -19,6 +20,7 @@ from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role
 from tests.api.test_permissions import Caller, begun, status_for
 from tests.api.test_tokens import operated
+from tests.examples import in_turn
 from tests.issuer import Issuer, issuing
 from tests.small_deployments import Answer, Deployment, Gateway
 
@@ -117,7 +119,7 @@ def test_every_object_that_a_path_names_is_known_here() -> None:
 
 
 @every_credential
-@pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
+@in_turn("route", KEYED)
 def test_whoever_is_of_another_tenant_hears_that_there_is_none(
     caller: Caller, route: Route, issuer: Issuer, proof: Proof
 ) -> None:
@@ -133,16 +135,32 @@ def request_id(answer: Answer) -> bytes:
     return answer.headers["x-request-id"].encode()
 
 
-@every_credential
-@pytest.mark.parametrize("role", get_args(Role))
-@pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
+def answered(route: Route, role: Role, proof: Proof) -> int:
+    """The status that somebody of `acme` gets."""
+    by_oneself: dict[tuple[str, Proof], int]
+    by_oneself = {("renew_session", _session): 200, ("leave", _session): 204, ("leave", _token): 204}  # and by no key
+    return by_oneself.get((route.name, proof), status_for(Asked(route).name, role))
+
+
+TRIED = list(product(KEYED, get_args(Role), CREDENTIALS.values()))
+
+
+@in_turn("route, role, proof", [tried for tried in TRIED if answered(*tried) == 403])
 def test_whoever_lacks_the_permission_is_refused_it(
     caller: Caller, route: Route, role: Role, issuer: Issuer, proof: Proof
 ) -> None:
     answer = Asked(route).sent(caller, THEIRS, proof(caller.deployment, issuer, THEIRS, role))
-    by_oneself: dict[tuple[str, Proof], int]
-    by_oneself = {("renew_session", _session): 200, ("leave", _session): 204, ("leave", _token): 204}  # and by no key
-    assert answer.status == by_oneself.get((route.name, proof), status_for(Asked(route).name, role)), answer.body
+    assert answer.status == 403, answer.body
+
+
+@pytest.mark.parametrize(
+    ("route", "role", "proof"),
+    [tried for tried in TRIED if answered(*tried) != 403],
+    ids=lambda each: getattr(each, "name", None) or getattr(each, "__name__", each),
+)
+def test_whoever_has_it_may_come_in(caller: Caller, route: Route, role: Role, issuer: Issuer, proof: Proof) -> None:
+    answer = Asked(route).sent(caller, THEIRS, proof(caller.deployment, issuer, THEIRS, role))
+    assert answer.status == answered(route, role, proof), answer.body
 
 
 @every_credential

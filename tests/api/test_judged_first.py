@@ -24,13 +24,12 @@ from chalicelib.tenancy.key_text import mint, parse
 from chalicelib.tenancy.tenant import Role, SurfaceName
 from tests.api import signing
 from tests.api.test_permissions import CHAT, Caller
-from tests.examples import every
+from tests.examples import every, in_turn
 from tests.small_deployments import Answer, Deployment, Gateway, Script, memory
 
 GUARDED = [route for route in ROUTES if route.permission != "public"]
 KEYED = [route for route in GUARDED if route.auth != "signed"]
 MODELS = [route for route in ROUTES if route.infers]
-every_keyed = pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
 
 
 class Wrong(NamedTuple):
@@ -107,7 +106,7 @@ def test_the_tables_cover_every_kind_of_door() -> None:
     assert {route.shape for route in MODELS} == {"problem", "openai", "anthropic", "bedrock"}
 
 
-@every_keyed
+@in_turn("route", KEYED)
 def test_a_stranger_hears_that_they_are_one_whatever_they_send(caller: Caller, route: Route) -> None:
     whoever = strangers(caller.deployment, route)
     for who, what in every(list(product(whoever, WRONGS)), KEYED.index(route)):
@@ -135,7 +134,7 @@ def test_a_signer_of_nobody_hears_that_they_are_one_whatever_they_send(caller: C
         assert signing.call(caller.gateway, route.method, f"{path}?surprise=1", b"").status == 400
 
 
-@every_keyed
+@in_turn("route", KEYED)
 def test_who_may_come_in_hears_what_is_wrong(caller: Caller, route: Route) -> None:
     key = caller.deployment.key(PLATFORM_TENANT if route.permission == "operate" else "acme")
     for what in every(list(WRONGS), KEYED.index(route)):

@@ -27,8 +27,6 @@ from tests.engines.responses import says
 from tests.small_deployments import T0, Chance, Deployment, Gateway
 from tests.stores import reach_tables
 
-pytestmark = pytest.mark.usefixtures("no_authorities")
-
 DAY_MS = 86_400_000
 KEPT = {**HELLO, "store": True}
 

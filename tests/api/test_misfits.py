@@ -15,6 +15,7 @@ from chalicelib.http.route_table import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT
 from tests.api import signing
 from tests.api.test_permissions import TABLE, Caller
+from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 
 ODD = "~ odd"  # of no pattern, and no word anywhere
@@ -64,12 +65,12 @@ def spots(form: inspect.Type, field: str = "", described: str = "") -> Iterator[
                     yield spot._replace(body={**tag, member.encode_name: spot.body})
 
 
-def variants(kind: str) -> list[Any]:
+def variants(kind: str) -> list[tuple[Route, Spot]]:
     return [
-        pytest.param(route, spot, id=f"{route.name} {spot.field} {index}")
+        (route, spot)
         for route in ROUTES
         if getattr(route, kind) is not None
-        for index, spot in enumerate(spots(inspect.type_info(getattr(route, kind))))
+        for spot in spots(inspect.type_info(getattr(route, kind)))
         if kind == "accepts" or 7 not in spot.body.values()  # in a query all is text
     ]
 
@@ -107,11 +108,11 @@ def must_be_in_words(answer: Answer, route: Route, spot: Spot) -> None:
 
 
 def test_the_tables_are_not_empty() -> None:
-    fields = {variant.values[1].field for variant in (*variants("accepts"), *variants("query"))}
+    fields = {spot.field for _, spot in (*variants("accepts"), *variants("query"))}
     assert fields >= {"model", "role", "targets[0].engine", "limits.budgets[0].unit", "aliases", "origins[0]", "day"}
 
 
-@pytest.mark.parametrize(("route", "spot"), variants("accepts"))
+@in_turn("route, spot", variants("accepts"))
 def test_a_body_that_does_not_fit_is_refused_in_words(caller: Caller, route: Route, spot: Spot) -> None:
     path = caller.path(f"{route.method} {route.path}")
     sent = {"X-Tenant-ID": "acme"}
@@ -125,7 +126,7 @@ def test_a_body_that_does_not_fit_is_refused_in_words(caller: Caller, route: Rou
     must_be_in_words(answer, route, spot)
 
 
-@pytest.mark.parametrize(("route", "spot"), variants("query"))
+@in_turn("route, spot", variants("query"))
 def test_a_query_that_does_not_fit_is_refused_in_words(caller: Caller, route: Route, spot: Spot) -> None:
     path = caller.path(f"{route.method} {route.path}").partition("?")[0]
     query = "&".join(f"{name}={quote(value)}" for name, value in spot.body.items())

@@ -20,6 +20,7 @@ from chalicelib.tenancy.tenant import Role, SurfaceName, VelocityRule
 from chalicelib.velocity.reviews import Evidence, Reviews
 from chalicelib.velocity.whose import operators
 from tests.api import signing
+from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
 
@@ -247,7 +248,7 @@ def test_every_route_is_in_the_table() -> None:
     assert {f"{route.method} {route.path}" for route in ROUTES} == set(TABLE)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+@in_turn("route", ROUTES)
 def test_every_route_declares_what_its_table_row_says(route: Route) -> None:
     """A route that declares no permission does not come into being: `door` takes none without."""
     row = TABLE[f"{route.method} {route.path}"]
@@ -271,13 +272,6 @@ def test_a_door_without_a_permission_cannot_be_declared() -> None:
 def test_a_door_that_changes_something_cannot_be_declared_without_what_a_narrowed_key_may() -> None:
     with pytest.raises(AssertionError, match="narrowed"):
         native.surface.door("PUT", "/inference", permission="keys.manage", summary="New")(lambda _, __: None)
-
-
-@pytest.mark.parametrize("role", get_args(Role))
-@pytest.mark.parametrize("route", TENANTS)
-def test_a_role_may_use_the_routes_of_its_permissions(caller: Caller, route: str, role: Role) -> None:
-    answer = caller(route, caller.deployment.key("acme", role))
-    assert answer.status == status_for(route, role), answer.body
 
 
 @pytest.mark.parametrize("route", TENANTS)
@@ -305,7 +299,7 @@ def test_a_key_is_worth_nothing_at_another_tenant_whether_that_exists_or_not(cal
         assert b"bolt" not in answers[0].body
 
 
-@pytest.mark.parametrize("route", [*TENANTS, *ADMINS])
+@in_turn("route", [*TENANTS, *ADMINS])
 def test_worthless_credentials_get_one_answer(caller: Caller, route: str) -> None:
     deployment = caller.deployment
     tenant = "acme" if route in TENANTS else PLATFORM_TENANT
@@ -323,7 +317,7 @@ def test_worthless_credentials_get_one_answer(caller: Caller, route: str) -> Non
     assert len({frozenset(_lasting(answer).items()) for answer in answers}) == 1
 
 
-@pytest.mark.parametrize("route", [route for route in TENANTS if TABLE[route].surface == "management"])
+@in_turn("route", [route for route in TENANTS if TABLE[route].surface == "management"])
 def test_nothing_is_said_of_a_managing_body_before_its_sender_is_known(caller: Caller, route: str) -> None:
     method = route.partition(" ")[0]
     assert caller.gateway.call(method, caller.path(route), body=b"{").status == 401
@@ -362,7 +356,7 @@ def test_what_must_be_signed_is_open_to_principals_of_a_tenant_alone(caller: Cal
     assert caller.signing(route).status in (200, 404)  # 404: it has no pool of Bedrock models
 
 
-@pytest.mark.parametrize("route", PUBLICS)
+@in_turn("route", PUBLICS)
 def test_what_is_public_takes_any_credential_or_none(caller: Caller, route: str) -> None:
     for key in (None, "sk-1", caller.deployment.key("acme", "viewer")):
         assert caller(route, key).status == TABLE[route].success

@@ -20,8 +20,6 @@ from tests.engines.responses import STREAM, says
 from tests.patience import PATIENCE_S
 from tests.small_deployments import T0, Deployment, Gateway
 
-pytestmark = pytest.mark.usefixtures("no_authorities")
-
 RESPONSES = "/tenants/acme/v1/responses"
 HELLO: dict[str, Any] = {"model": "model-a", "input": "hi", "max_output_tokens": 16}
 

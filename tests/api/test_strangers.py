@@ -23,7 +23,7 @@ from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.snapshot import MOST_KEYS, MOST_TENANTS
 from chalicelib.tenancy.tenant import Key, Tenant
 from tests.api.test_permissions import TABLE, begun
-from tests.examples import every
+from tests.examples import every, in_turn
 from tests.small_deployments import Answer, Deployment, Gateway, memory
 
 A_STRANGER = ["epoch", "document"]
@@ -147,7 +147,7 @@ def taken_apart(text: str) -> KeyText:
     return token
 
 
-@pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
+@in_turn("route", KEYED)
 def test_every_wrong_key_costs_the_same_at_every_door(house: House, route: Route) -> None:
     keys = house.wrong_keys()
     for kind, tenant, which in every(list(product(keys, TENANTS, GATEWAYS)), KEYED.index(route)):
@@ -155,7 +155,7 @@ def test_every_wrong_key_costs_the_same_at_every_door(house: House, route: Route
         assert (answer.status, read) == (401, A_STRANGER), (kind, tenant, which)
 
 
-@pytest.mark.parametrize("route", KEYED, ids=lambda route: route.name)
+@in_turn("route", KEYED)
 def test_what_has_not_the_form_of_a_key_costs_nothing(house: House, route: Route) -> None:
     house.wrong_keys()
     for key, tenant in every(list(product(FORMLESS, TENANTS)), KEYED.index(route)):
@@ -164,7 +164,7 @@ def test_what_has_not_the_form_of_a_key_costs_nothing(house: House, route: Route
         assert (answer.status, read) == (401, A_STRANGER if asked_of_the_tenant else []), (key, tenant)
 
 
-@pytest.mark.parametrize("route", SEALERS, ids=lambda route: route.name)
+@in_turn("route", SEALERS)
 def test_who_seals_without_a_key_costs_the_same_where_a_tenant_does_not_open_to_that(
     house: House, route: Route
 ) -> None:
@@ -186,7 +186,7 @@ def test_who_seals_without_a_key_costs_the_same_where_a_tenant_does_not_open_to_
         assert (answer.status, read) == (401, [])
 
 
-@pytest.mark.parametrize("route", OF_TENANTS, ids=lambda route: route.name)
+@in_turn("route", OF_TENANTS)
 def test_a_page_that_is_not_listed_costs_the_same_whichever_tenant_it_names(house: House, route: Route) -> None:
     keys = house.wrong_keys()
     kinds = ("of no tenant", "with another secret")

@@ -14,10 +14,11 @@ from chalicelib.tenancy import PLATFORM_TENANT
 from tests.api import signing
 from tests.api.test_misfits import told
 from tests.api.test_permissions import TABLE, Caller
+from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 
 QUERIES = [
-    pytest.param(route, field.encode_name, id=f"{route.name} {field.encode_name}")
+    (route, field.encode_name)
     for route in ROUTES
     if route.query is not None and route.closed_query
     for field in msgspec.structs.fields(route.query)
@@ -25,7 +26,6 @@ QUERIES = [
 BODILESS = [route for route in ROUTES if route.accepts is None and route.auth != "signed"]
 CLOSED = [route for route in ROUTES if route.closed_query]
 OPEN = [route for route in ROUTES if not route.closed_query]
-every = pytest.mark.parametrize("route", CLOSED, ids=lambda route: route.name)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def ask(caller: Caller, route: Route, query: str, body: bytes | None = None, hea
     return caller.gateway.call(route.method, path, key=key, body=body or None, headers=sent)
 
 
-@every
+@in_turn("route", CLOSED)
 @pytest.mark.parametrize("name", ["surprise", "Limit", "x" * 5_000, "n%00m", "limit%5B%5D"])
 def test_an_unknown_parameter_is_refused_by_name(caller: Caller, route: Route, name: str) -> None:
     answer = ask(caller, route, f"{name}=1")
@@ -63,7 +63,7 @@ def test_an_unknown_parameter_is_refused_by_name(caller: Caller, route: Route, n
         assert known.encode_name in text or route.returns_to_anthropic is not None
 
 
-@every
+@in_turn("route", CLOSED)
 def test_a_parameter_without_a_value_is_one(caller: Caller, route: Route) -> None:
     assert ask(caller, route, "surprise").status == 400
 
@@ -75,7 +75,7 @@ def test_what_others_put_into_a_link_is_let_pass(caller: Caller, route: Route) -
     assert ask(caller, route, "utm_source=mail&probe=1&probe=2").status == row.success
 
 
-@pytest.mark.parametrize(("route", "name"), QUERIES)
+@in_turn("route, name", QUERIES)
 def test_a_parameter_is_taken_once(caller: Caller, route: Route, name: str) -> None:
     headers = {"anthropic-version": "2023-06-01"} if route.returns_to_anthropic else {}  # whose pages they are
     answer = ask(caller, route, f"{name}=1&{name}=2", headers=headers)
@@ -101,7 +101,7 @@ def test_the_pages_of_a_list_of_models_are_anthropics_alone(caller: Caller) -> N
     assert (paged.status, len(paged.json["data"])) == (200, 1)
 
 
-@pytest.mark.parametrize("route", BODILESS, ids=lambda route: route.name)
+@in_turn("route", BODILESS)
 @pytest.mark.parametrize("body", [b'{"grace_s":60}', b"[1]", b"7", b"x", b'{"a":'])
 def test_a_body_that_nobody_reads_is_refused(caller: Caller, route: Route, body: bytes) -> None:
     answer = ask(caller, route, "", body)
@@ -118,9 +118,7 @@ def test_a_body_of_nothing_says_nothing(caller: Caller, route: Route, body: byte
     assert ask(caller, route, "", body).status == TABLE[f"{route.method} {route.path}"].success
 
 
-@pytest.mark.parametrize(
-    "route", [route for route in ROUTES if route.closed and route.accepts is not None], ids=lambda route: route.name
-)
+@in_turn("route", [route for route in ROUTES if route.closed and route.accepts is not None])
 def test_a_member_that_is_there_twice_is_refused_by_name(caller: Caller, route: Route) -> None:
     row = caller.body(f"{route.method} {route.path}")
     assert row is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.dialects import ceilings
 from chalicelib.dialects.ceilings import ANY, BODIES, CHAT, OF_CHAT, RESPONSE, Location
 from chalicelib.refusal import Malformed
-from tests.examples import examples
+from tests.examples import examples, in_turn
 
 UNHEARD = "unheard.of"
 ROWS: dict[str, tuple[Location, ...]] = {**{f"{start}x-v1:0": places for start, places in BODIES.items()}, UNHEARD: ANY}
@@ -106,15 +106,15 @@ def test_what_is_read_is_what_is_bounded_and_nothing_else_changes(
     assert members_of(bounded, members) == members
 
 
-@pytest.mark.parametrize(("model", "place"), PLACES)
+@in_turn("model, place", PLACES)
 def test_every_place_is_read_and_bounded(model: str, place: Location) -> None:
     assert ceilings.of_body(nested(place, 2_000), model) == 2_000
     assert ceilings.bounded_body(nested(place, 2_000), model, 2_000) == nested(place, 2_000)
     assert ceilings.bounded_body(nested(place, 2_001), model, 2_000) == nested(place, 2_000)
 
 
-@pytest.mark.parametrize(("model", "place"), PLACES)
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@in_turn("model, place", PLACES)
+@in_turn("wrong", WRONG)
 def test_what_is_no_number_of_tokens_is_refused_where_it_stands(model: str, place: Location, wrong: object) -> None:
     body = nested(place, wrong)
     for read in (lambda: ceilings.of_body(body, model), lambda: ceilings.bounded_body(body, model, 9)):
@@ -124,8 +124,8 @@ def test_what_is_no_number_of_tokens_is_refused_where_it_stands(model: str, plac
         assert ".".join(place) in refused.value.text
 
 
-@pytest.mark.parametrize(("model", "outer"), [(model, outer) for model, outer in OUTER if model != UNHEARD])
-@pytest.mark.parametrize("wrong", [None, 7, "{}", []], ids=repr)
+@in_turn("model, outer", [(model, outer) for model, outer in OUTER if model != UNHEARD])
+@in_turn("wrong", [None, 7, "{}", []])
 def test_what_is_to_hold_the_ceiling_has_to_be_an_object(model: str, outer: Location, wrong: object) -> None:
     body = nested(outer, wrong)
     assert ceilings.of_body(body, model) is None
@@ -142,15 +142,15 @@ def test_a_model_that_nobody_knows_may_mean_something_else_by_what_holds_a_ceili
         assert ceilings.bounded_body(nested(outer, other), UNHEARD, 9) == nested(outer, other)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"7", b"null", b"", b"{", b'{"a":}', b"\xff", b"[" * 100_000])
-@pytest.mark.parametrize("model", ROWS)
+@in_turn("body", [b"[]", b"7", b"null", b"", b"{", b'{"a":}', b"\xff", b"[" * 100_000])
+@in_turn("model", ROWS)
 def test_a_body_has_to_be_an_object(model: str, body: bytes) -> None:
     for read in (lambda: ceilings.of_body(body, model), lambda: ceilings.bounded_body(body, model, 9)):
         with pytest.raises(Malformed):
             read()
 
 
-@pytest.mark.parametrize(("model", "place"), PLACES)
+@in_turn("model, place", PLACES)
 def test_no_ceiling_is_smuggled_in_by_saying_it_twice_or_in_other_letters(model: str, place: Location) -> None:
     *outer, name = place
     twice = f'{{"{name}": 5, "\\u{ord(name[0]):04x}{name[1:]}": 900}}'
@@ -160,8 +160,8 @@ def test_no_ceiling_is_smuggled_in_by_saying_it_twice_or_in_other_letters(model:
     assert ceilings.bounded_body(twice.encode(), model, 64) == nested(place, 64)
 
 
-@pytest.mark.parametrize("start", BODIES)
-@pytest.mark.parametrize(
+@in_turn("start", BODIES)
+@in_turn(
     "name",
     [
         "us.{}",
@@ -178,7 +178,7 @@ def test_a_profile_or_an_arn_of_a_model_is_its_model(start: str, name: str) -> N
         assert ceilings.of_body(nested(place, 9), name.format(model)) == 9
 
 
-@pytest.mark.parametrize("start", BODIES)
+@in_turn("start", BODIES)
 def test_a_model_whose_name_only_contains_anothers_is_not_that_model(start: str) -> None:
     assert ceilings.bounded_body(b"{ }", f"my-{start}x", 7) == b"{ }"
 
@@ -192,7 +192,7 @@ def test_a_chat_is_read_by_the_first_of_its_names_that_is_there() -> None:
     assert ceilings.of_chat(_chat({first: None})) is None
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@in_turn("wrong", WRONG)
 def test_a_chat_that_names_no_number_of_tokens_is_refused_where_it_stands(wrong: object) -> None:
     for (name,) in CHAT:
         with pytest.raises(Malformed) as refused:
@@ -224,7 +224,7 @@ def test_a_response_is_read_by_its_own_name_alone() -> None:
     assert ceilings.of_response(_chat({name: None})) is ceilings.of_response(_chat({"max_tokens": 5})) is None
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@in_turn("wrong", WRONG)
 def test_a_response_that_names_no_number_of_tokens_is_refused_where_it_stands(wrong: object) -> None:
     for (name,) in RESPONSE:
         with pytest.raises(Malformed) as refused:
