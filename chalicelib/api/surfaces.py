@@ -113,6 +113,7 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     "signup": ("/signup",),
     "signin": (
         "/signin/token",
+        "/signin/terminal",
         "/signin/{tenant}/join",
     ),
     "reviews": (
