@@ -19,6 +19,9 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | `~platform`   | `person#<digest>#<tenant>` | Person: a tenant that somebody has joined     |
 | tenancy | `~platform`   | `invitation#<digest>#<tenant>` | Person: whom a mail address may become    |
 | tenancy | `~platform`   | `review#<tenant>#<rule>` | Review: a tenant that broke a rule of velocity |
+| tenancy | tenant        | `review#<tenant>#<rule>` | Review: of a rule of its owners' own that was broken |
+| tenancy | `~platform`   | `fair-use`           | Head: how many tenants an address may call, and pages of lists |
+| tenancy | `~platform`   | `reputation#<id>#<page>` | networks that are denied or watched, and why    |
 | tenancy | `~reports`    | a region             | Report: how its targets were when they were asked   |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
@@ -106,6 +109,7 @@ class LedgerItem(Model):
     prompts = BinarySetAttribute(legacy_encoding=False, null=True)
     keys = BinarySetAttribute(legacy_encoding=False, null=True)
     addresses = BinarySetAttribute(legacy_encoding=False, null=True)
+    tenants = BinarySetAttribute(legacy_encoding=False, null=True)
     findings = BinarySetAttribute(legacy_encoding=False, null=True)
     ttl = NumberAttribute(null=True)  # seconds since the epoch; DynamoDB deletes the item after it
 

@@ -15,6 +15,7 @@
     sources      /tenants/{tenant}/sources, and the operator's: from where its callers come in
     reviews      /admin/reviews, and a tenant's rules of velocity: fair use
     velocity     /tenants/{tenant}/velocity: the same, as its owners watch over it
+    reputation   /admin/reputation and /admin/velocity: what operators say of addresses, for all tenants
     signup       /signup: whether anybody may become a tenant
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
     break_glass  /admin, for an operator in an emergency

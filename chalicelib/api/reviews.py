@@ -7,6 +7,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.surface import Surface
+from chalicelib.refusal import Conflict
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.tenant import MOST_RULES, VelocityRule
 from chalicelib.velocity.reviews import Review, Step, Taken
@@ -74,10 +75,19 @@ def take_step(asked: Incoming) -> Review:
     reviews = path.velocity.reviews
     review = reviews.get(tenant, asked.parameters["review"])
     if step == "throttle":
-        tenancy.velocity.throttle(tenant, review.rule)
+        _throttle(review)
     if step == "suspend":
         tenancy.change_tenant(tenant, Change(status="suspended"))
     if step == "take_down":
         tenancy.take_down(tenant)
     taken = Taken(msgspec.convert(step, Step), path.clock(), reason, asked.request_id)
     return reviews.take(tenant, review.id, taken)
+
+
+def _throttle(review: Review) -> None:
+    if review.rule is None:
+        raise Conflict("No rule was broken: put the network on the deny list, by PUT /admin/reputation.")
+    if review.rule.what == "tenants":
+        wiring.path().velocity.reputation.throttle(review.rule)
+    else:
+        wiring.tenancy().velocity.throttle(review.tenant, review.rule)

@@ -121,6 +121,10 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
         "/admin/reviews",
         "/admin/tenants/{tenant}/reviews/{review}/{step}",
     ),
+    "reputation": (
+        "/admin/velocity",
+        "/admin/reputation",
+    ),
     "offered_guardrails": ("/admin/tenants/{tenant}/bedrock-guardrails",),
 }
 

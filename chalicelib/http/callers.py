@@ -32,6 +32,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
     Raises: Unauthenticated, NotFound, Forbidden; StoreUnavailable.
     """
     credential = asked.credential
+    _must_be_from_where_callers_may_be(route, asked)
     if route.auth == "signed" and not isinstance(credential, Signed):
         raise Forbidden(f"{SIGN} {OR_BRING_A_KEY}" if route.shape == "bedrock" else SIGN)
     if route.permission == "operate":
@@ -49,6 +50,20 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
         caller.principal.must_reach(asked.surface)
     _must_be_wide_enough(route, caller.principal)
     return caller
+
+
+def _must_be_from_where_callers_may_be(route: Route, asked: Incoming) -> None:
+    """By the operator's lists. Who asks how a process is may be anywhere; so may operators whom IAM lets in.
+
+    Raises Forbidden.
+    """
+    if route.probes or route.at_once or (route.permission == "operate" and isinstance(asked.credential, Signed)):
+        return
+    path = wiring.path()
+    now_ms = path.clock()
+    if not path.velocity.reputation.hear(now_ms):
+        path.telemetry.count("ReputationUnheard", now_ms, request_id=asked.request_id)
+    path.velocity.reputation.must_let_in(asked.source, now_ms)
 
 
 def must_be_known(asked: Incoming) -> None:

@@ -138,7 +138,8 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
         must_be_possessed(planned, path)  # before the meter: no stranger uses up the tenant's rates
     now_ms = path.clock()
     tenant = snapshot.tenant
-    if tenant.velocity or tenant.own_velocity or tenant.key_velocity or found:
+    asks = path.velocity.reputation.known.asks_callers
+    if tenant.velocity or tenant.own_velocity or tenant.key_velocity or found or asks:
         from chalicelib.inference.velocity import must_be_moderate  # only tenants with such rules load it
 
         must_be_moderate(planned, ask, found, path, now_ms)

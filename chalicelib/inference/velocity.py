@@ -11,12 +11,14 @@ from chalicelib.identity import Principal
 from chalicelib.inference.path import Path
 from chalicelib.inference.plan import NEVER_PROMPT, Ask, Plan
 from chalicelib.refusal import RateLimited, StoreUnavailable
+from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.sources import NetworkSource
 from chalicelib.tenancy.tenant import VelocityRule, What
 from chalicelib.velocity import FINDINGS
 from chalicelib.velocity.reviews import Evidence
 from chalicelib.velocity.whose import Whose, keys, operators, owners
+from chalicelib.velocity.whose import address as address_of_all
 
 
 def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Path, now_ms: int) -> None:
@@ -40,11 +42,19 @@ def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Pa
                 return principal.subject.encode()
             case "addresses":
                 return address.encode()
+            case "tenants":
+                return principal.tenant.encode()
 
     evidence = Evidence(principal.tenant, principal.subject, address, found)
+    known = path.velocity.reputation.known
+    if known.watched.entry_for(ask.source, now_ms) is not None:
+        path.velocity.watch(evidence, now_ms)
     try:
         for whose, rules in _rules(principal, snapshot):
             path.velocity.judge(whose, rules, evidence, tell, now_ms)
+        if known.rules and str(ask.source):
+            of_all = Evidence(PLATFORM_TENANT, f"{principal.tenant} {principal.subject}", address)
+            path.velocity.judge(address_of_all(ask.source), known.rules, of_all, tell, now_ms)
     except RateLimited:
         if path.snapshots.fresh(principal.tenant).epoch != snapshot.epoch:  # no admission follows that would notice
             raise StaleEpoch from None

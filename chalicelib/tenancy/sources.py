@@ -20,7 +20,8 @@ REMEMBERED = 1_000
 """Lists of tenants that are kept as they are compared."""
 
 _VPC_ENDPOINT = re.compile(r"vpce-[0-9a-f]{8,17}")
-_MAPPED = IPv6Network("::ffff:0:0/96")
+MAPPED = IPv6Network("::ffff:0:0/96")
+"""IPv4, as IPv6 writes it."""
 
 
 class NetworkSource(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ def lets_in(sources: Sequence[str], source: NetworkSource) -> bool:
     # Behind a VPC endpoint addresses are private, and every VPC has the same ones: the endpoint alone says whose it is.
     if source.vpc_endpoint:
         return source.vpc_endpoint in sources
-    address = _address(source.ip)
+    address = address_of(source.ip)
     return address is not None and any(address in network for network in _networks(tuple(sources)))
 
 
@@ -76,7 +77,7 @@ def must_be_sound(sources: Sequence[str]) -> None:
                 "and no VPC endpoint, as vpce-0123456789abcdef0.",
                 field=field,
             ) from None
-        if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        if isinstance(network, IPv6Network) and network.subnet_of(MAPPED):
             raise Malformed(f"{source} is an IPv4 network: write it as one, as 203.0.113.0/24.", field=field)
 
 
@@ -85,7 +86,7 @@ def _networks(sources: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]
     return tuple(ip_network(source) for source in sources if not source.startswith("vpce-"))
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
     """None where it is not known. An IPv4 address is one also where a socket shows it as IPv6's."""
     try:
         address = ip_address(text)

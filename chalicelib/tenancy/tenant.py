@@ -199,8 +199,9 @@ class Issuer(msgspec.Struct, frozen=True):
     scopes: Audiences = ()  # that it gives for us alone: a token that has one in `scope` is for us, whichever client's
 
 
-What = Literal["prompts", "keys", "addresses", "findings"]
-"""`findings`: prompts and answers in which a rule of the tenant's own that flags or refuses found something."""
+What = Literal["prompts", "keys", "addresses", "findings", "tenants"]
+"""`findings`: prompts and answers in which a rule of the tenant's own that flags or refuses found something. `tenants`:
+of one address, by the platform's rules alone."""
 MOST_RULES = 6
 
 

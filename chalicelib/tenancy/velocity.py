@@ -57,6 +57,8 @@ def must_be_sound(rules: Sequence[VelocityRule], field: str = "rules") -> None:
     """Raises Malformed."""
     if len(rules) > MOST_RULES:
         raise Malformed(f"There are {MOST_RULES} rules of velocity at most.", field=field)
+    if any(rule.what == "tenants" for rule in rules):
+        raise Malformed("How many tenants one address may call is for PUT /admin/velocity to say.", field=field)
     kinds = [(rule.what, rule.per_s) for rule in rules]
     for index, kind in enumerate(kinds):
         if kind in kinds[:index]:

@@ -3,6 +3,7 @@ how many findings of its guardrails it may have.
 
     windows   what was seen in a window, counted exactly      store   in DynamoDB      memory   its twin
     reviews   what somebody is to look at                    whose    who is counted together, and who is told
+    reputation   what operators say of addresses             networks    lists, and which of them an address is in
 
 Here is the judge. A window is an item of its own for each tenant, and each key that has rules, with a set of short
 digests for each rule, which is never larger than the rule allows. What this process has seen in a window it asks no
@@ -20,14 +21,15 @@ import msgspec
 from chalicelib.documents import Documents
 from chalicelib.refusal import RateLimited
 from chalicelib.tenancy.tenant import VelocityRule, What
+from chalicelib.velocity.reputation import Reputation
 from chalicelib.velocity.reviews import MOST_NAMED, Evidence, Reviews
-from chalicelib.velocity.whose import Whose
+from chalicelib.velocity.whose import ADDRESS, Whose, operators
 from chalicelib.velocity.windows import Window, Windows, window_at
 
 __all__ = ["Tell", "Velocity"]
 
 MOST_PLACES = 1_000
-"""That a process remembers: tenants, and keys that have rules."""
+"""That a process remembers: of tenants and keys that have rules; and of addresses, where those are counted."""
 DIGEST_BYTES = 8
 
 Tell = Callable[[What], bytes | None]
@@ -36,10 +38,14 @@ Tell = Callable[[What], bytes | None]
 FINDINGS = VelocityRule("findings", 20, 3_600)
 """Of a tenant with guardrails whose operator has said nothing else: more than so many, and operators are told."""
 
+WATCHED, WATCHED_S = "watched", 3_600
+"""The review of a tenant that is called from networks on the watch list, and how often it is written to."""
+
 SAID: dict[What, str] = {
     "prompts": "different prompts",
     "keys": "different keys",
     "addresses": "different addresses",
+    "tenants": "different tenants",
     "findings": "prompts and answers that its guardrails flag or refuse",
 }
 
@@ -61,9 +67,12 @@ class Velocity:
 
     def __init__(self, windows: Windows, documents: Documents) -> None:
         self.reviews = Reviews(documents)
+        self.reputation = Reputation(documents)
         self._windows = windows
         self._lock = Lock()
         self._seen: dict[tuple[str, int], _Seen] = {}  # by place and length of window
+        self._addresses: dict[tuple[str, int], _Seen] = {}  # the same, so that many addresses push out no tenant
+        self._watched: dict[str, int] = {}  # tenants that were called from watched networks: the window it was told in
 
     def judge(self, whose: Whose, rules: tuple[VelocityRule, ...], evidence: Evidence, tell: Tell, now_ms: int) -> None:
         """Count the request; where a rule is broken, tell those whose rule it is, once for each window.
@@ -92,6 +101,20 @@ class Velocity:
                 retry_in_ms=window.ends_ms - now_ms,
             )
 
+    def watch(self, evidence: Evidence, now_ms: int) -> None:
+        """Tell operators, once an hour for each tenant, that somebody calls from a network that they watch.
+
+        Raises StoreUnavailable.
+        """
+        hour = window_at(WATCHED_S, now_ms).number
+        with self._lock:
+            if self._watched.get(evidence.tenant) == hour:
+                return
+            if len(self._watched) >= MOST_PLACES:
+                self._watched.clear()
+            self._watched[evidence.tenant] = hour
+        self.reviews.note(operators(evidence.tenant), WATCHED, WATCHED_S, None, evidence, now_ms)
+
     def _note(self, seen: _Seen, evidence: Evidence) -> None:
         with self._lock:
             for name, count in evidence.found.items():
@@ -100,12 +123,13 @@ class Velocity:
 
     def _seen_in(self, whose: str, window: Window, rules: tuple[VelocityRule, ...]) -> _Seen:
         place = whose, window.per_s
+        places = self._addresses if whose.startswith(ADDRESS) else self._seen
         with self._lock:
-            seen = self._seen.get(place)
+            seen = places.get(place)
             if seen is None or seen.window != window or seen.rules != rules:
-                if seen is None and len(self._seen) >= MOST_PLACES:
-                    del self._seen[next(iter(self._seen))]
-                seen = self._seen[place] = _Seen(window, rules)
+                if seen is None and len(places) >= MOST_PLACES:
+                    del places[next(iter(places))]
+                seen = places[place] = _Seen(window, rules)
             return seen
 
     def _broken(self, whose: str, seen: _Seen, tell: Tell) -> list[VelocityRule]:

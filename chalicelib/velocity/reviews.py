@@ -46,7 +46,7 @@ class Review(msgspec.Struct, frozen=True):
 
     tenant: str
     id: str  # of the rule, within the tenant
-    rule: VelocityRule  # as it was broken last
+    rule: VelocityRule | None  # as it was broken last; None: it was called from a network that is watched
     first_ms: int
     last_ms: int
     windows: int  # in which it was broken
@@ -69,14 +69,19 @@ class Reviews:
 
     def tell(self, whose: Whose, rule: VelocityRule, evidence: Evidence, now_ms: int) -> None:
         """That the rule is broken. Each process tells it once for each window."""
-        name = whose.prefix + review_id(rule)
+        self.note(whose, whose.prefix + review_id(rule), rule.per_s, rule, evidence, now_ms)
+
+    def note(
+        self, whose: Whose, name: str, per_s: int, rule: VelocityRule | None, evidence: Evidence, now_ms: int
+    ) -> None:
+        """The same, of whatever has windows of `per_s`."""
         for _ in range(2):  # another process may tell it at the same time
             document = self._found(evidence.tenant, name, whose.told)
             held = _review(document) if document else None
             if (
                 held is not None
                 and held.open
-                and window_at(rule.per_s, held.last_ms).number >= window_at(rule.per_s, now_ms).number
+                and window_at(per_s, held.last_ms).number >= window_at(per_s, now_ms).number
             ):
                 return
             try:
@@ -134,7 +139,7 @@ def _review(document: Document) -> Review:
     return msgspec.json.decode(document.text, type=Review)
 
 
-def _told(held: Review | None, name: str, rule: VelocityRule, evidence: Evidence, now_ms: int) -> Review:
+def _told(held: Review | None, name: str, rule: VelocityRule | None, evidence: Evidence, now_ms: int) -> Review:
     if held is None:
         return Review(
             tenant=evidence.tenant,

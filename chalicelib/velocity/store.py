@@ -1,6 +1,6 @@
 """Windows in DynamoDB, in the table of the ledger, whose items end by themselves.
 
-window   pk <whose>#velocity, sk <seconds>#<number>   prompts, keys, addresses, findings: sets of digests; ttl
+window   pk <whose>#velocity, sk <seconds>#<number>   prompts, keys, addresses, findings, tenants: sets; ttl
 """
 
 import base64

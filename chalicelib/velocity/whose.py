@@ -1,8 +1,15 @@
 """Whose requests are counted together, by whose rules, and who is told that one was broken."""
 
+import hashlib
+
 import msgspec
 
 from chalicelib.documents import PLATFORM
+from chalicelib.tenancy.sources import NetworkSource
+from chalicelib.velocity.networks import subscriber_of
+
+ADDRESS = "~address#"
+"""How places of addresses begin; no tenant's id does."""
 
 
 class Whose(msgspec.Struct, frozen=True):
@@ -28,3 +35,9 @@ def owners(tenant: str) -> Whose:
 def keys(tenant: str, key: str) -> Whose:
     """One key's, by the rules that the owners have for it."""
     return Whose(f"{tenant}#key:{key}", "This key", "an owner of its tenant", tenant, f"{key}-")
+
+
+def address(source: NetworkSource) -> Whose:
+    """One address, whatever tenants it calls. A digest stands for it, which fits the window's name and says little."""
+    digest = hashlib.sha256(b"cloister address\0" + subscriber_of(source).encode()).hexdigest()[:32]
+    return Whose(f"{ADDRESS}{digest}", "This address", "the operator of the service", PLATFORM)

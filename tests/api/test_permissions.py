@@ -44,6 +44,7 @@ class Row(msgspec.Struct, frozen=True):
 
 LIFETIME = Lifetime(1_800_000, 43_200_000)
 ISSUER = {"url": "https://login.example.com/pool", "audiences": ["cloister"]}
+DENIED = {"network": "203.0.113.0/24", "reason": "tries keys"}
 VELOCITY = {"what": "addresses", "most": 20}
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "hi"}]}
 MESSAGE = {**CHAT, "max_tokens": 8}
@@ -134,6 +135,10 @@ TABLE = {
     "PUT /admin/tenants/{tenant}/velocity": Row(NOBODY, "admin", {"rules": [VELOCITY]}, **CLOSED),
     "GET /admin/tenants/{tenant}/bedrock-guardrails": Row(NOBODY, "admin"),
     "PUT /admin/tenants/{tenant}/bedrock-guardrails": Row(NOBODY, "admin", {"guardrails": []}, **CLOSED),
+    "GET /admin/velocity": Row(NOBODY, "admin"),
+    "PUT /admin/velocity": Row(NOBODY, "admin", {"rules": [{"what": "tenants", "most": 50}]}, **CLOSED),
+    "GET /admin/reputation": Row(NOBODY, "admin"),
+    "PUT /admin/reputation": Row(NOBODY, "admin", {"entries": [DENIED]}, **CLOSED),
     "GET /admin/reviews": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/reviews/{review}/{step}": Row(NOBODY, "admin", {"reason": "seen"}, **CLOSED),
     "GET /admin/pools": Row(NOBODY, "admin"),
