@@ -6,13 +6,12 @@ in a fresh interpreter, its bytecode compiled already, as in a deployed package.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 from pathlib import Path
 
 from bench import contestants, environments, tenant
-from bench.processes import stop_when_told
+from bench.processes import as_deployed, stop_when_told
 from bench.table import Row, print_table
 
 RUNS = 9
@@ -48,7 +47,7 @@ def event(key: str) -> dict[str, object]:
 
 def once(dynamodb_port: int, key: str, *, at: Path = environments.ROOT) -> dict[str, float]:
     """One start of the handler of the tree `at`, in milliseconds. Raises: NotInstallable, RuntimeError (it failed)."""
-    environment = {**os.environ, **contestants.cloister_environment(dynamodb_port), "PYTHONPATH": str(at)}
+    environment = as_deployed({**contestants.cloister_environment(dynamodb_port), "PYTHONPATH": str(at)})
     done = subprocess.run(
         # -P: the handler is found in its tree, and nothing beside the script is.
         [environments.gateway(at), "-P", FIRST_REQUEST],

@@ -15,6 +15,13 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 STOP_S = 10.0
 
 
+def as_deployed(environment: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment and that, in which what is started keeps its bytecode: deployed code is compiled, and
+    where PYTHONDONTWRITEBYTECODE is set, a start would be measured that compiles everything each time."""
+    ours = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**ours, **environment}
+
+
 class Program:
     """A child process in a session of its own, its output in `log`. A context manager: leaving it stops it."""
 
@@ -23,7 +30,7 @@ class Program:
         with log.open("wb") as out:
             self.child = subprocess.Popen(
                 [str(part) for part in command],
-                env={**os.environ, **environment},
+                env=as_deployed(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
