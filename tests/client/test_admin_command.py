@@ -3,15 +3,14 @@
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from chalicelib import wiring
 from chalicelib.tenancy import PLATFORM_TENANT
@@ -23,6 +22,7 @@ from cloister.cli.admin import coming
 from cloister.cli.operator_gateway import Operator, OperatorSettings, Signature
 from cloister.refusal import NotConfigured
 from tests.api import signing
+from tests.engines.servers import Handler, Request, Wire, serving, whole
 from tests.small_deployments import Deployment, Gateway, front, served
 
 pytestmark = pytest.mark.usefixtures("no_authorities")
@@ -40,7 +40,7 @@ Cloister = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    with served(front(signing.IAM)) as gateway:
+    with served(front(signing.IAM), kept=True) as gateway:
         yield gateway
 
 
@@ -248,32 +248,51 @@ def test_the_region_of_a_signature_is_the_one_of_the_address(monkeypatch: pytest
         Signature.of("https://cloister.example.org")
 
 
+STACKS = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
+
+
+def cloud_formation(stacks: Mapping[str, Mapping[str, str]]) -> Handler:
+    """Answers DescribeStacks for stacks with these outputs, as its API reference has it."""
+
+    def handler(request: Request, wire: Wire) -> None:
+        asked = dict(parse_qsl(request.body.decode()))
+        assert asked["Action"] == "DescribeStacks"
+        name = asked["StackName"]
+        if name not in stacks:
+            message = f"<Code>ValidationError</Code><Message>Stack with id {name} does not exist</Message>"
+            error = f'<ErrorResponse xmlns="{STACKS}"><Error><Type>Sender</Type>{message}</Error></ErrorResponse>'
+            wire.send(whole(error.encode(), 400, content_type="text/xml"))
+            return
+        outputs = "".join(
+            f"<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>"
+            for key, value in stacks[name].items()
+        )
+        told = f"<Outputs>{outputs}</Outputs>" if outputs else ""
+        stack = f"<member><StackName>{name}</StackName><StackStatus>CREATE_COMPLETE</StackStatus>{told}</member>"
+        result = f"<DescribeStacksResult><Stacks>{stack}</Stacks></DescribeStacksResult>"
+        answer = f'<DescribeStacksResponse xmlns="{STACKS}">{result}</DescribeStacksResponse>'
+        wire.send(whole(answer.encode(), content_type="text/xml"))
+
+    return handler
+
+
 def test_a_stage_is_found_by_its_stack(
     gateway: Gateway, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = deployment.key(PLATFORM_TENANT)
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", f"http://{host}:{port}")
+    outputs = {"Table": "cloister-dev", "EndpointURL": f"{gateway.base_url}/"}
+    with serving(cloud_formation({"cloister-dev": outputs, "cloister-other": {}})) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", server.root)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         monkeypatch.delenv("CLOISTER_BASE_URL", raising=False)
-        outputs = {"EndpointURL": {"Value": f"{gateway.base_url}/"}}
-        wanted = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
-        cloud = boto3.client("cloudformation")
-        cloud.create_stack(StackName="cloister-dev", TemplateBody=json.dumps(wanted))
-        cloud.create_stack(StackName="cloister-other", TemplateBody=json.dumps({"Resources": wanted["Resources"]}))
         assert main(["admin", "tenants", "list", "--stage", "dev", "--admin-key", key]) == 0
         assert PLATFORM_TENANT in capsys.readouterr().out
         assert main(["admin", "health", "--stage", "other"]) == 2
         assert "no output EndpointURL" in capsys.readouterr().err
         assert main(["admin", "health", "--stage", "nope"]) == 2
-        assert "cloister-nope" in capsys.readouterr().err
-    finally:
-        server.stop()
+        assert "Stack with id cloister-nope does not exist" in capsys.readouterr().err
 
 
 def test_a_review_is_listed_and_its_tenant_taken_down(deployment: Deployment, cloister: Cloister) -> None:
