@@ -1,5 +1,7 @@
 """The second stage: what a guardrail of Bedrock's says is done, in each dialect, whole or in chunks, and its faults."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -318,3 +320,12 @@ def test_whatever_intervenes_and_does_not_only_mask_blocks(said: Any, kind: str)
 def test_what_is_no_verdict_is_no_answer(body: bytes) -> None:
     with pytest.raises(Unanswered):
         verdict(body)
+
+
+def test_a_tenant_that_has_only_rules_loads_nothing_of_it() -> None:
+    program = (
+        "import sys; from chalicelib import wiring; from chalicelib.inference import guarded as _; wiring.path();"
+        "print([name for name in sys.modules if name.endswith(('.second', 'guardrails.windows', '.apply_guardrail'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
