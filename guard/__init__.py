@@ -7,6 +7,7 @@
     search      matches, and up to where they are final                 tools       which tools, by globs
     syntax      how patterns are read                                   expression  a pattern as a value
     automaton   RE2, which runs them                            globs       what two lists of them both allow
+    both        two rule sets as one
     bodies      requests and answers, in the dialects they are written in
 
 Shared by the gateway and by what judges sealed requests on the trusted side; imports neither. By Lambda found in
@@ -30,7 +31,10 @@ from guard.rules import Finding, PackUse, Rule, Rules, SentRules, Tools, Topic
 if TYPE_CHECKING:
     from guard.judge import Guard
 
-__all__ = ["Finding", "PackUse", "Rule", "Rules", "SentRules", "Tools", "Topic", "compiled", "problems"]
+__all__ = [
+    *("Finding", "PackUse", "Rule", "Rules", "SentRules", "Tools", "Topic"),
+    *("compiled", "holds_all_of", "problems", "strictest"),
+]
 
 
 def compiled(rules: Rules) -> "Guard":
@@ -38,6 +42,20 @@ def compiled(rules: Rules) -> "Guard":
     from guard import judge
 
     return judge.compiled(rules)
+
+
+def strictest(one: Rules, other: Rules) -> Rules:
+    """What refuses, redacts and counts whatever one of the two does, or the other."""
+    from guard import both
+
+    return both.strictest(one, other)
+
+
+def holds_all_of(rules: Rules, other: Rules) -> bool:
+    """Whether `rules` forbid all that `other` forbid, as far as that can be read off them."""
+    from guard import both
+
+    return both.holds_all_of(rules, other)
 
 
 def problems(rules: Rules) -> list[str]:

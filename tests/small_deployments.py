@@ -76,6 +76,7 @@ from chalicelib.velocity import Velocity
 from chalicelib.velocity.memory import MemoryWindows
 from chalicelib.velocity.store import DynamoWindows
 from chalicelib.wiring import Rooms
+from guard import Rules
 from tests.patience import PATIENCE_S
 from tests.prompt_server import PromptServer
 
@@ -248,11 +249,14 @@ class Deployment:
         *,
         expires_ms: int | None = None,
         member: str | None = None,
+        guardrails: Rules | None = None,
         **scopes: Any,
     ) -> str:
         """The text of a new API key."""
         narrowed = Scopes(**scopes)
-        _, text = self.tenancy.create_key(tenant, role, scopes=narrowed, expires_ms=expires_ms, member=member)
+        _, text = self.tenancy.create_key(
+            tenant, role, scopes=narrowed, expires_ms=expires_ms, member=member, guardrails=guardrails
+        )
         return text.text
 
     def ask(self, path: Path, key: str | None, *, tenant: str | None = None, pool: str = "model-a") -> str:

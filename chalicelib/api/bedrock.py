@@ -97,8 +97,8 @@ def invoke_model(asked: Incoming) -> Reply:
 def list_bedrock_models(asked: Incoming, caller: Caller) -> BedrockModels:
     """Of the tenant's first pool that offers `invoke`: what its credentials may see."""
     query = asked.query_as(ModelsQuery)
-    pool = offering("invoke", caller.snapshot)
-    if pool is None or not caller.principal.may_use(pool.name):
+    pool = offering("invoke", caller.snapshot, caller.principal)
+    if pool is None:
         raise NotFound("This tenant has no pool of Bedrock models. Ask the operator of the service for one.")
     target = next((target for target in pool.targets if isinstance(target, Bedrock)), None)
     listed = wiring.models()(target) if target else ()

@@ -3,18 +3,22 @@
 from chalicelib import wiring
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.surface import Surface
+from chalicelib.http.surface import Surface, named_routes
+from chalicelib.tenancy.allowed import MANAGEMENT, Allowed, must_be_routes
 from chalicelib.tenancy.guardrails import Guardrails, SecondStage
 from chalicelib.tenancy.tenant import Tenant
+from chalicelib.tenancy.validity import must_be_pools
 from guard import Rules
 
 surface = Surface(__name__, "management", title="Guardrails", prefix="/tenants/{tenant}/guardrails", auth="key")
 
 
 class GuardrailsBody(Rules, frozen=True, kw_only=True):
-    """Rules, and the guardrail of Bedrock's that judges what they let pass."""
+    """Rules, the guardrail of Bedrock's that judges what they let pass, and in `allow` which surfaces, pools and routes may
+    be used at all."""
 
     bedrock: SecondStage | None = None
+    allow: Allowed = Allowed()
 
 
 class GuardrailsView(GuardrailsBody, frozen=True, kw_only=True):
@@ -42,8 +46,12 @@ def show_guardrails(_: Incoming, caller: Caller) -> GuardrailsView:
 def put_guardrails(asked: Incoming, caller: Caller) -> GuardrailsView:
     """All of them at once, true from the next request on. What is wrong with one of them is said, and none is set."""
     tenant, body = caller.principal.tenant, asked.json(GuardrailsBody)
+    must_be_pools(body.allow.pools, caller.snapshot.tenant.pools, "allow.pools", "among the tenant's")
+    must_be_routes(body.allow.routes, named_routes(MANAGEMENT), "allow.routes")
     rules = Rules(**{name: getattr(body, name) for name in Rules.__struct_fields__})
-    return _view(wiring.tenancy().guardrails.put(tenant, rules, body.bedrock), wiring.tenancy().tenant(tenant))
+    allow = None if body.allow == Allowed() else body.allow
+    put = wiring.tenancy().guardrails.put(tenant, rules, body.bedrock, allow)
+    return _view(put, wiring.tenancy().tenant(tenant))
 
 
 def _view(guardrails: Guardrails, tenant: Tenant) -> GuardrailsView:
@@ -51,6 +59,7 @@ def _view(guardrails: Guardrails, tenant: Tenant) -> GuardrailsView:
     return GuardrailsView(
         **rules,
         bedrock=guardrails.bedrock,
+        allow=guardrails.allow or Allowed(),
         offered=tuple(each.name for each in tenant.bedrock_guardrails),
         version=guardrails.version,
         changed_ms=guardrails.changed_ms,

@@ -9,13 +9,16 @@ from chalicelib import wiring
 from chalicelib.admission.limits import Limits
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
-from chalicelib.http.surface import Surface
+from chalicelib.http.surface import Surface, named_routes
 from chalicelib.identity import Principal
 from chalicelib.ledger import Entry
 from chalicelib.refusal import Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT, validity
+from chalicelib.tenancy.allowed import must_be_routes
+from chalicelib.tenancy.guardrails import must_be_a_keys
 from chalicelib.tenancy.key_text import KeyText
 from chalicelib.tenancy.tenant import Key, Label, PoolName, Role, Scopes, Sealing, Tenant
+from guard import Rules
 
 surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", auth="key")
 
@@ -37,7 +40,7 @@ class KeyRequest(msgspec.Struct, frozen=True):
     """A key to be made. `expires_in_s` counts from now; left out, the key does not expire.
 
     It is the member's who makes it, or whose key does: it ends with them, and never does more than they may. `service`:
-    it is the tenant's own instead, and stays.
+    it is the tenant's own instead, and stays. `guardrails`: rules of its own, beside the tenant's; the stricter count.
     """
 
     role: Role
@@ -45,6 +48,7 @@ class KeyRequest(msgspec.Struct, frozen=True):
     scopes: Scopes = Scopes()
     expires_in_s: Annotated[int, msgspec.Meta(ge=1, le=315_360_000)] | None = None
     service: bool = False
+    guardrails: Rules | None = None
 
 
 class Rotation(msgspec.Struct, frozen=True):
@@ -66,6 +70,7 @@ class KeyView(msgspec.Struct, frozen=True, omit_defaults=True):
     revoked_ms: int | None = None
     replaced_by: str | None = None
     member: str | None = None
+    guardrails: Rules | None = None
 
 
 class RevokedKey(KeyView, frozen=True, omit_defaults=True):
@@ -244,8 +249,11 @@ def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
     NotFound.
     """
     expires_ms = None if request.expires_in_s is None else wiring.path().clock() + request.expires_in_s * 1000
-    maker.must_cover(request.role, request.scopes, expires_ms)
+    maker.must_cover(request.role, request.scopes, expires_ms, request.guardrails)
     validity.must_be_of_tenant(request.scopes, wiring.tenancy().tenant(tenant).pools)
+    must_be_routes(request.scopes.routes, named_routes(), "scopes.routes")
+    if request.guardrails is not None:
+        must_be_a_keys(request.guardrails, wiring.tenancy().guardrails.of(tenant).rules)
     return _shown(
         *wiring.tenancy().create_key(
             tenant,
@@ -254,6 +262,7 @@ def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
             scopes=request.scopes,
             expires_ms=expires_ms,
             member=None if request.service or tenant != maker.tenant else maker.member,
+            guardrails=request.guardrails,
         )
     )
 
@@ -276,7 +285,7 @@ def revoked(principal: Principal, tenant: str, key_id: str) -> RevokedKey:
 
 
 def _must_cover(principal: Principal, key: Key) -> None:
-    principal.must_cover(key.role, key.scopes, key.expires_ms)
+    principal.must_cover(key.role, key.scopes, key.expires_ms, key.guardrails)
 
 
 def _manages(key: Key, now_ms: int) -> bool:
@@ -296,6 +305,7 @@ def view(key: Key, now_ms: int) -> KeyView:
         revoked_ms=key.revoked_ms,
         replaced_by=key.replaced_by,
         member=key.member,
+        guardrails=key.guardrails,
     )
 
 

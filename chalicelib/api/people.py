@@ -10,9 +10,10 @@ from chalicelib.http.doors import Reply
 from chalicelib.http.entering import entering
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.own_pages import signed_out
-from chalicelib.http.surface import Surface
+from chalicelib.http.surface import Surface, named_routes
 from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import validity
+from chalicelib.tenancy.allowed import must_be_routes
 from chalicelib.tenancy.tenant import Member, RoleName, Roles, Subject
 
 surface = Surface(__name__, "management", title="People", prefix="/tenants/{tenant}", auth="key")
@@ -118,6 +119,8 @@ def put_roles(asked: Incoming, caller: Caller) -> OwnRoles:
     """These and no other, from the next request of everybody who holds one. A role that a member holds stays."""
     roles = asked.json(OwnRoles).roles
     validity.must_be_roles(roles, caller.snapshot.tenant.pools)
+    for name, role in roles.items():
+        must_be_routes(role.scopes.routes, named_routes(), f"roles.{name}.scopes.routes")
     return OwnRoles(wiring.tenancy().people.put_roles(caller.principal.tenant, roles).roles)
 
 

@@ -44,6 +44,7 @@ def ask_of(
         credential=asked.credential,
         tenant=tenant,
         surface=surface,
+        route=asked.route,
         operation=operation,
         pool=pool,
         fields=fields,

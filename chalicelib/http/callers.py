@@ -38,6 +38,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
     if route.permission == "operate":
         path = wiring.path()
         principal = operator(credential, path.snapshots.fresh, path.clock(), asked.source)
+        principal.must_come_by(asked.route, asked.surface)
         _must_be_wide_enough(route, principal)
         return principal
     held = route.held
@@ -48,6 +49,7 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
     # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
     if not (route.for_sealers or route.for_every_surface):
         caller.principal.must_reach(asked.surface)
+        caller.principal.must_come_by(asked.route, asked.surface)
     _must_be_wide_enough(route, caller.principal)
     return caller
 
@@ -76,6 +78,7 @@ def must_be_known(asked: Incoming) -> None:
     principal, _ = _identified(asked)
     principal.must("infer")
     principal.must_reach(asked.surface)
+    principal.must_come_by(asked.route, asked.surface)
 
 
 def must_be_let_in(route: Route, asked: Incoming) -> None:

@@ -29,6 +29,7 @@ class Incoming(msgspec.Struct, frozen=True):
     """One request: names of headers in lower case, the body as bytes."""
 
     method: str
+    route: str  # by which it came, as `Route.called`
     surface: SurfaceName
     shape: Shape  # of its answer, and of what refuses it
     parameters: Mapping[str, str]  # of the path
@@ -149,6 +150,7 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str)
     tenant = _tenant(surface, headers, parameters)
     return Incoming(
         method=event["httpMethod"],
+        route=route.called,
         surface=surface,
         shape=shape,
         parameters=parameters,

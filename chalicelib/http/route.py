@@ -72,6 +72,11 @@ class Route(msgspec.Struct, frozen=True):
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property
+    def called(self) -> str:
+        """As docs/api.md lists it, and as keys, roles and tenants are narrowed to it."""
+        return f"{self.method} {self.path}"
+
+    @property
     def held(self) -> Permission | None:
         """What the caller must hold of whom its view is told. None: of nobody, for everybody may come in, or only the
         operator, or whoever the admission lets in."""

@@ -160,6 +160,11 @@ class Surface(Blueprint):
         return _dressed(reply, route, event, shape, request_id, for_page)
 
 
+def named_routes(surface: SurfaceName | None = None) -> list[str]:
+    """What somebody can be narrowed to, as `Route.called`. `surface`: None: on all; else only where it is not that."""
+    return [route.called for route in ROUTES if route.permission != "public" and route.surface != surface]
+
+
 def turned_away(error: Exception, route: Route | None, event: Mapping[str, Any], *, reads: bool) -> Reply:
     """What is answered instead of its route's view. `reads`: the tenant's origins, where they are not remembered."""
     request_id = request_id_of(event, wiring.path().randomness(12).hex())

@@ -7,6 +7,8 @@
 Here is the only judge. A credential more: a class in `credential`, a case in `identify`, a line in `http/credentials`.
 """
 
+import msgspec
+
 from chalicelib.identity.claims import Claims, Verify, no_tokens
 from chalicelib.identity.credential import ApiKey, Credential, KeyHolder, Sealer, SessionCookie, Signed, Token
 from chalicelib.identity.principal import Principal
@@ -80,6 +82,8 @@ def identify(
             "Your tenant lets in callers from the networks and VPC endpoints that it lists, and this request came from "
             f"{source}. Call from one of those, or ask an owner of the tenant to add yours."
         )
+    if snapshot.guardrails is not None and snapshot.guardrails.allow is not None:
+        principal = msgspec.structs.replace(principal, allowed=snapshot.guardrails.allow)
     return principal, snapshot
 
 
@@ -154,6 +158,7 @@ def _by_key(text: str, tenant: str | None, reading: Reading, now_ms: int) -> tup
         scopes=key.scopes,
         expires_ms=key.expires_ms,
         member=key.member,
+        rules=key.guardrails,
     )
     return principal, snapshot
 

@@ -12,12 +12,13 @@ from chalicelib.guardrails.sealed import JudgedElsewhere
 from chalicelib.guardrails.streams import Judged
 from chalicelib.identity import identify
 from chalicelib.inference.path import Path
-from chalicelib.inference.plan import Ask, Plan, plan
+from chalicelib.inference.plan import Ask, Plan, plan, rules_of
 from chalicelib.inference.velocity import tell_of_answer, tell_of_prompt
-from chalicelib.refusal import ContentRefused, Malformed
-from chalicelib.tenancy.guardrails import Guardrails
+from chalicelib.refusal import ContentRefused, Forbidden, Malformed
+from chalicelib.tenancy.guardrails import NONE, Guardrails
 from chalicelib.tenancy.sources import NetworkSource
 from guard import Rules, SentRules, Tools, compiled
+from guard.automaton import Unfit
 from guard.bodies import NOT_THE_KEYS, REFUSED, UNWRITTEN, Judge, prompts
 from guard.judge import Guard
 from guard.tools import Globs
@@ -28,10 +29,15 @@ if TYPE_CHECKING:
 SEALED = "sealed request"
 """What its findings and refusals are counted as: which rules were met is not told. No rule can be called so."""
 
-MOST_KEPT = 16
-"""Guards of tenants, found by the rules that their snapshots hold: to look one up by what it says takes 15 us."""
+TOO_LARGE = (
+    "The guardrails of this key and of its tenant are too large together. Use another key, or ask an owner for fewer."
+)
 
-_kept: dict[str, tuple[Guardrails, Guard]] = {}
+MOST_KEPT = 64
+"""Guards of tenants, and of keys with rules of their own, found by the rules that their snapshots hold: to look one up
+by what it says takes 15 us."""
+
+_kept: dict[tuple[str, str], tuple[Guardrails | None, Rules | None, Guard]] = {}
 
 
 def judged(planned: Plan, ask: Ask, path: Path) -> tuple[Plan, Mapping[str, int]]:
@@ -94,9 +100,7 @@ def judge_complaint(complaint: Malformed, planned: Plan, path: Path) -> None:
 
 def sent_rules(planned: Plan) -> bytes:
     """What a sealed request is judged by, as it goes along with it."""
-    guardrails = planned.snapshot.guardrails
-    rules = Rules() if guardrails is None else guardrails.rules
-    return SentRules(rules, planned.principal.scopes.tools).written()
+    return SentRules(rules_of(planned.principal, planned.snapshot), planned.principal.scopes.tools).written()
 
 
 def told_of(refused: ContentRefused, ask: Ask, path: Path) -> None:
@@ -114,8 +118,8 @@ def told_of_sealed(refused: ContentRefused, lease_id: str, planned: Plan, source
     """Say it in the tenant's words, and count it: once, whoever hears of it first."""
     if refused.symptom:
         return
-    guardrails = planned.snapshot.guardrails
-    refused.text = NOT_THE_KEYS if guardrails is None else guardrails.rules.refusal or REFUSED
+    rules = rules_of(planned.principal, planned.snapshot)
+    refused.text = rules.refusal or (NOT_THE_KEYS if rules == NONE else REFUSED)
     refused.symptom = SEALED
     path.telemetry.count(
         "ContentRefused",
@@ -146,10 +150,9 @@ def _judge(planned: Plan, direction: Literal["in", "out"]) -> Judge:
 
 
 def _rules(planned: Plan) -> tuple[Guard, Globs | None]:
-    """The tenant's, and what its key is limited to."""
-    tools, guardrails = planned.principal.scopes.tools, planned.snapshot.guardrails
-    guard = compiled(Rules()) if guardrails is None else _guard(planned.principal.tenant, guardrails)
-    return guard, _globs(tools) if tools else None
+    """The tenant's and its key's, and the tools that the key is limited to."""
+    tools = planned.principal.scopes.tools
+    return _guard(planned), _globs(tools) if tools else None
 
 
 def _second(planned: Plan, direction: Literal["in", "out"], path: Path) -> "Second | None":
@@ -167,12 +170,18 @@ def _globs(tools: tuple[str, ...]) -> Globs:
     return Globs(Tools(allowed=tools))
 
 
-def _guard(tenant: str, guardrails: Guardrails) -> Guard:
-    held = _kept.get(tenant)
-    if held is not None and held[0] is guardrails:
-        return held[1]
-    guard = compiled(guardrails.rules)
+def _guard(planned: Plan) -> Guard:
+    """Raises Forbidden where a key's rules and its tenant's cannot be looked for together any more."""
+    principal, guardrails = planned.principal, planned.snapshot.guardrails
+    whose = (principal.tenant, principal.subject if principal.rules is not None else "")
+    held = _kept.get(whose)
+    if held is not None and held[0] is guardrails and held[1] is principal.rules:
+        return held[2]
+    try:
+        guard = compiled(rules_of(principal, planned.snapshot))
+    except Unfit:
+        raise Forbidden(TOO_LARGE) from None
     if len(_kept) >= MOST_KEPT:
         _kept.clear()
-    _kept[tenant] = (guardrails, guard)
+    _kept[whose] = (guardrails, principal.rules, guard)
     return guard

@@ -15,9 +15,11 @@ from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Audited, Units
 from chalicelib.pool import Pool
 from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
+from chalicelib.tenancy.guardrails import NONE
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.sources import NetworkSource
 from chalicelib.tenancy.tenant import SurfaceName
+from guard import Rules, strictest
 
 MICRO = 1_000_000
 
@@ -61,6 +63,7 @@ class Ask(msgspec.Struct, frozen=True):
     sealed: SealedRequest | None = None
     model_id: str = ""  # what one of BEDROCKS names
     source: NetworkSource = NetworkSource()
+    route: str = ""  # by which it came: a method and a path, as keys are narrowed to it
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     def forgotten(self) -> "Ask":
@@ -99,8 +102,11 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def guarded(self) -> bool:
-        """Whether anything of it, or of its answer, may be forbidden: by its tenant's rules, or by its key's tools."""
-        return self.snapshot.guardrails is not None or bool(self.principal.scopes.tools)
+        """Whether anything of it, or of its answer, may be forbidden: by its tenant's rules or its key's, or by its
+        key's tools."""
+        guardrails, principal = self.snapshot.guardrails, self.principal
+        judges = guardrails is not None and guardrails.judges
+        return judges or principal.rules is not None or bool(principal.scopes.tools)
 
     @property
     def pin(self) -> str | None:
@@ -149,13 +155,22 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
     )
 
 
+def rules_of(principal: Principal, snapshot: Snapshot) -> Rules:
+    """What holds of what may be said: the tenant's rules, and its key's own."""
+    rules = NONE if snapshot.guardrails is None else snapshot.guardrails.rules
+    return rules if principal.rules is None else strictest(rules, principal.rules)
+
+
 def allowed_pool(ask: Ask, principal: Principal, snapshot: Snapshot) -> Pool:
     """The pool that this principal may run the request on. Raises: Forbidden, NotFound."""
     principal.must("infer")
     principal.must_reach(ask.surface)
-    pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot)
+    principal.must_come_by(ask.route, ask.surface)
+    pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot, principal)
     if pool is not None and principal.may_use(pool.name):
         return pool
+    if pool is not None:
+        principal.must_be_offered(pool.name)
     if not ask.pool:
         offered = _offered_as(ask.operation)
         raise NotFound(f"No pool that this caller may use offers {offered}. Ask the operator of the service for one.")
@@ -181,9 +196,10 @@ def weight(medium: Medium, pool: Pool) -> int:
     return pool.file_tokens if known is None else min(known, pool.file_tokens)
 
 
-def offering(operation: Operation, snapshot: Snapshot) -> Pool | None:
-    """The tenant's first pool that offers it, for callers who name none."""
-    named = (snapshot.pools[name] for name in snapshot.tenant.pools if name in snapshot.pools)
+def offering(operation: Operation, snapshot: Snapshot, principal: Principal) -> Pool | None:
+    """The tenant's first pool that offers it to a caller who names none."""
+    usable = (name for name in snapshot.tenant.pools if name in snapshot.pools and principal.may_use(name))
+    named = (snapshot.pools[name] for name in usable)
     return next((pool for pool in named if _offered_as(operation) in pool.operations), None)
 
 

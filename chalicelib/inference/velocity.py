@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from chalicelib.admission import StaleEpoch
 from chalicelib.identity import Principal
 from chalicelib.inference.path import Path
-from chalicelib.inference.plan import NEVER_PROMPT, Ask, Plan
+from chalicelib.inference.plan import NEVER_PROMPT, Ask, Plan, rules_of
 from chalicelib.refusal import RateLimited, StoreUnavailable
 from chalicelib.tenancy import PLATFORM_TENANT
+from chalicelib.tenancy.guardrails import telling
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.sources import NetworkSource
 from chalicelib.tenancy.tenant import VelocityRule, What
@@ -29,7 +30,7 @@ def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Pa
     Raises: RateLimited, where the rules are current; StaleEpoch where they are not; StoreUnavailable.
     """
     principal, snapshot = planned.principal, planned.snapshot
-    found = _telling(found, snapshot)
+    found = _telling(found, principal, snapshot)
     address = str(ask.source)
 
     def tell(what: What) -> bytes | None:
@@ -63,7 +64,7 @@ def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Pa
 
 def tell_of_prompt(found: Mapping[str, int], ask: Ask, principal: Principal, snapshot: Snapshot, path: Path) -> None:
     """Of one that guardrails have refused: what they found."""
-    found = _telling(found, snapshot)
+    found = _telling(found, principal, snapshot)
     if found:
         evidence = Evidence(principal.tenant, principal.subject, str(ask.source), found)
         _count(b"prompt" + prompt_of(ask), evidence, principal, snapshot, path)
@@ -72,14 +73,14 @@ def tell_of_prompt(found: Mapping[str, int], ask: Ask, principal: Principal, sna
 def tell_of_answer(found: Mapping[str, int], lease_id: str, planned: Plan, source: NetworkSource, path: Path) -> None:
     """Of one that is over: what guardrails found in it."""
     principal, snapshot = planned.principal, planned.snapshot
-    found = _telling(found, snapshot)
+    found = _telling(found, principal, snapshot)
     if found:
         evidence = Evidence(principal.tenant, principal.subject, str(source), found)
         _count(b"answer" + lease_id.encode(), evidence, principal, snapshot, path)
 
 
-def _telling(found: Mapping[str, int], snapshot: Snapshot) -> Mapping[str, int]:
-    return snapshot.guardrails.telling(found) if snapshot.guardrails is not None and found else {}
+def _telling(found: Mapping[str, int], principal: Principal, snapshot: Snapshot) -> Mapping[str, int]:
+    return telling(rules_of(principal, snapshot), found) if found else {}
 
 
 def _count(said: bytes, evidence: Evidence, principal: Principal, snapshot: Snapshot, path: Path) -> None:
@@ -105,7 +106,8 @@ def _rules(principal: Principal, snapshot: Snapshot) -> Iterator[tuple[Whose, tu
     if tenant.own_velocity:
         yield owners(tenant.id), tenant.own_velocity
     rules = tenant.velocity
-    if snapshot.guardrails is not None and not any(rule.what == "findings" for rule in rules):
+    judged = snapshot.guardrails is not None or principal.rules is not None
+    if judged and not any(rule.what == "findings" for rule in rules):
         rules = (*rules, FINDINGS)
     if rules:
         yield operators(tenant.id), rules

@@ -8,6 +8,7 @@
     people       the members, and who they are          inference_profiles   through which Bedrock's were reached
     issuers      whose tokens they come in with         guardrails   what may be said to models, and by them
     sources      from where they come in                sessions     theirs, of browsers
+    allowed      which surfaces, pools and routes a tenant lets its callers use
     velocity     how many different prompts, keys and addresses they call with, and findings they have
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
@@ -55,6 +56,7 @@ from chalicelib.tenancy.tenant import (
     Tenant,
 )
 from chalicelib.tenancy.velocity import VelocityRules
+from guard import Rules
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -204,6 +206,7 @@ class Tenancy:
         scopes: Scopes | None = None,
         expires_ms: int | None = None,
         member: Subject | None = None,
+        guardrails: Rules | None = None,
     ) -> tuple[Key, KeyText]:
         """A new key, and its text: the only time that the secret is seen.
 
@@ -224,6 +227,7 @@ class Tenancy:
             created_ms=self._clock(),
             expires_ms=expires_ms,
             member=member,
+            guardrails=guardrails,
         )
         self._records.create(Document(tenant_id, f"key#{key.id}", text(key)), "the key")
         if member is not None and self._records.held(tenant_id, member_document(member)) != holder:
@@ -256,7 +260,13 @@ class Tenancy:
             self._records.bump(tenant_id)
             raise Conflict(f"Key {key_id} is revoked, expired or already rotated. Create a new key instead.")
         new, key_text = self.create_key(
-            tenant_id, old.role, label=old.label, scopes=old.scopes, expires_ms=old.expires_ms, member=old.member
+            tenant_id,
+            old.role,
+            label=old.label,
+            scopes=old.scopes,
+            expires_ms=old.expires_ms,
+            member=old.member,
+            guardrails=old.guardrails,
         )
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
         try:

@@ -17,15 +17,22 @@ from chalicelib.documents import Document
 from chalicelib.partition import partition_of
 from chalicelib.pool import BedrockGuardrail, GuardrailName
 from chalicelib.refusal import Malformed, StoreUnavailable
+from chalicelib.tenancy.allowed import Allowed
 from chalicelib.tenancy.records import Records, text, value
 from chalicelib.tenancy.tenant import Tenant
-from guard import PackUse, Rule, Rules, Topic, problems
+from guard import PackUse, Rule, Rules, Topic, compiled, problems, strictest
 from guard.rules import Direction
 
 DOCUMENT = "guardrails"
 
 MOST_BYTES = 100_000
 """Of a rule set as JSON: sandboxes keep it beside the tenant, and DynamoDB holds 400 KB in an item."""
+
+
+MOST_KEYS_BYTES = 10_000
+"""Of a key's own as JSON: sandboxes keep ten thousand keys."""
+
+NONE = Rules()
 
 
 class SecondStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,15 +49,22 @@ class Guardrails(msgspec.Struct, frozen=True):
 
     rules: Rules
     bedrock: SecondStage | None = None
+    allow: Allowed | None = None  # what may be used at all. None: all that the tenant has
     version: int = 0
     changed_ms: int = 0
 
-    def telling(self, findings: Mapping[str, int]) -> Mapping[str, int]:
-        """Of these the findings of rules that flag or refuse, which somebody may have to look at."""
-        uses = [PackUse(use) if isinstance(use, str) else use for use in self.rules.packs]
-        written: list[Rule | PackUse | Topic] = [*self.rules.rules, *uses, *self.rules.topics]
-        mended = {each.name for each in written if each.action == "redact"}
-        return {name: count for name, count in findings.items() if name not in mended}
+    @property
+    def judges(self) -> bool:
+        """Whether anything is to be looked for in what is said."""
+        return self.bedrock is not None or self.rules != NONE
+
+
+def telling(rules: Rules, findings: Mapping[str, int]) -> Mapping[str, int]:
+    """Of these the findings of rules that flag or refuse, which somebody may have to look at."""
+    uses = [PackUse(use) if isinstance(use, str) else use for use in rules.packs]
+    written: list[Rule | PackUse | Topic] = [*rules.rules, *uses, *rules.topics]
+    mended = {each.name for each in written if each.action == "redact"}
+    return {name: count for name, count in findings.items() if name not in mended}
 
 
 def guardrails_of(document: Document | None) -> Guardrails:
@@ -58,6 +72,32 @@ def guardrails_of(document: Document | None) -> Guardrails:
     if document is None:
         raise StoreUnavailable("The tenant's guardrails are missing.")
     return msgspec.structs.replace(value(document, Guardrails), version=document.version)
+
+
+def must_be_judgeable(rules: Rules) -> None:
+    """Raises Malformed, saying of each rule what is wrong with it."""
+    said = problems(rules)
+    if said:
+        raise Malformed("The guardrails cannot be set: " + "; ".join(said[:20]) + ".")
+
+
+def must_be_a_keys(rules: Rules, tenants: Rules, field: str = "guardrails") -> None:
+    """Raises Malformed for what no key of a tenant with such rules can have beside them."""
+    if rules == NONE:
+        raise Malformed("These guardrails say nothing. Leave them out.", field=field)
+    if len(text(rules).encode()) > MOST_KEYS_BYTES:
+        raise Malformed(
+            f"A key's guardrails have {MOST_KEYS_BYTES:,} bytes at most. Set them for the tenant.", field=field
+        )
+    must_be_judgeable(rules)
+    from guard.automaton import Unfit  # RE2, which whoever sets rules loads
+
+    try:
+        compiled(strictest(tenants, rules))
+    except Unfit:
+        raise Malformed(
+            "Together with the tenant's, these guardrails are too large. Write fewer rules.", field=field
+        ) from None
 
 
 class GuardrailRules:
@@ -72,18 +112,20 @@ class GuardrailRules:
         document = self._records.held(tenant_id, DOCUMENT)
         return guardrails_of(document) if document else Guardrails(Rules())
 
-    def put(self, tenant_id: str, rules: Rules, bedrock: SecondStage | None = None) -> Guardrails:
+    def put(
+        self, tenant_id: str, rules: Rules, bedrock: SecondStage | None = None, allow: Allowed | None = None
+    ) -> Guardrails:
         """True from the tenant's next request on. Raises Malformed, saying of each rule what is wrong with it."""
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
         said = [*problems(rules), *_not_offered(bedrock, value(document, Tenant))]
         if said:
             raise Malformed("The guardrails cannot be set: " + "; ".join(said[:20]) + ".")
         held = self._records.held(tenant_id, DOCUMENT)
-        written = text(Guardrails(rules, bedrock, changed_ms=self._clock()))
+        written = text(Guardrails(rules, bedrock, allow, changed_ms=self._clock()))
         if len(written.encode()) > MOST_BYTES:
             raise Malformed(f"The guardrails are larger than {MOST_BYTES:,} bytes. Write fewer rules, or shorter ones.")
         self._records.write(Document(tenant_id, DOCUMENT, written, held.version if held else 0))
-        guarded = rules != Rules() or bedrock is not None
+        guarded = rules != NONE or bedrock is not None or allow is not None
         self._records.replace(document, msgspec.structs.replace(value(document, Tenant), guarded=guarded))
         return self.of(tenant_id)
 

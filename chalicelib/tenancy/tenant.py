@@ -9,6 +9,7 @@ import msgspec
 from chalicelib.admission.limits import DEFAULT_LIMITS, Limits
 from chalicelib.pool import BedrockGuardrail
 from chalicelib.pool import PoolName as PoolName
+from guard.rules import Rules
 
 Role = Literal["owner", "developer", "analyst", "viewer"]
 """The widest first: each may do all that those after it may."""
@@ -114,12 +115,25 @@ ToolGlob = Annotated[
 ]
 
 
+RouteGlob = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(GET|POST|PUT|PATCH|DELETE|\*) ?[ -~]+$(?!\n)",
+        max_length=200,
+        description="a route, as `POST /tenants/{tenant}/v1/chat/completions`, or several: `*` is any characters, "
+        "`?` one",
+    ),
+]
+RouteGlobs = Annotated[tuple[RouteGlob, ...], msgspec.Meta(max_length=100)]
+
+
 class Scopes(msgspec.Struct, frozen=True):
     """What a key or a role is narrowed to. Empty means everything that is allowed without it."""
 
     pools: tuple[PoolName, ...] = ()
     surfaces: tuple[SurfaceName, ...] = ()
     tools: Annotated[tuple[ToolGlob, ...], msgspec.Meta(max_length=200)] = ()  # that models may be offered, and call
+    routes: RouteGlobs = ()
 
     def within(self, other: "Scopes") -> "Scopes":
         """What both allow."""
@@ -127,7 +141,8 @@ class Scopes(msgspec.Struct, frozen=True):
         return Scopes(
             _common(self.pools, other.pools),
             cast(tuple[SurfaceName, ...], surfaces),
-            _common_tools(self.tools, other.tools),
+            _common_globs(self.tools, other.tools),
+            _common_globs(self.routes, other.routes),
         )
 
     def outside(self, other: "Scopes") -> str | None:
@@ -145,7 +160,7 @@ def _common(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in mine if name in theirs) or (NONE,)
 
 
-def _common_tools(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
+def _common_globs(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
     if not mine or not theirs:
         return mine or theirs
     from guard.globs import common  # only who is narrowed twice
@@ -154,7 +169,7 @@ def _common_tools(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, 
 
 
 def _all_within(what: str, mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    if what != "tools":
+    if what not in ("tools", "routes"):
         return set(mine) <= set(theirs)
     from guard.globs import covers
 
@@ -266,6 +281,7 @@ class Key(msgspec.Struct, frozen=True):
     revoked_ms: int | None = None
     replaced_by: str | None = None  # set by rotation; this key lives on until `expires_ms`
     member: Subject | None = None  # whose it is. None: the tenant's own, which outlasts whoever made it
+    guardrails: Rules | None = None  # its own, beside its tenant's, of which each time the strictest count
 
     def valid(self, now_ms: int) -> bool:
         return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)

@@ -24,6 +24,7 @@ RULES: dict[str, Any] = {
     "tools": {"blocked": ["rm_*"]},
     "refusal": "Not here.",
 }
+TOPIC: dict[str, Any] = {"topics": [{"name": "merger", "phrases": ["project falcon"]}]}
 
 
 class Model:
@@ -221,6 +222,75 @@ def test_a_model_calls_no_tool_that_its_callers_key_has_not(
     assert b"put_mail" in chat(gateway, guarded.key("acme"), "go on", stream=stream).body
     model.calls = "get_mail"
     assert b"get_mail" in chat(gateway, key, "go on", stream=stream).body
+
+
+@pytest.mark.parametrize("tenants", [None, {"packs": [{"name": "mail", "action": "flag"}], "refusal": "Not here."}])
+def test_a_key_has_rules_of_its_own_beside_its_tenants(
+    gateway: Gateway, guarded: Deployment, model: Model, tenants: Any
+) -> None:
+    if tenants is not None:
+        put(gateway, guarded, tenants)
+    asked = {"role": "developer", "guardrails": {"packs": ["mail"], "max_prompt_bytes": 40, **TOPIC}}
+    made = gateway.call("POST", "/tenants/acme/keys", key=guarded.key("acme"), json=asked)
+    assert made.status == 201, made.body
+    key, others = made.json["api_key"], guarded.key("acme")
+    assert made.json["key"]["guardrails"]["max_prompt_bytes"] == 40
+    model.says = "write to eve@acme.example"
+    for stream in (False, True):
+        answer = chat(gateway, key, "I am ada@acme.example", stream=stream)
+        assert "I am [mail]" in model.last
+        assert _text(answer.body, stream=stream) == "write to [mail]"
+    refused = chat(gateway, key, "our project falcon")
+    said = "Not here." if tenants else "against the rules"
+    assert refused.status == 400
+    assert said in refused.json["error"]["message"]
+    assert chat(gateway, key, "x" * 41).status == 400
+    for text in ("our project falcon", "x" * 41, "I am ada@acme.example"):
+        assert chat(gateway, others, text).status == 200
+        assert text in model.last
+
+
+def test_a_key_keeps_its_rules_when_it_is_rotated_and_whatever_its_tenant_does(
+    gateway: Gateway, guarded: Deployment, model: Model
+) -> None:
+    owner, asked = guarded.key("acme"), {"role": "developer", "guardrails": TOPIC}
+    made = gateway.call("POST", "/tenants/acme/keys", key=owner, json=asked).json
+    rotated = gateway.call("POST", f"/tenants/acme/keys/{made['key']['id']}/rotate", key=owner, json={}).json
+    for rules in ({}, RULES, {"topics": [{**TOPIC["topics"][0], "action": "flag"}]}, {}):
+        put(gateway, guarded, rules)
+        for key in (made["api_key"], rotated["api_key"]):
+            assert chat(gateway, key, "our project falcon").status == 400
+            assert chat(gateway, key, "our project").status == 200
+    assert len(model.asked) == 8
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({}, "say nothing"),
+        ({"packs": ["dogs"]}, "no pack 'dogs'"),
+        ({"rules": [{"name": f"r{n}", "pattern": "x" * 900} for n in range(12)]}, "10,000 bytes at most"),
+        ({"rulez": []}, "rulez"),
+        ({"allow": {}}, "allow"),
+    ],
+)
+def test_what_no_key_can_have_is_refused_with_its_reason(
+    gateway: Gateway, guarded: Deployment, rules: Any, said: str
+) -> None:
+    asked = {"role": "developer", "guardrails": rules}
+    answer = gateway.call("POST", "/tenants/acme/keys", key=guarded.key("acme"), json=asked)
+    assert answer.status == 400
+    assert said in answer.json["detail"]
+    assert len(guarded.tenancy.keys("acme")) == 1
+
+
+def test_what_a_tenant_allows_alone_is_no_reason_to_judge(gateway: Gateway, guarded: Deployment) -> None:
+    put(gateway, guarded, {"allow": {"surfaces": ["openai"]}})
+    with wiring.opening_into(guarded.rooms()):
+        answer = gateway.call(
+            "POST", "/tenants/acme/v1/completions", key=guarded.key("acme"), json={"model": "model-a", "prompt": [1, 2]}
+        )
+    assert b"Send it as text" not in answer.body
 
 
 def test_a_tenant_without_its_rules_runs_nothing(gateway: Gateway, guarded: Deployment, model: Model) -> None:

@@ -44,7 +44,7 @@ def test_a_key_is_shown_once_and_never_again(owner: Owner) -> None:
         "id": token.key_id,
         "role": "developer",
         "label": "ci",
-        "scopes": {"pools": ["model-a"], "surfaces": [], "tools": []},
+        "scopes": {"pools": ["model-a"], "surfaces": [], "tools": [], "routes": []},
         "created_ms": owner.deployment.clock(),
         "state": "active",
     }

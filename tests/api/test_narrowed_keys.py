@@ -1,7 +1,7 @@
 """A key that is narrowed makes nothing and touches nothing that is more than it has: every route, every narrowing.
 
 Which route is which stands in the table of test_permissions.py. Narrowed is a key to pools,
-to surfaces, to tools, or to a time.
+to surfaces, to tools, to routes, to a time, or by guardrails of its own.
 """
 
 from collections.abc import Iterator
@@ -13,20 +13,26 @@ from chalicelib import wiring
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import parse
 from chalicelib.tenancy.tenant import Role
+from guard import Rules
 from tests.api.test_permissions import ADMINS, TABLE, TENANTS, Caller
 from tests.small_deployments import T0, Answer, Deployment, Gateway
 
 HOUR_MS = 3_600_000
+GUARDRAILS = Rules(packs=("cards",), max_prompt_bytes=100)
 NARROWINGS: dict[str, dict[str, Any]] = {
     "to a time": {"expires_ms": T0 + HOUR_MS},
     "to pools": {"pools": ("model-a", "sealed")},
     "to surfaces": {"surfaces": ("management", "openai")},
     "to tools": {"tools": ("get_*",)},
+    "to routes": {"routes": ("* /tenants/*", "* /admin/*")},
+    "by guardrails": {"guardrails": GUARDRAILS},
     "to all of them": {
         "expires_ms": T0 + HOUR_MS,
         "pools": ("model-a", "sealed"),
         "surfaces": ("management",),
         "tools": ("get_*",),
+        "routes": ("* /tenants/*", "* /admin/*"),
+        "guardrails": GUARDRAILS,
     },
 }
 # What such a key may make, asked as a body: exactly what it has.
@@ -35,20 +41,33 @@ COVERED: dict[str, dict[str, Any]] = {
     "to pools": {"scopes": {"pools": ["model-a", "sealed"]}},
     "to surfaces": {"scopes": {"surfaces": ["management", "openai"]}},
     "to tools": {"scopes": {"tools": ["get_mail", "get_?"]}},
+    "to routes": {"scopes": {"routes": ["GET /tenants/*", "POST /admin/*"]}},
+    "by guardrails": {"guardrails": {"packs": ["mail", "cards"], "max_prompt_bytes": 99}},
     "to all of them": {
         "expires_in_s": 3_600,
-        "scopes": {"pools": ["model-a", "sealed"], "surfaces": ["management"], "tools": ["get_*"]},
+        "scopes": {
+            "pools": ["model-a", "sealed"],
+            "surfaces": ["management"],
+            "tools": ["get_*"],
+            "routes": ["* /tenants/*"],
+        },
+        "guardrails": {"packs": ["cards"], "max_prompt_bytes": 100},
     },
 }
+ALL = COVERED["to all of them"]
 WIDER: list[dict[str, Any]] = [
     {},
-    {"expires_in_s": 3_601, "scopes": {"pools": ["model-a", "sealed"], "surfaces": ["management"], "tools": ["get_*"]}},
-    {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"], "surfaces": ["management"]}},
-    {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"], "surfaces": ["management"], "tools": ["get_a", "*"]}},
-    {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"]}},
-    {"expires_in_s": 3_600, "scopes": {"surfaces": ["management"], "tools": ["get_*"]}},
-    {"expires_in_s": 3_600, "scopes": {"pools": ["model-b"], "surfaces": ["management"], "tools": ["get_*"]}},
-    {"expires_in_s": 3_600, "scopes": {"pools": ["model-a"], "surfaces": ["native"]}},
+    {**ALL, "expires_in_s": 3_601},
+    {name: said for name, said in ALL.items() if name != "guardrails"},
+    {**ALL, "guardrails": {"packs": ["cards"]}},
+    {**ALL, "guardrails": {"packs": ["cards"], "max_prompt_bytes": 101}},
+    {**ALL, "guardrails": {"packs": ["mail"], "max_prompt_bytes": 100}},
+    {**ALL, "guardrails": {"packs": [{"name": "cards", "action": "flag"}], "max_prompt_bytes": 100}},
+    *({**ALL, "scopes": {**ALL["scopes"], name: []}} for name in ALL["scopes"]),
+    {**ALL, "scopes": {**ALL["scopes"], "tools": ["get_a", "*"]}},
+    {**ALL, "scopes": {**ALL["scopes"], "pools": ["model-b"]}},
+    {**ALL, "scopes": {**ALL["scopes"], "surfaces": ["native"]}},
+    {**ALL, "scopes": {**ALL["scopes"], "routes": ["* /tenants/*", "GET *"]}},
 ]
 """More than a key has that is narrowed to all of them."""
 

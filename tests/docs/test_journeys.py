@@ -123,7 +123,8 @@ def test_an_operator_makes_a_tenant_and_its_owner_a_key(running_system: RunningS
     assert json.loads(tenant)["pools"] == ["demo"]
     assert json.loads(changed)["limits"]["in_flight"] == 8
     assert ["month", "tokens", "1000000", "1000000"] in [line.split()[:4] for line in shown.splitlines()]
-    assert json.loads(made)["key"]["scopes"] == {"pools": ["demo"], "surfaces": ["openai"], "tools": []}
+    scopes = {"pools": ["demo"], "surfaces": ["openai"], "tools": [], "routes": []}
+    assert json.loads(made)["key"]["scopes"] == scopes
     assert "choices" in json.loads(answered)
     assert json.loads(refused)["error"]["code"] == "not_found"
     assert [line.split("  ")[1] for line in listed.splitlines()] == ["demo on demo-component"]

@@ -71,6 +71,12 @@ def add(commands: Any) -> None:
     new.add_argument("--pool", action="append", default=[], help="narrow it to this pool; repeatable")
     new.add_argument("--surface", action="append", default=[], help="narrow it to this surface; repeatable")
     new.add_argument("--tool", action="append", default=[], help="narrow it to tools of this name, or glob; repeatable")
+    new.add_argument(
+        "--route", action="append", default=[], help="narrow it to routes, as `POST /…`, or glob; repeatable"
+    )
+    new.add_argument(
+        "--guardrails", metavar="FILE", help="rules of its own, beside the tenant's; JSON, `-`: standard input"
+    )
     new.add_argument("--days", type=int, help="until it expires [never]")
 
     limits = group("limits", "what a tenant may use")
@@ -179,8 +185,11 @@ def _create_key(operator: Operator, options: argparse.Namespace) -> Any:
         "scopes": {
             "pools": options.pool,
             "surfaces": options.surface,
-            **({"tools": options.tool} if options.tool else {}),  # which gateways of before do not know
+            # Which gateways of before do not know.
+            **({"tools": options.tool} if options.tool else {}),
+            **({"routes": options.route} if options.route else {}),
         },
+        **({} if options.guardrails is None else {"guardrails": document(options.guardrails)}),
         **({} if options.days is None else {"expires_in_s": options.days * DAY_S}),
     }
     return operator.send("POST", "tenants", options.tenant, "keys", body=wanted)
