@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from guard.judge import Guard
 
 __all__ = [
-    *("Finding", "PackUse", "Rule", "Rules", "SentRules", "Tools", "Topic"),
-    *("compiled", "holds_all_of", "problems", "strictest"),
-]
+    "Finding", "PackUse", "Rule", "Rules", "SentRules", "Tools", "Topic", "compiled", "holds_all_of", "problems",
+    "strictest",
+]  # fmt: skip
 
 
 def compiled(rules: Rules) -> "Guard":

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+import app  # noqa: F401  # fills the table of routes
+from chalicelib.http.surface import named_routes
+from chalicelib.tenancy.allowed import MANAGEMENT, Allowed, must_be_routes
 from guard import Rules, problems, validity
 from guard.packs import PACKS
 
@@ -14,8 +17,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "guardrails.md").read_text()
 
 def test_the_example_can_be_set() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert problems(msgspec.convert(json.loads(example), Rules)) == []
-    assert set(json.loads(example)) == set(Rules.__struct_fields__)
+    said = json.loads(example)
+    allowed = msgspec.convert(said.pop("allow"), Allowed)
+    must_be_routes(allowed.routes, named_routes(MANAGEMENT), "allow.routes")
+    assert problems(msgspec.convert(said, Rules)) == []
+    assert set(said) == set(Rules.__struct_fields__)
 
 
 def test_the_packs_are_those_that_there_are() -> None:
