@@ -11,7 +11,7 @@ from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
 from chalicelib.engines.scripted import Step
 from chalicelib.pool import Target
 from chalicelib.refusal import ContentRefused
-from guard import Rule, Rules, SentRules
+from guard import Rule, Rules, SentRules, strictest
 from guard.bodies import NOT_THE_KEYS, REFUSED
 from sealed import ticket as tickets
 from tests.inference.test_sealed import BLOB, Acme, opened
@@ -69,6 +69,15 @@ def test_what_a_key_is_limited_to_goes_along_whether_its_tenant_has_rules_or_not
         acme, _ = guarded(rules=rules)
         assert acme.answered(credential=_narrowed(acme)) == b"sealed answer"
         assert SentRules.read(sent(acme)[1]) == SentRules(rules, ("get_*",))
+
+
+def test_a_keys_own_rules_go_along_with_its_tenants() -> None:
+    own = Rules(packs=("mail",), max_prompt_bytes=99)
+    for rules in (Rules(), RULES):
+        acme, _ = guarded(rules=rules)
+        key = acme.deployment.key("acme", "developer", guardrails=own)
+        assert acme.answered(credential=key) == b"sealed answer"
+        assert SentRules.read(sent(acme)[1]).rules == strictest(rules, own)
 
 
 def test_where_there_are_no_rules_the_ticket_says_nothing_of_them() -> None:
