@@ -14,8 +14,7 @@ surface = Surface(__name__, "management", title="Guardrails", prefix="/tenants/{
 
 
 class GuardrailsBody(Rules, frozen=True, kw_only=True):
-    """Rules, the guardrail of Bedrock's that judges what they let pass, and in `allow` which surfaces, pools and routes may
-    be used at all."""
+    """Rules, the guardrail of Bedrock's that judges what they let pass, and in `allow` what may be used at all."""
 
     bedrock: SecondStage | None = None
     allow: Allowed = Allowed()
