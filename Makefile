@@ -31,9 +31,10 @@ VLLM := .local/vllm
 # Several tests at once, those that share something in one worker; tests/workers.py says how many, and which.
 PYTEST := $(BIN)/pytest -n auto
 QUICK := --without-processes --hypothesis-profile quick
-# Shares of the quick tests: those that wait for deadlines more than they compute; about half of the others, all that need
+# Shares of the quick tests: two that wait for deadlines more than they compute; about half of the others, all that need
 # the SDKs, which take seconds to import; and whatever else there is.
-WAITING := $(addprefix tests/,engines images placement api/test_connections.py api/test_beyond_capacity.py)
+WAITING := $(addprefix tests/,engines images placement)
+CROWDED := $(addprefix tests/api/,test_connections.py test_beyond_capacity.py)
 CALLS := $(addprefix tests/,api client dialects e2e emulators inference)
 STAGE ?= dev
 SECONDS ?= 600
@@ -53,8 +54,8 @@ SECOND_STORE := ministack==1.5.33
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run startable install test check lint types quick-tests quick-waiting quick-calls quick-rest fuzz fmt bench \
-  bench-admission bench-guarded bench-sealed bench-streams bench-local soak soak-local test-vllm package clean
+.PHONY: help run startable install test check lint types quick-tests quick-waiting quick-crowded quick-calls quick-rest \
+  fuzz fmt bench bench-admission bench-guarded bench-sealed bench-streams bench-local soak soak-local test-vllm package clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -71,10 +72,10 @@ install: $(VENV)/run.stamp $(MODELS)/minilm/minilm.gguf
 test: lint types $(MODELS)/minilm/minilm.gguf
 	$(PYTEST) $(ARGS)
 
-# Types and tests side by side. All the tests are three shares, each one process: handed out to workers they cost a third
+# Types and tests side by side. All the tests are four shares, each one process: handed out to workers they cost a third
 # more, since each worker collects all of them and tells another process of every one. With ARGS they are handed out.
 check: lint
-	@$(MAKE) -j4 types $(if $(ARGS),quick-tests,quick-rest quick-calls quick-waiting)
+	@$(MAKE) -j5 types $(if $(ARGS),quick-tests,quick-rest quick-calls quick-waiting quick-crowded)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check
@@ -89,8 +90,11 @@ quick-tests: $(VENV)/test.stamp
 quick-waiting: $(VENV)/test.stamp
 	@$(call whole,$(WAITING))
 
+quick-crowded: $(VENV)/test.stamp
+	@$(call whole,$(CROWDED))
+
 quick-calls: $(VENV)/test.stamp
-	@$(call whole,$(CALLS) $(addprefix --ignore=,$(WAITING)))
+	@$(call whole,$(CALLS) $(addprefix --ignore=,$(CROWDED)))
 
 quick-rest: $(VENV)/test.stamp
 	@$(call whole,$(addprefix --ignore=,$(WAITING) $(CALLS)))
