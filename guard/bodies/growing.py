@@ -35,6 +35,7 @@ class Growing:
     def __init__(self, judge: Judge) -> None:
         self.judge = judge  # of what does not grow
         self._scanners: dict[Path, dict[Path, Growth]] = {}
+        self._beside: dict[tuple[str, ...], dict[str, Any]] = {}  # what nothing was found in, by what grows beside it
         self._tools: dict[Path, tuple[str, str]] = {}  # as they are called so far, and as they are shown
 
     def grow(self, node: dict[str, Any], place: Path) -> None:
@@ -83,8 +84,13 @@ class Growing:
     def judge_others(self, node: dict[str, Any], *growing: str) -> None:
         """What stands beside the members that grow, each by itself. Raises NotAllowed."""
         others = {name: value for name, value in node.items() if name not in growing}
+        if self._beside.get(growing) == others:  # as in nearly each chunk: the answer's id, its model
+            return
+        before = self.judge.findings.total()
         judge_all(others, self.judge)
         node.update(others)
+        if self.judge.findings.total() == before and not any(isinstance(each, dict | list) for each in others.values()):
+            self._beside[growing] = others
 
     def _scanner(self, path: Path) -> Growth:
         holds_json = path[-1] in texts.ARGUMENTS or path[-2:] == ("toolUse", "input")
