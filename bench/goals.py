@@ -44,6 +44,7 @@ def of_streams(figures: Figures) -> Iterator[Goal]:
         yield Goal("first chunk, the last of all, ours", ours["first_max"], "s", most=3)
         yield Goal("resident memory, at most, ours", ours["rss"], "MB", most=200)
         yield Goal("/live, the slowest answer, ours", ours["live"], "ms", most=250)
+        yield Goal("/health, the slowest answer, ours", ours["health"], "ms", most=250)
     if ours and smg:
         yield Goal("between two chunks, p99, ours / smg", ours["gap_p99"] / smg["gap_p99"], most=2)
 

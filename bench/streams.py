@@ -36,6 +36,7 @@ ROWS = (
     Row("rss", "resident memory, at most", "MB"),
     Row("cpu", "CPU per chunk", "us"),
     Row("live", "/live, the slowest answer", "ms", compared=False),
+    Row("health", "/health, the slowest answer", "ms", compared=False),
 )
 
 
@@ -56,14 +57,15 @@ async def measure(contestant: Contestant, keys: list[str], size: Size) -> dict[s
     with program:
         # Who opens a tenant and a connection first is not slow.
         await hold(contestant.port, _requests(contestant, keys, len(keys) or 1), size.within_s)
-        with _liveness(contestant) as slowest_ms:
+        with _probes(contestant) as slowest_ms:
             before_s = program.cpu_s()
             with uncollected():
                 held = await hold(contestant.port, _requests(contestant, keys, size.streams), size.within_s)
             spent_s = program.cpu_s() - before_s
-            live_ms = slowest_ms()
+            live_ms, health_ms = slowest_ms()
         peak_mb = program.peak_mb()
-    return {**_figures(held, size), "rss": peak_mb, "live": live_ms, "cpu": spent_s * 1e6 / max(1, _events(held))}
+    cpu_us = spent_s * 1e6 / max(1, _events(held))
+    return {**_figures(held, size), "rss": peak_mb, "live": live_ms, "health": health_ms, "cpu": cpu_us}
 
 
 def _requests(contestant: Contestant, keys: list[str], number: int) -> list[Request]:
@@ -75,10 +77,10 @@ def _requests(contestant: Contestant, keys: list[str], number: int) -> list[Requ
 
 
 @contextmanager
-def _liveness(contestant: Contestant) -> Iterator[Callable[[], float]]:
-    """Ask ours, meanwhile, whether it lives; what it yields tells the slowest answer, in milliseconds."""
+def _probes(contestant: Contestant) -> Iterator[Callable[[], tuple[float, float]]]:
+    """Ask ours, meanwhile, whether it lives and how it is; what it yields tells the slowest answers, in ms."""
     if contestant.key is None:
-        yield lambda: 0.0
+        yield lambda: (0.0, 0.0)
         return
     command = [sys.executable, "-m", "bench.streams_liveness", str(contestant.port)]
     with subprocess.Popen(
@@ -87,9 +89,10 @@ def _liveness(contestant: Contestant) -> Iterator[Callable[[], float]]:
         assert asker.stdin and asker.stdout
         asker.stdout.readline()
 
-        def slowest() -> float:
+        def slowest() -> tuple[float, float]:
             said, _ = asker.communicate()
-            return float(said)
+            live, health = map(float, said.split())
+            return live, health
 
         yield slowest
 

@@ -1,7 +1,7 @@
-"""Asks a gateway whether it lives: `python -m bench.streams_liveness PORT`, until its standard input ends.
+"""Asks a gateway whether it lives, and how it is: `python -m bench.streams_liveness PORT`, until standard input ends.
 
 A process of its own, for the client of a thousand streams has no time to tell how long one answer took. Writes how long
-the slowest took, in milliseconds.
+the slowest answer of each of PATHS took, in milliseconds.
 """
 
 import socket
@@ -10,14 +10,14 @@ import time
 from select import select
 
 EVERY_S = 0.25
-WIRE = b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+PATHS = ("/live", "/health")
 
 
-def asked_ms(port: int) -> float:
+def asked_ms(port: int, path: str) -> float:
     """On a connection of its own, as a balancer asks. Raises OSError, where it is not 200."""
     began = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port)) as wire:
-        wire.sendall(WIRE)
+        wire.sendall(b"GET %b HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n" % path.encode())
         head = wire.recv(4_096)
         if not head.startswith(b"HTTP/1.1 200"):
             raise OSError(head[:100])
@@ -27,11 +27,12 @@ def asked_ms(port: int) -> float:
 
 
 def main(port: int) -> None:
-    slowest = asked_ms(port)
+    slowest = {path: asked_ms(port, path) for path in PATHS}
     print("asking", flush=True)
     while not select([sys.stdin], [], [], EVERY_S)[0]:
-        slowest = max(slowest, asked_ms(port))
-    print(slowest, flush=True)
+        for path in PATHS:
+            slowest[path] = max(slowest[path], asked_ms(port, path))
+    print(*slowest.values(), flush=True)
 
 
 if __name__ == "__main__":

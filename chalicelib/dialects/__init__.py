@@ -13,6 +13,7 @@
     reader       what reads an answer in events          tool_calls   put together from what servers send of them
     model_name   as the caller asked for it              member       one of a request, checked
     buckets      places in S3 that a request names           apply_guardrail  texts, judged by Bedrock
+    same_again   a chunk that says what the one before said
 
 A dialect more: a file (or a folder of `requests` and `answers`) here, its operations in `call.py`, and golden wires in
 `vectors/` or `tests/dialects/`. Which engine speaks it as it is, each engine says.

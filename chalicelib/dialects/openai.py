@@ -16,6 +16,7 @@ import msgspec
 from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waiting
 from chalicelib.dialects import ceilings, failures, sse
 from chalicelib.dialects.model_name import MISSING, ModelName
+from chalicelib.dialects.same_again import SameAgain
 from chalicelib.pool import Target
 from chalicelib.refusal import EngineFailed
 
@@ -118,6 +119,7 @@ class Translator:
         self._finished: set[int] = set()  # choices of which we know why they ended
         self._buffered = buffered
         self._sse = sse.Reader()
+        self._again = SameAgain()
         self._queue_ms = 0
         self._started = False
         self._usage: _Usage | None = None
@@ -135,7 +137,12 @@ class Translator:
                 if self.done:
                     return
                 if isinstance(item, sse.Message):
-                    yield from self._message(item.data)
+                    again = self._again.told(item.data)
+                    if again is None or self._usage_chunk:
+                        yield from self._message(item.data)
+                    else:
+                        self._tokens += 1
+                        yield Delta(again, 1)
                 elif not self._started:
                     waiting = self._comment(item)
                     if waiting:
@@ -172,7 +179,7 @@ class Translator:
         if b"\n" in data:
             # JSON has line ends between its tokens only, and the caller's own framing must survive them.
             data = data.replace(b"\n", b" ")
-        data = self._model.put(data, chunk.model)
+        read, data = data, self._model.put(data, chunk.model)
         if not self._started:
             self._started = True
             yield Started(self._instance, self._queue_ms, self._buffered)
@@ -185,6 +192,8 @@ class Translator:
             if not chunk.choices:
                 self._usage_chunk = data
                 return
+        elif chunk.choices is not None and len(chunk.choices) == 1:
+            self._again.learn(read, data, *_text(chunk.choices[0]))
         tokens = 0
         for choice in chunk.choices or ():
             tokens += _carries(choice)
@@ -269,6 +278,19 @@ def _carries(choice: _Choice) -> bool:
         or bytes(piece.reasoning) not in _EMPTY
         or bytes(piece.refusal) not in _EMPTY
     )
+
+
+def _text(choice: _Choice) -> tuple[str, bytes]:
+    """The member that this choice's gain is, and what it says; nothing where that is no text alone."""
+    if bytes(choice.finish_reason) not in _EMPTY:
+        return "", b""
+    if choice.delta is None:
+        return "text", bytes(choice.text)
+    for name in ("content", "reasoning_content", "reasoning"):
+        text = bytes(getattr(choice.delta, name))
+        if text not in _EMPTY:
+            return name, text
+    return "", b""
 
 
 def _facts(text: bytes) -> dict[str, int]:

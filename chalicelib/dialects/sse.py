@@ -4,11 +4,12 @@ The same bytes give the same events, however they were cut (WHATWG HTML, 9.2.6).
 a leading BOM, field names we have no use for, and an event that the end of the stream cuts off are dropped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 BOM = b"\xef\xbb\xbf"
+_DATA, _END = b"data: ", b"\n\n"
 EVENT_LIMIT_BYTES = 4 * 1024 * 1024  # far above any chunk with logprobs; below what could hurt a 512 MB sandbox
 
 
@@ -40,11 +41,16 @@ class Reader:
         self._at_start = True
         self._after_cr = False
 
-    def feed(self, data: bytes) -> Iterator[Message | Comment]:
-        """Yield what these bytes complete. A generator, so that events ahead of an oversized one are not lost.
+    def feed(self, data: bytes) -> Iterable[Message | Comment]:
+        """What these bytes complete. To be iterated to its end before the next bytes are fed.
 
-        Raises: EventTooLarge.
+        Raises EventTooLarge, after the events ahead of it.
         """
+        whole = self._whole(data)
+        return self._lines(data) if whole is None else [Message(each) for each in whole]
+
+    def _lines(self, data: bytes) -> Iterator[Message | Comment]:
+        """Line by line."""
         if self._after_cr and data:
             # The CR already ended its line; an LF right behind it belongs to it.
             self._after_cr = False
@@ -87,3 +93,18 @@ class Reader:
             self._open_bytes += len(rest)
             if self._open_bytes > self._limit:
                 raise EventTooLarge
+
+    def _whole(self, data: bytes) -> list[bytes] | None:
+        """The messages where the bytes are nothing but whole events of one line each, as almost always: found at once.
+
+        None: they are to be read line by line.
+        """
+        if not data.startswith(_DATA) or not data.endswith(_END) or b"\r" in data or len(data) > self._limit:
+            return None
+        if self._open_line or self._event or self._after_cr:
+            return None
+        messages = data[len(_DATA) : -len(_END)].split(_END + _DATA)
+        if data.count(b"\n") != len(_END) * len(messages):
+            return None
+        self._at_start = False
+        return messages

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.http.asgi import Receive, Scope, Send
+from chalicelib.http.asgi import WRITER, Receive, Scope, Send
 from chalicelib.http.capacity import STRANGERS, Bounds
 from chalicelib.http.doors import Doors
 from chalicelib.http.doorway import Doorway
@@ -92,7 +92,7 @@ class Bridge:
     ) -> None:
         self._app = app
         self._matcher = Matcher(app.paths, app.methods)
-        self._at_once: set[tuple[str, str]] = set()  # methods and paths
+        self._urgent: set[tuple[str, str]] = set()  # methods and paths, from their second request on
         self._entrance = Entrance(bounds, patience, body_limit)
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
@@ -146,8 +146,9 @@ class Bridge:
         return work
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = scope.get("extensions", {}).pop(WRITER, None)  # it knows its scope: left there, nobody would free it
         path = scope["raw_path"].decode("latin-1")
-        if (scope["method"], path) not in self._at_once:
+        if (scope["method"], path) not in self._urgent:
             await self._doorway.enter()
         try:
             template, parameters = self._matcher.match(scope["method"], path)
@@ -161,8 +162,9 @@ class Bridge:
             scope, template, parameters, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
         route = ROUTES.at(template).get(scope["method"])
+        if route is not None and (route.at_once or route.probes):
+            self._urgent.add((scope["method"], template))
         if route is not None and route.at_once:
-            self._at_once.add((scope["method"], template))  # from the second time on
             return await self._answer_at_once(route, event, scope, receive, send)
         signs = self._signs(scope, template)
         try:
@@ -173,7 +175,7 @@ class Bridge:
             return None
         visiting.set(visit)
         signed = _signed(scope, event["body"]) if signs else None
-        pipe = Pipe(self._begin_aside, self._begin_keeping, self._sources, self._patience_s, self._gaps)
+        pipe = Pipe(self._begin_aside, self._begin_keeping, self._sources, self._patience_s, self._gaps, writer)
         # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
         # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
         # for nothing.

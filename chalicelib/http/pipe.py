@@ -7,6 +7,7 @@ from threading import Condition
 from typing import Any
 
 from chalicelib.call import Pause, Source
+from chalicelib.http.asgi import Writer
 from chalicelib.http.doors import Body
 from chalicelib.http.pump import Aside, Pump
 from chalicelib.http.silence import Gaps, Promise
@@ -26,8 +27,16 @@ class Pipe:
     of that is the loop's work: no thread waits for it, and a piece costs no more than a look at the clock.
     """
 
-    def __init__(self, aside: Aside, keeping: Aside, sources: Sources, patience_s: float, gaps: Gaps) -> None:
-        """`aside` begins what ends the body, `keeping` what keeps it going."""
+    def __init__(
+        self,
+        aside: Aside,
+        keeping: Aside,
+        sources: Sources,
+        patience_s: float,
+        gaps: Gaps,
+        writer: Writer | None = None,
+    ) -> None:
+        """`aside` begins what ends the body, `keeping` what keeps it going. `writer`: None where there is none."""
         self._loop = loop = asyncio.get_running_loop()
         self._aside = aside
         self.keeping = keeping
@@ -41,6 +50,9 @@ class Pipe:
         self._state = Condition()
         self._ended = False
         self._arrived = asyncio.Event()
+        self._writer = writer
+        self._awaited = False  # what arrives: `drained` waits for it
+        self._broken: BaseException | None = None  # what taking it met
         self.abandoned = False
         self._gaps = gaps
         self._promise: Promise | None = None
@@ -106,15 +118,20 @@ class Pipe:
         self._loop.call_soon_threadsafe(self.arrive)
 
     def arrive(self) -> None:
-        """In the loop: there may be something to send."""
-        self._arrived.set()
+        """In the loop: there may be something to send. It is, at once, where that is all that is to be done."""
+        if not self._passed_on():
+            self._arrived.set()
 
     async def drained(self) -> bytes:
         """In the loop: everything that has arrived, joined; empty when nothing will come any more."""
         self._sent_s = math.inf
         while True:
+            self._awaited = True
             await self._arrived.wait()
+            self._awaited = False
             self._arrived.clear()
+            if self._broken is not None:
+                raise self._broken
             if self.abandoned:
                 return b""
             if self._pump is None:
@@ -123,6 +140,8 @@ class Pipe:
             else:
                 taken = await self._pump.taken()
                 ended = self._ended = self._pump.ended
+                if not self._pump.rests:
+                    self._arrived.set()
                 pieces = self._emptied() + taken if self._pieces else taken
             if self.abandoned:
                 return b""
@@ -132,6 +151,23 @@ class Pipe:
                 self._sent_s = self._loop.time()
                 self._due_s = self._sent_s + self._gaps.next_s
                 return pieces
+
+    def _passed_on(self) -> bool:
+        """Whether the writer has got what has come, and no more is to be done before something else comes."""
+        pump, writer = self._pump, self._writer
+        if pump is None or writer is None or not self._awaited or self._arrived.is_set():
+            return False
+        if self.abandoned or pump.aside or pump.ended or self._pieces or not writer.ready:
+            return False
+        try:
+            piece = pump.take()
+        except BaseException as error:
+            self._broken = error
+            return False
+        if piece:
+            writer.write(piece)
+            self._due_s = self._loop.time() + self._gaps.next_s
+        return pump.rests
 
     def _emptied(self) -> bytes:
         """What a thread has filled in, or the loop itself."""

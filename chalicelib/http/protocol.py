@@ -11,8 +11,9 @@ from secrets import token_hex
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from chalicelib.http.asgi import WRITER
 from chalicelib.http.shapes import SHAPES
 from chalicelib.http.surface import refused
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, TooLarge, TooSlow
@@ -115,6 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = _Heard(self)  # type: ignore[assignment]  # all that a cycle uses
+            self.scope["extensions"] = {WRITER: _Writer(self.cycle)}  # type: ignore[dict-item]  # ours
 
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:
@@ -264,3 +266,22 @@ class _Heard:
 
     def close(self) -> None:
         self._protocol.close_when_heard()
+
+
+class _Writer:
+    """See asgi.Writer: of a body in chunks, as uvicorn frames them."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    @property
+    def ready(self) -> bool:
+        cycle = self._cycle
+        return bool(cycle.chunked_encoding) and not (
+            cycle.flow.write_paused or cycle.disconnected or cycle.response_complete
+        )
+
+    def write(self, piece: bytes) -> None:
+        self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))

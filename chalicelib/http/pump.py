@@ -29,7 +29,7 @@ class Pump:
     """
 
     def __init__(self, body: Body, source: Source, sources: Sources, aside: Aside, arrived: Callable[[], None]) -> None:
-        """`arrived` is called whenever `taken` may have something."""
+        """`arrived` is called when a pump that `rests` may have something."""
         self._body = body
         self._pieces = iter(body)
         self._source = source
@@ -38,21 +38,28 @@ class Pump:
         self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._file = -1  # that is listened to
-        self._waiting = False  # for the source
-        self._due_s = 0.0  # when it must have had something
         self._timer: asyncio.TimerHandle | None = None
-        self._aside = False  # what comes next is to be taken there
         self._closed = False
+        self.rests = False  # until its source has something
+        self.aside = False  # what comes next is to be taken there
         self.ended = False
 
     async def taken(self) -> bytes:
         """What has come; empty where nothing has. `ended`: nothing will any more."""
-        if not self._aside:
-            return self._take()
-        self._aside = False
+        if not self.aside:
+            return self.take()
+        self.aside = False
         self._listen_no_more()
         pieces: bytes = await asyncio.wrap_future(self._begin_aside(self._take_aside))
-        self._arrived()  # the rest, here again
+        return pieces
+
+    def take(self) -> bytes:
+        """The same, at once, where it is not to be taken `aside`."""
+        self.rests = False
+        pieces, pause = self._come(_TO_LEAVE)
+        self.aside = pause is Pause.ASIDE
+        if pause is Pause.LULL:
+            self._listen()
         return pieces
 
     def close(self) -> "asyncio.Future[Any] | None":
@@ -62,15 +69,6 @@ class Pump:
             return None
         self._closed = self.ended = True
         return asyncio.wrap_future(self._begin_aside(self._body.close))
-
-    def _take(self) -> bytes:
-        pieces, pause = self._come(_TO_LEAVE)
-        if pause is Pause.LULL:
-            self._listen()
-        elif not self.ended:
-            self._aside = pause is Pause.ASIDE
-            self._arrived()
-        return pieces
 
     def _take_aside(self) -> bytes:
         """In a thread: what has come, or all to the end."""
@@ -99,23 +97,18 @@ class Pump:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), pause
 
     def _listen(self) -> None:
-        patience_s = self._source.patience_s()
-        self._due_s = self._loop.time() + patience_s
-        if self._waiting:
-            return
-        self._waiting = True
+        self.rests = True
         if self._file < 0:
             self._file = self._source.fileno()
             if self._file >= 0:
                 self._sources.listen(self._file, self._readable)
-        if self._file < 0:
-            self._timer = self._loop.call_later(LOOK_AGAIN_S, self._has_come)
-        elif self._timer is None or self._due_s < self._timer.when():
+        if self._timer is None:
             # Seldom moved: almost every piece comes in time, and another look at the clock costs less than a timer.
-            self._wake_by(self._due_s)
+            after_s = LOOK_AGAIN_S if self._file < 0 else self._source.patience_s()
+            self._timer = self._loop.call_later(after_s, self._look_at_the_clock)
 
     def _listen_no_more(self) -> None:
-        self._waiting = False
+        self.rests = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -125,23 +118,21 @@ class Pump:
 
     def _readable(self) -> None:
         self._source.receive()
-        if self._waiting:
+        if self.rests:
             self._has_come()
         else:
             self._listen_no_more()  # until its reader has taken what was read
 
     def _has_come(self) -> None:
-        self._waiting = False
+        self.rests = False
         self._arrived()
-
-    def _wake_by(self, due_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(due_s, self._look_at_the_clock)
 
     def _look_at_the_clock(self) -> None:
         self._timer = None
-        if self._waiting and self._loop.time() < self._due_s:
-            self._wake_by(self._due_s)
-        elif self._waiting:
+        if not self.rests:
+            return
+        left_s = 0.0 if self._file < 0 else self._source.patience_s()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look_at_the_clock)
+        else:
             self._has_come()  # nothing, and the next piece says so

@@ -53,13 +53,14 @@ class Answer:
 
     def receive(self) -> None:
         """In a loop, at first and whenever `fileno()` can be read: take in what is there. What fails, `poll` raises."""
+        with self._lock:
+            if self._closed:
+                return
+            self._reading = True
+        connection = self._connection
         try:
-            self._begin()
-        except BrokeOff:
-            return
-        try:
-            self._connection.wait_at_most(0)
-            while not self._parsing.ended and self._connection.receive() and self._connection.holds_back:
+            connection.wait_at_most(0)
+            while not self._parsing.ended and connection.receive() and connection.holds_back:
                 pass
         except Failed as failure:
             self._failure = failure

@@ -6,6 +6,7 @@ runs it. It happens before the last event leaves: after that, Lambda may freeze 
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -107,9 +108,8 @@ class Answer:
         if isinstance(first, Started | Waiting):
             self.queue_ms = first.queue_ms if isinstance(first, Started) else first.predicted_start_ms
         self.buffered = isinstance(first, Started) and first.buffered
-        self._first: Event | None = first
         self._stream = stream
-        self._events: Iterator[Event] = iter(stream)
+        self._events: Iterator[Event] = chain((first,), iter(stream))
         self._prompt_tokens = prompt_tokens
         self._clock = clock
         self._renew_ms = renew_ms
@@ -137,12 +137,21 @@ class Answer:
         if self._end is not None:
             return self._ended(self._end)
         try:
-            event = self._next_event()
+            if self._revoked is not None:
+                raise self._revoked
+            event = next(self._events, None)
+            if self._loop is None or event is Pause.LULL:  # which a loop meets whenever it has taken what had come
+                self._look_at_the_clock()
+            if isinstance(event, Delta):
+                self._counted += event.tokens
+                self._answered_bytes += len(event.data)
+                return event
+            noted = self._noted(event)
         except BaseException as error:
             if self._closed:  # by another thread, which is why the stream broke
                 raise StopIteration from None
             return self._end_in_time(error)
-        return self._end_in_time(event) if isinstance(event, Finished) else event
+        return self._end_in_time(noted) if isinstance(noted, Finished) else noted
 
     def polled(self, loop: Loop) -> Source:
         """Let the loop take the events from now on: what it waits for."""
@@ -197,30 +206,21 @@ class Answer:
         self.fail(end)
         raise end
 
-    def _next_event(self) -> Event:
-        if self._revoked is not None:
-            raise self._revoked
-        event = self._first
-        self._first = None
-        if event is None:
-            event = next(self._events, None)
+    def _noted(self, event: Event | None) -> Event:
+        """One that is no piece of the answer. Raises EngineFailed where there is none."""
         if event is None:
             raise EngineFailed("The model's answer broke off. Try again.")
-        now_ms = self._clock()
-        if now_ms > self._ends_ms:
-            raise EngineTimedOut("The answer took longer than is allowed. Ask for fewer tokens.")
-        self._keep(now_ms)
-        if isinstance(event, Delta):
-            self._counted += event.tokens
-            self._answered_bytes += len(event.data)
-        elif isinstance(event, Started):
+        if isinstance(event, Started):
             self.instance, self.queue_ms, self._detail = event.instance, event.queue_ms, event.detail
         elif isinstance(event, Waiting):
             self.queue_ms = max(self.queue_ms, event.predicted_start_ms)
         return event
 
-    def _keep(self, now_ms: int) -> None:
-        """Renew the lease when it is time; a loop goes on meanwhile."""
+    def _look_at_the_clock(self) -> None:
+        """Renew the lease when it is time; a loop goes on meanwhile. Raises EngineTimedOut."""
+        now_ms = self._clock()
+        if now_ms > self._ends_ms:
+            raise EngineTimedOut("The answer took longer than is allowed. Ask for fewer tokens.")
         if self._renewal is not None and self._renewal.done():
             self.lease, self._renewal = self._renewal.result(), None
         if now_ms - self._renewed_ms >= self._renew_ms and self._renewal is None:

@@ -1,6 +1,7 @@
 """Streams need no thread: more of them than there are run at once, and none keeps the others from anything."""
 
 import asyncio
+import socket
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chalicelib import wiring
 from chalicelib.admission import Lease
 from chalicelib.admission.limits import Limits
 from chalicelib.admission.memory import MemoryMeters
@@ -30,7 +32,7 @@ from tests.engines.openai_server import NEVER_IDLE, SEVENS
 from tests.engines.servers import LAST_CHUNK, Request, Wire, chunk, serving, stream_head
 from tests.engines.test_tls import context
 from tests.patience import PATIENCE_S
-from tests.small_deployments import Store, memory
+from tests.small_deployments import Answer, Store, memory, served
 
 THREADS = 4
 STREAMS = 300
@@ -201,6 +203,43 @@ def test_so_it_is_with_servers(spoken: str, certificate: Path, monkeypatch: pyte
 
         play(many, scene)
     assert reasons(many) == [""] * (10 * THREADS + 1)
+
+
+def test_a_slow_reader_of_a_connection_holds_its_server_back_and_gets_all_in_the_end() -> None:
+    large = said("x" * 100_000)
+    pieces = 400  # far more than the kernel holds of two connections
+    sent = {"slow": 0, "quick": 0}
+
+    def answers(request: Request, wire: Wire) -> None:
+        who = "slow" if b'"slow"' in request.body else "quick"
+        wire.send(stream_head())
+        for _ in range(pieces):
+            wire.send(chunk(event(large)))
+            sent[who] += 1
+        wire.send(chunk(STREAM), LAST_CHUNK)
+
+    with serving(answers) as upstream:
+        many = served_by(upstream.root)
+        with wiring.opening_into(many.deployment.rooms()), served(many.bridge) as gateway, socket.socket() as slow:
+
+            def asked(by: str) -> Answer:
+                return gateway.call("POST", CHATS, key=many.key, json={**CHAT, "stream": True, "user": by})
+
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.settimeout(PATIENCE_S)
+            slow.connect((gateway.host, gateway.port))
+            body = msgspec.json.encode({**CHAT, "stream": True, "user": "slow"})
+            lines = [f"POST {CHATS} HTTP/1.1", "host: a", f"authorization: Bearer {many.key}", "connection: close"]
+            head = "\r\n".join([*lines, "content-type: application/json", f"content-length: {len(body)}", "", ""])
+            slow.sendall(head.encode() + body)
+            begun = slow.recv(1)
+            # All of it comes through the same loop, while most of the other does not.
+            assert asked("quick").body.count(large) == sent["quick"] == pieces
+            assert sent["slow"] < pieces
+            whole = begun + b"".join(iter(partial(slow.recv, 1 << 20), b""))
+        assert whole.startswith(b"HTTP/1.1 200 ") and whole.endswith(b"\r\n0\r\n\r\n")
+        assert whole.count(b"data: [DONE]\n\n") == 1 and whole.count(b"x") >= pieces * 100_000
+    assert reasons(many) == ["", ""]
 
 
 def test_a_slow_reader_holds_its_server_back() -> None:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from contextlib import ExitStack
 from typing import Any
 
+from chalicelib import wiring
 from chalicelib.http import doorway, sources
 from chalicelib.http.capacity import Bounds
 from chalicelib.http.doorway import Doorway
@@ -103,6 +104,38 @@ def test_whether_a_process_lives_is_answered_without_a_thread_while_all_are_take
         assert set(threading.enumerate()) <= before
         assert house.gateway.call("GET", "/ready").status == 200
         assert not set(threading.enumerate()) <= before  # so that one would have been seen
+
+
+def test_how_a_process_is_is_asked_past_a_burst() -> None:
+    house = House(Bounds())
+    answered: list[str] = []
+    before_ready: list[int] = []  # how many were answered when its turn came
+
+    async def asked(path: str) -> None:
+        messages = iter([{"type": "http.request", "body": b""}])
+
+        async def receive() -> dict[str, Any]:
+            if path == "/ready":
+                before_ready.append(len(answered))
+            return next(messages, None) or await asyncio.get_running_loop().create_future()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answered.append(path)
+
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        await house.bridge({**scope, "headers": []}, receive, send)
+
+    async def scene() -> None:
+        await asked("/ready")  # known from now on
+        answered.clear()
+        before_ready.clear()
+        await asyncio.gather(*(asked("/nowhere") for _ in range(MANY)), asked("/ready"))
+
+    with wiring.opening_into(house.deployment.rooms()):
+        played(scene)
+    assert answered.count("/nowhere") == MANY
+    assert before_ready[0] < MANY
 
 
 def test_who_sends_a_body_along_is_told_so_there_too() -> None:

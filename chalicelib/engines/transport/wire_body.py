@@ -27,21 +27,21 @@ class WireBody:
         self._silence_ms = silence_ms
         self._until_ms = until_ms
         self._polled = False
+        self._came = False  # something, since a poll last looked at the clock
         self._silent_at_ms = 0  # when a body that is polled has been silent for too long
 
     def next(self) -> bytes | None:
         """See Body.next."""
-        now_ms = self._clock()
-        if now_ms > self._until_ms:
-            raise EngineTimedOut(failures.SILENT)
+        if not self._polled:
+            self._be_in_time(self._clock())
         try:
             piece = self._answer.poll() if self._polled else self._answer.next()
         except Failed as failure:
             raise refusal(failure) from failure
-        if piece is not None:
-            self._silent_at_ms = now_ms + self._silence_ms
-        elif now_ms > self._silent_at_ms:
-            raise EngineTimedOut(failures.SILENT, symptom="TimeoutError")
+        if piece is None:
+            self._be_patient(self._clock())
+        else:
+            self._came = True
         return piece
 
     def read(self, limit_bytes: int) -> bytes:
@@ -64,6 +64,19 @@ class WireBody:
     def close(self) -> None:
         """See Body.close."""
         self._answer.close()
+
+    def _be_in_time(self, now_ms: int) -> None:
+        if now_ms > self._until_ms:
+            raise EngineTimedOut(failures.SILENT)
+
+    def _be_patient(self, now_ms: int) -> None:
+        """Nothing more has come: now is when the silence begins, or it goes on."""
+        self._be_in_time(now_ms)
+        if self._came:
+            self._came = False
+            self._silent_at_ms = now_ms + self._silence_ms
+        elif now_ms > self._silent_at_ms:
+            raise EngineTimedOut(failures.SILENT, symptom="TimeoutError")
 
     @property
     def source(self) -> Source:
