@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-AT_ONCE = 24
+AT_ONCE = 8
 
 
 class Doorway:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from selectors import EVENT_READ, DefaultSelector
 
-AT_ONCE = 96
+AT_ONCE = 64
 
 
 class Sources:
