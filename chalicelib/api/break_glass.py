@@ -50,7 +50,8 @@ def break_glass(asked: Incoming, operator: Principal) -> NewKey:
     request = asked.json(BreakGlassRequest)
     label = f"{LABEL}: {request.reason}"[:_LABEL_LETTERS]
     tenant = asked.parameters["tenant"]
-    made = new_key(operator, tenant, KeyRequest("owner", label, expires_in_s=request.minutes * 60))
+    asked_for = KeyRequest("owner", label, expires_in_s=request.minutes * 60)
+    made = new_key(operator, tenant, asked_for, emergency=True)
     path.telemetry.count(
         "BreakGlass", path.clock(), tenant=tenant, operator=operator.subject, key=made.key.id,
         request_id=asked.request_id,

@@ -244,7 +244,7 @@ def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
     )
 
 
-def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
+def new_key(maker: Principal, tenant: str, request: KeyRequest, *, emergency: bool = False) -> NewKey:
     """Raises Forbidden for a key that could do more than its maker; Malformed for a scope that the tenant has not;
     NotFound.
     """
@@ -263,6 +263,7 @@ def new_key(maker: Principal, tenant: str, request: KeyRequest) -> NewKey:
             expires_ms=expires_ms,
             member=None if request.service or tenant != maker.tenant else maker.member,
             guardrails=request.guardrails,
+            emergency=emergency,
         )
     )
 

@@ -27,6 +27,7 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: Scopes = Scopes()
     expires_ms: int | None = None  # when the credential ends, if it does
     member: Subject | None = None  # which of the tenant's people it is. None: nobody, but the tenant itself
+    emergency: bool = False  # an operator, in the tenant's place
     rules: Rules | None = None  # of what may be said, its key's own, beside the tenant's
     allowed: Allowed | None = None  # what its tenant allows, to everybody. None: all that it has
 

@@ -207,6 +207,7 @@ class Tenancy:
         expires_ms: int | None = None,
         member: Subject | None = None,
         guardrails: Rules | None = None,
+        emergency: bool = False,
     ) -> tuple[Key, KeyText]:
         """A new key, and its text: the only time that the secret is seen.
 
@@ -228,6 +229,7 @@ class Tenancy:
             expires_ms=expires_ms,
             member=member,
             guardrails=guardrails,
+            emergency=emergency,
         )
         self._records.create(Document(tenant_id, f"key#{key.id}", text(key)), "the key")
         if member is not None and self._records.held(tenant_id, member_document(member)) != holder:

@@ -281,6 +281,7 @@ class Key(msgspec.Struct, frozen=True):
     revoked_ms: int | None = None
     replaced_by: str | None = None  # set by rotation; this key lives on until `expires_ms`
     member: Subject | None = None  # whose it is. None: the tenant's own, which outlasts whoever made it
+    emergency: bool = False  # an operator's, who broke the glass: where they call from, the operator says
     guardrails: Rules | None = None  # its own, beside its tenant's, of which each time the strictest count
 
     def valid(self, now_ms: int) -> bool:

@@ -35,6 +35,20 @@ def test_the_key_is_an_owners_until_its_time_is_over(gateway: Gateway, deploymen
     assert gateway.call("GET", "/tenants/acme/members", key=made["api_key"]).status == 401
 
 
+def test_where_its_holder_calls_from_the_operator_says_and_not_the_tenant(
+    gateway: Gateway, deployment: Deployment
+) -> None:
+    deployment.tenancy.sources.put("acme", ("192.0.2.0/24",))
+    key = broken(gateway).json["api_key"]
+    made = gateway.call("POST", "/tenants/acme/keys", key=key, json={"role": "owner", "expires_in_s": 60}).json[
+        "api_key"
+    ]
+    calls = [gateway.call("GET", "/tenants/acme/keys", key=each).status for each in (key, made, deployment.key())]
+    assert calls == [200, 403, 403], "what it makes is a key as any other"
+    deployment.tenancy.sources.put(PLATFORM_TENANT, ("192.0.2.0/24",))
+    assert gateway.call("GET", "/tenants/acme/keys", key=key).status == 403
+
+
 def test_nothing_that_it_changes_outlasts_it(gateway: Gateway, deployment: Deployment) -> None:
     key = broken(gateway).json["api_key"]
     assert gateway.call("PUT", "/tenants/acme/members/me", key=key, json={"role": "owner"}).status == 403
