@@ -55,8 +55,12 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was collected stays until the end: without this each search for garbage walks through all of it."""
+    """What was collected stays until the end: without this each search for garbage walks through all of it.
+
+    It is searched for less often than Python would, which costs a few megabytes, and a tenth of the time less.
+    """
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     gc.enable()
 
 
