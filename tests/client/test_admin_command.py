@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
-from chalicelib import wiring
+from chalicelib import schedules, wiring
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant, VelocityRule
 from chalicelib.velocity.reviews import Evidence
@@ -179,7 +179,7 @@ def test_a_pool_is_removed(cloister: Cloister, tmp_path: Path) -> None:
 
 
 def test_health_is_shown_though_nothing_is_healthy(cloister: Cloister) -> None:
-    wiring.ask_targets()
+    schedules.ask_targets()
     status, output, _ = cloister("health")
     assert status == 0
     assert json.loads(output)["status"] == "unhealthy"
