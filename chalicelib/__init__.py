@@ -15,8 +15,7 @@
     velocity/    how many different prompts, keys and addresses a tenant calls with
     egress/      who may be called at an address that a tenant names
 
-    wiring       which implementation stands behind which protocol; only `api`, `http`, `schedules` import it
-    schedules    what runs each minute or hour; `app.py` says how often
+    wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
     dynamodb     DynamoDB's wire and its tables    tables       their models, for what is managed
     http1/       HTTP/1.1, as we ask others
 
@@ -24,7 +23,8 @@ Leaves that every room may import:
 
     call, pool   what is asked of an engine; what can run it
     refusal      every way we say no               settings     what a deployment may set
-    clock, randomness, partition, telemetry        time, chance, AWS's partitions, sight
+    clock, randomness, partition                   time, chance, AWS's partitions
+    sight/       what everybody may see of a request, and never what was said
     aws_client   an AWS service, with the gateway's own role, by botocore
     store_window how many calls a store is asked at once
     aws_credentials, signature, aws_address        how that role is proved to AWS, and where AWS is

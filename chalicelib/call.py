@@ -67,6 +67,7 @@ class Call(msgspec.Struct, frozen=True):
     priority: int = 5  # 0 lowest .. 9 highest
     alias: str = ""  # the name by which the caller asked for the pool, where it is not the pool's own
     model_id: str = ""  # the model that one of BEDROCKS names; the target's own where it names one
+    traceparent: str = ""  # the request's place in its trace (W3C Trace Context), for an engine that takes part
     sealed: bytes = b""  # the ticket and the sealed request, as a container takes them; empty: in the clear
 
     def forgotten(self) -> "Call":

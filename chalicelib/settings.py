@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True):
     session_longest_ms: int = 43_200_000  # however often it is renewed
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sign_up: str = "invited"  # who may become a tenant: whom the operator makes one; or `open`, anybody who pays
+    trace_percent: int = 0  # of requests that are traced, where nobody before us has decided; 0: no spans are kept
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
     @property
@@ -164,6 +165,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
     if settings.sign_up not in ("invited", "open"):
         wrong.append(f"CLOISTER_SIGN_UP must be `invited` or `open`, not {settings.sign_up!r}")
+    if settings.trace_percent > 100:
+        wrong.append(f"CLOISTER_TRACE_PERCENT must be at most 100, not {settings.trace_percent}")
     if settings.tenant_share_percent > 100:
         wrong.append(f"CLOISTER_TENANT_SHARE_PERCENT must be at most 100, not {settings.tenant_share_percent}")
     if settings.body_limit_bytes > settings.body_bytes:

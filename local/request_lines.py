@@ -13,7 +13,7 @@ from collections import OrderedDict
 from queue import Full, Queue
 from threading import Thread
 
-from chalicelib.telemetry import Telemetry
+from chalicelib.sight import RequestFacts, Telemetry
 from emulators.asgi import Application, Message, Receive, Scope, Send
 from local.layout import USER_AGENT
 
@@ -54,11 +54,14 @@ class SettledCalls:
         self._behind = behind
         self._calls: OrderedDict[str, tuple[str, int]] = OrderedDict()
 
-    def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
-        if metric.startswith("Settle"):
-            self._calls[str(facts["request_id"])] = str(facts["tenant"]), int(facts["tokens"])
+    def request(self, facts: RequestFacts) -> None:
+        if facts.lease:
+            self._calls[facts.request_id] = facts.tenant, facts.tokens
             if len(self._calls) > _SETTLED:
                 self._calls.popitem(last=False)
+        self._behind.request(facts)
+
+    def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
         self._behind.count(metric, now_ms, **facts)
 
     def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:

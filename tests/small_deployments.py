@@ -66,7 +66,9 @@ from chalicelib.placement.report import Reports
 from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.settings import Settings
-from chalicelib.telemetry import LogTelemetry, Telemetry
+from chalicelib.sight import Telemetry
+from chalicelib.sight.bounded import Bounded
+from chalicelib.sight.lines import Lines
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
@@ -146,7 +148,7 @@ class Deployment:
         self.models: tuple[FoundationModel, ...] = ()
         self.kinds: tuple[str, ...] = ("scripted",)  # of targets, that the engine stands for
         self.engines: Mapping[str, Engine[Any]] = {}  # of other kinds
-        self.telemetry: Telemetry = LogTelemetry()
+        self.telemetry: Telemetry = Bounded(Lines())
         self.issuers: tuple[Issuer, ...] = ()  # the operator's
         self.apply_guardrail: ApplyGuardrail | None = None  # Bedrock's
         self.callable_origins: tuple[str, ...] = ()

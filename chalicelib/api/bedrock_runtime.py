@@ -165,13 +165,13 @@ def _framed(answer: Answer, asked: Incoming, events: Events, headers: Mapping[st
         **inference_headers(answer, asked),
     }
 
-    request_id = asked.request_id  # alone: what is kept for the last event keeps no body meanwhile
+    ids = asked.ids  # alone: what is kept for the last event keeps no body meanwhile
 
     def refusal(error: Exception) -> bytes:
         kind = IN_STREAM.get(problems.exception_of(error), "internalServerException")  # as SDKs raise it
-        return eventstream.exception(kind, msgspec.json.encode(problems.body_of(error, "bedrock", request_id)))
+        return eventstream.exception(kind, msgspec.json.encode(problems.body_of(error, "bedrock", ids.request_id)))
 
-    return Reply(Outflow(answer, _frames(answer, events), refusal, request_id), told)
+    return Reply(Outflow(answer, _frames(answer, events), refusal, ids), told)
 
 
 def _frames(answer: Answer, events: Events) -> Iterator[Piece]:

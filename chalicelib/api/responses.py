@@ -17,6 +17,7 @@ from chalicelib.dialects import ceilings
 from chalicelib.http import problems
 from chalicelib.http.asks import ask_of
 from chalicelib.http.doors import Piece
+from chalicelib.http.ids import Ids
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.outgoing import buffered, streamed, waiting
 from chalicelib.http.sealed_calls import is_sealed
@@ -122,7 +123,7 @@ def create_response(asked: Incoming) -> Any:
         answer.fail(error)
         raise
     if stream:
-        events = _events(answer, asked.request_id, keeping)
+        events = _events(answer, asked.ids, keeping)
         return streamed(answer, asked, events, "openai", leave=None if keeping is None else keeping.leave)
     try:
         return buffered(answer, asked, lambda whole: _kept(whole, keeping))
@@ -171,7 +172,7 @@ def _given_up(keeping: Keeping | None) -> None:
         keeping.give_up()
 
 
-def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterator[Piece]:
+def _events(answer: Answer, ids: Ids, keeping: Keeping | None) -> Iterator[Piece]:
     """The answer as server-sent events in a Response's form, which names each, and says itself that it broke."""
     created = last = b""
     following = 0
@@ -198,7 +199,7 @@ def _events(answer: Answer, request_id: str, keeping: Keeping | None) -> Iterato
         answer.fail(error)
         _given_up(keeping)
         # Here and not by a refusal of OpenAI's usual shape: who reads a Response waits for the event that ends it.
-        yield from _ending(error_to_show(error, request_id), created, following, request_id)
+        yield from _ending(error_to_show(error, ids), created, following, ids.request_id)
 
 
 def _ending(error: Exception, created: bytes, number: int, request_id: str) -> Iterator[bytes]:

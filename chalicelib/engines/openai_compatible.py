@@ -72,6 +72,8 @@ class OpenAICompatibleEngine:
             "X-Cloister-Tenant": token(call.tenant_tag),
             "X-Cloister-Priority": str(call.priority),
         }
+        if call.traceparent:
+            headers["traceparent"] = call.traceparent
         body = openai.request(call, target.model or call.pool)
         where = server.place.path + _PATHS[call.operation]
         response, target = self._asked(target, lambda key: _sent(server, "POST", where, headers | key, body))

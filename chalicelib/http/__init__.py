@@ -20,6 +20,7 @@
     route_table  all of them, each opened with the first request for it
     shapes       which shape errors have, below which path
     incoming     a request as a door sees it            credentials  what its caller proves themselves with
+    ids          what it is known by                    told         what sight is told of it
     own_pages    pages of ours in a browser: which requests are theirs, and their cookies
     callers      who may come in                        unknown_members  what no type of a body knows
     journalled   doors whose changes stand in the journal

@@ -45,6 +45,8 @@ def ask_of(
         tenant=tenant,
         surface=surface,
         route=asked.route,
+        arrived_ms=asked.arrived_ms,
+        trace=asked.trace,
         operation=operation,
         pool=pool,
         fields=fields,

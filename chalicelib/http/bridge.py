@@ -8,7 +8,6 @@ Python's managed runtime cannot by itself yet.
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -23,7 +22,7 @@ from chalicelib.http.capacity import STRANGERS, Bounds
 from chalicelib.http.doors import Doors
 from chalicelib.http.doorway import Doorway
 from chalicelib.http.entrance import Entrance, TurnedAway, gone_from
-from chalicelib.http.incoming import request_id_of
+from chalicelib.http.ids import ids_of
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.proxy_event import proxy_event
 from chalicelib.http.rounds import Rounds
@@ -33,7 +32,7 @@ from chalicelib.http.routing import Matcher
 from chalicelib.http.shapes import SHAPES
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.sources import Sources
-from chalicelib.http.surface import refused
+from chalicelib.http.surface import headers_of, refused
 from chalicelib.http.turns import Patience
 from chalicelib.http.visit import visiting
 from chalicelib.http.wrong_paths import of_a_page, reply_where_nothing_is
@@ -254,9 +253,9 @@ class Bridge:
             try:
                 event["requestContext"]["identity"] |= self._iam(signed)
             except Exception as error:
-                request_id = request_id_of(event, secrets.token_hex(12))
-                reply = refused(error, SHAPES.of(event["path"]), request_id)
-                reply.headers["X-Request-ID"] = request_id
+                ids = ids_of(event)
+                reply = refused(error, SHAPES.of(event["path"]), ids)
+                reply.headers |= headers_of(ids)
                 return reply.to_dict()
         answer: dict[str, Any] = self._app(event, None)
         return answer

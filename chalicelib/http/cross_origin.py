@@ -15,8 +15,9 @@ from chalicelib.tenancy.snapshot import Reading
 from chalicelib.tenancy.tenant import is_a_tenants
 
 EXPOSED = ", ".join((
-    "X-Request-ID", "Request-Id", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "RateLimit", "RateLimit-Policy",
-    "X-Region", "X-Instance-ID", "X-Queue-Time-Ms", "X-Request-Duration-Ms", "X-Stream", "X-Seal-Mode",
+    "X-Request-ID", "X-Trace-Id", "Request-Id", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "RateLimit",
+    "RateLimit-Policy", "X-Region", "X-Instance-ID", "X-Queue-Time-Ms", "X-Request-Duration-Ms", "X-Stream",
+    "X-Seal-Mode",
 ))  # fmt: skip
 """What SDKs read, and what our pages explain."""
 

@@ -21,6 +21,7 @@ from chalicelib.http.callers import must_be_let_in
 from chalicelib.http.capacity import STRANGERS, Bounds
 from chalicelib.http.cross_origin import origin_of
 from chalicelib.http.doors import Reply
+from chalicelib.http.ids import ids_of
 from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.judges import Judges
 from chalicelib.http.route import Route
@@ -93,7 +94,7 @@ class Entrance:
 
     async def _guarded(self, route: Route, event: dict[str, Any], scope: Scope, receive: Receive) -> Visit | None:
         path = wiring.path()
-        asked = incoming(event, route, path.clock(), path.randomness(12).hex())
+        asked = incoming(event, route, path.clock(), ids_of(event))
         who = _remembered(asked)
         if who is None:
             await self._judge(route, asked)

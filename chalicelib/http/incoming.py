@@ -2,7 +2,6 @@
 
 import base64
 import codecs
-import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -10,10 +9,12 @@ from urllib.parse import unquote
 import msgspec
 
 from chalicelib.http.credentials import credential_of
+from chalicelib.http.ids import Ids
 from chalicelib.http.problems import Shape
 from chalicelib.http.route import Route
 from chalicelib.identity.credential import Credential
 from chalicelib.refusal import Malformed, TooLarge
+from chalicelib.sight.trace import Trace
 from chalicelib.tenancy.sources import NetworkSource
 from chalicelib.tenancy.tenant import SurfaceName
 
@@ -21,8 +22,6 @@ T = TypeVar("T")
 
 HEADER_BYTES = 10_240
 """What API Gateway takes for all headers together; the same bound holds wherever there is none."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -37,11 +36,16 @@ class Incoming(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes  # none until `with_body`: who is calling is judged first
     request_id: str
+    trace: Trace
     arrived_ms: int
     credential: Credential | None  # as the route takes it
     source: NetworkSource
     closed: bool  # members that the body's type does not know are refused
     full_path: str  # with API Gateway's stage, or its custom domain's base path; empty where there is no API Gateway
+
+    @property
+    def ids(self) -> Ids:
+        return Ids(self.request_id, self.trace)
 
     @property
     def tenant(self) -> str | None:
@@ -133,10 +137,10 @@ def misfit(error: msgspec.ValidationError, form: Any, holder: str = "") -> Malfo
     return misfits.misfit(error, form, holder)
 
 
-def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str) -> Incoming:
+def incoming(event: Mapping[str, Any], route: Route, now_ms: int, ids: Ids) -> Incoming:
     """Read an API Gateway proxy event (REST, format 1.0) that came in by this route, all but its body.
 
-    Raises: TooLarge, Forbidden; `request_id_of` still tells the id to answer with.
+    Raises: TooLarge, Forbidden; `ids` still tell what to answer with.
     """
     headers = {name.lower(): value or "" for name, value in (event.get("headers") or {}).items()}
     # With what was repeated, of which `headers` holds the last.
@@ -157,7 +161,8 @@ def incoming(event: Mapping[str, Any], route: Route, now_ms: int, fresh_id: str)
         query=event.get("queryStringParameters") or {},
         headers=headers,
         body=b"",
-        request_id=request_id_of(event, fresh_id),
+        request_id=ids.request_id,
+        trace=ids.trace,
         arrived_ms=now_ms,
         credential=credential_of(
             route, event["httpMethod"], tenant, headers, _media_type(headers), caller.get("userArn")
@@ -183,14 +188,6 @@ def taken_as(event: Mapping[str, Any], route: Route) -> tuple[SurfaceName, Shape
     ):
         return "anthropic", "anthropic"
     return route.surface, route.shape
-
-
-def request_id_of(event: Mapping[str, Any], fresh_id: str) -> str:
-    """The caller's `X-Request-ID` where it is a plain one, else a fresh id."""
-    for name, value in (event.get("headers") or {}).items():
-        if name.lower() == "x-request-id" and _REQUEST_ID.fullmatch(value or ""):
-            return str(value)
-    return fresh_id
 
 
 def sent_body(event: Mapping[str, Any], limit: int) -> bytes:

@@ -10,6 +10,7 @@ from chalicelib.call import Delta, Pause, Source, Waiting
 from chalicelib.http import problems
 from chalicelib.http.cross_origin import headers_for
 from chalicelib.http.doors import Piece, Reply
+from chalicelib.http.ids import Ids
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.silence import COMMENT, PING, Promise, refusal_event, streaming_transport
 from chalicelib.http.surface import error_to_show
@@ -42,6 +43,7 @@ def promise(asked: Incoming, refusal: Callable[[bytes], bytes] | None = None) ->
     if transport is None or asked.shape == "bedrock":  # AWS's framing has no comments
         return
     headers = EVENTS | {"X-Region": wiring.path().settings.region, "X-Request-ID": asked.request_id}
+    headers["X-Trace-Id"] = asked.trace.trace_id
     if asked.shape == "anthropic":
         headers["Request-Id"] = asked.request_id
     origin, tenant = asked.headers.get("origin"), asked.parameters.get("tenant")
@@ -77,12 +79,12 @@ def streamed(
     if answer.buffered:
         headers["X-Stream"] = "buffered"
 
-    request_id = asked.request_id  # alone: what is kept for the last event keeps no body meanwhile
+    ids = asked.ids  # alone: what is kept for the last event keeps no body meanwhile
 
     def refusal(error: Exception) -> bytes:
-        return refusal_event(msgspec.json.encode(problems.body_of(error, shape, request_id)), shape)
+        return refusal_event(msgspec.json.encode(problems.body_of(error, shape, ids.request_id)), shape)
 
-    return Reply(Outflow(answer, events, refusal, request_id, leave), headers)
+    return Reply(Outflow(answer, events, refusal, ids, leave), headers)
 
 
 def waiting(event: Waiting) -> bytes:
@@ -98,7 +100,7 @@ class Outflow:
         answer: Answer,
         events: Iterable[Piece],
         refusal: Callable[[Exception], bytes] | None,
-        request_id: str,
+        ids: Ids,
         leave: Callable[[], None] | None = None,
     ) -> None:
         """`refusal`: its last event, of what it fails by. A sealed answer has none, and breaks off instead.
@@ -108,7 +110,7 @@ class Outflow:
         self._answer = answer
         self._events = events
         self._refusal = refusal
-        self._request_id = request_id
+        self._ids = ids
         self._leave = leave
 
     def __iter__(self) -> Iterator[Piece]:
@@ -118,7 +120,7 @@ class Outflow:
             yield Pause.ASIDE
             self._answer.fail(error)
             # The status is long gone: the refusal is the last event, in the shape the status would have had.
-            error = error_to_show(error, self._request_id)
+            error = error_to_show(error, self._ids)
             if self._refusal is not None:
                 yield self._refusal(error)
 

@@ -7,13 +7,13 @@ it goes on taking the body of what has been answered. What a body may be, `bodie
 import asyncio
 import sys
 from http import HTTPStatus
-from secrets import token_hex
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from chalicelib.http.asgi import WRITER
+from chalicelib.http.ids import ids_of
 from chalicelib.http.shapes import SHAPES
 from chalicelib.http.surface import refused
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, TooLarge, TooSlow
@@ -227,7 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.owes_an_answer:
             return self.transport.abort()  # an answer is on its way, of which this would become a part
         path = self.url.partition(b"?")[0] if self._begun else b""
-        reply = refused(error, SHAPES.of(path.decode("latin-1")), token_hex(12))
+        reply = refused(error, SHAPES.of(path.decode("latin-1")), ids_of({}))
         status = HTTPStatus(reply.status_code)
         headers = {**reply.headers, "Content-Length": str(len(reply.body)), "Connection": "close"}
         head = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())

@@ -67,7 +67,7 @@ def infer_sealed(asked: Incoming, tenant: str | None, surface: SurfaceName, oper
         out |= STREAMS
         if answer.buffered:
             out["X-Stream"] = "buffered"
-        return Reply(Outflow(answer, _pieces(answer), None, asked.request_id), out | inference_headers(answer, asked))
+        return Reply(Outflow(answer, _pieces(answer), None, asked.ids), out | inference_headers(answer, asked))
     with answer:
         whole = b"".join(piece for piece in _pieces(answer) if not isinstance(piece, Pause))
         if not whole:

@@ -12,11 +12,13 @@ from chalicelib.http import problems
 from chalicelib.http.callers import let_in, must_be_known
 from chalicelib.http.cross_origin import headers_for, headers_for_its_own, origin_of, preflight
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import Incoming, incoming, request_id_of, taken_as
+from chalicelib.http.ids import Ids, ids_of
+from chalicelib.http.incoming import Incoming, incoming, taken_as
 from chalicelib.http.journalled import Work, journalled
 from chalicelib.http.route import Auth, ForNarrowed, Needed, Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.http.shapes import SHAPES
+from chalicelib.http.told import tell_of_answer, tell_of_refusal
 from chalicelib.http.visit import visiting
 from chalicelib.refusal import Malformed, NoCapacity, Refusal, StoreUnavailable, TooLarge
 from chalicelib.tenancy.tenant import SurfaceName
@@ -136,8 +138,8 @@ class Surface(Blueprint):
 
         def served(tenant: str, **_path: str) -> Reply:
             event = self.current_request.to_original_event()
-            request_id = request_id_of(event, wiring.path().randomness(12).hex())
-            return answer_to_preflight(event, tenant, {"OPTIONS", *ROUTES.at(path)}, self._shape, request_id)
+            methods = {"OPTIONS", *ROUTES.at(path)}
+            return answer_to_preflight(event, tenant, methods, self._shape, ids_of(event))
 
         self.route(path, methods=["OPTIONS"], name="preflight", content_types=[])(served)
 
@@ -146,18 +148,21 @@ class Surface(Blueprint):
         path = wiring.path()
         visit = visiting.get()
         asked = None if visit is None else visit.asked
-        request_id = request_id_of(event, path.randomness(12).hex()) if asked is None else asked.request_id
+        ids = ids_of(event) if asked is None else asked.ids
         _, shape = taken_as(event, route)
         try:
             if asked is None:
-                asked = incoming(event, route, path.clock(), request_id)
+                asked = incoming(event, route, path.clock(), ids)
             answer = _answered(route, work, asked, event, path.settings.body_limit_bytes)
             reply = answer if isinstance(answer, Reply) else drawn(answer, route.status)
             for_page = headers_for_its_own
+            tell_of_answer(route, asked.tenant, ids, asked.arrived_ms)
         except Exception as error:
-            reply = refused(error, shape, request_id)
+            reply = refused(error, shape, ids)
             for_page = headers_for
-        return _dressed(reply, route, event, shape, request_id, for_page)
+            named, arrived_ms = (None, None) if asked is None else (asked.tenant, asked.arrived_ms)
+            tell_of_refusal(error, route, named, ids, arrived_ms)
+        return _dressed(reply, route, event, shape, ids, for_page)
 
 
 def named_routes(surface: SurfaceName | None = None) -> list[str]:
@@ -167,14 +172,15 @@ def named_routes(surface: SurfaceName | None = None) -> list[str]:
 
 def turned_away(error: Exception, route: Route | None, event: Mapping[str, Any], *, reads: bool) -> Reply:
     """What is answered instead of its route's view. `reads`: the tenant's origins, where they are not remembered."""
-    request_id = request_id_of(event, wiring.path().randomness(12).hex())
+    ids = ids_of(event)
     if route is None:
-        reply = refused(error, SHAPES.of(event["path"]), request_id)
-        reply.headers["X-Request-ID"] = request_id
+        reply = refused(error, SHAPES.of(event["path"]), ids)
+        reply.headers |= headers_of(ids)
         return reply
     _, shape = taken_as(event, route)
+    tell_of_refusal(error, route, (event.get("pathParameters") or {}).get("tenant"), ids)
     for_page = headers_for if reads else headers_for_its_own
-    return _dressed(refused(error, shape, request_id), route, event, shape, request_id, for_page)
+    return _dressed(refused(error, shape, ids), route, event, shape, ids, for_page)
 
 
 def _dressed(
@@ -182,13 +188,14 @@ def _dressed(
     route: Route,
     event: Mapping[str, Any],
     shape: problems.Shape,
-    request_id: str,
+    ids: Ids,
     for_page: Callable[[str | None, str], dict[str, str]],
 ) -> Reply:
     """With the headers that every answer has; `for_page`: those by which a page of another origin may read it."""
-    reply.headers.setdefault("X-Request-ID", request_id)
+    reply.headers.setdefault("X-Request-ID", ids.request_id)
+    reply.headers["X-Trace-Id"] = ids.trace.trace_id
     if shape == "anthropic":
-        reply.headers["Request-Id"] = request_id  # where Anthropic's SDKs look for it
+        reply.headers["Request-Id"] = ids.request_id  # where Anthropic's SDKs look for it
     if route.for_pages and ((origin := origin_of(event)) or route.method == "GET"):  # which a browser may keep
         reply.headers.update(for_page(origin, event["pathParameters"]["tenant"]))
     return reply if event["httpMethod"] != "HEAD" else without_body(reply)
@@ -210,15 +217,19 @@ def _answered(route: Route, work: Work, asked: Incoming, event: Mapping[str, Any
         raise
 
 
+def headers_of(ids: Ids) -> dict[str, str]:
+    return {"X-Request-ID": ids.request_id, "X-Trace-Id": ids.trace.trace_id}
+
+
 def answer_to_preflight(
-    event: Mapping[str, Any], tenant: str, methods: Collection[str], shape: problems.Shape, request_id: str
+    event: Mapping[str, Any], tenant: str, methods: Collection[str], shape: problems.Shape, ids: Ids
 ) -> Reply:
     try:
         reply = Reply(b"", preflight(event, tenant, methods), 204)
     except Exception as error:
-        reply = refused(error, shape, request_id)
+        reply = refused(error, shape, ids)
         reply.headers["Vary"] = "Origin"
-    reply.headers["X-Request-ID"] = request_id
+    reply.headers |= headers_of(ids)
     return reply
 
 
@@ -239,22 +250,21 @@ def without_body(reply: Reply) -> Reply:
     return reply
 
 
-def refused(error: Exception, shape: problems.Shape, request_id: str) -> Reply:
+def refused(error: Exception, shape: problems.Shape, ids: Ids) -> Reply:
     """An error as a reply in the route's own shape. What is not a Refusal is counted, and shown without its text."""
-    error = error_to_show(error, request_id)
+    error = error_to_show(error, ids)
     headers = problems.headers_of(error, shape)
     if shape == "bedrock":
-        headers["X-Amzn-RequestId"] = request_id  # where AWS's SDKs look for it
-    return Reply(
-        msgspec.json.encode(problems.body_of(error, shape, request_id)), headers, problems.status_of(error, shape)
-    )
+        headers["X-Amzn-RequestId"] = ids.request_id  # where AWS's SDKs look for it
+    body = problems.body_of(error, shape, ids.request_id)
+    return Reply(msgspec.json.encode(body), headers, problems.status_of(error, shape))
 
 
-def error_to_show(error: Exception, request_id: str) -> Exception:
+def error_to_show(error: Exception, ids: Ids) -> Exception:
     """The error as callers see it; faults of ours are counted where they pass."""
     if isinstance(error, StoreUnavailable):
         return NoCapacity("The service's store does not answer. Try again shortly.", retry_in_ms=1_000)
     if not isinstance(error, Refusal):
         path = wiring.path()
-        path.telemetry.fault(error, path.clock(), request_id=request_id)
+        path.telemetry.fault(error, path.clock(), request_id=ids.request_id, trace_id=ids.trace.trace_id)
     return error

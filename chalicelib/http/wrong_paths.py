@@ -3,16 +3,16 @@
 An SDK whose base URL is wrong asks for the right thing at a wrong place: the end of the path tells which SDK it is.
 """
 
-import secrets
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from chalicelib.http.cross_origin import headers_for
+from chalicelib.http.ids import ids_of
 from chalicelib.http.problems import Shape, kind_of
 from chalicelib.http.route_table import ROUTES
 from chalicelib.http.shapes import SHAPES
-from chalicelib.http.surface import answer_to_preflight, refused
+from chalicelib.http.surface import answer_to_preflight, headers_of, refused
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 VERSION = "/tenants/{tenant}/v1"
@@ -36,10 +36,10 @@ def reply_where_nothing_is(
     missing: NotFound | MethodNotAllowed, method: str, path: str, headers: Mapping[str, str]
 ) -> dict[str, Any]:
     """`headers`: by lower-case name. Reads the tenant where `of_a_page`, and only there."""
-    request_id = secrets.token_hex(12)
+    ids = ids_of({"headers": headers})
     tenant = _tenant_of(path) if of_a_page(path, headers) else None
     if tenant is not None and method == "OPTIONS":  # so that the page may read what is wrong with its request
-        return answer_to_preflight({"headers": headers}, tenant, METHODS, SHAPES.of(path), request_id).to_dict()
+        return answer_to_preflight({"headers": headers}, tenant, METHODS, SHAPES.of(path), ids).to_dict()
     lost = None if isinstance(missing, MethodNotAllowed) else _sdk_that_asks(path)
     shape = lost or SHAPES.of(path)
     if "anthropic-version" in headers and (lost or shape == "openai"):
@@ -48,8 +48,8 @@ def reply_where_nothing_is(
         missing.text = f"{HINTS[shape]} {missing.text}"
     if shape != "problem":  # which has a title, and says it there
         missing.text = f"{kind_of(missing).title}. {missing.text}"
-    reply = refused(missing, shape, request_id)
-    reply.headers["X-Request-ID"] = reply.headers["Request-Id"] = request_id  # Anthropic's name for it
+    reply = refused(missing, shape, ids)
+    reply.headers |= headers_of(ids) | {"Request-Id": ids.request_id}  # Anthropic's name for it
     if tenant is not None:
         reply.headers.update(headers_for(headers["origin"], tenant))
     return reply.to_dict()

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from chalicelib.admission import Lease, StaleEpoch, new_lease_id
 from chalicelib.call import Watch, unwatched
 from chalicelib.identity import identify
+from chalicelib.identity.principal import Principal
 from chalicelib.inference.answer import Answer, Ending, answer_of, reason_of
 from chalicelib.inference.idempotency import claim
 from chalicelib.inference.path import Path
@@ -25,7 +26,7 @@ from chalicelib.inference.sealed import must_be_possessed, sealed_call
 from chalicelib.inference.settlement import settle
 from chalicelib.pool import Target
 from chalicelib.refusal import ContentRefused, Forbidden, Malformed, NoCapacity, NotFound, NotOpened, Refusal
-from chalicelib.tenancy.snapshot import Reading
+from chalicelib.tenancy.snapshot import Reading, Snapshot
 from chalicelib.tenancy.sources import NetworkSource
 
 __all__ = ["Answer", "Ask", "Path", "look_at_running", "run"]
@@ -129,6 +130,16 @@ def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
     principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified, ask.source)
     planned = plan(ask, principal, snapshot)
+    try:
+        return _judge_and_admit(planned, ask, principal, snapshot, path)
+    except Refusal as refusal:
+        refusal.pool = planned.pool.name
+        raise
+
+
+def _judge_and_admit(
+    planned: Plan, ask: Ask, principal: Principal, snapshot: Snapshot, path: Path
+) -> tuple[Plan, Lease]:
     found: Mapping[str, int] = {}
     if planned.guarded:
         from chalicelib.inference.guarded import judged  # only tenants with rules load it, and keys limited to tools

@@ -37,6 +37,8 @@ class Ending(msgspec.Struct, frozen=True):
     counted: int  # completion tokens seen on the way, for when it did not
     answered_bytes: int = 0  # of the answer, as far as it was read
     detail: Mapping[str, str] = {}  # what else the target said of the call
+    waited: Waiting | None = None  # the last that its engine told while it waited
+    first_ms: int | None = None  # when the first piece of the answer came
 
 
 class Loop(Protocol):
@@ -120,6 +122,8 @@ class Answer:
         self._counted = 0
         self._answered_bytes = 0
         self._detail = first.detail if isinstance(first, Started) else {}
+        self._waited = first if isinstance(first, Waiting) else None
+        self._first_ms: int | None = None
         self._usage: Usage | None = None
         self._loop: Loop | None = None  # where it is polled
         self._renewal: Future[Lease] | None = None  # that runs aside
@@ -143,6 +147,8 @@ class Answer:
             if self._loop is None or event is Pause.LULL:  # which a loop meets whenever it has taken what had come
                 self._look_at_the_clock()
             if isinstance(event, Delta):
+                if self._first_ms is None:
+                    self._first_ms = self._clock()
                 self._counted += event.tokens
                 self._answered_bytes += len(event.data)
                 return event
@@ -171,6 +177,8 @@ class Answer:
 
     def fail(self, error: BaseException) -> None:
         """Close it because what the engine said is of no use: our doing, and not charged; or is refused. Idempotent."""
+        if isinstance(error, Refusal):
+            error.admitted = True
         usage = error.usage if isinstance(error, ContentRefused) else None
         self._close(REVOKED if error is self._revoked else reason_of(error), usage)
 
@@ -213,7 +221,7 @@ class Answer:
         if isinstance(event, Started):
             self.instance, self.queue_ms, self._detail = event.instance, event.queue_ms, event.detail
         elif isinstance(event, Waiting):
-            self.queue_ms = max(self.queue_ms, event.predicted_start_ms)
+            self.queue_ms, self._waited = max(self.queue_ms, event.predicted_start_ms), event
         return event
 
     def _look_at_the_clock(self) -> None:
@@ -238,4 +246,7 @@ class Answer:
         try:
             self._stream.close()
         finally:
-            self._settle(self.lease, Ending(reason, usage, self._counted, self._answered_bytes, self._detail))
+            ending = Ending(
+                reason, usage, self._counted, self._answered_bytes, self._detail, self._waited, self._first_ms
+            )
+            self._settle(self.lease, ending)

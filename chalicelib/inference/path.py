@@ -13,7 +13,7 @@ from chalicelib.ledger import FirstUses, Ledger
 from chalicelib.placement import Placement
 from chalicelib.randomness import Randomness
 from chalicelib.settings import Settings
-from chalicelib.telemetry import Telemetry
+from chalicelib.sight import Telemetry
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Issuer
 from chalicelib.tickets import Tickets

@@ -15,6 +15,7 @@ from chalicelib.identity.principal import Principal
 from chalicelib.ledger import Audited, Units
 from chalicelib.pool import Pool
 from chalicelib.refusal import Malformed, NotFound, NotOpened, TooLarge
+from chalicelib.sight import UNTRACED, Trace
 from chalicelib.tenancy.guardrails import NONE
 from chalicelib.tenancy.snapshot import Snapshot
 from chalicelib.tenancy.sources import NetworkSource
@@ -64,6 +65,8 @@ class Ask(msgspec.Struct, frozen=True):
     model_id: str = ""  # what one of BEDROCKS names
     source: NetworkSource = NetworkSource()
     route: str = ""  # by which it came: a method and a path, as keys are narrowed to it
+    arrived_ms: int | None = None  # None: when it is admitted
+    trace: Trace = UNTRACED
     audited: Audited | None = None  # what an audit must know of it, as far as the door knows
 
     def forgotten(self) -> "Ask":
@@ -93,6 +96,9 @@ class Plan(msgspec.Struct, frozen=True):
     reservation: Units
     surface: SurfaceName
     sealed: SealedRequest | None = None  # with the tenant's own key, where the mode has one
+    route: str = ""
+    arrived_ms: int | None = None
+    trace: Trace = UNTRACED
     audited: Audited | None = None
 
     def forgotten(self) -> "Plan":
@@ -142,6 +148,7 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         priority=snapshot.tenant.priority,
         alias=name if name != pool.name else "",
         model_id=ask.model_id,
+        traceparent=ask.trace.traceparent if ask.trace.trace_id else "",
     )
     return Plan(
         principal,
@@ -151,6 +158,9 @@ def plan(ask: Ask, principal: Principal, snapshot: Snapshot) -> Plan:
         cost(pool, Usage(call.prompt_tokens, ceiling * ask.choices), pool.gpu_ms_ceiling),
         ask.surface,
         sealed=ask.sealed and _sealed(ask.sealed, pool, snapshot),
+        route=ask.route,
+        arrived_ms=ask.arrived_ms,
+        trace=ask.trace,
         audited=ask.audited,
     )
 

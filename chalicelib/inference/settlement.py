@@ -11,6 +11,8 @@ from chalicelib.ledger import Audited, Entry, Units
 from chalicelib.partition import partition_of
 from chalicelib.pool import Target
 from chalicelib.refusal import StoreUnavailable
+from chalicelib.sight import RequestFacts
+from chalicelib.sight.telemetry import RequestEvent
 
 
 def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, path: Path) -> None:
@@ -23,24 +25,11 @@ def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, p
     ended = entry(planned, lease, target, ending, path.clock(), path.settings.region)
     try:
         decided = path.admission.settle(lease, ended)
-        metric = "Settled" if decided.outcome == ended.outcome else "SettledLate"  # it had been declared abandoned
+        # With another outcome it had been declared abandoned.
+        event: RequestEvent = "Settled" if decided.outcome == ended.outcome else "SettledLate"
     except StoreUnavailable:
-        metric = "SettlementDeferred"
-    path.telemetry.count(
-        metric,
-        ended.settled_ms,
-        tenant=ended.tenant,
-        lease=ended.lease_id,
-        request_id=ended.request_id,
-        operation=ended.operation,
-        pool=ended.pool,
-        target=ended.target,
-        outcome=ended.outcome,
-        reason=ended.reason,
-        tokens=ended.used.tokens,
-        micro_usd=ended.used.micro_usd,
-        duration_ms=ended.settled_ms - ended.admitted_ms,
-    )
+        event = "SettlementDeferred"
+    path.telemetry.request(_facts(event, ended, planned, ending))
     if ended.outcome == "completed" and ended.charged != ended.used:
         # Nobody may be charged more than was admitted; the pool's rule is too low for what its engine counts.
         path.telemetry.count(
@@ -48,10 +37,39 @@ def settle(planned: Plan, lease: Lease, target: Target | None, ending: Ending, p
             ended.settled_ms,
             tenant=ended.tenant,
             lease=ended.lease_id,
+            trace_id=planned.trace.trace_id,
             pool=ended.pool,
             tokens=ended.used.tokens - ended.charged.tokens,
             micro_usd=ended.used.micro_usd - ended.charged.micro_usd,
         )
+
+
+def _facts(event: RequestEvent, ended: Entry, planned: Plan, ending: Ending) -> RequestFacts:
+    waited = ending.waited
+    return RequestFacts(
+        event,
+        tenant=ended.tenant,
+        request_id=ended.request_id,
+        route=planned.route,
+        arrived_ms=ended.admitted_ms if planned.arrived_ms is None else planned.arrived_ms,
+        ended_ms=ended.settled_ms,
+        trace=planned.trace,
+        reason=ended.reason,
+        lease=ended.lease_id,
+        pool=ended.pool,
+        target=ended.target,
+        operation=ended.operation,
+        outcome=ended.outcome,
+        streamed=ended.streamed,
+        admitted_ms=ended.admitted_ms,
+        tokens_in=ended.tokens_in or 0,
+        tokens_out=ended.tokens_out or 0,
+        tokens=ended.used.tokens,
+        micro_usd=ended.used.micro_usd,
+        queue_position=waited.queue_position if waited else None,
+        predicted_start_ms=waited.predicted_start_ms if waited else None,
+        first_token_ms=ending.first_ms,
+    )
 
 
 def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, now_ms: int, region: str) -> Entry:

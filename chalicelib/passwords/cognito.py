@@ -10,7 +10,7 @@ from chalicelib.clock import Clock
 from chalicelib.passwords import BROKEN, NOT_RENEWED, NOT_SIGNED_IN, Issued
 from chalicelib.refusal import NoCapacity, Unauthenticated
 from chalicelib.settings import Settings
-from chalicelib.telemetry import Telemetry
+from chalicelib.sight import Telemetry
 
 DEADLINE_MS = 5_000
 """Passwords are hashed slowly, on purpose."""

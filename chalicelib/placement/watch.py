@@ -15,7 +15,7 @@ from chalicelib.documents import PLATFORM, Changed, Document, Documents
 from chalicelib.placement.failure import BreakerState, Failure, Sighting
 from chalicelib.pool import Target
 from chalicelib.refusal import StoreUnavailable
-from chalicelib.telemetry import Telemetry
+from chalicelib.sight import Telemetry
 
 SAME_AGAIN_MS = 10_000  # what has been said of a target or a pool is not said again before that
 MOST_PLACES = 1_000

@@ -13,6 +13,7 @@ from chalicelib.call import Call, Delta, Event, Finished, Started, Usage, Waitin
 from chalicelib.dialects.anthropic.answers import Answered
 from chalicelib.dialects.anthropic.members import betas
 from chalicelib.engines.scripted import Step, whole, words
+from chalicelib.http.ids import Ids
 from chalicelib.http.problems import KINDS
 from chalicelib.http.surface import refused
 from chalicelib.ledger import Entry
@@ -37,6 +38,7 @@ from chalicelib.refusal import (
     TooSlow,
     Unauthenticated,
 )
+from chalicelib.sight import UNTRACED
 from tests.engines.answers import Chat
 from tests.engines.servers import always, serving
 from tests.engines.servers import whole as answer_of
@@ -220,7 +222,7 @@ MADE: dict[type[Refusal], Callable[[], Refusal]] = {
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_refusal_is_the_sdks_own_error(kind: type[Refusal]) -> None:
     error = MADE[kind]() if kind in MADE else kind("Said so.")
-    reply = refused(error, "anthropic", "r-1")
+    reply = refused(error, "anthropic", Ids("r-1", UNTRACED))
     with serving(always(answer_of(reply.body, reply.status_code))) as server:
         client = anthropic.Anthropic(base_url=server.root, api_key="x", max_retries=0)
         with pytest.raises(anthropic.APIStatusError) as raised:

@@ -6,11 +6,13 @@ import pytest
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib.http.callers import Caller, let_in
+from chalicelib.http.ids import Ids
 from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.route import Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.identity import ApiKey, Sealer, Signed
 from chalicelib.refusal import Forbidden, Unauthenticated
+from chalicelib.sight import UNTRACED
 from chalicelib.tenancy import Change
 from tests.small_deployments import Deployment
 
@@ -32,7 +34,7 @@ def asked(door: str, arn: str | None = None, key: str | None = None) -> tuple[Ro
     identity = {"sourceIp": "192.0.2.7"} | ({"userArn": arn} if arn else {})
     headers = {} if key is None else {"X-API-Key": key}
     event: dict[str, Any] = {"httpMethod": "GET", "headers": headers, "requestContext": {"identity": identity}}
-    return route, incoming(event, route, 0, "id")
+    return route, incoming(event, route, 0, Ids("id", UNTRACED))
 
 
 def signed(arn: str | None = None, key: str | None = None) -> Caller:
@@ -50,7 +52,7 @@ def signed_or_keyed(arn: str | None = None, key: str | None = None) -> Caller:
 def test_a_request_knows_who_signed_it_and_where_it_came_from() -> None:
     route, request = asked(SIGNED, SESSION)
     assert (request.credential, request.source_ip) == (Signed(SESSION), "192.0.2.7")
-    bare = incoming({"httpMethod": "GET", "requestContext": {}}, route, 0, "id")
+    bare = incoming({"httpMethod": "GET", "requestContext": {}}, route, 0, Ids("id", UNTRACED))
     assert (bare.credential, bare.source_ip) == (None, "")
 
 
@@ -62,7 +64,7 @@ def test_a_signature_that_no_door_asked_for_lets_nobody_in(route: Route, deploym
         "pathParameters": {"tenant": "acme"},
         "requestContext": {"identity": {"userArn": SESSION}},
     }
-    request = incoming(event, route, 0, "id")
+    request = incoming(event, route, 0, Ids("id", UNTRACED))
     assert not isinstance(request.credential, Signed)
     if route.held is not None:
         with pytest.raises(Unauthenticated):

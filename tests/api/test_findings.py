@@ -11,6 +11,7 @@ from chalicelib.call import Call
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.pool import Target
 from chalicelib.refusal import StoreUnavailable
+from chalicelib.sight import RequestFacts
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import VelocityRule
 from chalicelib.velocity import FINDINGS
@@ -32,6 +33,9 @@ class Noted:
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, dict[str, str | int]]] = []
+
+    def request(self, facts: RequestFacts) -> None:
+        """Of no use to these tests."""
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
         self.counted.append((metric, facts))

@@ -14,10 +14,12 @@ import pytest
 
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
+from chalicelib.http.ids import Ids
 from chalicelib.http.incoming import Incoming, incoming
 from chalicelib.http.route import Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.refusal import Malformed, TooLarge
+from chalicelib.sight import UNTRACED
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import mint, parse
 from tests.api import signing
@@ -103,7 +105,7 @@ def unwrapped(body: bytes, coding: str = "gzip") -> Incoming:
     event: dict[str, Any] = {
         "httpMethod": "POST", "headers": {"Content-Encoding": coding}, "requestContext": {}, "body": body,
     }  # fmt: skip
-    return incoming(event, route, 0, "id").with_body(event, LIMIT)
+    return incoming(event, route, 0, Ids("id", UNTRACED)).with_body(event, LIMIT)
 
 
 def test_what_is_unpacked_may_be_as_large_as_what_is_sent() -> None:
@@ -152,8 +154,8 @@ def test_what_cannot_be_unpacked_is_named(body: bytes, coding: str, why: str) ->
 
 
 def steady(headers: Mapping[str, str]) -> dict[str, str]:
-    """What is the same in each of two answers: neither the time, nor a page's nonce."""
-    told = {name: value for name, value in headers.items() if name != "date"}
+    """What is the same in each of two answers: neither the time, nor their traces, nor a page's nonce."""
+    told = {name: value for name, value in headers.items() if name not in ("date", "x-trace-id")}
     return {name: re.sub(r"'nonce-[0-9a-f]{32}'", "'nonce'", value) for name, value in told.items()}
 
 

@@ -15,7 +15,7 @@ from chalicelib.passwords.attempts import OF_AN_ACCOUNT, OF_AN_ADDRESS
 from chalicelib.passwords.cognito import Cognito
 from chalicelib.passwords.memory import MemoryAttempts
 from chalicelib.settings import BadSettings, Settings, read
-from chalicelib.telemetry import LogTelemetry
+from chalicelib.sight.lines import Lines
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Issuer, Tenant
 from emulators.clock import now_ms
@@ -50,7 +50,7 @@ class Scene:
     def rooms(self, client_id: str = "", log: MemoryLedger | None = None) -> wiring.Rooms:
         path = self.deployment.path()
         settings = Settings(issuer=self.pool.issuer, signin_client_id=client_id or self.pool.programs)
-        issuer = Cognito(settings, LogTelemetry(), path.clock)
+        issuer = Cognito(settings, Lines(), path.clock)
         rooms = self.deployment.rooms(path)
         passwords = Passwords(issuer, self.attempts, path.verified, rooms.tenancy.people, path.clock)
         journal = Journal(log, path.clock, self.deployment.chance) if log else rooms.journal

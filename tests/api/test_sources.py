@@ -8,9 +8,11 @@ from msgspec.structs import replace
 from app import app
 from chalicelib import wiring
 from chalicelib.http.bridge import Bridge
+from chalicelib.http.ids import Ids
 from chalicelib.http.incoming import incoming
 from chalicelib.http.route_table import ROUTES
 from chalicelib.settings import Settings
+from chalicelib.sight import UNTRACED
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.sources import NetworkSource
 from tests.api.signing import OWNER
@@ -100,7 +102,7 @@ def test_api_gateway_says_by_which_endpoint_a_request_came() -> None:
     (route,) = [route for route in ROUTES if route.name == "list_sources"]
     identity = {"sourceIp": "10.0.0.1", "vpceId": "vpce-0123456789abcdef0"}
     event = {"httpMethod": "GET", "headers": {}, "requestContext": {"identity": identity}}
-    assert incoming(event, route, 0, "id").source == NetworkSource("10.0.0.1", "vpce-0123456789abcdef0")
+    assert incoming(event, route, 0, Ids("id", UNTRACED)).source == NetworkSource("10.0.0.1", "vpce-0123456789abcdef0")
 
 
 def test_a_running_stream_ends_where_its_caller_is_let_in_no_more() -> None:

@@ -11,7 +11,7 @@ from tests.architecture import lints
 ROOT = Path(__file__).parents[2]
 
 LEAVES = {
-    *("call", "pool", "refusal", "clock", "randomness", "partition", "settings", "telemetry"),
+    *("call", "pool", "refusal", "clock", "randomness", "partition", "settings", "sight"),
     *("aws_client", "store_window", "aws_credentials", "aws_address", "signature"),
 }
 ARROWS = {
@@ -24,7 +24,6 @@ ARROWS = {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
         *("contents", "dynamodb", "egress", "journal", "passwords", "velocity"),
     },
-    "schedules": {"wiring", "ledger", "journal", "tenancy"},
     "velocity": {"tenancy", "documents", "dynamodb"},
     "inference": {
         *("identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails", "velocity"),
@@ -80,6 +79,7 @@ PURE = {
     "addresses.py",
     "form.py",
     "judging.py",
+    "trace.py",
 }
 IMPURE = {"time", "random", "secrets", "os", "datetime.now"}
 

@@ -61,6 +61,8 @@ def test_one_line_in_the_log_says_what_became_of_a_request_and_nothing_of_what_w
     assert (said["tenant"], said["request_id"], said["outcome"], said["tokens"]) == ("acme", "req-1", "completed", 3)
     assert "hello" not in line
     assert "answer" not in line
+    assert (said["RequestCount"], said["TokenUsage"], said["tokens_in"], said["tokens_out"]) == (1, 3, 1, 2)
+    assert (said["pool"], said["route"]) == ("model-a", "")
 
 
 def test_a_charge_is_never_more_than_was_reserved() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.telemetry import LogTelemetry
+from chalicelib.sight import RequestFacts
+from chalicelib.sight.lines import Lines
 from local.request_lines import Screen, SettledCalls, request_line
 
 
@@ -32,9 +33,11 @@ def test_a_path_cannot_do_everything_to_the_terminal(path: str, shown: str) -> N
 
 
 def test_settled_calls_are_remembered_once_and_not_for_ever() -> None:
-    settled = SettledCalls(LogTelemetry())
+    settled = SettledCalls(Lines())
     for number in range(1_001):
-        settled.count("Settled", 0, request_id=f"r{number}", tenant="demo", tokens=number)
+        settled.request(
+            RequestFacts("Settled", "demo", f"r{number}", "POST /", 0, 0, lease=f"l{number}", tokens=number)
+        )
 
     assert settled.taken("r0") is None
     assert settled.taken("r7") == ("demo", 7)

@@ -18,7 +18,7 @@ from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock, Capacity, Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed, EngineTimedOut, Malformed, NoCapacity, Refusal, StoreUnavailable
 from chalicelib.settings import Settings
-from chalicelib.telemetry import LogTelemetry
+from chalicelib.sight.lines import Lines
 from tests.patience import until
 
 PAUSE_MS = 10_000
@@ -56,7 +56,7 @@ class Sandbox:
         self.pool = Pool("chat", targets or (Scripted("a"), Scripted("b", weight=0)))
         health = Health(
             Settings(breaker_failures=3, breaker_pause_ms=PAUSE_MS),
-            StoredWatch(documents, LogTelemetry()),
+            StoredWatch(documents, Lines()),
         )
         self.placement = Placement(engines, health, lambda: self.now_ms, patience_ms=30_000)
 

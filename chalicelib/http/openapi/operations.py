@@ -35,6 +35,7 @@ LATER = (429, 503, 529)
 
 HEADERS_OF_ANSWERS = {
     "X-Request-ID": "the request's id",
+    "X-Trace-Id": "the trace that it belongs to",
     **INFERENCE_HEADERS,
     "Retry-After": "when to come back, in seconds",
 }
@@ -174,7 +175,7 @@ class Described:
         name = f"{'Or'.join(NAMES[shape] for shape in shapes)}{status}"
         if name not in self.refusals:
             forms = [self._schema_of[problems.SCHEMAS[shape]] for shape in shapes]
-            told = ("X-Request-ID", *(["Retry-After"] if status in LATER else []))
+            told = ("X-Request-ID", "X-Trace-Id", *(["Retry-After"] if status in LATER else []))
             self.refusals[name] = {
                 "description": _meaning(status, shapes),
                 "headers": {each: _header(each) for each in told},
@@ -227,7 +228,8 @@ def _request_header(name: str) -> dict[str, Any]:
 
 
 def _answer_headers(route: Route) -> dict[str, Any]:
-    return {name: _header(name) for name in ("X-Request-ID", *(INFERENCE_HEADERS if route.infers else ()))}
+    told = ("X-Request-ID", "X-Trace-Id", *(INFERENCE_HEADERS if route.infers else ()))
+    return {name: _header(name) for name in told}
 
 
 def _header(name: str) -> dict[str, str]:
