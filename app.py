@@ -3,7 +3,7 @@
 from typing import Any
 
 import chalicelib.http.surface  # noqa: F401  # what they all need; the start has more CPU than the first request
-from chalicelib import wiring
+from chalicelib import schedules
 from chalicelib.api.surfaces import MODULES
 from chalicelib.http.doors import Doors
 from chalicelib.http.route_table import ROUTES
@@ -19,19 +19,19 @@ app.serve(ROUTES, MODULES)  # none of them is imported yet
 @app.schedule("rate(1 minute)", name="reaper")
 def reap(_event: Any) -> dict[str, int]:
     """Finish the leases of requests whose sandbox died."""
-    return {"finished": wiring.reap()}
+    return {"finished": schedules.reap()}
 
 
 @app.schedule("rate(1 minute)", name="prober")
 def probe(_event: Any) -> None:
     """Ask the targets how they are, for /health: nobody who asks there makes us ask them."""
-    wiring.ask_targets()
+    schedules.ask_targets()
 
 
 @app.schedule("rate(1 hour)", name="notary")
 def sign_heads(_event: Any) -> dict[str, int]:
     """Sign what the ledger holds of each day that is over."""
-    return {"signed": wiring.sign_heads()}
+    return {"signed": schedules.sign_heads()}
 
 
 # For the routes that stream: .chalice/overlay.yaml starts uvicorn in this function, and this is not called.

@@ -15,7 +15,8 @@
     velocity/    how many different prompts, keys and addresses a tenant calls with
     egress/      who may be called at an address that a tenant names
 
-    wiring       which implementation stands behind which protocol; only `api`, `http` and `app.py` import it
+    wiring       which implementation stands behind which protocol; only `api`, `http`, `schedules` import it
+    schedules    what runs each minute or hour; `app.py` says how often
     dynamodb     DynamoDB's wire and its tables    tables       their models, for what is managed
     http1/       HTTP/1.1, as we ask others
 

@@ -19,7 +19,7 @@ from chalicelib.dynamodb import Tables, open_tables
 from chalicelib.engines import Engine
 from chalicelib.engines.bedrock.model import FoundationModel
 from chalicelib.inference.path import Path
-from chalicelib.journal import Journal, log_of
+from chalicelib.journal import Journal
 from chalicelib.ledger import Heads
 from chalicelib.ledger.store import RETENTION_DAYS, DynamoHeads, DynamoLedger
 from chalicelib.placement import Placement
@@ -30,7 +30,7 @@ from chalicelib.pool import Bedrock
 from chalicelib.refusal import NotFound
 from chalicelib.settings import Settings
 from chalicelib.sight.chosen import telemetry as chosen_telemetry
-from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
+from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Issuer
 from chalicelib.tickets import Tickets
@@ -312,36 +312,6 @@ def _passwords() -> "Passwords | None":
 
     issuer = Cognito(settings(), path().telemetry, clock)
     return Passwords(issuer, DynamoAttempts(tables()), path().verified, tenancy().people, clock)
-
-
-def reap() -> int:
-    """Finish the leases of requests whose sandbox died; how many. Raises StoreUnavailable."""
-    here = path()
-    finished = here.admission.reap(here.clock())
-    if finished:
-        here.telemetry.count("LeasesAbandoned", here.clock(), leases=finished)
-    return finished
-
-
-def ask_targets() -> None:
-    """Ask every target that is awake how it is, and keep what they say. Raises StoreUnavailable."""
-    reports().keep(path().placement.look(tenancy().pools()))
-
-
-def sign_heads() -> int:
-    """Sign the ledger's days that are over; how many heads that made.
-
-    Raises: StoreUnavailable, CannotSign; after having tried every tenant.
-    """
-    if not settings().audit_key:
-        return 0
-    from chalicelib.ledger.notary import Notary
-    from chalicelib.ledger.signature import KmsSignature
-
-    notary = Notary(path().ledger, heads(), KmsSignature(settings()))
-    tenants = [tenant.id for tenant in tenancy().tenants()]
-    logs = [*tenants, *(log_of(tenant) for tenant in dict.fromkeys((*tenants, PLATFORM_TENANT)))]
-    return notary.sign_due(logs, path().clock())
 
 
 def _openai_compatible() -> Engine[Any]:

@@ -7,25 +7,41 @@ from pathlib import Path
 
 import msgspec
 
-from guard import Rules, SentRules, problems
+from guard import Rules, SentRules, problems, strictest
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m guard", description=__doc__)
     parser.add_argument("rules", type=Path, help="a file of rules, as PUT /tenants/{tenant}/guardrails takes them")
+    parser.add_argument("--key-rules", type=Path, help="a file of the rules that the caller's key has besides")
     parser.add_argument("--key-tool", action="append", default=[], help="a glob of tools that the caller's key has")
     options = parser.parse_args()
     try:
-        rules = msgspec.json.decode(options.rules.read_bytes(), type=Rules)
+        rules = _read(options.rules)
+        if options.key_rules is not None:
+            rules = strictest(rules, _read(options.key_rules))
+    except _Faulty as faulty:
+        print(faulty, file=sys.stderr)  # noqa: T201
+        return 1
+    print(hashlib.sha256(SentRules(rules, tuple(options.key_tool)).written()).hexdigest())  # noqa: T201
+    return 0
+
+
+class _Faulty(Exception):
+    """The text says what is wrong."""
+
+
+def _read(path: Path) -> Rules:
+    """Raises _Faulty."""
+    try:
+        rules = msgspec.json.decode(path.read_bytes(), type=Rules)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         said = [str(error)]
     else:
         said = problems(rules)
     if said:
-        print(f"{options.rules} cannot be used:", *said, sep="\n  ", file=sys.stderr)  # noqa: T201
-        return 1
-    print(hashlib.sha256(SentRules(rules, tuple(options.key_tool)).written()).hexdigest())  # noqa: T201
-    return 0
+        raise _Faulty("\n  ".join((f"{path} cannot be used:", *said)))
+    return rules
 
 
 if __name__ == "__main__":

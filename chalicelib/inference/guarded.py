@@ -43,9 +43,11 @@ _kept: dict[tuple[str, str], tuple[Guardrails | None, Rules | None, Guard]] = {}
 def judged(planned: Plan, ask: Ask, path: Path) -> tuple[Plan, Mapping[str, int]]:
     """The plan of what may be asked, and what was found in it, by rule. A sealed request is judged where it is opened.
 
-    Raises: ContentRefused; by the second stage NoCapacity, StaleEpoch.
+    Raises: ContentRefused, Forbidden; by the second stage NoCapacity, StaleEpoch.
     """
     if planned.sealed is not None:
+        if planned.principal.rules is not None:
+            _guard(planned)  # rules that are too many together, an enclave could only call not opened
         return planned, {}
     judge = _judge(planned, "in")
     with refusals.as_refusals():

@@ -15,7 +15,7 @@ import msgspec
 
 from chalicelib.clock import Clock
 from chalicelib.identity.claims import Claims, Verify, verified_mail
-from chalicelib.passwords.attempts import Attempts, must_be_few
+from chalicelib.passwords.attempts import Attempts, has_signed_in, must_be_few
 from chalicelib.refusal import Conflict, NoCapacity, Unauthenticated
 from chalicelib.tenancy.people import Around, People
 
@@ -68,6 +68,7 @@ class Passwords:
         """
         attempt = must_be_few(self._attempts, address, mail, self._clock())
         issued = self._issuer.by_password(mail, password)
+        has_signed_in(self._attempts, address, mail, self._clock())
         claims = self._joined(issued, joins)
         said = f"attempt {attempt} for this account in a quarter of an hour" if attempt > 1 else ""
         for tenant, member in self._people.tenants_of(claims.issuer, claims.subject):

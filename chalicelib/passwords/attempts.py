@@ -5,7 +5,6 @@ count too: which one will is not known before. Pure, but for the store that is g
 """
 
 import hashlib
-from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
@@ -20,6 +19,12 @@ OF_AN_ACCOUNT = 10
 """960 a day: a password of fourteen characters is not found by that, and a program needs one an hour."""
 
 
+OF_A_KNOWN_PLACE = 10
+"""From an address where the account has signed in, besides those: they are left where others have used up the rest."""
+KNOWN_MS = 30 * 86_400_000
+"""For how long that address is remembered, from when it became one; the next sign-in there begins anew."""
+
+
 class Counter(msgspec.Struct, frozen=True):
     """Of one window; after it, nobody needs it any more."""
 
@@ -31,6 +36,9 @@ class Counter(msgspec.Struct, frozen=True):
 class Attempts(Protocol):
     """Counters that all processes share. Raises StoreUnavailable."""
 
+    def holds(self, counter: Counter) -> bool:
+        """Whether anything was counted by it."""
+
     def take(self, counter: Counter) -> int:
         """Count one more: how many there are then. 0: there were so many already, and nothing is written."""
 
@@ -38,26 +46,38 @@ class Attempts(Protocol):
 def must_be_few(attempts: Attempts, address: str, mail: str | None, now_ms: int) -> int:
     """Count a sign-in: which one it is in this window, for the account, or else of the address.
 
+    Where a person has signed in lately, they have attempts that strangers elsewhere cannot use up.
     Raises RateLimited, in the same words for whichever was one too many.
     """
-    taken = 0
-    for counter in _counters(address, mail, now_ms):
-        if not (taken := attempts.take(counter)):
-            raise RateLimited(
-                "Too many sign-ins from here, or for this account. Wait; a token is good for an hour, so keep it.",
-                limit="sign-ins",
-                remaining=0,
-                retry_in_ms=counter.ends_ms - now_ms,
-            )
+    window = now_ms // WINDOW_MS
+    ends_ms = (window + 1) * WINDOW_MS
+    taken = attempts.take(Counter(_name("address", _network(address), window), OF_AN_ADDRESS, ends_ms))
+    if taken and mail is not None:
+        taken = attempts.take(Counter(_name("account", mail.casefold(), window), OF_AN_ACCOUNT, ends_ms))
+        if not taken and attempts.holds(_known(address, mail, now_ms)):
+            own = attempts.take(Counter(_name("known", _place(address, mail), window), OF_A_KNOWN_PLACE, ends_ms))
+            taken = own and OF_AN_ACCOUNT + own
+    if not taken:
+        raise RateLimited(
+            "Too many sign-ins from here, or for this account. Wait; a token is good for an hour, so keep it.",
+            limit="sign-ins",
+            remaining=0,
+            retry_in_ms=ends_ms - now_ms,
+        )
     return taken
 
 
-def _counters(address: str, mail: str | None, now_ms: int) -> Iterator[Counter]:
-    window = now_ms // WINDOW_MS
-    ends_ms = (window + 1) * WINDOW_MS
-    yield Counter(_name("address", _network(address), window), OF_AN_ADDRESS, ends_ms)
-    if mail is not None:
-        yield Counter(_name("account", mail.casefold(), window), OF_AN_ACCOUNT, ends_ms)
+def has_signed_in(attempts: Attempts, address: str, mail: str, now_ms: int) -> None:
+    """Remember from where."""
+    attempts.take(_known(address, mail, now_ms))
+
+
+def _known(address: str, mail: str, now_ms: int) -> Counter:
+    return Counter(_name("place", _place(address, mail), 0), 1, now_ms + KNOWN_MS)
+
+
+def _place(address: str, mail: str) -> str:
+    return f"{mail.casefold()} {_network(address)}"
 
 
 def _network(address: str) -> str:

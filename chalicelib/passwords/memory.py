@@ -12,6 +12,9 @@ class MemoryAttempts:
         self._taken: dict[str, int] = {}
         self._lock = threading.Lock()
 
+    def holds(self, counter: Counter) -> bool:
+        return counter.name in self._taken
+
     def take(self, counter: Counter) -> int:
         with self._lock:
             taken = self._taken.get(counter.name, 0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chalicelib import wiring
+from chalicelib import schedules, wiring
 from chalicelib.engines.scripted import ScriptedEngine, whole
 from chalicelib.pool import Capacity, Pool, SageMaker, Target
 from chalicelib.refusal import EngineFailed, Refusal
@@ -53,7 +53,7 @@ def test_before_the_targets_were_asked_their_health_is_unknown(world: World) -> 
 
 def test_whoever_asks_reads_what_the_schedule_found_and_asks_no_target(world: World) -> None:
     with wiring.opening_into(world.deployment.rooms()):
-        wiring.ask_targets()
+        schedules.ask_targets()
         assert world.asked == 2
         for _ in range(20):
             status, said = world.health()
@@ -67,18 +67,18 @@ def test_whoever_asks_reads_what_the_schedule_found_and_asks_no_target(world: Wo
 def test_targets_that_failed_are_unhealthy_until_they_are_asked_again(world: World) -> None:
     with wiring.opening_into(world.deployment.rooms()):
         world.said = EngineFailed("down")
-        wiring.ask_targets()
+        schedules.ask_targets()
         status, said = world.health()
         assert (status, said["status"], said["total_capacity"]) == (503, "unhealthy", 0)
         world.said = Capacity(4, 0, 0)
-        wiring.ask_targets()
+        schedules.ask_targets()
         assert world.health()[0] == 200
 
 
 def test_what_was_found_too_long_ago_is_not_known_any_more(world: World) -> None:
     with wiring.opening_into(world.deployment.rooms()):
         world.said = EngineFailed("down")
-        wiring.ask_targets()
+        schedules.ask_targets()
         world.deployment.clock.now_ms += 300_000
         status, said = world.health()
     assert (status, said["status"], said["total_capacity"], said["age_ms"]) == (200, "unknown", None, 302_001)
@@ -88,7 +88,7 @@ def test_a_component_that_may_be_at_zero_is_never_asked_and_said_to_be_unknown(w
     component = SageMaker("gpu-1", endpoint="shared", component="chat")
     world.deployment.tenancy.put_pool(Pool("model-a", (component,)))
     with wiring.opening_into(world.deployment.rooms()):
-        wiring.ask_targets()
+        schedules.ask_targets()
         status, said = world.health()
     assert world.asked == 0
     assert (status, said["status"], said["unknown_targets"], said["total_capacity"]) == (200, "unknown", 1, None)
@@ -104,7 +104,7 @@ def test_a_process_is_live_without_a_store_and_ready_with_one(gateway: Gateway, 
         assert gateway.call("GET", "/health").status == 503
     with wiring.opening_into(world.deployment.rooms()):
         world.said = EngineFailed("down")
-        wiring.ask_targets()
+        schedules.ask_targets()
         assert gateway.call("GET", "/ready").json == {"status": "ready", "region": "us-east-1"}
         assert gateway.call("HEAD", "/ready").status == 200
     assert world.asked == 2

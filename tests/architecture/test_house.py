@@ -24,6 +24,7 @@ ARROWS = {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
         *("contents", "dynamodb", "egress", "journal", "passwords", "velocity"),
     },
+    "schedules": {"wiring", "ledger", "journal", "tenancy"},
     "velocity": {"tenancy", "documents", "dynamodb"},
     "inference": {
         *("identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails", "velocity"),

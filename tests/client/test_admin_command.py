@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
-from chalicelib import wiring
+from chalicelib import schedules, wiring
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import Tenant, VelocityRule
 from chalicelib.velocity.reviews import Evidence
@@ -137,6 +137,16 @@ def test_from_nothing_to_a_tenants_last_requests(
     assert "can make a new one." in cloister("keys", "revoke", "cora", last)[1]
 
 
+def test_a_key_is_narrowed_to_routes_and_by_rules_of_its_own(cloister: Cloister, tmp_path: Path) -> None:
+    cloister("tenants", "create", "cora")
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"packs": ["mail"], "max_prompt_bytes": 99}')
+    asked = ("keys", "create", "cora", "--route", "GET /tenants/{tenant}/*", "--guardrails", str(rules), "--json")
+    key = told(cloister(*asked))["key"]
+    assert key["scopes"]["routes"] == ["GET /tenants/{tenant}/*"]
+    assert (key["guardrails"]["packs"], key["guardrails"]["max_prompt_bytes"]) == (["mail"], 99)
+
+
 def test_limits_are_replaced_and_shown_with_what_is_left(cloister: Cloister, tmp_path: Path) -> None:
     cloister("tenants", "create", "cora")
     assert told(cloister("limits", "set", "cora", written(tmp_path, LIMITS), "--json")) == LIMITS | {"budgets": []}
@@ -169,7 +179,7 @@ def test_a_pool_is_removed(cloister: Cloister, tmp_path: Path) -> None:
 
 
 def test_health_is_shown_though_nothing_is_healthy(cloister: Cloister) -> None:
-    wiring.ask_targets()
+    schedules.ask_targets()
     status, output, _ = cloister("health")
     assert status == 0
     assert json.loads(output)["status"] == "unhealthy"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from guard import Rules, SentRules, strictest
 from tests.guard.test_sent import WRITTEN
 
 
@@ -22,6 +23,11 @@ def test_the_hash_is_that_of_tickets_and_faults_are_told_in_words(tmp_path: Path
     tools = [option for glob in golden["key_tools"] for option in ("--key-tool", glob)]
     code, said, _ = told(tmp_path / "rules.json", json.dumps(golden["rules"]), *tools)
     assert (code, said.strip()) == (0, hashlib.sha256(WRITTEN).hexdigest())
+    own = tmp_path / "own.json"
+    own.write_text('{"max_prompt_bytes":99}')
+    code, said, _ = told(tmp_path / "rules.json", json.dumps(golden["rules"]), "--key-rules", str(own))
+    both = strictest(SentRules.read(WRITTEN).rules, Rules(max_prompt_bytes=99))
+    assert (code, said.strip()) == (0, hashlib.sha256(SentRules(both).written()).hexdigest())
     for rules, fault in (('{"rulez":[]}', "rulez"), ('{"packs":["dogs"]}', "no pack 'dogs'"), ("{", "truncated")):
         code, said, complaint = told(tmp_path / "rules.json", rules)
         assert (code, said) == (1, "")

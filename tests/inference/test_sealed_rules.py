@@ -10,9 +10,9 @@ import pytest
 from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
 from chalicelib.engines.scripted import Step
 from chalicelib.pool import Target
-from chalicelib.refusal import ContentRefused
+from chalicelib.refusal import ContentRefused, Forbidden
 from chalicelib.sight import RequestFacts
-from guard import Rule, Rules, SentRules, strictest
+from guard import Rule, Rules, SentRules, Topic, strictest
 from guard.bodies import NOT_THE_KEYS, REFUSED
 from sealed import ticket as tickets
 from tests.inference.test_sealed import BLOB, Acme, opened
@@ -82,6 +82,19 @@ def test_a_keys_own_rules_go_along_with_its_tenants() -> None:
         key = acme.deployment.key("acme", "developer", guardrails=own)
         assert acme.answered(credential=key) == b"sealed answer"
         assert SentRules.read(sent(acme)[1]).rules == strictest(rules, own)
+
+
+def test_rules_that_are_too_many_together_are_told_as_that_and_cost_nothing() -> None:
+    def topics(whose: str) -> Rules:
+        return Rules(
+            topics=tuple(Topic(f"{whose}{n}", tuple(f"phrase {whose} {n} {k}" * 3 for k in range(8))) for n in range(6))
+        )
+
+    acme, _ = guarded(rules=topics("a"))
+    with pytest.raises(Forbidden, match="together"):
+        acme.run(credential=acme.deployment.key("acme", "developer", guardrails=topics("b")))
+    assert not acme.called
+    assert not acme.entries()
 
 
 def test_where_there_are_no_rules_the_ticket_says_nothing_of_them() -> None:

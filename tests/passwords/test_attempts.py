@@ -5,7 +5,16 @@ from itertools import count
 
 import pytest
 
-from chalicelib.passwords.attempts import OF_AN_ACCOUNT, OF_AN_ADDRESS, WINDOW_MS, Attempts, Counter, must_be_few
+from chalicelib.passwords.attempts import (
+    OF_A_KNOWN_PLACE,
+    OF_AN_ACCOUNT,
+    OF_AN_ADDRESS,
+    WINDOW_MS,
+    Attempts,
+    Counter,
+    has_signed_in,
+    must_be_few,
+)
 from chalicelib.passwords.memory import MemoryAttempts
 from chalicelib.passwords.store import DynamoAttempts
 from chalicelib.refusal import RateLimited
@@ -54,6 +63,20 @@ def test_an_account_has_its_attempts_from_wherever_they_come_and_however_it_is_w
     assert taken(attempts, "192.0.2.1", "bob@acme.example")
 
 
+def test_strangers_use_up_no_attempts_of_whoever_has_signed_in_before_where_they_are(attempts: Attempts) -> None:
+    has_signed_in(attempts, "192.0.2.1", "ada@acme.example", T0)
+    while taken(attempts, "198.51.100.7", "ada@acme.example"):
+        pass
+    assert must_be_few(attempts, "192.0.2.1", "Ada@acme.example", T0) == OF_AN_ACCOUNT + 1
+    assert not taken(attempts, "192.0.2.2", "ada@acme.example")
+    assert not taken(attempts, "198.51.100.7", "ada@acme.example")
+    got = [taken(attempts, "192.0.2.1", "ada@acme.example") for _ in range(OF_A_KNOWN_PLACE)]
+    assert got == [True] * (OF_A_KNOWN_PLACE - 1) + [False], "and there, too, they have an end"
+    while taken(attempts, "198.51.100.7", "bob@acme.example"):
+        pass
+    assert not taken(attempts, "192.0.2.1", "bob@acme.example"), "who is another account"
+
+
 def test_an_address_has_its_attempts_for_whichever_account(attempts: Attempts) -> None:
     got = [taken(attempts, "192.0.2.7", f"m{number}@acme.example") for number in range(OF_AN_ADDRESS + 1)]
     assert got == [True] * OF_AN_ADDRESS + [False]
@@ -85,4 +108,5 @@ def test_no_address_and_no_mail_stands_in_the_store() -> None:
             return super().take(counter)
 
     must_be_few(Noting(), "192.0.2.7", "ada@acme.example", T0)
-    assert len(names) == 2 and not any(said in name for name in names for said in ("ada", "192.0.2.7"))
+    has_signed_in(Noting(), "192.0.2.7", "ada@acme.example", T0)
+    assert len(names) == 3 and not any(said in name for name in names for said in ("ada", "192.0.2.7"))

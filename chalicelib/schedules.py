@@ -1,0 +1,54 @@
+"""What the schedules do. Each tells when it has done it: whoever watches notices that one no longer does."""
+
+from collections.abc import Callable
+
+from chalicelib import wiring
+from chalicelib.journal import log_of
+from chalicelib.refusal import StoreUnavailable
+from chalicelib.tenancy import PLATFORM_TENANT
+
+
+def reap() -> int:
+    """Finish the leases of requests whose sandbox died; how many. Raises StoreUnavailable."""
+    here = wiring.path()
+    finished = here.admission.reap(here.clock())
+    if finished:
+        here.telemetry.count("LeasesAbandoned", here.clock(), leases=finished)
+    here.telemetry.count("ReaperRan", here.clock())
+    return finished
+
+
+def ask_targets() -> None:
+    """Ask every target that is awake how it is, and keep what they say. Raises StoreUnavailable."""
+    here = wiring.path()
+    wiring.reports().keep(here.placement.look(wiring.tenancy().pools()))
+    here.telemetry.count("ProberRan", here.clock())
+
+
+def sign_heads() -> int:
+    """Sign the ledger's days that are over; how many heads that made. Without a key none.
+
+    Raises: StoreUnavailable, CannotSign; after having tried every tenant.
+    """
+    settings = wiring.settings()
+    if not settings.audit_key:
+        return 0
+    from chalicelib.ledger.signature import KmsSignature
+
+    return sign_heads_by(KmsSignature(settings))
+
+
+def sign_heads_by(sign: Callable[[bytes], bytes]) -> int:
+    """`sign`: see Notary, and for what is raised `sign_heads`."""
+    from chalicelib.ledger.notary import CannotSign, Notary
+
+    here = wiring.path()
+    try:
+        tenants = [tenant.id for tenant in wiring.tenancy().tenants()]
+        logs = [*tenants, *(log_of(tenant) for tenant in dict.fromkeys((*tenants, PLATFORM_TENANT)))]
+        signed = Notary(here.ledger, wiring.heads(), sign).sign_due(logs, here.clock())
+    except (StoreUnavailable, CannotSign) as error:
+        here.telemetry.count("NotaryFailed", here.clock(), error=type(error).__name__)
+        raise
+    here.telemetry.count("NotaryRan", here.clock(), heads=signed)
+    return signed
