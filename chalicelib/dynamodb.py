@@ -28,6 +28,9 @@ CONTENT_TYPE = "application/x-amz-json-1.0"
 ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
 """DynamoDB stops a page at 1 MB of items and a batch at 16; in its wire form they are at most twice as long."""
 
+SOUND_S = 0.05
+"""See Server: DynamoDB hangs up on connections that have rested for longer, and says nothing unasked."""
+
 _TARGET = "DynamoDB_20120810."
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -73,7 +76,7 @@ class DynamoDB:
         self.url = endpoint_url
         self.observe: Callable[[str], None] | None = None  # told each operation before it leaves, also a repeated one
         deadline_s = deadline_ms / 1_000
-        self._server = Server(Place.of(endpoint_url), Patience(deadline_s, deadline_s), trust.of_aws)
+        self._server = Server(Place.of(endpoint_url), Patience(deadline_s, deadline_s), trust.of_aws, SOUND_S)
         self._window = Window(deadline_s)
         self._path = self._server.place.path or "/"
         self._credentials = credentials

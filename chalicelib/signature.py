@@ -56,10 +56,11 @@ def signed(
     request = f"POST\n{_path(path)}\n\n{canonical}\n{names}\n{hashlib.sha256(body).hexdigest()}"
     scope = f"{day}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(request.encode('ascii')).hexdigest()}"
-    key = _key(credentials.secret_key, day, region, service)
+    signing = _keyed(credentials.secret_key, day, region, service).copy()
+    signing.update(to_sign.encode())
     said["Authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, "
-        f"Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+        f"Signature={signing.hexdigest()}"
     )
     return said
 
@@ -77,8 +78,9 @@ def _path(path: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _key(secret_key: str, day: str, region: str, service: str) -> bytes:
+def _keyed(secret_key: str, day: str, region: str, service: str) -> hmac.HMAC:
+    """To be copied, which takes a third of the time that setting the key does."""
     key = f"AWS4{secret_key}".encode()
     for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")

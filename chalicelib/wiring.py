@@ -27,6 +27,7 @@ from chalicelib.placement.health import Health
 from chalicelib.placement.report import Reports
 from chalicelib.placement.watch import StoredWatch
 from chalicelib.pool import Bedrock
+from chalicelib.randomness import for_ids
 from chalicelib.refusal import NotFound
 from chalicelib.settings import Settings
 from chalicelib.sight.chosen import telemetry as chosen_telemetry
@@ -229,7 +230,7 @@ def _path() -> Path:
     return Path(
         settings=settings(),
         clock=clock,
-        randomness=secrets.token_bytes,
+        randomness=for_ids(secrets.token_bytes),
         snapshots=snapshots,
         admission=Admission(
             meters(),

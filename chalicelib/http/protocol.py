@@ -255,17 +255,36 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Heard:
-    """The transport as uvicorn answers a request on it, whose client hears the answer though it is to be closed."""
+    """The transport as uvicorn answers a request on it, whose client hears the answer though it is to be closed.
 
-    __slots__ = ("_protocol", "is_closing", "write")
+    What is written first, the head, leaves with what follows in the same turn of the loop; uvicorn writes them apart.
+    """
+
+    __slots__ = ("_held", "_protocol", "_write", "is_closing")
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
-        self.write = protocol.transport.write
+        self._held: bytes | None = None  # until something has been written
+        self._write = protocol.transport.write
         self.is_closing = protocol.transport.is_closing
 
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self._held = data
+            self._protocol.loop.call_soon(self._let_go)
+        elif self._held:
+            held, self._held = self._held, b""
+            self._write(held + data)
+        else:
+            self._write(data)
+
     def close(self) -> None:
+        self._let_go()
         self._protocol.close_when_heard()
+
+    def _let_go(self) -> None:
+        if self._held:
+            self.write(b"")
 
 
 class _Writer:

@@ -4,6 +4,7 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 import time
 
 from chalicelib.http1.dialling import dialled
@@ -22,16 +23,25 @@ class Connection:
     def __init__(self, place: Place, trust: Trust, connect_s: float) -> None:
         self.answer = Parsing()
         self._socket = dialled(place, trust, connect_s)
-        self._patience_s: float | None = connect_s
+        self._tls = place.tls
+        self._patience_s: float | None = None
         self._half_sent = False
+        self.kept_s = self.looked_s = 0.0  # by who keeps it: since when, and when it was last looked at there
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
+        self.wait_at_most(connect_s)
 
     def wait_at_most(self, seconds: float) -> None:
         """For each byte sent or received from now on; 0: only what can be done at once."""
-        if self._patience_s != seconds:
-            self._patience_s = seconds
+        if self._patience_s == seconds:
+            return
+        self._patience_s = seconds
+        if self._tls or not seconds:
             self._socket.settimeout(seconds)
+        else:
+            # The kernel waits. Python would poll before each call, and let go of the lock that all threads want for it.
+            self._socket.settimeout(None)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
 
     @property
     def stale(self) -> bool:
@@ -66,6 +76,8 @@ class Connection:
         try:
             data = self._socket.recv(READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if self._patience_s:  # so the kernel says that it has waited
+                raise Silent("TimeoutError") from None
             return False
         except TimeoutError:
             raise Silent("TimeoutError") from None
@@ -100,12 +112,26 @@ class Connection:
         """What kept some of it from being sent, if it may have been read and answered nevertheless."""
         try:
             if len(body) <= _WITH_ITS_HEAD_BYTES:
-                self._socket.sendall(head + body)
+                self._send_all(head + body)
             else:
-                self._socket.sendall(head)
-                self._socket.sendall(body)
+                self._send_all(head)
+                self._send_all(body)
         except TimeoutError:
             raise Silent("TimeoutError") from None
         except OSError as error:  # who refuses a body hangs up before it has come, but says why
             return error
         return None
+
+    def _send_all(self, data: bytes) -> None:
+        sent = 0
+        if not self._tls:
+            with contextlib.suppress(BlockingIOError):
+                sent = self._socket.send(data, socket.MSG_DONTWAIT)
+        if sent < len(data):
+            self._socket.settimeout(self._patience_s)  # for all of it together, which the kernel cannot count
+            self._socket.sendall(memoryview(data)[sent:])
+
+
+def _timeval(seconds: float) -> bytes:
+    """At least the least of it: none would be for ever."""
+    return struct.pack("ll", *divmod(max(1, round(seconds * 1_000_000)), 1_000_000))

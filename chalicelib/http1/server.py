@@ -11,6 +11,7 @@ from chalicelib.http1.place import Place
 from chalicelib.http1.trust import Trust
 
 CONNECTIONS = 64  # kept at most; as many are opened as there are callers
+LOOK_S = 0.1  # between two looks at one that rests under others
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -29,10 +30,13 @@ class Patience(msgspec.Struct, frozen=True):
 class Server:
     """Thread-safe. Nothing is opened before the first request."""
 
-    def __init__(self, place: Place, patience: Patience, trust: Trust) -> None:
+    def __init__(self, place: Place, patience: Patience, trust: Trust, sound_s: float = 0.0) -> None:
+        """`sound_s`: so long after an answer a connection is taken to be sound without a look at it. Only where the
+        server says nothing that nobody asked: that would pass for the next answer."""
         self.place = place
         self._patience = patience
         self._trust = trust
+        self._sound_s = sound_s
         self._kept: list[Connection] = []  # the one used last comes first; append and pop are atomic
 
     def ask(self, head: bytes, body: bytes = b"", patience: Patience | None = None) -> Answer:
@@ -83,23 +87,28 @@ class Server:
                 connection = self._kept.pop()
             except IndexError:
                 return None
-            if not connection.stale:
+            if time.monotonic() - connection.kept_s < self._sound_s or not connection.stale:
                 return connection
             connection.close()
 
     def _keep(self, connection: Connection) -> None:
-        self._look_at_the_oldest()
+        connection.kept_s = time.monotonic()
+        self._look_at_the_oldest(connection.kept_s)
         if len(self._kept) < CONNECTIONS:
             self._kept.append(connection)
         else:
             connection.close()
 
-    def _look_at_the_oldest(self) -> None:
+    def _look_at_the_oldest(self, now_s: float) -> None:
         """What rests under others is not taken for long: where the other side has hung up, nobody would notice."""
         try:
+            oldest = self._kept[0]
+            if now_s - oldest.looked_s < LOOK_S:
+                return
             oldest = self._kept.pop(0)
         except IndexError:
             return
+        oldest.looked_s = now_s
         if oldest.stale:
             oldest.close()
         else:

@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from chalicelib.http1 import message, trust
 from chalicelib.http1.answer import Answer
 from chalicelib.http1.failure import BrokeOff, Failed, NotHttp, Unreachable
 from chalicelib.http1.place import Place
-from chalicelib.http1.server import CONNECTIONS, Server
+from chalicelib.http1.server import CONNECTIONS, LOOK_S, Server
 from tests.engines.servers import LAST_CHUNK, Request, Wire, always, chunk, head, serving, stream_head, whole
 from tests.http1.arrange import PATIENT, ask, asking
 from tests.patience import PATIENCE_S
@@ -269,9 +270,28 @@ def test_what_is_hung_up_while_it_rests_under_others_is_let_go() -> None:
         for wire in under:
             wire.stop_sending()
         for _ in under:
+            seen_s = time.monotonic()
+            while time.monotonic() < seen_s + LOOK_S:
+                assert ask(server).read(5) == b"Hello"
             assert ask(server).read(5) == b"Hello"
         assert all(wire.await_departure() for wire in under)
         assert other.connections == 3
+
+
+def test_what_is_hung_up_as_soon_as_it_has_answered_is_asked_afresh_though_nobody_looked_at_it() -> None:
+    wires: list[Wire] = []
+
+    def answers(_: Request, wire: Wire) -> None:
+        wires.append(wire)
+        wire.send(whole(b"Hello"))
+
+    with asking(answers) as (asked, other):
+        server = Server(asked.place, PATIENT, trust.of_the_system, sound_s=3_600)
+        assert ask(server).read(5) == b"Hello"
+        wires[0].hang_up()
+        assert ask(server).read(5) == b"Hello"
+        assert other.connections == 2
+        server.forget()
 
 
 def test_many_threads_share_a_server() -> None:
