@@ -19,9 +19,17 @@ def reap() -> int:
 
 
 def ask_targets() -> None:
-    """Ask every target that is awake how it is, and keep what they say. Raises StoreUnavailable."""
-    here = wiring.path()
-    wiring.reports().keep(here.placement.look(wiring.tenancy().pools()))
+    """Ask every target that is awake how it is, and keep what they say, for `/health` and `/status`.
+
+    Raises StoreUnavailable.
+    """
+    here, pools = wiring.path(), wiring.tenancy().pools()
+    look = here.placement.look(pools)
+    wiring.reports().keep(look.report)
+    if (boards := wiring.boards()) is not None:
+        from chalicelib.status.rounds import sample_minute
+
+        sample_minute(boards, here.settings, here.placement, pools, look, here.clock())
     here.telemetry.count("ProberRan", here.clock())
 
 

@@ -22,6 +22,9 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | tenant        | `review#<tenant>#<rule>` | Review: of a rule of its owners' own that was broken |
 | tenancy | `~platform`   | `fair-use`           | Head: how many tenants an address may call, and pages of lists |
 | tenancy | `~platform`   | `reputation#<id>#<page>` | networks that are denied or watched, and why    |
+| tenancy | `~status`     | `components`         | Component of each that the status page shows        |
+| tenancy | `~status`     | `incident#<id>`      | Incident: what operators told of a fault            |
+| tenancy | `~status`     | `maintenance`        | Window of each that was announced                   |
 | tenancy | `~reports`    | a region             | Report: how its targets were when they were asked   |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |
@@ -32,6 +35,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | ledger  | tenant        | lease id             | Entry: one finished request; ids sort by time       |
 | ledger  | tenant        | `idem#<digest>`      | FirstUse: of what must not come twice, by which lease |
 | ledger  | `<whose>#velocity` | `<seconds>#<number>` | a window: digests of what was called with, for an hour more |
+| ledger  | `~status#<region>` | a day           | Day: samples of each minute, for the status page    |
 | ledger  | tenant#events |                      | Event or Ended: a change, and what became of it     |
 | ledger  | `~sign-ins#<digest>#<window>` | `count` | how many of an address, or for an account  |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |

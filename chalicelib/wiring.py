@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from chalicelib.identity.signin.exchange import SignIn
     from chalicelib.identity.tokens.verified import Tokens
     from chalicelib.passwords import Passwords
+    from chalicelib.status.board import Boards
     from chalicelib.tickets.secret import TicketKey
 
 Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
@@ -64,6 +65,7 @@ class Rooms(msgspec.Struct, frozen=True):
     contents: Callable[[], "Contents | None"] = lambda: None  # None: nothing is kept here
     passwords: Callable[[], "Passwords | None"] = lambda: None  # None: nobody signs in with one here
     sign_in: Callable[[], "SignIn | None"] = lambda: None  # None: nobody signs in here
+    boards: Callable[[], "Boards | None"] = lambda: None  # None: nobody keeps how it stood
 
 
 def rooms() -> Rooms:
@@ -107,6 +109,11 @@ def passwords() -> "Passwords | None":
 def sign_in() -> "SignIn | None":
     """Of browsers; None where the deployment has no page for it."""
     return _rooms().sign_in()
+
+
+def boards() -> "Boards | None":
+    """How the service stands and stood; None where nobody keeps that."""
+    return _rooms().boards()
 
 
 @contextmanager
@@ -203,6 +210,7 @@ def _on_aws() -> Rooms:
         contents=_contents,
         passwords=_passwords,
         sign_in=_sign_in,
+        boards=_boards,
     )
 
 
@@ -313,6 +321,17 @@ def _passwords() -> "Passwords | None":
 
     issuer = Cognito(settings(), path().telemetry, clock)
     return Passwords(issuer, DynamoAttempts(tables()), path().verified, tenancy().people, clock)
+
+
+@cache
+def _boards() -> "Boards":
+    from chalicelib.status.board import Boards
+    from chalicelib.status.component import unless_told
+    from chalicelib.status.store import DynamoDays
+
+    given = settings()
+    own = unless_told(public_url=given.public_url, issuer=given.issuer)
+    return Boards(documents(), DynamoDays(tables(), given.region), given.region, clock, lambda: own)
 
 
 def _openai_compatible() -> Engine[Any]:

@@ -26,6 +26,7 @@ from chalicelib import wiring
 from chalicelib.dynamodb import Tables
 from chalicelib.pool import Bedrock, BedrockGuardrail, OpenAICompatible, Pool, SageMaker, Target
 from chalicelib.refusal import Conflict, NotFound
+from chalicelib.status.component import Component
 from chalicelib.tables import models_of
 from chalicelib.tenancy import PLATFORM_TENANT, Tenancy
 from chalicelib.tenancy.key_text import parse
@@ -41,6 +42,13 @@ OWNER, VIEWER = "owner@demo.example", "viewer@demo.example"
 PEOPLE: Mapping[str, Role] = {OWNER: "owner", VIEWER: "viewer"}
 BEDROCK_SECRET = "cloister-local-bedrock"
 CAPACITY = 4  # what a container runs side by side
+
+WATCHED = (
+    Component("api", "API", "api"),
+    Component("sign-in", "Sign-in", "sign_in"),
+    Component("demo", "Demo model", "pools", pools=("demo-direct",), timed=True),
+)
+"""On the status page."""
 
 CLAUDE, CLAUDE_TOKENS = "anthropic.claude-sonnet-4-20250514-v1:0", 64_000
 NOVA, NOVA_TOKENS = "amazon.nova-lite-v1:0", 10_000
@@ -112,6 +120,9 @@ def make(tenancy: Tenancy, offered: Sequence[Pool], kms_key: str, principal: str
     tenancy.offered_guardrails.put(TENANT, (guardrail(),), layout.REGION)
     tenancy.kms_keys.register(TENANT, kms_key)
     tenancy.principals.put(TENANT, (principal,))
+    boards = wiring.boards()
+    assert boards is not None
+    boards.put_components(WATCHED)
 
 
 def move(tenancy: Tenancy, old: Mapping[str, str], new: Mapping[str, str]) -> None:

@@ -69,6 +69,10 @@ from chalicelib.settings import Settings
 from chalicelib.sight import Telemetry
 from chalicelib.sight.bounded import Bounded
 from chalicelib.sight.lines import Lines
+from chalicelib.status.board import Boards
+from chalicelib.status.memory import MemoryDays
+from chalicelib.status.samples import Days
+from chalicelib.status.store import DynamoDays
 from chalicelib.tenancy import Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
@@ -123,19 +127,22 @@ class Store(msgspec.Struct, frozen=True):
     heads: MemoryHeads | DynamoHeads
     pieces: MemoryPieces | DynamoPieces
     windows: MemoryWindows | DynamoWindows
+    days: Days
 
 
 def memory() -> Store:
     meters = MemoryMeters()
     keeping = MemoryKeeping(meters)
-    return Store(MemoryDocuments(), meters, keeping, MemoryLedger(), MemoryHeads(), MemoryPieces(), MemoryWindows())
+    pieces, windows, days = MemoryPieces(), MemoryWindows(), MemoryDays()
+    return Store(MemoryDocuments(), meters, keeping, MemoryLedger(), MemoryHeads(), pieces, windows, days)
 
 
 def dynamodb(tables: Tables) -> Store:
     region = Settings().region
     meters, keeping = DynamoMeters(tables, region), DynamoKeeping(tables, region)
     ledger, heads = DynamoLedger(tables), DynamoHeads(tables)
-    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, DynamoPieces(tables), DynamoWindows(tables))
+    pieces, windows, days = DynamoPieces(tables), DynamoWindows(tables), DynamoDays(tables, region)
+    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, pieces, windows, days)
 
 
 class Deployment:
@@ -198,9 +205,10 @@ class Deployment:
         path = path or self.path()
         tenancy = tenancy or self._tenancy(path.admission.forget)
         apart = Chance()  # as of `contents`
+        store, region = self.store, Settings().region
         reports = Reports(
-            self.store.documents,
-            Settings().region,
+            store.documents,
+            region,
             self.clock,
             Settings().health_max_age_ms,
             patience_s=PATIENCE_S,
@@ -214,6 +222,7 @@ class Deployment:
             models=lambda _target: self.models,
             contents=lambda: self.contents,
             sign_in=cache(lambda: self._sign_in(path)),
+            boards=cache(lambda: Boards(store.documents, store.days, region, self.clock, lambda: ())),
         )
 
     def _sign_in(self, path: Path) -> SignIn | None:

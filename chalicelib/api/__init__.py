@@ -16,6 +16,8 @@
     reviews      /admin/reviews, and a tenant's rules of velocity: fair use
     velocity     /tenants/{tenant}/velocity: the same, as its owners watch over it
     reputation   /admin/reputation and /admin/velocity: what operators say of addresses, for all tenants
+    status       /status: how the service stands and stood, for everybody
+    status_admin /admin/status: what is watched, incidents, maintenance
     signup       /signup: whether anybody may become a tenant
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom
     break_glass  /admin, for an operator in an emergency

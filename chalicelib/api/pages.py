@@ -14,7 +14,7 @@ import msgspec
 from chalicelib import wiring
 from chalicelib.http import SUMMARY, problems
 from chalicelib.http.doors import Reply
-from chalicelib.http.incoming import Incoming
+from chalicelib.http.incoming import Incoming, names
 from chalicelib.http.surface import Surface, drawn
 from chalicelib.refusal import NotFound
 
@@ -102,7 +102,7 @@ FAULT_MEANING = "Something broke on our side."
 )  # fmt: skip
 def front_page(asked: Incoming) -> Reply:
     mount = asked.mount("/")
-    if _accepts(asked.headers.get("accept", ""), "text/html"):
+    if asked.accepts("text/html"):
         reply = _page("front.html", mount)
     else:
         places = (f"{mount}/{place}" for place in ("docs", "openapi.json", "health", "problems"))
@@ -131,7 +131,7 @@ def docs_script(asked: Incoming) -> Reply:
         "X-Content-Type-Options": "nosniff",
     }
     packed = (FOLDER / REDOC).read_bytes()
-    if _accepts(asked.headers.get("accept-encoding", ""), "gzip"):
+    if names(asked.headers.get("accept-encoding", ""), "gzip"):
         return Reply(packed, {**headers, "Content-Encoding": "gzip"})
     import gzip  # hardly ever: browsers take it packed
 
@@ -161,7 +161,7 @@ def explain(asked: Incoming) -> Reply:
 
 
 def _problems_page(asked: Incoming, told: ProblemPages | ProblemPage, shown: list[ProblemPage], mount: str) -> Reply:
-    if _accepts(asked.headers.get("accept", ""), "text/html"):
+    if asked.accepts("text/html"):
         reply = _page("problems.html", mount, "".join(_article(page, mount) for page in shown))
     else:
         reply = drawn(told, 200)
@@ -223,15 +223,6 @@ def _page(name: str, mount: str, articles: str = "") -> Reply:
         "X-Content-Type-Options": "nosniff",
     }
     return Reply(page.encode(), headers)
-
-
-def _accepts(said: str, name: str) -> bool:
-    """Whether an Accept or Accept-Encoding names this, and not with a weight of nothing."""
-    for each in said.lower().split(","):
-        what, *details = (part.strip() for part in each.split(";"))
-        if what == name:
-            return not any(re.fullmatch(r"q=0(\.0*)?", detail) for detail in details)
-    return False
 
 
 @cache

@@ -38,6 +38,10 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
         "/problems",
         "/problems/{name}",
     ),
+    "status": (
+        "/status",
+        "/status.json",
+    ),
     "bedrock": (
         "/v1/bedrock/invoke-model",
         "/v1/bedrock/models",
@@ -124,6 +128,13 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     "reputation": (
         "/admin/velocity",
         "/admin/reputation",
+    ),
+    "status_admin": (
+        "/admin/status/components",
+        "/admin/status/incidents",
+        "/admin/status/incidents/{incident}/updates",
+        "/admin/status/maintenance",
+        "/admin/status/maintenance/{window}",
     ),
     "offered_guardrails": ("/admin/tenants/{tenant}/bedrock-guardrails",),
 }

@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -112,6 +113,10 @@ class Incoming(msgspec.Struct, frozen=True):
         called."""
         return self.full_path.rstrip("/").removesuffix(path.rstrip("/"))
 
+    def accepts(self, media_type: str) -> bool:
+        """Whether `Accept` names it, and not with a weight of nothing: `*/*` is what programs say."""
+        return names(self.headers.get("accept", ""), media_type)
+
     @property
     def media_type(self) -> str:
         return _media_type(self.headers)
@@ -120,6 +125,15 @@ class Incoming(msgspec.Struct, frozen=True):
         kind = self.media_type
         if kind != "application/json" and not kind.endswith("+json"):
             raise Malformed(f"The content type {kind[:64]!r} is not understood. Send application/json.")
+
+
+def names(said: str, name: str) -> bool:
+    """Whether an Accept or Accept-Encoding names this, and not with a weight of nothing."""
+    for each in said.lower().split(","):
+        what, *details = (part.strip() for part in each.split(";"))
+        if what == name:
+            return not any(re.fullmatch(r"q=0(\.0*)?", detail) for detail in details)
+    return False
 
 
 def must_fit(value: Any, form: Any, field: str) -> None:

@@ -5,8 +5,9 @@ choose   which targets, in which order: pure      breaker   when one is left alo
 health   what this sandbox knows of its targets   probes    asking them how they are
 failure  why a target failed: a value              watch     telling operators, whichever sandbox they ask
 report   how they were when they were last asked: kept for /health
+timing   how fast a server answers that runs anyway
 """
 
-from chalicelib.placement.place import PlacedCall, Placement, TargetState
+from chalicelib.placement.place import Look, PlacedCall, Placement, TargetState
 
-__all__ = ["PlacedCall", "Placement", "TargetState"]
+__all__ = ["Look", "PlacedCall", "Placement", "TargetState"]

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.call import Call, Event, Finished, Operation, Source, Stream, Watch, unwatched
 from chalicelib.clock import Clock
@@ -12,7 +12,7 @@ from chalicelib.placement.failure import BreakerState
 from chalicelib.placement.health import Health, Visit
 from chalicelib.placement.probes import Probe, probe
 from chalicelib.placement.report import Report, summary
-from chalicelib.pool import Pool, Target
+from chalicelib.pool import Capacity, Pool, Target
 from chalicelib.refusal import (
     ContentRefused,
     EngineFailed,
@@ -24,6 +24,9 @@ from chalicelib.refusal import (
     TooLarge,
 )
 
+if TYPE_CHECKING:
+    from chalicelib.placement.timing import Speed
+
 NO_TARGET = "The model has no healthy target. Try again, and tell the gateway's operator if it stays so."
 RETRY_IN_MS = 1_000  # where no target said better
 
@@ -34,6 +37,13 @@ class PlacedCall(NamedTuple):
     target: Target
     stream: Stream  # what follows the first event
     first: Event
+
+
+class Look(NamedTuple):
+    """What places that were asked said, each by its `Target.probe_place`, and all of it in numbers."""
+
+    said: Mapping[str, Capacity | None]  # None: it is not well
+    report: Report
 
 
 class TargetState(NamedTuple):
@@ -129,13 +139,20 @@ class Placement:
                 last = refusal
         raise last
 
-    def look(self, pools: Iterable[Pool]) -> Report:
+    def look(self, pools: Iterable[Pool]) -> Look:
         """How the targets of these pools are, each place asked once; none that a question might wake."""
         places = {target.probe_place: target for pool in pools for target in pool.targets}
         awake = {place: target for place, target in places.items() if not target.may_sleep}
         asked_ms = self._clock()
         said = {place: each.capacity for place, each in self._probe(awake, asked_ms).items()}
-        return summary(said, len(places) - len(awake), asked_ms)
+        return Look(said, summary(said, len(places) - len(awake), asked_ms))
+
+    def time_answer(self, pool: Pool, request_id: str, clock: Clock) -> "Speed | None":
+        """See timing.time_answer."""
+        # Not at the top: the path of a request never asks this.
+        from chalicelib.placement.timing import time_answer
+
+        return time_answer(self._engines, pool, request_id, clock)
 
     def states(self, pool: Pool) -> list[TargetState]:
         """How each of the pool's targets is, for its operator; none is woken. Raises StoreUnavailable."""

@@ -10,9 +10,13 @@ import pytest
 import app  # noqa: F401  # fills ROUTES
 from chalicelib import wiring
 from chalicelib.api import native
+from chalicelib.documents import Document
 from chalicelib.http.route import ForNarrowed, Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
+from chalicelib.status.board import Boards
+from chalicelib.status.incidents import STATUS, NewIncident
+from chalicelib.status.maintenance import NewWindow
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.sessions import Lifetime, Session
@@ -21,7 +25,7 @@ from chalicelib.velocity.reviews import Evidence, Reviews
 from chalicelib.velocity.whose import operators
 from tests.api import signing
 from tests.examples import in_turn
-from tests.small_deployments import Answer, Deployment, Gateway
+from tests.small_deployments import T0, Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
 
 ALL = frozenset(get_args(Role))
@@ -51,6 +55,10 @@ MESSAGE = {**CHAT, "max_tokens": 8}
 RESPONSE = {"model": "model-a", "input": "hi"}
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
 POOL = {"name": "model-a", "targets": [{"name": "a", "engine": "scripted"}]}
+WATCHED = {"id": "model-a", "name": "Model A", "watches": "pools", "pools": ["model-a"]}
+MAINTAINED = {
+    "title": "New GPUs", "text": "Soon.", "components": ["model-a"], "begins_ms": T0 + 60_000, "ends_ms": T0 + 120_000
+}  # fmt: skip
 CLOSED: Mapping[str, Any] = {"for_narrowed": "closed"}
 COVERING: Mapping[str, Any] = {"for_narrowed": "covering"}
 
@@ -141,6 +149,16 @@ TABLE = {
     "PUT /admin/reputation": Row(NOBODY, "admin", {"entries": [DENIED]}, **CLOSED),
     "GET /admin/reviews": Row(NOBODY, "admin"),
     "POST /admin/tenants/{tenant}/reviews/{review}/{step}": Row(NOBODY, "admin", {"reason": "seen"}, **CLOSED),
+    "GET /admin/status/components": Row(NOBODY, "admin"),
+    "PUT /admin/status/components": Row(NOBODY, "admin", {"components": [WATCHED]}, **CLOSED),
+    "GET /admin/status/incidents": Row(NOBODY, "admin"),
+    "POST /admin/status/incidents": Row(NOBODY, "admin", {"title": "It broke", "text": "We look."}, 201, **CLOSED),
+    "POST /admin/status/incidents/{incident}/updates": Row(
+        NOBODY, "admin", {"step": "resolved", "text": "Well."}, 201, **CLOSED
+    ),
+    "GET /admin/status/maintenance": Row(NOBODY, "admin"),
+    "POST /admin/status/maintenance": Row(NOBODY, "admin", MAINTAINED, 201, **CLOSED),
+    "DELETE /admin/status/maintenance/{window}": Row(NOBODY, "admin", None, 204, **CLOSED),
     "GET /admin/pools": Row(NOBODY, "admin"),
     "GET /admin/pools/{pool}": Row(NOBODY, "admin"),
     "PUT /admin/pools/{pool}": Row(NOBODY, "admin", POOL, **CLOSED),
@@ -158,6 +176,8 @@ TABLE = {
     "GET /docs": Row(ALL, "public"),
     "GET /docs/redoc.js": Row(ALL, "public"),
     "GET /openapi.json": Row(ALL, "public"),
+    "GET /status": Row(ALL, "public"),
+    "GET /status.json": Row(ALL, "public"),
     "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
     "POST /signup": Row(ALL, "public", success=404),
@@ -202,6 +222,11 @@ class Caller:
         assert deployment.contents is not None
         kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
         deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)
+        deployment.store.documents.put(Document(STATUS, "components", msgspec.json.encode([WATCHED]).decode()))
+        boards = Boards(deployment.store.documents, deployment.store.days, "us-east-1", deployment.clock, lambda: ())
+        self.incident = boards.incidents.open(NewIncident("It broke", "We look."), (), "a1", deployment.clock()).id
+        window = msgspec.convert(MAINTAINED, NewWindow)
+        self.window = boards.maintenance.announce(window, {"model-a"}, "a1", deployment.clock()).id
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self.spare = token.key_id
@@ -219,6 +244,7 @@ class Caller:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
         names |= {"response": "resp_kept", "session": self.session, "review": "addresses-60", "step": "note"}
+        names |= {"incident": self.incident, "window": self.window}
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         return path.format(**names, name="not-found") + query
 

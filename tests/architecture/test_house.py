@@ -17,14 +17,15 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "egress", "journal", "passwords", "velocity", "wiring"),
+        *("contents", "placement", "egress", "journal", "passwords", "velocity", "status", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "journal", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb", "egress", "journal", "passwords", "velocity"),
+        *("contents", "dynamodb", "egress", "journal", "passwords", "velocity", "status"),
     },
-    "schedules": {"wiring", "ledger", "journal", "tenancy"},
+    "schedules": {"wiring", "status", "ledger", "journal", "tenancy"},
+    "status": {"placement", "identity", "documents", "dynamodb", "egress", "http1"},
     "velocity": {"tenancy", "documents", "dynamodb"},
     "inference": {
         *("identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails", "velocity"),
@@ -78,6 +79,7 @@ PURE = {
     "post.py",
     "sync.py",
     "addresses.py",
+    "minutes.py",
     "form.py",
     "judging.py",
     "trace.py",

@@ -17,14 +17,19 @@ from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
 from chalicelib.contents.memory import MemoryKeys
 from chalicelib.contents.store import DynamoPieces
-from chalicelib.documents import PLATFORM
+from chalicelib.documents import PLATFORM, Document
 from chalicelib.documents.store import DynamoDocuments
+from chalicelib.egress import Egress
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
 from chalicelib.placement.report import REPORTS, Reports, summary
 from chalicelib.pool import Pool, SageMaker
+from chalicelib.status import probing
+from chalicelib.status.asking import Questions
+from chalicelib.status.board import Boards
+from chalicelib.status.incidents import STATUS
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
@@ -51,6 +56,15 @@ OF_BEDROCK = (
     r"(:foundation-model|\*:inference-profile|\*:application-inference-profile|\*:guardrail)/\*"
 )
 BEDROCK_REGIONS = {"us-east-1", "us-east-2", "us-west-2"}  # to serve others, their names in the four policies and here
+
+
+# Of what the prober reaches. No tenant's id begins with `~`.
+LEADING_KEYS = {
+    "Pools": ("StringEquals", [PLATFORM]),
+    "Reports": ("StringEquals", [REPORTS]),
+    "StatusPage": ("StringEquals", [STATUS]),
+    "StatusSamples": ("StringLike", ["~status#*"]),
+}
 
 
 def statements(policy: str) -> list[dict[str, Any]]:
@@ -192,13 +206,13 @@ def test_the_prober_uses_every_permission_it_has_and_needs_no_other(stores: Serv
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_prober_writes_reports_and_nothing_else_of_the_table_and_runs_no_model(stage: str) -> None:
+def test_the_prober_writes_reports_and_samples_and_nothing_else_and_runs_no_model(stage: str) -> None:
     found = statements(f"policy-{stage}-prober.json")
 
     for statement in found:
         if "dynamodb:" in str(statement["Action"]):
-            partition = REPORTS if "dynamodb:PutItem" in statement["Action"] else PLATFORM
-            assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [partition]}}
+            operator, partitions = LEADING_KEYS[statement["Sid"]]
+            assert statement["Condition"] == {f"ForAllValues:{operator}": {"dynamodb:LeadingKeys": partitions}}
     # Those of a component would reach a model that sleeps.
     (models,) = [statement for statement in found if statement["Sid"] == "Models"]
     assert (models["Action"], models["Resource"]) == (
@@ -336,6 +350,14 @@ def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000, patience_s=PATIENCE_S)
     assert sandbox.tenancy.pools() == []
     reports.keep(summary({}, 0, NOW))
+    boards = Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ())
+    prepared.documents.put(Document(STATUS, "components", '[{"id":"x","name":"X","watches":"pools","pools":["x"]}]'))
+    pool = Pool("x", (SageMaker("t", endpoint="cloister-chat"),))
+    well = {target.probe_place: True for target in pool.targets}
+    for minute in range(2):
+        asked = probing.Asked({"x": pool}, well)
+        questions = Questions(Egress(), lambda _: None, {})
+        assert probing.sample(boards, questions, asked, NOW + minute * 60_000).runs
 
 
 def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:

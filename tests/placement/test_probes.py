@@ -30,7 +30,7 @@ def ask(engines: Mapping[str, ScriptedEngine], targets: Mapping[str, Target], **
 
 
 def look(probe: Probe, *pools: Pool) -> Report:
-    return Placement(engines(probe), Health(Settings()), lambda: HERE, patience_ms=30_000).look(pools)
+    return Placement(engines(probe), Health(Settings()), lambda: HERE, patience_ms=30_000).look(pools).report
 
 
 def test_each_place_is_asked_and_those_that_do_not_answer_are_none() -> None:

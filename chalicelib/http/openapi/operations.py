@@ -72,6 +72,8 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "subject": ("Who the member is, as the identity provider says it.", "kim@example.com"),
     "review": ("The `id` of a review, within its tenant.", "addresses-60"),
     "step": ("`note`, `throttle`, `suspend` or `clear`.", "note"),
+    "incident": ("The `id` of an incident.", "1795000000000-5f2c"),
+    "window": ("The `id` of a window of maintenance.", "1795000000000-5f2c"),
     "name": ("The last part of a problem's `type`.", "rate-limited"),
 }
 """Of paths: what each is, and one of them."""
