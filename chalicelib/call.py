@@ -119,7 +119,8 @@ class Pause(Enum):
     """In place of an event, of a stream that is polled: why the next one is not there. Nothing to a thread."""
 
     LULL = "nothing has come: look again when the source can be read"
-    ASIDE = "what comes next writes or waits: take it in a thread"
+    ASIDE = "what comes next writes: take it in a thread"
+    LENGTHY = "what comes next waits for others, or computes for long: take it in a thread of those that tenants share"
 
 
 Event = Waiting | Started | Delta | Finished | Pause

@@ -11,8 +11,9 @@ from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface, named_routes
 from chalicelib.identity import Principal
+from chalicelib.identity.principal import WHOLE
 from chalicelib.ledger import Entry
-from chalicelib.refusal import Malformed, NotFound
+from chalicelib.refusal import Forbidden, Malformed, NotFound
 from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.allowed import must_be_routes
 from chalicelib.tenancy.guardrails import must_be_a_keys
@@ -218,6 +219,7 @@ def list_keys(_: Incoming, caller: Caller) -> Keys:
 )  # fmt: skip
 def create_key(asked: Incoming, caller: Caller) -> NewKey:
     """Its secret is shown this once."""
+    _must_count_for_itself(caller)
     return new_key(caller.principal, caller.principal.tenant, asked.json(KeyRequest))
 
 
@@ -236,12 +238,27 @@ def revoke_key(asked: Incoming, caller: Caller) -> RevokedKey:
     names=lambda made: made.key.id,
 )  # fmt: skip
 def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
-    """The new key is as wide as the old one, which stays valid for `grace_s`."""
+    """The new key is as wide as the old one, which stays valid for `grace_s`; its rules of velocity it has, too."""
     request = asked.json(Rotation)
+    _must_count_for_itself(caller)
     _must_cover(caller.principal, wiring.tenancy().key(caller.principal.tenant, asked.parameters["key"]))
     return _shown(
         *wiring.tenancy().rotate_key(caller.principal.tenant, asked.parameters["key"], request.grace_s * 1000)
     )
+
+
+def _must_count_for_itself(caller: Caller) -> None:
+    """Raises Forbidden for a narrowed key with rules of velocity: each key that it made would be counted anew."""
+    kind, _, key = caller.principal.subject.partition(":")
+    if kind != "key" or key not in caller.snapshot.tenant.key_velocity:
+        return
+    try:
+        caller.principal.must_be_whole()
+    except Forbidden:
+        raise Forbidden(
+            "This key has rules of velocity of its own, which hold for each key by itself: it makes and rotates none. "
+            f"{WHOLE.capitalize()}."
+        ) from None
 
 
 def new_key(maker: Principal, tenant: str, request: KeyRequest, *, emergency: bool = False) -> NewKey:

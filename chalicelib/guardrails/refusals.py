@@ -29,3 +29,8 @@ def judge_complaint(complaint: Malformed, judge: Judge) -> None:
         complaint.text = judge.text(complaint.text)
     except NotAllowed:
         complaint.text = MALFORMED
+    try:
+        shown = complaint.field and judge.text(complaint.field)
+    except NotAllowed:
+        shown = None
+    complaint.field = shown if shown == complaint.field else None

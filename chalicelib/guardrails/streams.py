@@ -81,14 +81,14 @@ class Judged:
             for event in self._stream:
                 if isinstance(event, Delta):
                     if len(event.data) > AT_ONCE or self._judge.allowance.strained or self._judge.waits:
-                        yield Pause.ASIDE
+                        yield Pause.LENGTHY
                     tokens = event.tokens
                     for chunk in chunks.read(event.data):
                         yield Delta(chunk, tokens)
                         tokens = 0
                 elif isinstance(event, Finished):
                     if self._judge.waits:
-                        yield Pause.ASIDE
+                        yield Pause.LENGTHY
                     for rest in chunks.finish():
                         yield Delta(rest)
                     yield Finished(event.usage, chunks.last(event.data)) if event.data else event

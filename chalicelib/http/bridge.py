@@ -30,6 +30,7 @@ from chalicelib.http.route import Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.http.routing import Matcher
 from chalicelib.http.shapes import SHAPES
+from chalicelib.http.shared_threads import SharedThreads
 from chalicelib.http.silence import Gaps, streaming_transport
 from chalicelib.http.sources import Sources
 from chalicelib.http.surface import headers_of, refused
@@ -43,6 +44,13 @@ T = TypeVar("T")
 
 ASIDE = 16
 """Threads for what ends a stream, which the loop must not wait for: the engine's last bytes, and the store."""
+
+LENGTHY = 32
+"""Threads for what takes long of a stream: a second stage judges it, or rules that compute for long. Shared among
+tenants, and apart from all others: whoever's guardrail is slow holds up their own streams, and nobody's settlement."""
+
+LENGTHY_PATIENCE = Patience(stands_s=60.0, longest_s=60.0)
+"""For one of those, while nobody renews the stream's lease."""
 
 KEEPING = 16
 """Threads that keep what runs: they renew leases, and look at what allowed their streams. Apart from those above, of
@@ -96,6 +104,7 @@ class Bridge:
         # Apart from those: when all of them wait for silent engines, it is a close that sets one free.
         self._aside = ThreadPoolExecutor(ASIDE, thread_name_prefix="aside")
         self._keeping = ThreadPoolExecutor(KEEPING, thread_name_prefix="keeping")
+        self._lengthy = SharedThreads(LENGTHY, "lengthy", bounds.share_percent, LENGTHY_PATIENCE)
         # Only the adapter inside a Lambda function sets this header, over whatever a client sent; anywhere
         # else it is a client's, who could claim to be an IAM principal with it.
         self._behind_adapter = "AWS_LAMBDA_FUNCTION_NAME" in environment
@@ -174,7 +183,8 @@ class Bridge:
             return None
         visiting.set(visit)
         signed = _signed(scope, event["body"]) if signs else None
-        pipe = Pipe(self._begin_aside, self._begin_keeping, self._sources, self._patience_s, self._gaps, writer)
+        share = visit.share_of(self._lengthy)
+        pipe = Pipe(self._begin_aside, self._begin_keeping, share, self._sources, self._patience_s, self._gaps, writer)
         # One thread from the first line of the view to the first event, or to the last piece of what no pump can take:
         # a stream that waited for a second one behind other requests would hold its lease, and the engine's answer,
         # for nothing.

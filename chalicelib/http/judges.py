@@ -5,12 +5,11 @@ Whoever is at work already is not held up by a flood of wrong keys, nor they by 
 
 import asyncio
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from chalicelib.http.capacity import Places
-from chalicelib.http.turns import Patience, Turns
+from chalicelib.http.shared_threads import SharedThreads
+from chalicelib.http.turns import Patience
 
 T = TypeVar("T")
 
@@ -21,17 +20,13 @@ class Judges:
     """Threads, and what is being judged on them. Used in one loop."""
 
     def __init__(self, share_percent: int, patience: Patience) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
-        self._turns = Turns(Places(THREADS, share_percent), patience)
+        self._threads = SharedThreads(THREADS, "judge", share_percent, patience)
         self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def run(self, who: str, judge: Callable[[], T]) -> T:
         """What the judge says, in a thread. `who`: for whom. Raises: as the judge; NoCapacity."""
-        await self._turns.take(who)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, judge)
-        finally:
-            self._turns.give_back(who)
+        await self._threads.take(who)
+        return await asyncio.wrap_future(self._threads.begin(who, judge))
 
     async def agree(self, who: str, case: Hashable, judge: Callable[[], None]) -> None:
         """The same; a case that comes many times at once, as after a start, is judged once for all of them.

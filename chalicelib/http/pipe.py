@@ -10,8 +10,10 @@ from chalicelib.call import Pause, Source
 from chalicelib.http.asgi import Writer
 from chalicelib.http.doors import Body
 from chalicelib.http.pump import Aside, Pump
+from chalicelib.http.shared_threads import Share
 from chalicelib.http.silence import Gaps, Promise
 from chalicelib.http.sources import Sources
+from chalicelib.refusal import NoCapacity
 
 PIPE_BYTES = 1_000_000
 """How far an engine may run ahead of a slow reader."""
@@ -31,15 +33,20 @@ class Pipe:
         self,
         aside: Aside,
         keeping: Aside,
+        share: Share,
         sources: Sources,
         patience_s: float,
         gaps: Gaps,
         writer: Writer | None = None,
     ) -> None:
-        """`aside` begins what ends the body, `keeping` what keeps it going. `writer`: None where there is none."""
+        """`aside` begins what ends the body, `keeping` what keeps it going, `share` what takes long of it.
+
+        `writer`: None where there is none.
+        """
         self._loop = loop = asyncio.get_running_loop()
         self._aside = aside
         self.keeping = keeping
+        self._share = share
         self._sources = sources
         self.head: asyncio.Future[dict[str, Any] | None] = loop.create_future()
         self._pump: Pump | None = None
@@ -86,7 +93,7 @@ class Pipe:
         self._loop.call_soon_threadsafe(self._draw, reply, source)
 
     def _draw(self, reply: dict[str, Any], source: Source) -> None:
-        self._pump = Pump(reply["body"], source, self._sources, self._aside, self.arrive)
+        self._pump = Pump(reply["body"], source, self._sources, self._aside, self._share, self.arrive)
         if self.abandoned:
             self._pump.close()
         self.arrive()
@@ -138,7 +145,11 @@ class Pipe:
                 ended = self._ended  # before looking: what came before the end is still there
                 pieces = self._emptied()
             else:
-                taken = await self._pump.taken()
+                try:
+                    taken = await self._pump.taken()
+                except NoCapacity:  # its status is long gone: it breaks off
+                    self.abandon()
+                    return b""
                 ended = self._ended = self._pump.ended
                 if not self._pump.rests:
                     self._arrived.set()
@@ -183,6 +194,8 @@ class Pipe:
         with self._state:
             self.abandoned = True
             self._state.notify()
+        if self._pump is not None:
+            self._pump.give_up()
         self._arrived.set()
 
     def close(self) -> "asyncio.Future[Any] | None":

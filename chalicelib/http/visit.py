@@ -10,6 +10,7 @@ from chalicelib.http.incoming import Incoming
 if TYPE_CHECKING:  # of a loop; on plain Lambda there is none
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from chalicelib.http.shared_threads import Share, SharedThreads
     from chalicelib.http.turns import Capacity
 
 
@@ -44,6 +45,10 @@ class Visit:
         """In turn. Raises NoCapacity."""
         await self._capacity.threads.take(self._who)
         self._thread = True
+
+    def share_of(self, threads: "SharedThreads") -> "Share":
+        """Of the threads that tenants share."""
+        return threads.share(self._who)
 
     def open_stream(self) -> None:
         """In its thread, before a model is asked. Raises NoCapacity."""

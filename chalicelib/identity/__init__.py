@@ -204,7 +204,7 @@ def _by_token(
     member, snapshot = known
     if own and verify(text, snapshot.tenant.issuers, now_ms) != claims:
         raise Unauthenticated  # the person was read later than the issuers, and those have changed in between
-    _must_be_active(snapshot)
+    _must_be_open(snapshot, claims.issued_ms)
     holder = snapshot.tenant.role(claims.role or member.role)
     assert holder is not None  # who holds a role that there is not is no member
     principal = Principal(
@@ -307,7 +307,7 @@ def _open_to_holders(tenant: str | None, reading: Reading, source: NetworkSource
 
 
 def _must_be_open(snapshot: Snapshot, created_ms: int) -> None:
-    """To a key or session that was made then. Raises Forbidden, Unauthenticated."""
+    """To a key, token or session that was made then. Raises Forbidden, Unauthenticated."""
     _must_be_active(snapshot)
     if snapshot.tenant.outlived(created_ms):
         raise Unauthenticated

@@ -17,6 +17,7 @@ class Claims(msgspec.Struct, frozen=True):
     issuer: str  # its URL
     subject: str  # as the issuer's `subject_claim` names it
     expires_ms: int
+    issued_ms: int
     role: Role | None = None  # to which the issuer's groups are mapped; None: to none
 
 

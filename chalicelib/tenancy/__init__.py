@@ -256,7 +256,9 @@ class Tenancy:
     def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, KeyText]:
         """A new key in place of this one, which stays valid for `grace_ms` more."""
         document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        old = _as_of(value(document, Key), self._records.held(tenant_id, "tenant"))
+        tenant = self._records.held(tenant_id, "tenant")
+        old = _as_of(value(document, Key), tenant)
+        counted = tenant is not None and old.id in value(tenant, Tenant).key_velocity
         now_ms = self._clock()
         if not old.valid(now_ms) or old.replaced_by is not None:
             self._records.bump(tenant_id)
@@ -272,9 +274,13 @@ class Tenancy:
         )
         ends_ms = now_ms + grace_ms if old.expires_ms is None else min(old.expires_ms, now_ms + grace_ms)
         try:
+            if counted:
+                self.velocity.hand_on(tenant_id, old.id, new.id)
             self._records.replace(document, msgspec.structs.replace(old, expires_ms=ends_ms, replaced_by=new.id))
         except Conflict:
             self._forget_unseen(new)
+            if counted:
+                self.velocity.forget_key(tenant_id, new.id)
             raise
         return new, key_text
 

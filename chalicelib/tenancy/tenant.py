@@ -254,7 +254,7 @@ class Tenant(msgspec.Struct, frozen=True):
     own_velocity: tuple[VelocityRule, ...] = ()  # its owners', under those
     key_velocity: dict[str, tuple[VelocityRule, ...]] = {}  # and for single keys, by id
     sources: tuple[str, ...] = ()  # networks and VPC endpoints that its callers come from; empty: from everywhere
-    taken_down_ms: int | None = None  # when it was, the last time: keys and sessions from before open nothing any more
+    taken_down_ms: int | None = None  # when it was, the last time: keys, tokens and sessions from before open nothing
 
     def outlived(self, created_ms: int) -> bool:
         """Whether a key or session that was made then is good for nothing, whatever the tenant's status is now."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from chalicelib.refusal import Malformed
+from chalicelib.refusal import Conflict, Malformed
 from chalicelib.tenancy.records import Records
 from chalicelib.tenancy.tenant import MOST_RULES, Tenant, VelocityRule
 
@@ -40,6 +40,30 @@ class VelocityRules:
             tenant_id,
             lambda tenant: msgspec.structs.replace(tenant, own_velocity=tuple(rules), key_velocity=dict(by_key)),
         )
+
+    def hand_on(self, tenant_id: str, old: str, new: str) -> None:
+        """The rules of one key are another's, too, which takes its place."""
+
+        def handed_on(tenant: Tenant) -> Tenant:
+            rules = tenant.key_velocity.get(old)
+            by_key = tenant.key_velocity if rules is None else {**tenant.key_velocity, new: rules}
+            if len(by_key) > MOST_KEYS:
+                raise Conflict(
+                    f"{MOST_KEYS} keys at most have rules of velocity of their own, and this would be one more. "
+                    "Take away those of keys that are gone, by PUT /tenants/{tenant}/velocity."
+                )
+            return msgspec.structs.replace(tenant, key_velocity=by_key)
+
+        self._records.change_tenant(tenant_id, handed_on)
+
+    def forget_key(self, tenant_id: str, key: str) -> None:
+        """It has none any more."""
+
+        def without(tenant: Tenant) -> Tenant:
+            others = {each: rules for each, rules in tenant.key_velocity.items() if each != key}
+            return msgspec.structs.replace(tenant, key_velocity=others)
+
+        self._records.change_tenant(tenant_id, without)
 
     def throttle(self, tenant_id: str, rule: VelocityRule) -> Tenant:
         """From the next request on, that is refused which breaks this rule; it is put where it was taken away."""

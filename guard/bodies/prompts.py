@@ -1,5 +1,6 @@
 """A request, judged: its texts, its tools, its length. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,9 +37,11 @@ def judged(fields: Fields, judge: Judge, within: str = "") -> Fields:
     `within`: the member that holds what is asked, where one does. Raises NotAllowed.
     """
     if within:
-        inner = _inner(bytes(fields[within]))
+        body = _body(bytes(fields[within]))
+        inner = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         changed = _judged(inner, judge)
-        result = fields if changed is inner else {**fields, within: msgspec.Raw(msgspec.json.encode(changed))}
+        same = changed is inner and not _says_more(body, inner)
+        result = fields if same else {**fields, within: msgspec.Raw(msgspec.json.encode(changed))}
     else:
         result = _judged(fields, judge)
     most = judge.guard.rules.max_prompt_bytes
@@ -50,11 +53,18 @@ def judged(fields: Fields, judge: Judge, within: str = "") -> Fields:
     return result
 
 
-def _inner(body: bytes) -> Fields:
+def _body(raw: bytes) -> bytes:
     """A body may be a text that holds it."""
-    if body[:1] == b'"':
-        body = msgspec.json.decode(body, type=str).encode()
-    return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(raw, type=str).encode() if raw[:1] == b'"' else raw
+
+
+def _says_more(written: bytes, read: Any) -> bool:
+    """Whether an object in it has a member twice, of which one was read: a server may read the other."""
+    if msgspec.json.encode(read) == written:  # as most programs write it
+        return False
+    members: list[int] = []  # of each object, that are there more than once
+    json.loads(written, object_pairs_hook=lambda pairs: members.append(len(pairs) - len(dict(pairs))))
+    return any(members)
 
 
 def _judged(fields: Fields, judge: Judge) -> Fields:
@@ -69,14 +79,17 @@ def _judged(fields: Fields, judge: Judge) -> Fields:
         if name not in TALK:
             for tool in offered(said):
                 judge.tool(tool)
+        more = _says_more(written, said[name])
         if name in DEFINITIONS:
+            if more:
+                changed[name] = msgspec.Raw(msgspec.json.encode(said[name]))
             continue
         before = sum(judge.findings.values())
         if name in TALK or isinstance(said[name], str):
             _walk(said, judge)
         else:
             said[name] = judge.document(said[name])
-        if sum(judge.findings.values()) != before:
+        if more or sum(judge.findings.values()) != before:
             changed[name] = msgspec.Raw(msgspec.json.encode(said[name]))
     return {**fields, **changed} if changed else fields
 

@@ -27,18 +27,27 @@ As long as it is one word: templates of prompts print some of it, whatever it sa
 ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function", "model"))
 """Any other word in their place is part of the prompt."""
 
+MEDIA = frozenset((
+    *("url", "image_url", "audio_url", "video_url", "file_url", "image", "audio", "video", "file", "b64_json"),
+    *("data", "bytes", "file_data"),
+))  # fmt: skip
+"""Members that may hold a medium in base64. Elsewhere, what looks like one is what somebody said, or a model."""
+
 _WORD = re.compile(r"[\w.:/+=@|-]*", re.ASCII)
 _MEDIUM = re.compile(r"data:[\w.+-]*/[\w.+-]+;base64,[\w+/=-]*", re.ASCII)
 
-CALLS = ("function", "custom", "function_call", "toolUse")
+CALLS = ("function", "custom", "function_call", "toolUse", "tool_call_delta")
 """Members that hold the call of a tool, and there its `name`."""
 
-ARGUMENTS = ("arguments", "partial_json")
+ARGUMENTS = ("arguments", "partial_json", "parameters")
 """Strings that hold JSON: what a tool is called with."""
-DOCUMENTS = ("input", "json")
+DOCUMENTS = ("input", "json", "parameters")
 """Objects that tools are called with, and answer; elsewhere, lists and texts are called so."""
 
-PIECES = ("logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "output_token_logprobs", "top_logprobs")
+PIECES = (
+    *("logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "output_token_logprobs", "top_logprobs"),
+    *("token_likelihoods", "completion_probabilities"),  # Cohere's, llama.cpp's
+)
 """The same text once more, in pieces too small to be judged."""
 
 
@@ -48,7 +57,7 @@ def is_text(name: str | int, text: str, holder: Any) -> bool:
         return text not in ROLES
     if name in NO_TEXT and _WORD.fullmatch(text):
         return name == "data" and holder.get("type") == "text"  # a document, and no medium in base64
-    return not (text.startswith("data:") and _MEDIUM.fullmatch(text))
+    return not (name in MEDIA and text.startswith("data:") and _MEDIUM.fullmatch(text))
 
 
 def walk(node: Any, visit: Callable[[Path, str], str], document: Callable[[Any], Any], path: Path = ()) -> None:
@@ -63,7 +72,10 @@ def walk(node: Any, visit: Callable[[Path, str], str], document: Callable[[Any],
             else:
                 walk(value, visit, document, (*path, name if isinstance(node, dict) else _step(value, name)))
         elif isinstance(value, list):
-            walk(value, visit, document, (*path, name))
+            if name == "json":  # a tool's whole answer: its members are named by whoever made the tool
+                node[name] = document(value)
+            else:
+                walk(value, visit, document, (*path, name))
 
 
 def _step(thing: dict[str, Any], place: int) -> int:

@@ -7,6 +7,7 @@ refuses is told in its dialect's own words.
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from guard.bodies import Judge
 from guard.bodies.growing import Growing, Piece
 from guard.bodies.texts import below, joined
 
@@ -171,9 +172,9 @@ class Plain:
 
     def read(self, said: Chunk) -> Iterator[Chunk]:
         """See Wire."""
-        self._growing.judge.leave_out_pieces(said)
+        _leave_out_pieces(said, self._growing.judge)
         self._growing.grow(said, ())
-        if any(said.get(reason) for reason in _REASONS):
+        if _ended(said):
             yield from _rests(self, self._growing.finish(()), said)
         yield said
 
@@ -186,6 +187,20 @@ class Plain:
         """See Wire."""
         if piece.text:
             yield self.piece(piece)
+
+
+def _ended(said: Chunk) -> bool:
+    """Whether a model says so, by itself or in a list of what it says (Mistral's `outputs`)."""
+    listed = [each for value in said.values() if isinstance(value, list) for each in value if isinstance(each, dict)]
+    return any(each.get(reason) for each in (said, *listed) for reason in _REASONS)
+
+
+def _leave_out_pieces(node: Any, judge: Judge) -> None:
+    """Wherever a model's own body has them."""
+    if isinstance(node, dict):
+        judge.leave_out_pieces(node)
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _leave_out_pieces(each, judge)
 
 
 def _rests(wire: Wire, pieces: Iterator[Piece], *last: Chunk) -> Iterator[Chunk]:

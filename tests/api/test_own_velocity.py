@@ -87,3 +87,27 @@ def test_what_cannot_be_set_is_refused(gateway: Gateway, deployment: Deployment)
     assert owner.put([], **{id_of(key): [throttle(1, "keys")]}) == 400
     assert owner.put([], **{id_of(stranger): [throttle(1)]}) == 400
     assert owner.shown()["keys"] == {}
+
+
+def test_a_key_that_takes_anothers_place_has_its_rules(gateway: Gateway, deployment: Deployment) -> None:
+    owner, key = Owner(gateway, deployment), deployment.key()
+    assert owner.put([], **{id_of(key): [throttle(1)]}) == 200
+    rotated = gateway.call("POST", f"/tenants/acme/keys/{id_of(key)}/rotate", key=deployment.key(), json={})
+    assert rotated.status == 201
+    new = rotated.json["api_key"]
+    assert owner.chats(new, "a", "b") == [200, 429]
+    shown = owner.shown()["keys"]
+    assert shown[id_of(new)] == shown[id_of(key)]
+
+
+def test_a_narrowed_key_does_not_get_rid_of_its_rules_by_making_others(
+    gateway: Gateway, deployment: Deployment
+) -> None:
+    owner, key = Owner(gateway, deployment), deployment.key(pools=("model-a",))
+    assert owner.put([], **{id_of(key): [throttle(1)]}) == 200
+    made = gateway.call(
+        "POST", "/tenants/acme/keys", key=key, json={"role": "developer", "scopes": {"pools": ["model-a"]}}
+    )
+    rotated = gateway.call("POST", f"/tenants/acme/keys/{id_of(key)}/rotate", key=key, json={})
+    assert (made.status, rotated.status) == (403, 403)
+    assert "rules of velocity" in made.json["detail"]

@@ -19,8 +19,10 @@ from chalicelib.http.bridge import Bridge
 from chalicelib.http.pipe import Pipe
 from chalicelib.http.route import Route
 from chalicelib.http.route_table import ROUTES
+from chalicelib.http.shared_threads import SharedThreads
 from chalicelib.http.silence import COMMENT, PING, Gaps, Promise
 from chalicelib.http.sources import Sources
+from chalicelib.http.turns import Patience
 from chalicelib.inference.answer import CLIENT_LEFT
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import EngineFailed
@@ -260,7 +262,8 @@ def test_who_leaves_an_opened_stream_is_settled(stops: str) -> None:
 def test_a_slow_reader_is_sent_no_signs_on_top_of_what_waits_for_it() -> None:
     async def scene() -> None:
         thread = ThreadPoolExecutor(1)
-        pipe = Pipe(thread.submit, thread.submit, Sources(), PATIENCE_S, Gaps(0, 0))
+        share = SharedThreads(1, "lengthy", 50, Patience()).share("acme")
+        pipe = Pipe(thread.submit, thread.submit, share, Sources(), PATIENCE_S, Gaps(0, 0))
         pipe.promised(Promise({}, COMMENT, bytes))
         await pipe.head
         for _ in range(20):  # turns of the loop, in each of which a sign would be due

@@ -165,6 +165,16 @@ def test_a_suspended_tenant_is_told_to_its_members(scene: Scene) -> None:
     assert (answer.status, b"suspended" in answer.body) == (403, True)
 
 
+def test_a_token_from_before_its_tenant_was_taken_down_opens_it_no_more(scene: Scene) -> None:
+    before = scene.issuer.token()
+    scene.deployment.tenancy.take_down("acme")
+    assert scene.chat(before).status == 403
+    scene.deployment.tenancy.change_tenant("acme", Change(status="active"))
+    scene.deployment.clock.now_ms += 1_000
+    after = scene.issuer.token(iat=scene.deployment.clock.now_ms // 1_000)
+    assert (scene.chat(before).status, scene.chat(after).status) == (401, 200)
+
+
 def test_an_owner_is_not_narrowed_by_the_hour_of_their_token(scene: Scene) -> None:
     joined(scene.deployment, scene.issuer, "owner", subject="eve")
     token = scene.issuer.token(sub="eve")

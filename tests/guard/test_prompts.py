@@ -25,6 +25,11 @@ ASKED: dict[str, tuple[str, Any]] = {
         {"messages": [{"tool_calls": [{"function": {"name": "look_up", "arguments": '{"a": "TEXT"}'}}]}]},
     ),
     "a user who begins as media do": ("chat.completions", {"messages": [{"content": "data:,TEXT"}]}),
+    "a text that could be a medium": ("chat.completions", {"messages": [{"content": "data:a/b;base64,TEXT"}]}),
+    "a tool's answer of several": (
+        "converse",
+        {"body": {"messages": [{"content": [{"toolResult": {"content": [{"json": [{"id": "TEXT"}]}]}}]}]}},
+    ),
     "a role": ("chat.completions", {"messages": [{"role": "TEXT", "content": "hi"}]}),
     "a sentence for an id": ("chat.completions", {"messages": [{"role": "tool", "tool_call_id": "TEXT"}]}),
     "a part of a lying type": ("chat.completions", {"messages": [{"content": [{"type": "image", "data": "TEXT"}]}]}),
@@ -120,6 +125,30 @@ def test_what_meets_no_rule_stays_the_same_object(operation: str, fields: Any) -
 )  # fmt: skip
 def test_what_is_no_prompt_and_no_text_is_let_be(fields: Any) -> None:
     asked = raw(fields)
+    assert judged(asked, "chat.completions", judge()) is asked
+
+
+@pytest.mark.parametrize(
+    ("operation", "written"),
+    [
+        ("chat.completions", '{"messages": [{"content": "boom!", "content": "hi"}]}'),
+        ("chat.completions", '{"messages":[{"content":"boom!","content":"hi"}],"stop":["a"]}'),
+        ("chat.completions", '{"tools":[{"function":{"name":"rm_all","name":"look_up"}}]}'),
+        ("chat.completions", '{"documents":[{"text":"boom!","text":"hi"}]}'),
+        ("invoke", '{"body":{"prompt":"boom!","prompt":"hi"}}'),
+        ("invoke", '{"body":{"messages":[{"content":"boom!","content":"hi"}]}}'),
+        ("invoke", msgspec.json.encode({"body": '{"prompt":"boom!","prompt":"hi"}'}).decode()),
+    ],
+)
+def test_of_a_member_that_is_there_twice_a_model_gets_the_one_that_was_judged(operation: str, written: str) -> None:
+    asked = msgspec.json.decode(written, type=dict[str, msgspec.Raw])
+    shown = said(judged(asked, operation, judge()))
+    assert "hi" in shown or "look_up" in shown
+    assert "boom" not in shown and "rm_all" not in shown
+
+
+def test_a_request_that_is_written_otherwise_than_we_would_stays_the_same_object() -> None:
+    asked = msgspec.json.decode('{"messages": [ {"content": "\\u00e9", "top_k": 1e2} ]}', type=dict[str, msgspec.Raw])
     assert judged(asked, "chat.completions", judge()) is asked
 
 

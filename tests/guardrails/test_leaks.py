@@ -12,6 +12,7 @@ from chalicelib.guardrails.streams import Judged
 from chalicelib.refusal import ContentRefused, Malformed
 from guard import Rule, Rules, Tools, compiled
 from guard.bodies import Judge
+from guard.bodies.texts import PIECES
 
 GUARD = compiled(
     Rules(
@@ -77,6 +78,10 @@ def test_a_servers_complaint_quotes_nothing_that_a_rule_forbids(stream: bool) ->
             judged(Malformed(said), stream=stream)
         assert shown in refused.value.text
         assert "boom" not in refused.value.text
+    for member in ("messages[0].word-1234", "model"):
+        with pytest.raises(Malformed) as refused:
+            judged(Malformed("no", field=member), stream=stream)
+        assert refused.value.field == (member if member == "model" else None)
 
 
 def test_a_name_that_a_model_makes_up_for_a_tool_is_judged_as_text_is() -> None:
@@ -110,6 +115,39 @@ def test_a_call_of_coheres_is_one(stream: bool) -> None:
             stream=stream,
         )
     assert refused.value.symptom == "tools"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_arguments_of_a_call_of_coheres_are_judged_whatever_its_parameters_are_called(stream: bool) -> None:
+    said = {"tool_calls": [{"name": "f", "parameters": {"id": "word-1234", "model": "word-5678"}}]}
+    shown = text(judged(Delta(data(said)), Finished(Usage()), operation="invoke", stream=stream))
+    assert shown.count("[secret]") == 2 and "word-" not in shown
+
+
+def test_a_call_of_coheres_in_pieces_is_judged_as_its_arguments_will_be_read() -> None:
+    def piece(**delta: Any) -> Delta:
+        return Delta(data({"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, **delta}}))
+
+    with pytest.raises(ContentRefused) as refused:
+        judged(piece(name="rm_all"), operation="invoke")
+    assert refused.value.symptom == "tools"
+    pieces = [piece(parameters=each) for each in ('{"a": "word-\\u00', "31234", '"}')]
+    assert "1234" not in text(judged(*pieces, Finished(None), operation="invoke"))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_a_model_says_as_if_it_were_a_medium_is_judged(stream: bool) -> None:
+    said = "data:text/plain;base64,word-1234"
+    choice = {"delta" if stream else "message": {"content": said}}
+    assert "1234" not in text(judged(Delta(data({"choices": [choice]})), Finished(Usage()), stream=stream))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("name", PIECES)
+def test_tokens_that_a_models_own_body_spells_its_text_by_are_left_out(stream: bool, name: str) -> None:
+    said = {"generations": [{"text": "hi", name: [{"token": "word-"}, {"token": "1234"}]}]}
+    events = judged(Delta(data(said)), Finished(Usage()), operation="invoke", stream=stream)
+    assert "hi" in text(events) and "1234" not in text(events)
 
 
 def test_what_a_models_chunks_are_called_stays() -> None:
@@ -146,4 +184,4 @@ def test_a_loop_is_not_held_up_by_a_long_chunk_nor_by_rules_that_take_long() -> 
     strained = Judge(GUARD, "out")
     strained.allowance.spend(strained.allowance.began_s() - 0.1, 0)
     assert pauses(Judge(GUARD, "out"), "hi") == []
-    assert pauses(Judge(GUARD, "out"), "hi " * 10_000) == pauses(strained, "hi") == [Pause.ASIDE]
+    assert pauses(Judge(GUARD, "out"), "hi " * 10_000) == pauses(strained, "hi") == [Pause.LENGTHY]

@@ -283,14 +283,14 @@ def test_units_are_counted_as_they_are_billed() -> None:
     assert (second.calls, second.units) == (3, {"topic": 3, "word": 3, "sensitiveInformation": 3})
 
 
-def test_a_loop_is_told_to_take_aside_whatever_may_wait() -> None:
+def test_a_loop_is_told_to_take_elsewhere_whatever_may_wait() -> None:
     judge = SecondJudge(NONE, None, stage(Bedrock()))
     field = FIELDS["content"]
     chunks = [msgspec.json.encode(each) for each in (field.piece("a"), field.piece("b"), *field.end)]
     events: list[Event] = list(Judged(Told(chunks), call(field.operation), judge, lambda _: None, judge.whole))
     lulls = [place for place, event in enumerate(events) if event is Pause.LULL]
-    assert [events[place + 1] for place in lulls] == [Pause.ASIDE] * len(chunks)
-    assert events[-2] is Pause.ASIDE  # what is held back at the end
+    assert [events[place + 1] for place in lulls] == [Pause.LENGTHY] * len(chunks)
+    assert events[-2] is Pause.LENGTHY  # what is held back at the end
 
 
 @pytest.mark.parametrize(

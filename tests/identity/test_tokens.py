@@ -32,7 +32,7 @@ HOUR_MS = 3_600_000
 
 
 def test_a_good_token_says_who(issuer: Issuer, verify: Verifier) -> None:
-    assert verify(issuer.token()) == Claims(issuer.url, "ada", T0 + HOUR_MS)
+    assert verify(issuer.token()) == Claims(issuer.url, "ada", T0 + HOUR_MS, T0)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])

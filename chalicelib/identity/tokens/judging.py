@@ -16,13 +16,15 @@ _LATEST_S = 2**40  # some 35,000 years
 
 def judged(claims: Mapping[str, Any], issuers: Sequence[Issuer], now_ms: int) -> tuple[Issuer, Claims]:
     """The first of the issuers for which the claims are good, and what they say there. Raises Unauthenticated."""
-    expires_s = _holds_until(claims, now_ms)
+    expires_s, issued_s = _holds_until(claims, now_ms)
     if claims.get("token_use", "access") != "access":  # Cognito's; an ID token is for its client, and for no API
         raise Unauthenticated
     for issuer in issuers:
         subject = _subject(claims, issuer)
         if claims.get("iss") == issuer.url and _is_for_us(claims, issuer) and subject:
-            return issuer, Claims(issuer.url, subject, int(expires_s * 1_000), _role(claims, issuer))
+            return issuer, Claims(
+                issuer.url, subject, int(expires_s * 1_000), int(issued_s * 1_000), _role(claims, issuer)
+            )
     raise Unauthenticated
 
 
@@ -46,15 +48,15 @@ def holds(expires_ms: int, now_ms: int) -> bool:
     return now_ms < expires_ms + LEEWAY_S * 1_000
 
 
-def _holds_until(claims: Mapping[str, Any], now_ms: int) -> float:
-    """When it ends, in seconds. Raises Unauthenticated where it does not hold now."""
+def _holds_until(claims: Mapping[str, Any], now_ms: int) -> tuple[float, float]:
+    """When it ends, and when it was made, in seconds. Raises Unauthenticated where it does not hold now."""
     now_s = now_ms // 1_000
     expires_s, issued_s, starts_s = _time(claims, "exp"), _time(claims, "iat"), _time(claims, "nbf")
     if expires_s is None or issued_s is None or not isinstance(claims.get("sub"), str):
         raise Unauthenticated
     if now_s >= expires_s + LEEWAY_S or max(issued_s, starts_s or 0) > now_s + LEEWAY_S:
         raise Unauthenticated
-    return expires_s
+    return expires_s, issued_s
 
 
 def _is_for_us(claims: Mapping[str, Any], issuer: Issuer) -> bool:
