@@ -4,6 +4,7 @@
     entrance     who is taken in, and in which order    visit        what one request holds of its process
     capacity     how much at once, and for whom         turns        waiting, as long as the line moves
     judges       callers whom nobody remembers          bodies       a body as it arrives
+    shared_threads  threads of which each tenant has a share
     hops         where a client is, behind proxies     asgi         the types of the interface to it
     bridge       an ASGI application around the app: events in, streams out
     proxy_event  what API Gateway would make of a request
