@@ -31,9 +31,11 @@ class Terminal:
         self._env.pop("XDG_CONFIG_HOME", None)
         self.file = home / ".config" / "cloister" / "signed-in.json"
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "cloister.cli", *arguments]
-        return subprocess.run(command, env=self._env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+        return subprocess.run(
+            command, env={**self._env, **env}, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+        )
 
     def held(self) -> Any:
         (held,) = json.loads(self.file.read_bytes()).values()
@@ -75,6 +77,12 @@ def test_whoever_signs_in_needs_no_key_until_they_sign_out(
     where = f"{running_system.env['CLOISTER_ISSUER'].rpartition('/')[0]}/oauth2/token"
     assert httpx.post(where, data=form, trust_env=False, timeout=PATIENCE_S).json()["error"] == "invalid_grant"
     assert terminal.run("keys", "list").returncode == 2
+
+
+def test_whoever_has_a_wrong_password_is_not_told_to_sign_in(terminal: Terminal) -> None:
+    refused = terminal.run("login", "--password", CLOISTER_PERSON_PASSWORD="wrong")
+    assert refused.returncode == 2
+    assert "the password is wrong" in refused.stderr and refused.stderr.count("cloister login") == 0
 
 
 def test_a_sign_in_that_is_over_is_said_in_a_sentence(terminal: Terminal) -> None:

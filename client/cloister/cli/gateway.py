@@ -28,7 +28,8 @@ class GatewayRefused(SealError):
 
 def refused(response: httpx.Response) -> GatewayRefused:
     """The gateway's own sentence, and what to do about it here."""
-    advice = _ADVICE.get(code(response) or "", "")
+    signs_in = "/signin/" in response.request.url.path  # which is what the advice would be
+    advice = "" if signs_in else _ADVICE.get(code(response) or "", "")
     return GatewayRefused(f"The gateway answered {response.status_code}: {why(response)}{advice}")
 
 
