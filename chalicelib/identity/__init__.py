@@ -44,6 +44,8 @@ ENCRYPTING_PROVES_NOTHING = (
     "Send `Authorization: Bearer ck_...`, or seal in mode esdk."
 )
 
+NAMES_NO_TENANT = "A token says who somebody is, and not at which tenant: send `X-Tenant-ID` with it."
+
 TAKEN_DOWN = (
     "This tenant was taken down by the operator of the service, and its keys and sessions are revoked for good. Do not "
     "repeat the request: an owner of the tenant has to ask the operator."
@@ -133,6 +135,8 @@ def operator(
     """
     if isinstance(credential, Signed):
         return Principal(tenant=PLATFORM_TENANT, subject=credential.arn, role="owner", proof="iam")
+    if isinstance(credential, Token):
+        raise Unauthenticated  # it is for tenants' routes
     principal, _ = identify(credential, None, reading, now_ms, source=source)
     if principal.tenant != PLATFORM_TENANT or principal.role != "owner":
         raise Forbidden("The admin surface takes signed IAM requests, or an owner key of the platform tenant.")
@@ -190,7 +194,9 @@ def _by_token(
     text: str, tenant: str | None, reading: Reading, now_ms: int, verify: Verify
 ) -> tuple[Principal, Snapshot]:
     """The member of the tenant whom the token is about. What they may do is the member's, never the token's alone."""
-    if tenant is None or not is_a_tenants(tenant):
+    if tenant is None:
+        raise Unauthenticated(NAMES_NO_TENANT)  # good or not: nobody has looked at it
+    if not is_a_tenants(tenant):
         raise Unauthenticated
     own = False
     try:

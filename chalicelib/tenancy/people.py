@@ -61,6 +61,7 @@ class People:
         Raises Malformed for a role that there is not; Conflict where the tenant would be left without an owner.
         """
         self._must_be_there(tenant_id, role)
+        subject = self._as_listed(tenant_id, subject)
         name = member_document(subject)
         held = self._records.held(tenant_id, name)
         if held is None:
@@ -102,6 +103,7 @@ class People:
 
         Raises Conflict where the tenant would be left without an owner.
         """
+        subject = self._as_listed(tenant_id, subject)
         try:
             held = self._records.get(tenant_id, member_document(subject), f"member {subject}")
             self._keep_an_owner(held)
@@ -136,6 +138,14 @@ class People:
             return msgspec.structs.replace(tenant, roles=roles)
 
         return self._records.change_tenant(tenant_id, changed)
+
+    def _as_listed(self, tenant_id: str, subject: str) -> str:
+        """As the member with this mail address was invited, in whichever case: one person is not two members, of whom
+        one is left when the other is removed."""
+        if "@" not in subject or self._records.held(tenant_id, member_document(subject)) is not None:
+            return subject
+        same = (each.subject for each in self.members(tenant_id) if each.subject.lower() == subject.lower())
+        return next(same, subject)
 
     def _must_be_there(self, tenant_id: str, role: RoleName) -> None:
         if role in get_args(Role):

@@ -148,7 +148,9 @@ def test_a_wrong_token_is_answered_as_a_wrong_key_is(scene: Scene) -> None:
 
 def test_a_token_that_names_no_tenant_is_unknown(scene: Scene) -> None:
     token = scene.issuer.token()
-    assert scene.gateway.call("POST", "/inference", key=token, json={"prompt": "hi"}).status == 401
+    for each in (token, scene.issuer.token(iss="https://evil.example")):
+        refused = scene.gateway.call("POST", "/inference", key=each, json={"prompt": "hi"})
+        assert (refused.status, "send `X-Tenant-ID`" in refused.json["detail"]) == (401, True)
     assert scene.gateway.call("GET", "/admin/tenants", key=token).status == 401
 
 

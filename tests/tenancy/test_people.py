@@ -106,6 +106,21 @@ def test_an_invitation_that_is_taken_back_is_worth_nothing(there: Deployment) ->
     assert list(there.store.documents.under(PLATFORM, "invitation#")) == []
 
 
+def test_a_person_is_one_member_in_whichever_case_their_address_is_written(there: Deployment) -> None:
+    people = there.tenancy.people
+    people.put("acme", "Ada@example.com", "developer")
+    people.join(OURS, "ada", "ada@example.com", of_tenant=None)
+    changed = people.put("acme", "ada@EXAMPLE.com", "viewer")
+    assert people.members("acme") == [changed]
+    assert (changed.subject, changed.role, changed.joined_ms is None) == ("Ada@example.com", "viewer", False)
+    people.remove("acme", "ADA@example.com")
+    assert people.members("acme") == []
+    assert people.join(OURS, "ada", "ada@example.com", of_tenant=None) == []
+    people.put("acme", "Sub-1", "viewer")
+    people.put("acme", "sub-1", "viewer")
+    assert len(people.members("acme")) == 2, "subjects are letter by letter"
+
+
 def test_nothing_of_somebody_who_is_gone_is_left(there: Deployment) -> None:
     before = _named(there)
     joined(there)
