@@ -48,6 +48,8 @@ class ArgumentsScanner:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What was found so far. A match in a string that is one in the JSON text, too, is counted once."""
+        if self._string:
+            self._string.count_rest()
         both, text = Findings(self._side), self._text.found
         both.refused = self._found.refused or text.refused
         both.each = {name: max(count, text.each[name]) for name, count in self._found.each.items()}

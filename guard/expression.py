@@ -113,6 +113,27 @@ def begun(node: Node) -> str:
             return f"(?{flags}:{begun(part)})"
 
 
+def uncounted(node: Node, chars: int) -> Node:
+    """What matches the same texts of fewer characters than that, and all that `node` matches: of longer ones, more.
+
+    RE2 has a state for each number that it counts to; without the large ones it has few.
+    """
+    match node:
+        case Row(parts):
+            return Row(tuple(uncounted(part, chars) for part in parts))
+        case Either(choices):
+            return Either(tuple(uncounted(choice, chars) for choice in choices))
+        case Flagged(flags, part):
+            return Flagged(flags, uncounted(part, chars))
+        case Repeat(part, least, most):
+            narrow, _ = widths(part)
+            if narrow:
+                times = -(-chars // narrow)  # so often it does not fit into such a text
+                least, most = min(least, times), None if most is None or most >= times else most
+            return Repeat(uncounted(part, chars), least, most)
+    return node
+
+
 _NEVER = r"[^\x00-\x{10FFFF}]"
 
 

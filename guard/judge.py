@@ -12,7 +12,7 @@ from guard.automaton import Unfit
 from guard.packs import PACKS
 from guard.rules import Action, Direction, Finding, PackUse, Rule, Rules, Topic
 from guard.scanner import Allowance, Refused, Scanner, Side
-from guard.search import Pattern, Patterns
+from guard.search import Pattern, Patterns, near
 from guard.syntax import parse
 from guard.tools import Globs
 
@@ -51,7 +51,7 @@ class Guard:
         named = patterns(rules)
         prompts = [each for each in named if each.direction != "out"]
         answers = [each for each in named if each.direction != "in"]
-        self._out = _side(answers)
+        self._out = _streamed(_side(answers), answers)
         self._in = self._out if prompts == answers else _side(prompts)
         self._tools = Globs(rules.tools)
         self.room = sum(_room(side) for side in {id(side): side for side in (self._in, self._out)}.values())
@@ -132,8 +132,19 @@ def _pack(name: str) -> Pattern:
     return Pattern(parse(pack.pattern), pack.check, parse(pack.trail) if pack.trail else None)
 
 
+def _streamed(side: Side, named: list[Named]) -> Side:
+    """With what it takes to look at piece after piece."""
+    if side.cutting is None:
+        return side
+    return side._replace(near=near([each.pattern for each in _cutting(named)], side.cutting.size))
+
+
+def _cutting(named: list[Named]) -> list[Named]:
+    return [each for each in named if each.action != "flag" and not each.pattern.endless]
+
+
 def _side(named: list[Named]) -> Side:
-    cutting = [each for each in named if each.action != "flag" and not each.pattern.endless]
+    cutting = _cutting(named)
     flagging = [each for each in named if each.action == "flag" and not each.pattern.endless]
     endless = [each for each in named if each.pattern.endless]
     compiled = [Patterns([each.pattern for each in some]) if some else None for some in (cutting, flagging, endless)]
@@ -148,7 +159,7 @@ def _side(named: list[Named]) -> Side:
 
 
 def _room(side: Side) -> int:
-    return sum(some.room for some in (side.cutting, side.flagging, side.endless) if some)
+    return sum(some.room for some in (side.cutting, side.flagging, side.endless, side.near) if some)
 
 
 def _outcome(scanner: Scanner | ArgumentsScanner, text: str) -> Outcome:

@@ -7,11 +7,12 @@ A text that was refused has one finding: the rule that refused it.
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from time import thread_time
 from typing import NamedTuple
 
 from guard.rules import Finding
-from guard.search import Match, Patterns, Search
+from guard.search import Match, Near, Patterns, Search
 
 PART = 1_024
 """Bytes that are searched at once: with the largest rule sets some 0.3 s at the very worst."""
@@ -24,6 +25,10 @@ MOST_STEPS_AT_ONCE = 100_000_000
 
 HALF = re.compile("[\ud800-\udfff]")
 """Half of a character that JSON writes as two escapes, alone."""
+
+
+Look = Callable[[bytes, bool], bytes]
+"""At a piece of a text, be it the last or not; says what is released of it."""
 
 
 class Refused(Exception):
@@ -55,6 +60,10 @@ class Allowance:
         """Whether these rules have taken far longer with this request than ordinary ones do."""
         return self._left_s < 0.98
 
+    @property
+    def spent(self) -> bool:
+        return self._left_s < 0
+
     def began_s(self) -> float:
         return self._now_s()
 
@@ -76,6 +85,7 @@ class Side(NamedTuple):
     endless_names: list[str]
     refusing: set[str]
     size: int  # steps of the first two
+    near: Near | None = None  # of those that change a text, where texts come piece by piece
 
 
 class Characters:
@@ -124,6 +134,10 @@ class Cut:
         self._covered = 0  # up to where a match that was told goes on
         self._search = Search(side.cutting) if side.cutting else None
         self._flags = Search(side.flagging) if side.flagging else None
+        self._unflagged: list[bytes] = []  # what rules that only count have not seen yet
+        self._unflagged_bytes = 0
+        self._near = side.near if shown is Search.text else None
+        self._most_near = UNWATCHED // side.size if side.size else 0  # bytes
         self._whole = b""  # where there are endless patterns
 
     def feed(self, piece: bytes, *, last: bool) -> bytes:
@@ -132,34 +146,64 @@ class Cut:
             self._whole += piece
             if last:
                 self._look_through(self._side.endless)
-        if len(piece) <= PART:
-            return self._watched(piece, last=last)
+        search, released = self._search, None
+        if search is None:
+            released = piece
+        elif self._near and not last and self._may_be_near(search, piece):
+            released = search.quiet(piece, self._near)
+        if released is None:
+            released = self._in_parts(self._cut, piece, last=last)
+        if self._flags:
+            self._flag_later(piece, last=last)
+        return released
+
+    def _may_be_near(self, search: Search, piece: bytes) -> bool:
+        return len(search.held) + len(piece) < self._most_near and self._covered <= search.settled
+
+    def count_rest(self) -> None:
+        """What came so far, by rules that only count, as far as it may cost."""
+        if self._unflagged and self._findings.refused is None and not self._allowance.spent:
+            with suppress(TooCostly):
+                self._flag(last=False)
+
+    def _flag_later(self, piece: bytes, *, last: bool) -> None:
+        """Nobody waits for what is only counted, and one look at many pieces takes less time than many looks."""
+        self._unflagged.append(piece)
+        self._unflagged_bytes += len(piece)
+        if last or self._unflagged_bytes >= PART:
+            self._flag(last=last)
+
+    def _flag(self, *, last: bool) -> None:
+        pieces, self._unflagged, self._unflagged_bytes = self._unflagged, [], 0
+        self._in_parts(self._count_flags, b"".join(pieces), last=last)
+
+    def _in_parts(self, look: Look, text: bytes, *, last: bool) -> bytes:
+        """What is released, for whoever releases some."""
+        if len(text) <= PART:
+            return self._watched(look, text, last=last)
         released: list[bytes] = []
         end = 0
         try:
-            while end < len(piece):
-                begin, end = end, _character(piece, end + PART)
-                released.append(self._watched(piece[begin:end], last=last and end == len(piece)))
+            while end < len(text):
+                begin, end = end, _character(text, end + PART)
+                released.append(self._watched(look, text[begin:end], last=last and end == len(text)))
         except Refused as refused:
             raise Refused(refused.rule, b"".join(released).decode() + refused.released) from None
         return b"".join(released)
 
-    def _watched(self, piece: bytes, *, last: bool) -> bytes:
+    def _watched(self, look: Look, piece: bytes, *, last: bool) -> bytes:
         held = max(len(search.held) for search in (self._search, self._flags) if search) if self._side.size else 0
         if (held + len(piece)) * self._side.size < UNWATCHED:
-            return self._feed(piece, last=last)
+            return look(piece, last)
         began_s = self._allowance.began_s()
         try:
-            return self._feed(piece, last=last)
+            return look(piece, last)
         finally:
             self._allowance.spend(began_s, len(piece))
 
-    def _feed(self, piece: bytes, *, last: bool) -> bytes:
-        if self._flags:
-            self._count(self._flags.feed(piece, last=last), self._side.flagging_names)
+    def _cut(self, piece: bytes, last: bool) -> bytes:
         search = self._search
-        if search is None:
-            return piece
+        assert search
         at = search.settled
         found = search.feed(piece, last=last)
         if not found and self._covered <= at:
@@ -181,6 +225,11 @@ class Cut:
         if at < search.settled:
             released.append(self._shown(search, at, search.settled))
         return b"".join(released)
+
+    def _count_flags(self, piece: bytes, last: bool) -> bytes:
+        assert self._flags
+        self._count(self._flags.feed(piece, last=last), self._side.flagging_names)
+        return b""
 
     def _count(self, found: list[Match], names: list[str]) -> None:
         for match in found:
@@ -204,8 +253,8 @@ class Scanner:
 
     def __init__(self, side: Side, allowance: Allowance) -> None:
         self._characters = Characters()
-        self.found = Findings(side)
-        self._cut = Cut(side, self.found, allowance)
+        self._found = Findings(side)
+        self._cut = Cut(side, self._found, allowance)
 
     def feed(self, piece: str) -> str:
         """What may be released now. Raises Refused, TooCostly."""
@@ -214,6 +263,12 @@ class Scanner:
     def finish(self, piece: str = "") -> str:
         """The rest, with a last piece. Raises Refused, TooCostly."""
         return self._cut.feed(self._characters.feed(piece, last=True).encode(), last=True).decode()
+
+    @property
+    def found(self) -> Findings:
+        """So far."""
+        self._cut.count_rest()
+        return self._found
 
     @property
     def findings(self) -> tuple[Finding, ...]:

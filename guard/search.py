@@ -12,8 +12,8 @@ Texts are UTF-8; places are bytes from the beginning of the text.
 
 from typing import NamedTuple
 
-from guard.automaton import ANYWHERE, HERE, Automaton, Find, Several
-from guard.expression import Node, begun, widths, written
+from guard.automaton import ANYWHERE, HERE, Automaton, Find, Several, Unfit
+from guard.expression import Node, begun, uncounted, widths, written
 from guard.packs import Check
 
 
@@ -67,6 +67,36 @@ class Patterns:
         self.room = beginnings.room + any_of_them.room + sum(one.room for one in (*each, *trails) if one)
 
 
+NEAR = 24
+"""Characters: what is held back of almost all texts, a word or two, has fewer."""
+
+
+class Near:
+    """Asks in one look whether anything in a text matches, and where at its end something may have begun.
+
+    Right where less than NEAR is held back; else some of it need not be, and whoever wants to know asks Patterns. RE2
+    makes a state for whatever the end of a text may be the beginning of: where it counts no further, ordinary texts
+    need few. Where it does, as for Patterns, they need so many that RE2 makes them over and over.
+    """
+
+    def __init__(self, patterns: list[Pattern], size: int) -> None:
+        """None endless. `size`: of them all. Raises Unfit."""
+        near = [uncounted(pattern.node, NEAR) for pattern in patterns]
+        met, begins = ("|".join(f"(?:{how(node)})" for node in near) for how in (written, begun))
+        automaton = Automaton(rf"(?:\A\C*(?:{met})\C*|{begins})\z", 3 * size)
+        self.room = automaton.room
+        self.place = automaton.find
+        """0 where something matches, wherever; or else where something may have begun; or else the end."""
+
+
+def near(patterns: list[Pattern], size: int) -> Near | None:
+    """None where they are too large for it."""
+    try:
+        return Near(patterns, size)
+    except Unfit:
+        return None
+
+
 class Search:
     """In one text."""
 
@@ -82,6 +112,19 @@ class Search:
     def text(self, begin: int, end: int) -> bytes:
         return self.held[begin - self.begin : end - self.begin]
 
+    def quiet(self, piece: bytes, near: Near) -> bytes | None:
+        """What is settled now, where that is told in one look and nothing matches; None: the piece is to be fed."""
+        if self._trailing:
+            return None
+        if self.settled - self.begin > 1:
+            self._forget()
+        at, held = self.settled - self.begin, self.held + piece
+        upto: int = near.place(ANYWHERE, held, 0, len(held))[0][0]
+        if upto < at or upto == 0 or len(held) - upto >= NEAR:
+            return None
+        self.held, self.settled = held, self.begin + upto
+        return held[at:upto]
+
     def feed(self, piece: bytes, *, last: bool) -> list[Match]:
         """Matches that begin before `settled`, which moves. `held` is still what it was before, with the piece."""
         if self.settled > self.begin:
@@ -91,7 +134,7 @@ class Search:
         upto = end if last else self._patterns.begun(ANYWHERE, held, at, end)[0][0]
         self.settled = self.begin + upto
         found = self._continued() if self._trailing else []
-        for rule in self._patterns.perhaps(held):
+        for rule in self._patterns.perhaps(held) if at < upto else ():
             found += self._of(rule, at, upto)
         if len(found) > 1:
             found.sort()

@@ -3,6 +3,7 @@
     texts     which strings of JSON are text           prompts   a request, judged and redacted
     wholes    a whole answer                           chunks    an answer that comes in chunks
     wires     where the text of chunks is              growing   the texts of chunks, put together
+    again     a chunk that differs by its text alone
 
 Sans-IO. What is refused is a `NotAllowed`; after any exception nothing of what was to be judged may be sent.
 """

@@ -5,13 +5,14 @@ match of a rule.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from guard.bodies import COST, TOO_COSTLY, Judge, NotAllowed, wholes
-from guard.bodies.growing import Growing, Piece, Stop
-from guard.bodies.wires import WIRES, Chunk
+from guard.bodies.again import Again
+from guard.bodies.growing import Growing, Grown, Piece, Stop
+from guard.bodies.wires import WIRES
 from guard.scanner import TooCostly
 
 _NOTHING = Piece((0,), (), "")
@@ -25,14 +26,18 @@ class Chunks:
         self._judge = judge
         self._growing = Growing(judge)
         self._wire = WIRES[operation](self._growing)
+        self._again = Again()
+        self._last = Grown((), (), "")  # in the chunk that was learnt
+        self._deltas = 0  # that it counted as
 
     def read(self, data: bytes) -> list[bytes]:
         """What may be sent, now that this chunk has come. Raises NotAllowed, NotUnderstood."""
-        return self._sent(self._wire.read(wholes.parsed(data)))
+        return self._sent(self._read(data))
 
     def finish(self) -> list[bytes]:
         """What was held back: no text comes any more. Raises NotAllowed."""
-        return self._sent(map(self._wire.piece, self._growing.finish_all()))
+        self._again.forget()
+        return self._sent(msgspec.json.encode(self._wire.piece(piece)) for piece in self._growing.finish_all())
 
     def last(self, data: bytes) -> bytes:
         """A chunk that counts, after all texts: servers put more into it. Raises NotAllowed, NotUnderstood."""
@@ -46,11 +51,29 @@ class Chunks:
         """What was found so far, by rule."""
         return self._growing.findings()
 
-    def _sent(self, chunks: Iterable[Chunk]) -> list[bytes]:
+    def _read(self, data: bytes) -> Iterator[bytes]:
+        text = self._again.text(data)
+        if text is not None:
+            self._growing.deltas += self._deltas
+            yield self._again.told(self._growing.grow_again(self._last, text))
+            return
+        self._again.forget()
+        steps, found, deltas = self._growing.steps, self._judge.findings.total(), self._growing.deltas
+        steps.clear()
+        told: list[bytes] = []
+        for chunk in self._wire.read(wholes.parsed(data)):
+            told.append(msgspec.json.encode(chunk))
+            yield told[-1]
+        # One text grew and nothing else was found, so that all the rest may be told again as it is.
+        if len(told) == len(steps) == 1 and steps[0] and self._judge.findings.total() == found:
+            self._last, self._deltas = steps[0], self._growing.deltas - deltas
+            self._again.learn(data, told[0], self._last.path[-1], self._last.text)
+
+    def _sent(self, chunks: Iterable[bytes]) -> list[bytes]:
         sent: list[bytes] = []
         try:
             for chunk in chunks:
-                sent.append(msgspec.json.encode(chunk))
+                sent.append(chunk)
         except Stop as stop:
             stop.refused.ending = self._ending(sent, stop.piece)
             raise stop.refused from None

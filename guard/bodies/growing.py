@@ -20,6 +20,14 @@ class Piece(NamedTuple):
     text: str
 
 
+class Grown(NamedTuple):
+    """A text that grew, by what came."""
+
+    place: Path
+    path: Path
+    text: str
+
+
 class Stop(Exception):
     """What comes next is refused. `piece` may still be sent."""
 
@@ -37,27 +45,33 @@ class Growing:
         self._scanners: dict[Path, dict[Path, Growth]] = {}
         self._beside: dict[tuple[str, ...], dict[str, Any]] = {}  # what nothing was found in, by what grows beside it
         self._tools: dict[Path, tuple[str, str]] = {}  # as they are called so far, and as they are shown
+        self.deltas = 0  # so many came, for who counts by them
+        self.steps: list[Grown | None] = []  # each text that grew, since whoever looks at them cleared them; None: more
 
     def grow(self, node: dict[str, Any], place: Path) -> None:
         """Put in the place of each text of a delta what may be sent by now. Raises Stop."""
 
         def visit(path: Path, text: str) -> str:
             if path[-1] == "name" and (path[-2:-1] in _CALLED or path[-3:-2] == ("tool_calls",)):
+                self.steps.append(None)
                 return self._tool(place, path, text)
             scanners = self._scanners.setdefault(place, {})
             scanner = scanners.get(path)
             if scanner is None:
                 scanner = scanners[path] = self._scanner(path)
-            try:
-                return scanner.feed(text)
-            except Refused as refused:
-                raise Stop(Piece(place, path, refused.released), self.judge.refusal(refused.rule)) from None
+            self.steps.append(Grown(place, path, text))
+            return self._fed(scanner, place, path, text)
 
         self.judge.leave_out_pieces(node)
         texts.walk(node, visit, self.judge.document)
 
+    def grow_again(self, last: "Grown", text: str) -> str:
+        """What may be sent of a text that goes on where that one ended. Raises Stop."""
+        return self._fed(self._scanners[last.place][last.path], last.place, last.path, text)
+
     def finish(self, place: Path) -> Iterator[Piece]:
         """The rests of what grew there: no more comes. Raises Stop."""
+        self.steps.append(None)
         for path, scanner in self._scanners.pop(place, {}).items():
             try:
                 rest = scanner.finish()
@@ -91,6 +105,12 @@ class Growing:
         node.update(others)
         if self.judge.findings.total() == before and not any(isinstance(each, dict | list) for each in others.values()):
             self._beside[growing] = others
+
+    def _fed(self, scanner: Growth, place: Path, path: Path, text: str) -> str:
+        try:
+            return scanner.feed(text)
+        except Refused as refused:
+            raise Stop(Piece(place, path, refused.released), self.judge.refusal(refused.rule)) from None
 
     def _scanner(self, path: Path) -> Growth:
         holds_json = path[-1] in texts.ARGUMENTS or path[-2:] == ("toolUse", "input")

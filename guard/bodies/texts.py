@@ -51,6 +51,11 @@ PIECES = (
 """The same text once more, in pieces too small to be judged."""
 
 
+def always_text(name: str | int) -> bool:
+    """Whether any string in a member that is called so is text."""
+    return isinstance(name, str) and name != "role" and name not in NO_TEXT and name not in MEDIA
+
+
 def is_text(name: str | int, text: str, holder: Any) -> bool:
     """Of a string in `holder`."""
     if name == "role":

@@ -6,6 +6,8 @@ import msgspec
 
 from guard.bodies import Judge, NotUnderstood, texts
 
+_object = msgspec.json.Decoder(dict[str, Any])
+
 
 def judged(data: bytes, judge: Judge) -> bytes:
     """As it may be sent. Raises NotAllowed, NotUnderstood."""
@@ -17,7 +19,7 @@ def judged(data: bytes, judge: Judge) -> bytes:
 def parsed(data: bytes) -> dict[str, Any]:
     """Raises NotUnderstood for what is no JSON object."""
     try:
-        return msgspec.json.decode(data, type=dict[str, Any])
+        return _object.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise NotUnderstood from None
 

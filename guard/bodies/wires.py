@@ -78,14 +78,13 @@ class Messages:
     def __init__(self, growing: Growing) -> None:
         self._growing = growing
         self._open: set[int] = set()
-        self._pieces = 0
 
     def read(self, said: Chunk) -> Iterator[Chunk]:
         """See Wire."""
         kind, block = said.get("type"), said.get("index") or 0
         delta = said.get("delta")
         if kind == "content_block_delta" and isinstance(delta, dict) and "citation" not in delta:
-            self._pieces += 1
+            self._growing.deltas += 1
             self._growing.grow(delta, (block,))
             yield said
             return
@@ -111,7 +110,7 @@ class Messages:
         for block in sorted(self._open):
             yield {"type": "content_block_stop", "index": block}
         delta = {"stop_reason": "refusal", "stop_sequence": None}
-        yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": self._pieces}}
+        yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": self._growing.deltas}}
 
     def _begin(self, block: Chunk, index: int) -> None:
         """What a block begins with grows already; what it holds besides is whole."""
