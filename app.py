@@ -28,6 +28,12 @@ def probe(_event: Any) -> None:
     schedules.ask_targets()
 
 
+@app.schedule("rate(1 minute)", name="publisher")
+def publish(_event: Any) -> dict[str, bool]:
+    """Put the status page where it is still found when these doors are not."""
+    return {"published": schedules.publish_status()}
+
+
 @app.schedule("rate(1 hour)", name="notary")
 def sign_heads(_event: Any) -> dict[str, int]:
     """Sign what the ledger holds of each day that is over."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-Service = Literal["dynamodb", "sagemaker-runtime", "bedrock-runtime"]
+Service = Literal["dynamodb", "sagemaker-runtime", "bedrock-runtime", "s3", "sesv2"]
 
 
 def address(service: Service, region: str, environment: Mapping[str, str]) -> str:
@@ -15,6 +15,8 @@ def address(service: Service, region: str, environment: Mapping[str, str]) -> st
 
 
 def _host(service: Service, region: str, fips: str) -> str:
+    if service == "sesv2":
+        return f"email{fips}.{region}"
     if service != "sagemaker-runtime":
         return f"{service}{fips}.{region}"
     # In GovCloud it has one endpoint, which is validated (https://aws.amazon.com/compliance/fips).

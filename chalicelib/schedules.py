@@ -33,6 +33,16 @@ def ask_targets() -> None:
     here.telemetry.count("ProberRan", here.clock())
 
 
+def publish_status() -> bool:
+    """Put the status page where it outlives us; whether it had changed. Raises StoreUnavailable, NotPublished."""
+    here, boards, publisher = wiring.path(), wiring.boards(), wiring.publisher()
+    if boards is None or publisher is None:
+        return False
+    published = publisher.publish(boards.read())
+    here.telemetry.count("PublisherRan", here.clock())
+    return published
+
+
 def sign_heads() -> int:
     """Sign the ledger's days that are over; how many heads that made. Without a key none.
 

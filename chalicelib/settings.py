@@ -63,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True):
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sign_up: str = "invited"  # who may become a tenant: whom the operator makes one; or `open`, anybody who pays
     trace_percent: int = 0  # of requests that are traced, where nobody before us has decided; 0: no spans are kept
+    status_bucket: str = ""  # of S3, where the status page is published as files; empty: nowhere
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
     @property
@@ -163,6 +164,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         )
     if not all(re.fullmatch(_PRINCIPAL, arn) for arn in settings.glass_breakers):
         wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
+    if not re.fullmatch(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?", settings.status_bucket):
+        wrong.append("CLOISTER_STATUS_BUCKET must be a bucket's name: 3 to 63 small letters, digits or `-`")
     if settings.sign_up not in ("invited", "open"):
         wrong.append(f"CLOISTER_SIGN_UP must be `invited` or `open`, not {settings.sign_up!r}")
     if settings.trace_percent > 100:

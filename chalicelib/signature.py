@@ -1,4 +1,4 @@
-"""AWS's Signature Version 4 in the one shape in which we send: POST, a body of known bytes, no query.
+"""AWS's Signature Version 4 in the shape in which we send: a body of known bytes, no query, and mostly POST.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -39,12 +39,13 @@ def signed(
     service: str,
     credentials: Credentials,
     now_ms: int,
+    method: str = "POST",
 ) -> dict[str, str]:
     """The headers, and those more that prove who sends them.
 
     `host`: as the header of that name says it. `path`: as it goes over the wire, without a query and dot segments.
     `headers`: ASCII; all are signed, so none that the way may change (Connection, User-Agent, X-Amzn-Trace-Id), and
-    none of Host, Authorization and X-Amz-*. Raises ValueError for what is not ASCII.
+    none of Host, Authorization and X-Amz-*, but the hash that S3 wants. Raises ValueError for what is not ASCII.
     """
     date, day = _instant(now_ms // 1_000)
     said = {**headers, "X-Amz-Date": date}
@@ -53,7 +54,7 @@ def signed(
     lines = sorted([("host", host), *((name.lower(), " ".join(value.split())) for name, value in said.items())])
     names = ";".join([name for name, _ in lines])
     canonical = "".join([f"{name}:{value}\n" for name, value in lines])
-    request = f"POST\n{_path(path)}\n\n{canonical}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    request = f"{method}\n{_path(path)}\n\n{canonical}\n{names}\n{hashlib.sha256(body).hexdigest()}"
     scope = f"{day}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(request.encode('ascii')).hexdigest()}"
     signing = _keyed(credentials.secret_key, day, region, service).copy()

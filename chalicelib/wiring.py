@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from chalicelib.identity.tokens.verified import Tokens
     from chalicelib.passwords import Passwords
     from chalicelib.status.board import Boards
+    from chalicelib.status.publishing import Publisher
     from chalicelib.tickets.secret import TicketKey
 
 Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
@@ -332,6 +333,17 @@ def _boards() -> "Boards":
     given = settings()
     own = unless_told(public_url=given.public_url, issuer=given.issuer)
     return Boards(documents(), DynamoDays(tables(), given.region), given.region, clock, lambda: own)
+
+
+@cache
+def publisher() -> "Publisher | None":
+    """Of the status page; None where the deployment names no bucket for it."""
+    if not settings().status_bucket:
+        return None
+    from chalicelib.status.aws import AwsService
+    from chalicelib.status.publishing import Publisher
+
+    return Publisher(AwsService("s3", "s3", settings().region), settings().status_bucket)
 
 
 def _openai_compatible() -> Engine[Any]:

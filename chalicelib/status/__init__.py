@@ -5,6 +5,7 @@
     asking         what is asked beside the targets        probing        from what was asked to a minute's samples
     rounds         a round of the schedule
     incidents      what operators say of a fault            maintenance what they announce
+    publishing     the page as files in a bucket            aws         how that is asked
     board          all of it as one value, for the page     page        the same for people
 
 A minute of which there is no sample is unknown, never up. What is watched is asked by a schedule: whoever looks at the

@@ -44,7 +44,7 @@ from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 NOW = 1_795_000_000_000
 BUSY = Limits(rates=(), budgets=(), in_flight=40)  # of several meters
 STAGES = ("dev", "prod", "gov-dev", "gov-prod")
-KINDS = ("", "-streaming", "-reaper", "-prober", "-notary")
+KINDS = ("", "-streaming", "-reaper", "-prober", "-publisher", "-notary")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
 # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
@@ -55,6 +55,7 @@ OF_BEDROCK = (
     r"arn:\*:bedrock:([a-z0-9-]+):"
     r"(:foundation-model|\*:inference-profile|\*:application-inference-profile|\*:guardrail)/\*"
 )
+OF_THE_STATUS_PAGE = r"arn:\*:s3:::cloister-(gov-)?(dev|prod)-status\*/status/\*"  # S3 knows no regions and accounts
 BEDROCK_REGIONS = {"us-east-1", "us-east-2", "us-west-2"}  # to serve others, their names in the four policies and here
 
 
@@ -99,7 +100,7 @@ def test_policies_name_what_they_allow_in_every_partition(policy: str) -> None:
                 # A key's ARN holds no name of ours; its alias does.
                 (named,) = statement["Condition"]["ForAnyValue:StringEquals"].items()
                 assert named[0] == "kms:ResourceAliases" and re.fullmatch("alias/cloister-.+", named[1])
-            elif not re.fullmatch(OF_BEDROCK, resource):
+            elif not re.fullmatch(OF_BEDROCK, resource) and not re.fullmatch(OF_THE_STATUS_PAGE, resource):
                 assert re.fullmatch(r"arn:\*:[a-z]+:\*:\*:[a-z-]+[:/].*cloister-.+", resource), resource
 
 
@@ -221,6 +222,12 @@ def test_the_prober_writes_reports_and_samples_and_nothing_else_and_runs_no_mode
     assert not [action for statement in found for action in each(statement["Action"]) if action.startswith("bedrock:")]
 
 
+def test_the_publisher_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _publishing)
+
+    assert asked == set(allowed("policy-prod-publisher.json", prefix))
+
+
 def test_the_notary_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
     prefix, asked = _exercised(stores, _signing)
 
@@ -240,7 +247,7 @@ def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_the
         if "notary" in policy:
             assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
         else:
-            wraps = set() if "reaper" in policy or "prober" in policy else {"kms:GenerateDataKey", "kms:Decrypt"}
+            wraps = set() if re.search("reaper|prober|publisher", policy) else {"kms:GenerateDataKey", "kms:Decrypt"}
             assert heads <= {"dynamodb:Query"} and kms == wraps
 
 
@@ -358,6 +365,10 @@ def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
         asked = probing.Asked({"x": pool}, well)
         questions = Questions(Egress(), lambda _: None, {})
         assert probing.sample(boards, questions, asked, NOW + minute * 60_000).runs
+
+
+def _publishing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    assert Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ()).read().status == "unknown"
 
 
 def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:

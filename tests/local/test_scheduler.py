@@ -38,4 +38,9 @@ def test_an_apps_schedules_are_called_with_eventbridges_event() -> None:
 def test_the_apps_own_schedules_are_run() -> None:
     from app import app
 
-    assert [(each.name, each.period_s) for each in schedules(app)] == [("reaper", 60), ("prober", 60), ("notary", 3600)]
+    assert [(each.name, each.period_s) for each in schedules(app)] == [
+        ("reaper", 60),
+        ("prober", 60),
+        ("publisher", 60),
+        ("notary", 3600),
+    ]
