@@ -33,7 +33,8 @@ def test_each_tells_that_it_ran_also_when_there_was_nothing_to_do(capsys: pytest
         schedules.ask_targets()
         assert told(capsys) == ["ProberRan"]
         assert schedules.sign_heads_by(cannot_sign) == 0  # nobody has asked for anything
-        assert told(capsys) == ["NotaryRan"]
+        assert schedules.sign_heads() == 0  # nor is there a key
+        assert told(capsys) == ["NotaryRan", "NotaryRan"]
 
 
 def test_a_notary_that_cannot_sign_says_so_and_not_that_it_ran(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,6 +90,7 @@ def test_the_ticket_key_that_is_made_signs_what_its_public_half_verifies() -> No
         ("deployment", "infra/sealing.yaml"),
         ("deployment", "infra/audit.yaml"),
         ("deployment", "infra/contents.yaml"),
+        ("observability", "infra/observability.yaml"),
         ("user-pool", "infra/identity.yaml"),
         ("govcloud", "infra/commercial.yaml"),
         ("govcloud", "infra/bedrock.yaml"),
