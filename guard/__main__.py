@@ -9,10 +9,13 @@ import msgspec
 
 from guard import Rules, SentRules, problems, strictest
 
+BESIDE = ("bedrock", "allow", "offered", "version", "changed_ms")
+"""What a gateway takes, or shows, beside the rules: no enclave judges by it."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m guard", description=__doc__)
-    parser.add_argument("rules", type=Path, help="a file of rules, as PUT /tenants/{tenant}/guardrails takes them")
+    parser.add_argument("rules", type=Path, help="a file of rules, as /tenants/{tenant}/guardrails takes or shows them")
     parser.add_argument("--key-rules", type=Path, help="a file of the rules that the caller's key has besides")
     parser.add_argument("--key-tool", action="append", default=[], help="a glob of tools that the caller's key has")
     options = parser.parse_args()
@@ -34,7 +37,9 @@ class _Faulty(Exception):
 def _read(path: Path) -> Rules:
     """Raises _Faulty."""
     try:
-        rules = msgspec.json.decode(path.read_bytes(), type=Rules)
+        members = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+        written = msgspec.json.encode({name: value for name, value in members.items() if name not in BESIDE})
+        rules = msgspec.json.decode(written, type=Rules)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         said = [str(error)]
     else:

@@ -28,6 +28,16 @@ def test_the_hash_is_that_of_tickets_and_faults_are_told_in_words(tmp_path: Path
     code, said, _ = told(tmp_path / "rules.json", json.dumps(golden["rules"]), "--key-rules", str(own))
     both = strictest(SentRules.read(WRITTEN).rules, Rules(max_prompt_bytes=99))
     assert (code, said.strip()) == (0, hashlib.sha256(SentRules(both).written()).hexdigest())
+    shown = {
+        **golden["rules"],
+        "allow": {"pools": ["a"]},
+        "bedrock": None,
+        "offered": [],
+        "version": 3,
+        "changed_ms": 1,
+    }
+    code, said, _ = told(tmp_path / "rules.json", json.dumps(shown), *tools)
+    assert (code, said.strip()) == (0, hashlib.sha256(WRITTEN).hexdigest()), "as a gateway shows them"
     for rules, fault in (('{"rulez":[]}', "rulez"), ('{"packs":["dogs"]}', "no pack 'dogs'"), ("{", "truncated")):
         code, said, complaint = told(tmp_path / "rules.json", rules)
         assert (code, said) == (1, "")
