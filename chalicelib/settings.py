@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True):
     session_longest_ms: int = 43_200_000  # however often it is renewed
     egress_origins: str = ""  # called wherever they are, with commas between; else only what is public, over TLS
     sign_up: str = "invited"  # who may become a tenant: whom the operator makes one; or `open`, anybody who pays
+    telemetry: str = "lines"  # how it is told what became of requests: `lines`, `powertools`, or `otlp` beside lines
+    otlp_endpoint: str = ""  # the collector of `otlp`: an origin, and maybe a path
     trace_percent: int = 0  # of requests that are traced, where nobody before us has decided; 0: no spans are kept
     status_bucket: str = ""  # of S3, where the status page is published as files; empty: nowhere
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
@@ -168,6 +170,14 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_STATUS_BUCKET must be a bucket's name: 3 to 63 small letters, digits or `-`")
     if settings.sign_up not in ("invited", "open"):
         wrong.append(f"CLOISTER_SIGN_UP must be `invited` or `open`, not {settings.sign_up!r}")
+    if settings.telemetry not in ("lines", "powertools", "otlp"):
+        wrong.append(f"CLOISTER_TELEMETRY must be `lines`, `powertools` or `otlp`, not {settings.telemetry!r}")
+    if (settings.telemetry == "otlp") != bool(settings.otlp_endpoint):
+        wrong.append(
+            "CLOISTER_TELEMETRY `otlp` and CLOISTER_OTLP_ENDPOINT, where it sends to, are nothing without each other"
+        )
+    if settings.otlp_endpoint and not re.match(_ORIGIN, settings.otlp_endpoint):
+        wrong.append("CLOISTER_OTLP_ENDPOINT must be a URL, as http://127.0.0.1:4318")
     if settings.trace_percent > 100:
         wrong.append(f"CLOISTER_TRACE_PERCENT must be at most 100, not {settings.trace_percent}")
     if settings.tenant_share_percent > 100:

@@ -2,6 +2,7 @@
 
 - The modules go in compiled (`compile_package`), where there is a Python of the runtime to compile them.
 - botocore's descriptions of services that the gateway does not call go out: most of what chalice packs.
+- So do parts of Powertools and of X-Ray's SDK that nothing here imports: as large as the rest of them.
 - The template becomes JSON: PyYAML writes repeated parts as aliases, which CloudFormation does not read.
 """
 
@@ -16,6 +17,9 @@ from chalice.package import YAMLTemplateSerializer
 
 SERVICES = {"bedrock", "kms", "secretsmanager", "sts"}
 """What the gateway makes botocore clients of."""
+
+UNUSED = {"aws_lambda_powertools/event_handler", "aws_xray_sdk/ext"}
+"""Routers and patches: we route by ourselves, and patch nothing."""
 
 LIMIT_BYTES = 50_000_000
 """The largest package that we ship: a sandbox fetches all of it before it starts. Lambda itself takes 250 MB."""
@@ -60,6 +64,10 @@ def _wanted(package: ZipFile) -> Iterator[tuple[ZipInfo, bytes]]:
     for entry in package.infolist():
         match entry.filename.split("/"):
             case ["botocore", "data", service, _, *_] if service not in SERVICES:
+                continue
+            case [package_name, room, *_] if f"{package_name}/{room}" in UNUSED:
+                continue
+            case ["aws_lambda_powertools", "utilities", name, _, *_] if name != "jmespath_utils":
                 continue
             case [*_, "__pycache__", _]:
                 continue

@@ -67,6 +67,9 @@ class SettledCalls:
     def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:
         self._behind.fault(error, now_ms, **facts)
 
+    def flush(self) -> None:
+        self._behind.flush()
+
     def taken(self, request_id: str) -> tuple[str, int] | None:
         return self._calls.pop(request_id, None)
 

@@ -130,6 +130,7 @@ class Bridge:
             if message["type"] == "lifespan.shutdown":
                 # uvicorn ends the process by the signal that it got, and with it every thread, wherever it is.
                 await self._settled(SETTLING_S)
+                await asyncio.get_running_loop().run_in_executor(None, wiring.path().telemetry.flush)
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return

@@ -68,10 +68,10 @@ def _must_be_from_where_callers_may_be(route: Route, asked: Incoming) -> None:
     path.velocity.reputation.must_let_in(asked.source, now_ms)
 
 
-def must_be_known(asked: Incoming) -> None:
+def must_be_known(asked: Incoming) -> str:
     """Before whoever wants to run a model hears what is wrong with their request: that they might run one.
 
-    Requests that are right are not looked at for this: the admission asks whose they are.
+    Requests that are right are not looked at for this: the admission asks whose they are. Gives their tenant.
 
     Raises: as `let_in`; NotOpened.
     """
@@ -79,6 +79,7 @@ def must_be_known(asked: Incoming) -> None:
     principal.must("infer")
     principal.must_reach(asked.surface)
     principal.must_come_by(asked.route, asked.surface)
+    return principal.tenant
 
 
 def must_be_let_in(route: Route, asked: Incoming) -> None:

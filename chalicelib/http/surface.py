@@ -9,7 +9,7 @@ from chalice.app import Blueprint, IAMAuthorizer
 
 from chalicelib import wiring
 from chalicelib.http import problems
-from chalicelib.http.callers import let_in, must_be_known
+from chalicelib.http.callers import Caller, let_in, must_be_known
 from chalicelib.http.cross_origin import headers_for, headers_for_its_own, origin_of, preflight
 from chalicelib.http.doors import Reply
 from chalicelib.http.ids import Ids, ids_of
@@ -160,8 +160,7 @@ class Surface(Blueprint):
         except Exception as error:
             reply = refused(error, shape, ids)
             for_page = headers_for
-            named, arrived_ms = (None, None) if asked is None else (asked.tenant, asked.arrived_ms)
-            tell_of_refusal(error, route, named, ids, arrived_ms)
+            tell_of_refusal(error, route, ids, None if asked is None else asked.arrived_ms)
         return _dressed(reply, route, event, shape, ids, for_page)
 
 
@@ -178,7 +177,7 @@ def turned_away(error: Exception, route: Route | None, event: Mapping[str, Any],
         reply.headers |= headers_of(ids)
         return reply
     _, shape = taken_as(event, route)
-    tell_of_refusal(error, route, (event.get("pathParameters") or {}).get("tenant"), ids)
+    tell_of_refusal(error, route, ids)
     for_page = headers_for if reads else headers_for_its_own
     return _dressed(refused(error, shape, ids), route, event, shape, ids, for_page)
 
@@ -211,9 +210,11 @@ def _answered(route: Route, work: Work, asked: Incoming, event: Mapping[str, Any
 
             must_have_a_place(asked, event, route)
         return work(asked, caller)
-    except (Malformed, TooLarge) as refusal:
-        if route.infers and not refusal.admitted:
-            must_be_known(asked)
+    except Refusal as refusal:
+        if isinstance(refusal, Malformed | TooLarge) and route.infers and not refusal.admitted:
+            refusal.tenant = must_be_known(asked)
+        elif caller is not None:
+            refusal.tenant = (caller.principal if isinstance(caller, Caller) else caller).tenant
         raise
 
 

@@ -3,37 +3,30 @@
 from chalicelib import wiring
 from chalicelib.http.ids import Ids
 from chalicelib.http.route import Route
-from chalicelib.refusal import Refusal, StoreUnavailable, Unauthenticated
+from chalicelib.refusal import Refusal, StoreUnavailable
 from chalicelib.sight import RequestFacts
-from chalicelib.tenancy.tenant import is_a_tenants
 
 
-def tell_of_refusal(
-    error: Exception, route: Route, tenant: str | None, ids: Ids, arrived_ms: int | None = None
-) -> None:
-    """Of a request that was not admitted. What had been admitted has a line by its settlement, a bug of ours one of its
-    own.
-
-    `tenant`: that it names. Who cannot prove to be one's may have written anything there.
-    """
+def tell_of_refusal(error: Exception, route: Route, ids: Ids, arrived_ms: int | None = None) -> None:
+    """Of a request that was not admitted. What had been admitted has a line by its settlement, a bug its own."""
     if route.probes or route.at_once or not isinstance(error, Refusal | StoreUnavailable):
         return
     if isinstance(error, Refusal) and error.admitted:
         return
-    unproven = tenant is None or isinstance(error, Unauthenticated) or not is_a_tenants(tenant)
+    tenant, pool = (error.tenant, error.pool) if isinstance(error, Refusal) else ("", "")
     path = wiring.path()
     now_ms = path.clock()
     path.telemetry.request(
         RequestFacts(
             "Refused",
-            tenant="" if unproven or tenant is None else tenant,
+            tenant=tenant,
             request_id=ids.request_id,
             route=route.called,
             arrived_ms=now_ms if arrived_ms is None else arrived_ms,
             ended_ms=now_ms,
             trace=ids.trace,
             reason=type(error).__name__,
-            pool=error.pool if isinstance(error, Refusal) else "",
+            pool=pool,
         )
     )
 
@@ -46,7 +39,7 @@ def tell_of_answer(route: Route, tenant: str | None, ids: Ids, arrived_ms: int) 
     path.telemetry.request(
         RequestFacts(
             "Answered",
-            tenant=tenant if tenant is not None and is_a_tenants(tenant) else "",
+            tenant=tenant if tenant is not None and route.permission != "public" else "",
             request_id=ids.request_id,
             route=route.called,
             arrived_ms=arrived_ms,

@@ -129,11 +129,12 @@ def _admit(ask: Ask, path: Path) -> tuple[Plan, Lease]:
 def _try_to_admit(ask: Ask, reading: Reading, path: Path) -> tuple[Plan, Lease]:
     """Identify, and admit in one conditional write."""
     principal, snapshot = identify(ask.credential, ask.tenant, reading, path.clock(), path.verified, ask.source)
-    planned = plan(ask, principal, snapshot)
+    planned = None
     try:
+        planned = plan(ask, principal, snapshot)
         return _judge_and_admit(planned, ask, principal, snapshot, path)
     except Refusal as refusal:
-        refusal.pool = planned.pool.name
+        refusal.tenant, refusal.pool = principal.tenant, planned.pool.name if planned else ""
         raise
 
 

@@ -5,6 +5,8 @@
     trace       which trace a request belongs to, as callers and engines say it
     lines       one JSON line for each request, which CloudWatch counts: what the path uses
     chosen      which of them a deployment has
+    powertools  the same by AWS's Powertools, for functions that nobody waits for
+    xray        spans to AWS X-Ray                  otlp        lines, metrics and spans to OpenTelemetry's collectors
     bounded     around any of them: a sink that fails changes nothing, refusals are no flood
 
 One metric more: its row in `names`, and in docs/sight.md; a test fails until it is there. A sink more: a class with the

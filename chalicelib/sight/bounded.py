@@ -1,6 +1,8 @@
-"""Around any telemetry: a sink that fails changes no answer, and a flood of refusals is no flood of lines."""
+"""Around any telemetry, or several: a sink that fails changes no answer; a flood of refusals is few lines."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from threading import Lock
 
 import msgspec
@@ -15,7 +17,7 @@ BURST = 100
 class Bounded:
     """Telemetry that never raises. Of refusals that come too fast, the next line alike counts those before it."""
 
-    def __init__(self, behind: Telemetry) -> None:
+    def __init__(self, *behind: Telemetry) -> None:
         self._behind = behind
         self._left = float(BURST)
         self._filled_ms = 0
@@ -24,17 +26,31 @@ class Bounded:
 
     def request(self, facts: RequestFacts) -> None:
         if facts.event != "Refused":
-            return _tell(lambda: self._behind.request(facts))
+            return self._tell(lambda sink: sink.request(facts))
         told = self._next(facts)
         if told is not None:
-            _tell(lambda: self._behind.request(told))
+            self._tell(lambda sink: sink.request(told))
         return None
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
-        _tell(lambda: self._behind.count(metric, now_ms, **facts))
+        self._tell(lambda sink: sink.count(metric, now_ms, **facts))
 
     def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:
-        _tell(lambda: self._behind.fault(error, now_ms, **facts))
+        self._tell(lambda sink: sink.fault(error, now_ms, **facts))
+
+    def flush(self) -> None:
+        with self._lock:
+            held, self._held = self._held, {}
+        for (reason, route, pool), count in held.items():
+            at_ms = self._filled_ms
+            facts = RequestFacts("Refused", "", "", route, at_ms, at_ms, reason=reason, pool=pool, count=count)
+            self._tell(partial(_refused, facts))
+        self._tell(lambda sink: sink.flush())
+
+    def _tell(self, tell: Callable[[Telemetry], None]) -> None:
+        for sink in self._behind:
+            with suppress(Exception):  # whichever: nobody could be told of it, and whoever is answered must not be
+                tell(sink)
 
     def _next(self, facts: RequestFacts) -> RequestFacts | None:
         """What is told in its place; None: nothing yet."""
@@ -51,8 +67,5 @@ class Bounded:
         return msgspec.structs.replace(facts, count=facts.count + held) if held else facts
 
 
-def _tell(tell: Callable[[], None]) -> None:
-    try:
-        tell()
-    except Exception:  # whichever: nobody could be told of it, and whoever is answered must not hear of it
-        return
+def _refused(facts: RequestFacts, sink: Telemetry) -> None:
+    sink.request(facts)

@@ -39,6 +39,9 @@ class Lines:
     def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:
         self.count("Fault", now_ms, **where_it_broke(error), **facts)
 
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
 
 def _write(line: dict[str, object]) -> None:
     try:

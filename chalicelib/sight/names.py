@@ -41,11 +41,31 @@ DIMENSIONS = ("service", "pool", "route")
 NO_POOL = "-"
 """CloudWatch takes no empty dimension."""
 
+ADDED_UP = frozenset(
+    ("RequestCount", "TokenUsage", "CostEstimate", "RefusalCount", "ErrorCount", "tokens_in", "tokens_out")
+)
+"""Those of which a sum says something, and a distribution little."""
+
 OURS = frozenset(("NoCapacity", "EngineFailed", "EngineTimedOut", "StoreUnavailable"))
 """Reasons that are errors: nothing that a caller does differently would have helped."""
 
 NEITHER = frozenset(("", "client_left", "revoked"))
 """Reasons that are neither: the caller left, or what had allowed a stream was taken back."""
+
+PROVIDER = "cloister"
+"""Who serves the models, as OpenTelemetry calls it: a pool may have targets of several."""
+
+OPERATIONS = {
+    "completions": "text_completion",
+    "embeddings": "embeddings",
+    **dict.fromkeys(("chat.completions", "messages", "responses", "converse", "invoke"), "chat"),
+}
+"""What OpenTelemetry calls them."""
+
+TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105  # no secret
+OPERATION_DURATION = "gen_ai.client.operation.duration"
+TIME_TO_FIRST_TOKEN = "gen_ai.server.time_to_first_token"  # noqa: S105
+TIME_PER_OUTPUT_TOKEN = "gen_ai.server.time_per_output_token"  # noqa: S105
 
 Measures = dict[str, int]
 
@@ -102,3 +122,20 @@ def members(facts: RequestFacts, service: str) -> dict[str, str | int]:
             "duration_ms": facts.ended_ms - facts.admitted_ms,
         }
     return found
+
+
+def span_members(facts: RequestFacts) -> dict[str, str | int]:
+    """What the span of a request holds besides its times. Names with a dot are OpenTelemetry's."""
+    return {
+        "tenant": facts.tenant,
+        "request_id": facts.request_id,
+        "route": facts.route,
+        "outcome": facts.outcome,
+        "reason": facts.reason,
+        "micro_usd": facts.micro_usd,
+        "gen_ai.operation.name": OPERATIONS.get(facts.operation, facts.operation),
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.request.model": facts.pool,
+        "gen_ai.usage.input_tokens": facts.tokens_in,
+        "gen_ai.usage.output_tokens": facts.tokens_out,
+    }

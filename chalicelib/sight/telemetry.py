@@ -59,6 +59,9 @@ class Telemetry(Protocol):
     def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:
         """A bug of ours: which exception, and where; not its text, which may quote a request."""
 
+    def flush(self) -> None:
+        """The process is about to end: what was kept back is told now, in a few seconds or never."""
+
 
 def where_it_broke(error: BaseException) -> dict[str, str]:
     """What a fault is told by."""

@@ -37,6 +37,9 @@ class Noted:
     def request(self, facts: RequestFacts) -> None:
         """Of no use to these tests."""
 
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
         self.counted.append((metric, facts))
 

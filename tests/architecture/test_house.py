@@ -59,6 +59,9 @@ OUTSIDERS = {
             *("engines/secrets_manager", "passwords/cognito"),
             *(f"engines/bedrock/{name}" for name in ("control", "credentials")),
         ),
+        "aws_lambda_powertools": ("sight/powertools", "sight/xray"),
+        "aws_xray_sdk": ("sight/xray",),
+        "opentelemetry": ("sight/otlp",),
         "chalice": ("http/doors", "http/surface"),
     }.items()
 }

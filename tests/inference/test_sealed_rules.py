@@ -29,6 +29,9 @@ class Heard:
     def request(self, facts: RequestFacts) -> None:
         """Of no use to these tests."""
 
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
     def count(self, metric: str, _now_ms: int, **facts: str | int) -> None:
         self.lines.append((metric, facts))
 

@@ -8,6 +8,9 @@ from tests.sight.facts import NOW_MS, facts, refusal
 class Broken:
     """A sink that fails at whatever it is told."""
 
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
     def request(self, facts: RequestFacts) -> None:
         raise RuntimeError(facts.request_id)
 
@@ -23,6 +26,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.requests: list[RequestFacts] = []
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
     def request(self, facts: RequestFacts) -> None:
         self.requests.append(facts)
@@ -74,3 +80,21 @@ def test_requests_that_were_admitted_are_all_told() -> None:
     for _ in range(1_000):
         bounded.request(facts())
     assert len(kept.requests) == 1_000
+
+
+def test_what_was_held_back_is_told_when_the_process_ends() -> None:
+    kept = Kept()
+    bounded = Bounded(kept)
+    for _ in range(BURST + 5):
+        bounded.request(refusal())
+    assert len(kept.requests) == BURST
+    bounded.flush()
+    assert (kept.requests[-1].count, kept.requests[-1].reason, kept.requests[-1].tenant) == (5, "RateLimited", "")
+    bounded.flush()
+    assert len(kept.requests) == BURST + 1
+
+
+def test_one_sink_that_fails_keeps_nothing_from_the_next() -> None:
+    kept = Kept()
+    Bounded(Broken(), kept).request(facts())
+    assert len(kept.requests) == 1

@@ -28,14 +28,14 @@ OTHERS = {
     *("pynamodb", "botocore", "urllib3"),  # SDKs: tables are made and secrets read by others
     *("joserfc", "cryptography"),  # tokens, sessions, what is sealed
     "re2",  # rules of what may be said
-    *("stripe", "aws_xray_sdk"),
+    *("stripe", "aws_lambda_powertools", "aws_xray_sdk", "opentelemetry"),
     *("asyncio", "concurrent.futures", "subprocess", "uvicorn"),  # streams: their function has a loop
     *("inspect", "_strptime", "stringprep"),  # a millisecond and more each, and none of them is needed
 }
 ROOMS = {
     *("admission", "documents", "engines", "identity", "inference", "ledger", "placement", "tenancy", "velocity"),
     *("dynamodb", "http1", "store_window", "aws_address", "aws_credentials", "signature", "partition"),
-    *("api", "http", "dialects", "journal", "tickets", "wiring", "settings", "sight"),
+    *("api", "http", "dialects", "journal", "tickets", "wiring", "settings", "sight", "schedules"),
     *("call", "pool", "refusal", "clock", "randomness"),
 }
 """Of which a first call loads modules. A room more has a reason, or waits for whoever needs it."""
