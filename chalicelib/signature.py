@@ -51,10 +51,8 @@ def signed(
     said = {**headers, "X-Amz-Date": date}
     if credentials.token:
         said["X-Amz-Security-Token"] = credentials.token
-    lines = sorted([("host", host), *((name.lower(), " ".join(value.split())) for name, value in said.items())])
-    names = ";".join([name for name, _ in lines])
-    canonical = "".join([f"{name}:{value}\n" for name, value in lines])
-    request = f"{method}\n{_path(path)}\n\n{canonical}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    before, after, names = _canonical(method, host, path, tuple(headers.items()), credentials.token)
+    request = f"{before}{date}{after}{hashlib.sha256(body).hexdigest()}"
     scope = f"{day}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashlib.sha256(request.encode('ascii')).hexdigest()}"
     signing = _keyed(credentials.secret_key, day, region, service).copy()
@@ -74,8 +72,24 @@ def _instant(second: int) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _path(path: str) -> str:
-    return quote(path, safe="/~")  # what is encoded on the wire is encoded once more here; S3 alone does not do that
+def _canonical(
+    method: str, host: str, path: str, headers: tuple[tuple[str, str], ...], token: str
+) -> tuple[str, str, str]:
+    """The canonical request before its date, after it up to the body's hash, and the names of what is signed: of almost
+    all requests nothing of that is new."""
+    said = [("host", host), *((name.lower(), " ".join(value.split())) for name, value in headers)]
+    if token:
+        said.append(("x-amz-security-token", " ".join(token.split())))
+    earlier = sorted([line for line in said if line[0] < "x-amz-date"])
+    later = sorted([line for line in said if line[0] > "x-amz-date"])
+    names = ";".join([name for name, _ in (*earlier, ("x-amz-date", ""), *later)])
+    # What is encoded on the wire is encoded once more here; S3 alone does not do that.
+    before = f"{method}\n{quote(path, safe='/~')}\n\n{_lines(earlier)}x-amz-date:"
+    return before, f"\n{_lines(later)}\n{names}\n", names
+
+
+def _lines(fields: list[tuple[str, str]]) -> str:
+    return "".join([f"{name}:{value}\n" for name, value in fields])
 
 
 @lru_cache(maxsize=64)

@@ -62,6 +62,8 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-th
 """
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+_count: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(_Count | None)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def of_chat(fields: Fields) -> int | None:
@@ -187,7 +189,7 @@ def _read(fields: Fields, location: Location) -> int | None:
     if name not in fields:
         return None
     try:
-        return msgspec.json.decode(fields[name], type=_Count | None)
+        return _count.decode(fields[name])
     except msgspec.ValidationError as error:
         where = ".".join(location)
         raise Malformed(f"{where}: {error}.", field=where) from None
@@ -195,6 +197,6 @@ def _read(fields: Fields, location: Location) -> int | None:
 
 def _object(body: bytes | msgspec.Raw, name: str = "body") -> dict[str, msgspec.Raw]:
     try:
-        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return _members.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed(f"`{name}` is not the JSON object that a model takes.", field=name) from None

@@ -2,12 +2,19 @@
 those before greedy ones."""
 
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from chalicelib.refusal import MethodNotAllowed, NotFound
 
 T = TypeVar("T")
+
+REMEMBERED = 1_024
+"""Paths of which it is known what serves them: callers ask for the same again and again."""
+
+REMEMBERED_LONGEST = 256
+"""No stranger's path takes more memory than that."""
 
 LISTED = "GET /openapi.json lists what is served."
 
@@ -26,22 +33,32 @@ class Matcher:
                 self._greedy.append((segments, template))
             else:
                 self._templates.setdefault(len(segments), []).append((segments, template))
+        self._matched = lru_cache(REMEMBERED)(self._match)
         for alike in self._templates.values():
             alike.sort(key=lambda pair: [segment.startswith("{") for segment in pair[0]])
 
     def match(self, method: str, path: str) -> tuple[str, dict[str, str]]:
         """The template, and the values of its parameters, decoded. Raises NotFound, MethodNotAllowed."""
+        match = self._matched if len(path) <= REMEMBERED_LONGEST else self._match
+        template, parameters = match(path)
+        methods = self._methods(template)
+        if method not in methods:
+            raise MethodNotAllowed(LISTED, methods)
+        return template, dict(parameters)
+
+    def _match(self, path: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Raises NotFound."""
         asked = _segments(path)
         if "" in asked and not self._lacks_a_value(asked):  # a base URL ends in a slash, and its path begins with one
             asked = tuple(filter(None, asked))
         for segments, template in self._templates.get(len(asked), ()):
             if _fits(segments, asked):
-                return self._found(method, template, segments, asked)
+                return template, _values(segments, asked)
         for segments, template in self._greedy:
             last = len(segments) - 1
             joined = (*asked[:last], "/".join(asked[last:]))
             if _fits(segments, joined):
-                return self._found(method, template, segments, joined)
+                return template, _values(segments, joined)
         raise NotFound(LISTED)
 
     def _lacks_a_value(self, asked: tuple[str, ...]) -> bool:
@@ -50,15 +67,6 @@ class Matcher:
             all(want == got or want.startswith("{") for want, got in zip(segments, asked, strict=True))
             for segments, _ in self._templates.get(len(asked), ())
         )
-
-    def _found(
-        self, method: str, template: str, segments: tuple[str, ...], asked: tuple[str, ...]
-    ) -> tuple[str, dict[str, str]]:
-        methods = self._methods(template)
-        if method not in methods:
-            raise MethodNotAllowed(LISTED, methods)
-        pairs = zip(segments, asked, strict=True)
-        return template, {want.strip("{+}"): unquote(got) for want, got in pairs if want.startswith("{")}
 
 
 class Prefixes(Generic[T]):
@@ -95,6 +103,12 @@ def reserved(paths: Iterable[str]) -> frozenset[str]:
 
 def _segments(path: str) -> tuple[str, ...]:
     return tuple(path.strip("/").split("/"))
+
+
+def _values(template: tuple[str, ...], asked: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Of the template's parameters, decoded."""
+    pairs = zip(template, asked, strict=True)
+    return tuple((want.strip("{+}"), unquote(got)) for want, got in pairs if want.startswith("{"))
 
 
 def _fits(template: tuple[str, ...], asked: tuple[str, ...]) -> bool:
