@@ -40,6 +40,12 @@ def sign_heads(_event: Any) -> dict[str, int]:
     return {"signed": schedules.sign_heads()}
 
 
+@app.schedule("rate(5 minutes)", name="usage")
+def roll_up(event: Any) -> dict[str, int]:
+    """Write what was used in each hour and day that is over; or once more what an operator's event asks for."""
+    return {"written": schedules.count_again(event.detail) if event.detail else schedules.roll_up()}
+
+
 # For the routes that stream: .chalice/overlay.yaml starts uvicorn in this function, and this is not called.
 @app.lambda_function(name="streaming")
 def stream(event: Any, context: Any) -> Any:

@@ -8,6 +8,7 @@
     placement/   which target runs it              engines/     how to talk to each kind of target
     dialects/    how wires are read and written    tickets/     what an enclave is permitted to open
     ledger/      what happened: one entry for each request
+    usage/       how much was used, by hour and day
     journal/     what people changed: an event for each change
     guardrails/  what a tenant's rules do to its calls; the rules are the program part `guard`
     passwords/   signing in with a mail address and a password

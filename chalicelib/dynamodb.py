@@ -195,6 +195,10 @@ class Tables(msgspec.Struct, frozen=True):
     def contents(self) -> str:
         return self.name("contents")
 
+    @property
+    def usage(self) -> str:
+        return self.name("usage")
+
     def call(self, operation: str, unheard: Unheard = not_minded, **arguments: Any) -> dict[str, Any]:
         """One DynamoDB call; `unheard` as in `DynamoDB.send`.
 

@@ -1,11 +1,19 @@
 """What the schedules do. Each tells when it has done it: whoever watches notices that one no longer does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from chalicelib import wiring
 from chalicelib.journal import log_of
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.tenancy import PLATFORM_TENANT
+
+if TYPE_CHECKING:
+    from chalicelib.status.publishing import Publisher
+    from chalicelib.usage import Roller
 
 
 def reap() -> int:
@@ -35,7 +43,7 @@ def ask_targets() -> None:
 
 def publish_status() -> bool:
     """Put the status page where it outlives us; whether it had changed. Raises StoreUnavailable, NotPublished."""
-    here, boards, publisher = wiring.path(), wiring.boards(), wiring.publisher()
+    here, boards, publisher = wiring.path(), wiring.boards(), _publisher()
     if boards is None or publisher is None:
         return False
     published = publisher.publish(boards.read())
@@ -71,3 +79,51 @@ def sign_heads_by(sign: Callable[[bytes], bytes]) -> int:
         raise
     here.telemetry.count("NotaryRan", here.clock(), heads=signed)
     return signed
+
+
+def roll_up() -> int:
+    """Write the roll-ups of usage that are due; how many. Raises StoreUnavailable, NoUsageTable."""
+    return roll_up_by(_roller())
+
+
+def roll_up_by(roller: "Roller") -> int:
+    """As `roll_up`."""
+    here = wiring.path()
+    written = roller.run(lambda: [tenant.id for tenant in wiring.tenancy().tenants()], here.clock())
+    here.telemetry.count("UsageRan", here.clock(), rollups=written)
+    return written
+
+
+class CountAgain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which closed hours an operator wants to be counted once more."""
+
+    tenant: str
+    since_ms: int
+    until_ms: int
+
+
+def count_again(wanted: Mapping[str, Any]) -> int:
+    """How many roll-ups that wrote. Raises msgspec.ValidationError, StoreUnavailable, NoUsageTable."""
+    asked = msgspec.convert(wanted, CountAgain)
+    return _roller().count_again(asked.tenant, asked.since_ms, asked.until_ms)
+
+
+def _roller() -> "Roller":
+    from chalicelib.ledger.store import DynamoLedger
+    from chalicelib.usage import Roller
+    from chalicelib.usage.store import DynamoRollups
+
+    ledger = DynamoLedger(wiring.tables())
+    return Roller(ledger, ledger, DynamoRollups(wiring.tables()))
+
+
+@cache
+def _publisher() -> "Publisher | None":
+    """Of the status page; None where the deployment names no bucket for it."""
+    settings = wiring.settings()
+    if not settings.status_bucket:
+        return None
+    from chalicelib.status.aws import AwsService
+    from chalicelib.status.publishing import Publisher
+
+    return Publisher(AwsService("s3", "s3", settings.region), settings.status_bucket)

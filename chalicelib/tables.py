@@ -39,6 +39,9 @@ import. The models say what its items are, too, and a test holds both to it.
 | ledger  | tenant#events |                      | Event or Ended: a change, and what became of it     |
 | ledger  | `~sign-ins#<digest>#<window>` | `count` | how many of an address, or for an account  |
 | contents | tenant       | `<content>#<piece>`  | a piece of what the tenant asked to be kept, encrypted |
+| ledger  | `~late`       | `<minute>#<tenant>#<hour>` | an entry of that hour came late                |
+| usage   | tenant        | `<hour or day>#<start>#<part>` | Part: what was used in it                   |
+| usage   | `~usage`      | `mark`               | Mark: how far the schedule has come                 |
 | heads   | tenant        | `<day>#<part>`       | SignedHead: what the day's hash chains were         |
 
 The tenant comes first in every key, so no query can cross tenants; `~` cannot occur in a tenant's id.
@@ -140,6 +143,21 @@ class ContentItem(Model):
     ttl = NumberAttribute()  # as the ledger's
 
 
+class UsageItem(Model):
+    """A part, or the mark, which has only its document."""
+
+    class Meta:
+        table_name = "usage"
+        billing_mode = "PAY_PER_REQUEST"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    doc = UnicodeAttribute()
+    parts = NumberAttribute(null=True)
+    requests = NumberAttribute(null=True)
+    ttl = NumberAttribute(null=True)  # as the ledger's
+
+
 class Models(msgspec.Struct, frozen=True):
     """The models, bound to one deployment's tables."""
 
@@ -148,11 +166,12 @@ class Models(msgspec.Struct, frozen=True):
     ledger: type[LedgerItem]
     heads: type[HeadItem]
     contents: type[ContentItem]
+    usage: type[UsageItem]
 
     @property
     def all(self) -> tuple[type[Model], ...]:
         """One for each table."""
-        return self.tenancy, self.meters, self.ledger, self.heads, self.contents
+        return self.tenancy, self.meters, self.ledger, self.heads, self.contents, self.usage
 
 
 class _Connection(Connection):
@@ -182,6 +201,7 @@ def models_of(tables: Tables) -> Models:
         ledger=_bound(LedgerItem, connection, tables),
         heads=_bound(HeadItem, connection, tables),
         contents=_bound(ContentItem, connection, tables),
+        usage=_bound(UsageItem, connection, tables),
     )
 
 

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from chalicelib.identity.tokens.verified import Tokens
     from chalicelib.passwords import Passwords
     from chalicelib.status.board import Boards
-    from chalicelib.status.publishing import Publisher
     from chalicelib.tickets.secret import TicketKey
+    from chalicelib.usage import Usage
 
 Models = Callable[[Bedrock], tuple[FoundationModel, ...]]
 
@@ -67,6 +67,7 @@ class Rooms(msgspec.Struct, frozen=True):
     passwords: Callable[[], "Passwords | None"] = lambda: None  # None: nobody signs in with one here
     sign_in: Callable[[], "SignIn | None"] = lambda: None  # None: nobody signs in here
     boards: Callable[[], "Boards | None"] = lambda: None  # None: nobody keeps how it stood
+    usage: Callable[[], "Usage | None"] = lambda: None  # None: nobody sums it here
 
 
 def rooms() -> Rooms:
@@ -115,6 +116,10 @@ def sign_in() -> "SignIn | None":
 def boards() -> "Boards | None":
     """How the service stands and stood; None where nobody keeps that."""
     return _rooms().boards()
+
+
+def usage() -> "Usage | None":
+    return _rooms().usage()
 
 
 @contextmanager
@@ -212,6 +217,7 @@ def _on_aws() -> Rooms:
         passwords=_passwords,
         sign_in=_sign_in,
         boards=_boards,
+        usage=_usage,
     )
 
 
@@ -228,7 +234,7 @@ def _path() -> Path:
         except NotFound:
             return RETENTION_DAYS
 
-    ledger = DynamoLedger(tables(), retention_days)
+    ledger = DynamoLedger(tables(), retention_days, clock=clock)
     telemetry = chosen_telemetry(settings())
     placement = Placement(
         Engines(),
@@ -335,15 +341,10 @@ def _boards() -> "Boards":
     return Boards(documents(), DynamoDays(tables(), given.region), given.region, clock, lambda: own)
 
 
-@cache
-def publisher() -> "Publisher | None":
-    """Of the status page; None where the deployment names no bucket for it."""
-    if not settings().status_bucket:
-        return None
-    from chalicelib.status.aws import AwsService
-    from chalicelib.status.publishing import Publisher
+def _usage() -> "Usage":
+    from chalicelib.usage.store import usage_in
 
-    return Publisher(AwsService("s3", "s3", settings().region), settings().status_bucket)
+    return usage_in(tables(), path().ledger)
 
 
 def _openai_compatible() -> Engine[Any]:

@@ -78,6 +78,9 @@ from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Issuer, Role, Scopes, Tenant
 from chalicelib.tickets import Tickets
+from chalicelib.usage import Rollups, Usage
+from chalicelib.usage.memory import MemoryRollups
+from chalicelib.usage.store import DynamoRollups
 from chalicelib.velocity import Velocity
 from chalicelib.velocity.memory import MemoryWindows
 from chalicelib.velocity.store import DynamoWindows
@@ -128,6 +131,7 @@ class Store(msgspec.Struct, frozen=True):
     pieces: MemoryPieces | DynamoPieces
     windows: MemoryWindows | DynamoWindows
     days: Days
+    rollups: Rollups = msgspec.field(default_factory=MemoryRollups)
 
 
 def memory() -> Store:
@@ -142,7 +146,7 @@ def dynamodb(tables: Tables) -> Store:
     meters, keeping = DynamoMeters(tables, region), DynamoKeeping(tables, region)
     ledger, heads = DynamoLedger(tables), DynamoHeads(tables)
     pieces, windows, days = DynamoPieces(tables), DynamoWindows(tables), DynamoDays(tables, region)
-    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, pieces, windows, days)
+    return Store(DynamoDocuments(tables), meters, keeping, ledger, heads, pieces, windows, days, DynamoRollups(tables))
 
 
 class Deployment:
@@ -206,13 +210,7 @@ class Deployment:
         tenancy = tenancy or self._tenancy(path.admission.forget)
         apart = Chance()  # as of `contents`
         store, region = self.store, Settings().region
-        reports = Reports(
-            store.documents,
-            region,
-            self.clock,
-            Settings().health_max_age_ms,
-            patience_s=PATIENCE_S,
-        )
+        reports = Reports(store.documents, region, self.clock, Settings().health_max_age_ms, patience_s=PATIENCE_S)
         return Rooms(
             path,
             tenancy,
@@ -223,6 +221,7 @@ class Deployment:
             contents=lambda: self.contents,
             sign_in=cache(lambda: self._sign_in(path)),
             boards=cache(lambda: Boards(store.documents, store.days, region, self.clock, lambda: ())),
+            usage=lambda: Usage(self.store.ledger, self.store.rollups),
         )
 
     def _sign_in(self, path: Path) -> SignIn | None:

@@ -7,6 +7,7 @@ import pytest
 from chalicelib import schedules, wiring
 from chalicelib.ledger.notary import SETTLED_MS, CannotSign
 from chalicelib.refusal import StoreUnavailable
+from chalicelib.usage import Roller
 from tests.small_deployments import Deployment, dynamodb
 from tests.stores import reach_tables, with_credentials
 
@@ -17,6 +18,10 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The metrics of the lines since the last look."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return [metric["Name"] for line in lines for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
+
+
+def roller(deployment: Deployment) -> Roller:
+    return Roller(deployment.store.ledger, deployment.store.ledger, deployment.store.rollups)
 
 
 def cannot_sign(_message: bytes) -> bytes:
@@ -35,6 +40,8 @@ def test_each_tells_that_it_ran_also_when_there_was_nothing_to_do(capsys: pytest
         assert schedules.sign_heads_by(cannot_sign) == 0  # nobody has asked for anything
         assert schedules.sign_heads() == 0  # nor is there a key
         assert told(capsys) == ["NotaryRan", "NotaryRan"]
+        assert schedules.roll_up_by(roller(deployment)) == 0
+        assert told(capsys) == ["UsageRan"]
 
 
 def test_a_notary_that_cannot_sign_says_so_and_not_that_it_ran(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,8 +62,12 @@ def test_a_notary_that_cannot_sign_says_so_and_not_that_it_ran(capsys: pytest.Ca
 def test_none_tells_that_it_ran_where_the_store_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     with_credentials()
     nowhere = Deployment(dynamodb(reach_tables("http://127.0.0.1:9", "nowhere", deadline_ms=50)))
+
+    def usage() -> int:
+        return schedules.roll_up_by(roller(nowhere))
+
     with wiring.opening_into(nowhere.rooms()):
-        for run in (schedules.reap, schedules.ask_targets, lambda: schedules.sign_heads_by(cannot_sign)):
+        for run in (schedules.reap, schedules.ask_targets, lambda: schedules.sign_heads_by(cannot_sign), usage):
             with pytest.raises(StoreUnavailable):
                 run()
     assert told(capsys) == ["NotaryFailed"]

@@ -7,7 +7,9 @@
     pages        /, /docs and /problems: the service as a browser shows it
     bedrock      /v1/bedrock, for signed callers        dashboard    /v1/dashboard: the audit log
     bedrock_runtime   /v1/bedrock/model, and the same below a tenant: Bedrock's own API, for AWS's SDKs
-    management   /tenants/{tenant}: keys, limits, usage, the ledger
+    management   /tenants/{tenant}: the tenant and its keys
+    usage        /tenants/{tenant}/v1/usage and limits: what was used, and what is left
+    requests     /tenants/{tenant}/v1/requests: the ledger
     people       who belongs to a tenant, and what its own roles may
     issuers      /tenants/{tenant}/issuers: whose tokens its members come in with
     guardrails   /tenants/{tenant}/guardrails: what may be said to models, and by them

@@ -11,17 +11,14 @@ from chalicelib.api.kms_keys import ask_enclave, read
 from chalicelib.api.management import (
     KeyRequest,
     Keys,
-    LedgerPage,
-    LedgerQuery,
     NewKey,
     RevokedKey,
-    Usage,
     new_key,
-    page_of,
     revoked,
-    usage_of,
     view,
 )
+from chalicelib.api.requests import LedgerPage, LedgerQuery, page_of
+from chalicelib.api.usage import Usage, usage_of
 from chalicelib.http.incoming import Incoming, must_fit
 from chalicelib.http.route_table import ROUTES
 from chalicelib.http.routing import reserved

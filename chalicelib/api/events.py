@@ -3,7 +3,7 @@
 import msgspec
 
 from chalicelib import wiring
-from chalicelib.api.management import LedgerQuery, times_of
+from chalicelib.api.requests import LedgerQuery, times_of
 from chalicelib.http.callers import Caller
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface

@@ -1,4 +1,4 @@
-"""What a tenant's own people do: keys, limits, usage and the ledger."""
+"""What a tenant's own people do with it and its keys."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -12,18 +12,16 @@ from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface, named_routes
 from chalicelib.identity import Principal
 from chalicelib.identity.principal import WHOLE
-from chalicelib.ledger import Entry
-from chalicelib.refusal import Forbidden, Malformed, NotFound
+from chalicelib.refusal import Forbidden
 from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.allowed import must_be_routes
 from chalicelib.tenancy.guardrails import must_be_a_keys
 from chalicelib.tenancy.key_text import KeyText
-from chalicelib.tenancy.tenant import Key, Label, PoolName, Role, Scopes, Sealing, Tenant
+from chalicelib.tenancy.tenant import Key, Label, PoolName, Role, Scopes, Sealing
 from guard import Rules
 
 surface = Surface(__name__, "management", title="Tenant", prefix="/tenants/{tenant}", auth="key")
 
-DAY_MS = 86_400_000
 MOST_GRACE_S = 7 * 86_400
 LAST_OWNER = (
     "No owner key of this tenant is left: nobody manages its keys and members any more. The operator of the service "
@@ -33,8 +31,6 @@ LAST_OPERATOR = (
     "No owner key of the platform tenant is left: only requests signed by IAM open the admin surface now. Sign one to "
     "make a new key."
 )
-LAST_MS = 10**15
-"""Some time in the year 33658; ids of requests sort by their time until a little later."""
 
 
 class KeyRequest(msgspec.Struct, frozen=True):
@@ -105,40 +101,6 @@ class Profile(msgspec.Struct, frozen=True):
     sealing: Sealing
 
 
-class Use(msgspec.Struct, frozen=True):
-    """One limit, and what is left of it now. `reset_ms`: the time until it is whole again."""
-
-    name: str
-    unit: str
-    quota: int
-    remaining: int
-    reset_ms: int
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Requests in flight, and every limit."""
-
-    in_flight: int
-    in_flight_limit: int
-    limits: list[Use]
-
-
-class LedgerQuery(msgspec.Struct, frozen=True):
-    """Which entries, of requests that came from `since_ms` to `until_ms`; `cursor` comes from the page before."""
-
-    since_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
-    until_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)] | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
-    cursor: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-
-
-class LedgerPage(msgspec.Struct, frozen=True):
-    """Newest first; a `cursor` where there are more."""
-
-    entries: tuple[Entry, ...]
-    cursor: str | None
-
-
 @surface.door(
     "GET", "/tenants/{tenant}", permission="usage.read",
     summary="The tenant, its pools and limits", returns=Profile,
@@ -155,55 +117,6 @@ def show_tenant(_: Incoming, caller: Caller) -> Profile:
         tenant.limits,
         tenant.sealing,
     )
-
-
-@surface.door(
-    "GET", "/tenants/{tenant}/usage", permission="usage.read",
-    summary="What is left of each limit", returns=Usage,
-)  # fmt: skip
-def show_usage(_: Incoming, caller: Caller) -> Usage:
-    """The limits as they stand now, and how many requests are in flight."""
-    return usage_of(caller.snapshot.tenant)
-
-
-def usage_of(tenant: Tenant) -> Usage:
-    """Raises NotFound, StoreUnavailable."""
-    path = wiring.path()
-    limits = tenant.limits
-    usage = path.admission.usage(tenant.id, limits, path.clock())
-    if usage is None:
-        raise NotFound("There is no such tenant.")
-    in_flight, uses = usage
-    return Usage(
-        in_flight=in_flight,
-        in_flight_limit=limits.in_flight,
-        limits=[Use(use.name, use.unit, use.quota, use.remaining, use.reset_ms) for use in uses],
-    )
-
-
-@surface.door(
-    "GET", "/tenants/{tenant}/requests", permission="usage.read",
-    summary="The ledger, newest first", query=LedgerQuery, returns=LedgerPage,
-)  # fmt: skip
-def list_requests(asked: Incoming, caller: Caller) -> LedgerPage:
-    """An entry for each admitted request: what was reserved, used and charged."""
-    return page_of(caller.principal.tenant, asked)
-
-
-def page_of(tenant: str, asked: Incoming) -> LedgerPage:
-    """Of a tenant's ledger, as the query asks. Raises Malformed, StoreUnavailable."""
-    query = asked.query_as(LedgerQuery)
-    page = wiring.path().ledger.page(tenant, *times_of(query), query.cursor, query.limit)
-    return LedgerPage(page.entries, page.cursor)
-
-
-def times_of(query: LedgerQuery) -> tuple[int, int]:
-    """From when, and until when. Raises Malformed."""
-    until_ms = query.until_ms if query.until_ms is not None else wiring.path().clock() + DAY_MS
-    since_ms = query.since_ms or 0
-    if since_ms > until_ms:
-        raise Malformed("since_ms is later than until_ms.", field="since_ms")
-    return since_ms, until_ms
 
 
 @surface.door("GET", "/tenants/{tenant}/keys", permission="keys.manage", summary="List the API keys", returns=Keys)

@@ -58,11 +58,18 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     ),
     "management": (
         "/tenants/{tenant}",
-        "/tenants/{tenant}/usage",
-        "/tenants/{tenant}/requests",
         "/tenants/{tenant}/keys",
         "/tenants/{tenant}/keys/{key}",
         "/tenants/{tenant}/keys/{key}/rotate",
+    ),
+    "usage": (
+        "/tenants/{tenant}/v1/usage",
+        "/tenants/{tenant}/v1/limits",
+        "/tenants/{tenant}/usage",
+    ),
+    "requests": (
+        "/tenants/{tenant}/v1/requests",
+        "/tenants/{tenant}/requests",
     ),
     "people": (
         "/tenants/{tenant}/members",

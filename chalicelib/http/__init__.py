@@ -28,6 +28,7 @@
     entering     who joins, signs in and out: there, too
     misfits      what is wrong with a value, in words   strays       what no route has a place for
     asks         from a door to an Ask, the one way     sealed_calls sealed requests, likewise
+    instants     times as callers write them            spreadsheet  answers as CSV
     outgoing     an answer on its way out               problems     refusals as callers see them
     openapi      the document of all routes
 

@@ -5,6 +5,7 @@ chain      entries in hash chains             head        a day's chains, as the
 notary     signs the days that are over       signature   with a key in KMS
 log        entries as an auditor asks for them
 lease_id   ids that sort by time              units       amounts of all that is limited or billed
+lateness   marks of entries that came late
 """
 
 from chalicelib.ledger.entry import Audited, Entry, Outcome

@@ -53,3 +53,5 @@ class Entry(msgspec.Struct, frozen=True):
     tokens_cached: int | None = None  # of those in
     late: Units | None = None
     audited: Audited | None = None  # calls across partitions
+    key: str = ""  # the id of the API key that called, where one did; in `subject` alone before there was this
+    member: str = ""  # whose call it was, where it was one of the tenant's people's

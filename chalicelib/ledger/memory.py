@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from chalicelib.clock import Clock
 from chalicelib.ledger.chain import Chains, day_of
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
+from chalicelib.ledger.lateness import LATE_MS, MINUTE_MS, Late, late_of
 from chalicelib.ledger.lease_id import since
 from chalicelib.ledger.records import FirstUse, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
@@ -19,15 +21,21 @@ RETENTION_S = 30 * 86_400
 
 
 class MemoryLedger:
-    """Implements Ledger, FirstUses and Log."""
+    """Implements Ledger, FirstUses, Log and Lates."""
 
-    def __init__(self, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    def __init__(self, chance: Callable[[int], bytes] = secrets.token_bytes, clock: Clock | None = None) -> None:
+        """`clock`: without one, no entry is late."""
+        self._clock = clock
+        self._late: list[tuple[int, Late]] = []
         self._entries: dict[tuple[str, str], Kept] = {}
         self._first_uses: dict[tuple[str, str], FirstUse] = {}
         self._chains = Chains(chance)
         self._lock = threading.Lock()
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
+        if self._clock is not None and (now_ms := self._clock()) - entry.admitted_ms > LATE_MS:
+            with self._lock:
+                self._late.append((now_ms, late_of(entry)))
         text = msgspec.json.encode(entry).decode()
         expires_s = entry.settled_ms // 1_000 + RETENTION_S
         there = self.append(entry.tenant, entry.lease_id, text, entry.admitted_ms, expires_s)
@@ -48,6 +56,10 @@ class MemoryLedger:
         with self._lock:
             kept = self._entries.get((tenant, lease_id))
         return kept.entry if kept else None
+
+    def late(self, since_ms: int, until_ms: int) -> list[Late]:
+        with self._lock:
+            return sorted({late for at_ms, late in self._late if since_ms - MINUTE_MS < at_ms < until_ms})
 
     def note_late(self, tenant: str, lease_id: str, units: Units) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
     entry   pk tenant, sk lease id       doc: the entry as JSON; late: units as JSON, once noted; ttl
                                          chain, seq, prev, hash: its place in a chain; none in old entries
     use     pk tenant, sk idem#<digest>  lease: lease id of the first use; claimed: N milliseconds; ttl
+    late    pk `~late`, sk <minute>#<tenant>#<hour>   an entry of that hour came late; ttl
     head    pk tenant, sk <day>#<part>   doc: the head as JSON; signature: base64; in a table of their own, for good
 
 Other logs than the tenants' have `log` for the tenant; what is appended to them is kept as entries are.
@@ -16,11 +17,13 @@ from typing import Any
 
 import msgspec
 
+from chalicelib.clock import Clock
 from chalicelib.dynamodb import ConditionFailed, Item, Tables
 from chalicelib.ledger.chain import LONGEST, Chains, Link, day_of
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
+from chalicelib.ledger.lateness import LATE_MS, MARKS_S, MINUTE_MS, Late, late_of
 from chalicelib.ledger.lease_id import since
 from chalicelib.ledger.records import FirstUse, Kept, KeptPage, Page
 from chalicelib.ledger.units import Units
@@ -28,6 +31,7 @@ from chalicelib.refusal import Malformed
 
 DAY_S = 86_400
 RETENTION_DAYS = 30
+LATE = "~late"
 _CURSOR = re.compile(r"[0-9a-z]{20}")
 
 Retention = Callable[[str], int]
@@ -35,20 +39,26 @@ Retention = Callable[[str], int]
 
 
 class DynamoLedger:
-    """Implements Ledger, FirstUses and Log."""
+    """Implements Ledger, FirstUses, Log and Lates."""
 
     def __init__(
         self,
         tables: Tables,
         retention_days: Retention = lambda _tenant: RETENTION_DAYS,
         chance: Callable[[int], bytes] = secrets.token_bytes,
+        clock: Clock | None = None,
     ) -> None:
+        """`clock`: without one, no entry is late."""
         self._tables = tables
         self._table: str = tables.ledger
         self._retention_days = retention_days
         self._chains = Chains(chance)
+        self._clock = clock
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
+        if self._clock is not None and (now_ms := self._clock()) - entry.admitted_ms > LATE_MS:
+            # Before the entry: who counts the hour meanwhile finds the mark, and counts it again.
+            self._put(_late_item(late_of(entry), now_ms), "", {}, {})
         expires_s = entry.settled_ms // 1_000 + self._retention_days(entry.tenant) * DAY_S
         text = msgspec.json.encode(entry).decode()
         there = self.append(entry.tenant, entry.lease_id, text, entry.admitted_ms, expires_s)
@@ -72,6 +82,24 @@ class DynamoLedger:
     def find(self, tenant: str, lease_id: str) -> Entry | None:
         answer = self._tables.call("GetItem", TableName=self._table, Key=_key(tenant, lease_id), ConsistentRead=True)
         return _kept(answer["Item"]).entry if answer.get("Item") else None
+
+    def late(self, since_ms: int, until_ms: int) -> list[Late]:
+        first, end = _minute(max(0, since_ms)), since(until_ms)
+        found: set[Late] = set()
+        after: dict[str, Any] = {}
+        while True:
+            answer = self._tables.call(
+                "Query",
+                TableName=self._table,
+                KeyConditionExpression="pk = :late AND sk BETWEEN :first AND :end",
+                ExpressionAttributeValues={":late": {"S": LATE}, ":first": {"S": first}, ":end": {"S": end}},
+                ConsistentRead=True,
+                **after,
+            )
+            found.update(map(_late_mark, answer["Items"]))
+            if not answer.get("LastEvaluatedKey"):
+                return sorted(found)
+            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def note_late(self, tenant: str, lease_id: str, units: Units) -> None:
         try:
@@ -138,6 +166,9 @@ class DynamoLedger:
 
     def _put(self, item: Item, condition: str, names: dict[str, str], values: Item) -> None:
         arguments: dict[str, Any] = {}
+        if condition:
+            arguments["ConditionExpression"] = condition
+            arguments["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         if names:
             arguments["ExpressionAttributeNames"] = names
         if values:
@@ -146,8 +177,6 @@ class DynamoLedger:
             "PutItem",
             TableName=self._table,
             Item=item,
-            ConditionExpression=condition,
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
             **arguments,
         )
 
@@ -221,6 +250,22 @@ def _linked_item(key: Item, text: str, expires_s: int, link: Link) -> Item:
         "prev": {"B": link.prev},
         "hash": {"B": link.hash},
     }
+
+
+def _late_item(late: Late, now_ms: int) -> Item:
+    return {
+        **_key(LATE, f"{_minute(now_ms)}#{late.tenant}#{late.hour_ms}"),
+        "ttl": {"N": str(now_ms // 1_000 + MARKS_S)},
+    }
+
+
+def _late_mark(item: Item) -> Late:
+    _, tenant, hour_ms = item["sk"]["S"].split("#")
+    return Late(tenant, int(hour_ms))
+
+
+def _minute(at_ms: int) -> str:
+    return since(at_ms - at_ms % MINUTE_MS)
 
 
 def _kept(item: Item) -> Kept:

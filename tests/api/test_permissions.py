@@ -77,6 +77,7 @@ TABLE = {
     "GET /tenants/{tenant}/v1/models": Row(ALL, "openai"),
     "GET /tenants/{tenant}/v1/models/{model}": Row(ALL, "openai"),
     "GET /tenants/{tenant}": Row(USAGE, "management"),
+    **{f"GET /tenants/{{tenant}}/v1/{what}": Row(USAGE, "management") for what in ("usage", "limits", "requests")},
     "GET /tenants/{tenant}/usage": Row(USAGE, "management"),
     "GET /tenants/{tenant}/requests": Row(USAGE, "management"),
     "GET /tenants/{tenant}/events": Row(USAGE, "management"),

@@ -17,14 +17,15 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "egress", "journal", "passwords", "velocity", "status", "wiring"),
+        *("contents", "placement", "egress", "journal", "passwords", "usage", "velocity", "status", "wiring"),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "journal", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb", "egress", "journal", "passwords", "velocity", "status"),
+        *("contents", "dynamodb", "egress", "journal", "passwords", "usage", "velocity", "status"),
     },
-    "schedules": {"wiring", "status", "ledger", "journal", "tenancy"},
+    "schedules": {"wiring", "status", "ledger", "journal", "tenancy", "usage"},
+    "usage": {"ledger", "dynamodb"},
     "status": {"placement", "identity", "documents", "dynamodb", "egress", "http1"},
     "velocity": {"tenancy", "documents", "dynamodb"},
     "inference": {
@@ -86,6 +87,11 @@ PURE = {
     "form.py",
     "judging.py",
     "trace.py",
+    "tally.py",
+    "latencies.py",
+    "rollup.py",
+    "reader.py",
+    "roller.py",
 }
 IMPURE = {"time", "random", "secrets", "os", "datetime.now"}
 

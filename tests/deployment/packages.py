@@ -12,7 +12,7 @@ import msgspec
 from infra.finish_package import Size, size
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Prober", "Publisher", "Notary"}
+FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Prober", "Publisher", "Notary", "Usage"}
 
 
 class Package(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -34,7 +33,10 @@ from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
 from chalicelib.tenancy.tenant import Tenant
+from chalicelib.usage import Roller, Usage
+from chalicelib.usage.store import DynamoRollups
 from tests.deployment.packages import ROOT
+from tests.deployment.policies import allowed, each, statements
 from tests.deployment.recorder import Asked, recorder
 from tests.deployment.streaming import answers, everything_that_streams
 from tests.patience import PATIENCE_S
@@ -44,7 +46,7 @@ from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 NOW = 1_795_000_000_000
 BUSY = Limits(rates=(), budgets=(), in_flight=40)  # of several meters
 STAGES = ("dev", "prod", "gov-dev", "gov-prod")
-KINDS = ("", "-streaming", "-reaper", "-prober", "-publisher", "-notary")
+KINDS = ("", "-streaming", "-reaper", "-prober", "-publisher", "-notary", "-usage")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
 # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
@@ -66,26 +68,6 @@ LEADING_KEYS = {
     "StatusPage": ("StringEquals", [STATUS]),
     "StatusSamples": ("StringLike", ["~status#*"]),
 }
-
-
-def statements(policy: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((ROOT / ".chalice" / policy).read_text())["Statement"]
-    return found
-
-
-def each(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-def allowed(policy: str, table_prefix: str) -> Iterator[tuple[str, str]]:
-    """(operation, table) pairs of DynamoDB, with the stage's tables named as the test's are."""
-    for statement in statements(policy):
-        for action in each(statement["Action"]):
-            service, _, operation = action.partition(":")
-            for resource in each(statement["Resource"]):
-                if service == "dynamodb":
-                    table = resource.partition(":table/")[2]
-                    yield operation, re.sub("^cloister-(gov-)?(dev|prod)", table_prefix, table)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -247,8 +229,16 @@ def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_the
         if "notary" in policy:
             assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
         else:
-            wraps = set() if re.search("reaper|prober|publisher", policy) else {"kms:GenerateDataKey", "kms:Decrypt"}
+            wraps = (
+                set() if re.search("reaper|prober|publisher|usage", policy) else {"kms:GenerateDataKey", "kms:Decrypt"}
+            )
             assert heads <= {"dynamodb:Query"} and kms == wraps
+
+
+def test_what_rolls_usage_up_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
+    prefix, asked = _exercised(stores, _rolling_up)
+
+    assert asked == set(allowed("policy-prod-usage.json", prefix))
 
 
 class _Sandbox:
@@ -262,6 +252,7 @@ class _Sandbox:
         self.snapshots = Snapshots(self.documents, self.meters)
         self.ledger = DynamoLedger(tables, lambda tenant: self.snapshots.cached(tenant).tenant.retention_days)
         self.heads = DynamoHeads(tables)
+        self.rollups = DynamoRollups(tables)
         keys = DataKeys(self.documents, MemoryKeys(os.urandom), lambda: NOW)
         self.contents = Contents(DynamoPieces(tables), keys, lambda: NOW, os.urandom)
         self.divisible = Divisible(
@@ -314,6 +305,7 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     ledger.find("acme", lease.lease_id)
     ledger.page("acme", 0, NOW + 1, None, 10)
     sandbox.heads.page("acme", "2026-11-18", "2026-11-19", None, 10)
+    assert Usage(ledger, sandbox.rollups).groups("acme", 0, NOW + 1)
     sandbox.contents.claim("acme", "resp_1", NOW + DAY_MS)
     sandbox.contents.keep("acme", "resp_1", {"response": b"{}"}, NOW + DAY_MS)
     assert sandbox.contents.read("acme", "resp_1") and sandbox.contents.forget("acme", "resp_1")
@@ -377,6 +369,15 @@ def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     tenants = [tenant.id for tenant in sandbox.tenancy.tenants()]
     notary = Notary(sandbox.ledger, sandbox.heads, lambda _: b"signature")
     assert notary.sign_due(tenants, NOW + DAY_MS + SETTLED_MS) == 1
+
+
+def _rolling_up(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+    lease = prepared.admit(1)
+    prepared.admission.settle(lease, _entry(lease.lease_id, "completed"))
+    roller = Roller(sandbox.ledger, sandbox.ledger, sandbox.rollups)
+    assert (
+        roller.run(lambda: [tenant.id for tenant in sandbox.tenancy.tenants()], NOW + DAY_MS) == 2
+    )  # an hour and its day
 
 
 def _exercised(stores: Served, exercise: Any) -> tuple[str, Asked]:

@@ -5,10 +5,13 @@ from typing import Any
 import cfnlint.decode
 import pytest
 
-from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem
+from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem, UsageItem
 from tests.deployment.packages import ROOT
 
-MODELS = {"Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem, "Heads": HeadItem, "Contents": ContentItem}
+MODELS = {
+    "Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem, "Heads": HeadItem, "Contents": ContentItem,
+    "Usage": UsageItem,
+}  # fmt: skip
 
 
 def _resources() -> dict[str, Any]:
@@ -41,7 +44,7 @@ def test_keys_and_indexes_are_the_models(name: str) -> None:
     }
 
 
-def test_the_ledger_and_what_is_kept_forget_and_by_the_attribute_that_their_items_carry() -> None:
+def test_the_ledger_what_is_kept_and_usage_forget_and_by_the_attribute_that_their_items_carry() -> None:
     forgetting = {
         name: resource["Properties"]["TimeToLiveSpecification"]
         for name, resource in _resources().items()
@@ -49,8 +52,8 @@ def test_the_ledger_and_what_is_kept_forget_and_by_the_attribute_that_their_item
     }
 
     by_ttl = {"AttributeName": "ttl", "Enabled": True}
-    assert forgetting == {"Ledger": by_ttl, "Contents": by_ttl}
-    assert "ttl" in LedgerItem.get_attributes() and "ttl" in ContentItem.get_attributes()
+    assert forgetting == {"Ledger": by_ttl, "Contents": by_ttl, "Usage": by_ttl}
+    assert all("ttl" in MODELS[name].get_attributes() for name in forgetting)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -43,4 +43,5 @@ def test_the_apps_own_schedules_are_run() -> None:
         ("prober", 60),
         ("publisher", 60),
         ("notary", 3600),
+        ("usage", 300),
     ]

@@ -17,8 +17,11 @@ from chalicelib.dynamodb import Item, Tables
 from chalicelib.ledger import Units
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
-from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem
+from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem, UsageItem
 from chalicelib.tenancy.tenant import What
+from chalicelib.usage.rollup import Part
+from chalicelib.usage.rollups import Mark
+from chalicelib.usage.store import DynamoRollups
 from chalicelib.velocity.store import DynamoWindows
 from chalicelib.velocity.windows import Window
 from tests.ledger.arrange import T0, entry
@@ -69,6 +72,18 @@ def heads(tables: Tables) -> list[Item]:
     return held(tables, tables.heads)
 
 
+def late(tables: Tables) -> list[Item]:
+    DynamoLedger(tables, clock=lambda: T0 + DAY_MS).put_if_absent(entry())
+    return [item for item in held(tables, tables.ledger) if item["pk"] == {"S": "~late"}]
+
+
+def usage(tables: Tables) -> list[Item]:
+    rollups = DynamoRollups(tables)
+    rollups.put(Part("acme", "hour", 0, 0, 1, 1, "[]"))
+    rollups.put_mark(Mark(1, 2))
+    return held(tables, tables.usage)
+
+
 def pieces(tables: Tables) -> list[Item]:
     DynamoPieces(tables).put(Piece("acme", "resp_1", "000", b"\x00\xff", 1_900_000_000))
     return held(tables, tables.contents)
@@ -83,6 +98,8 @@ def pieces(tables: Tables) -> list[Item]:
         (windows, 1, LedgerItem),
         (heads, 1, HeadItem),
         (pieces, 1, ContentItem),
+        (late, 1, LedgerItem),
+        (usage, 2, UsageItem),
     ],
 )
 def test_an_item_is_its_models_item(
