@@ -5,7 +5,19 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from chalicelib.documents import PLATFORM
+from chalicelib.placement.report import REPORTS
+from chalicelib.status.incidents import STATUS
 from tests.deployment.packages import ROOT
+
+STAGES = ("dev", "prod", "gov-dev", "gov-prod")
+# Of what the prober reaches. No tenant's id begins with `~`.
+LEADING_KEYS = {
+    "Pools": ("StringEquals", [PLATFORM]),
+    "Reports": ("StringEquals", [REPORTS]),
+    "StatusPage": ("StringEquals", [STATUS]),
+    "StatusSamples": ("StringLike", ["~status#*"]),
+}
 
 
 def statements(policy: str) -> list[dict[str, Any]]:

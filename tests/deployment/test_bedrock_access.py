@@ -12,7 +12,7 @@ from chalicelib.engines.transport.bounds import monotonic_ms
 from chalicelib.pool import Bedrock
 from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
-from tests.deployment.test_policies import STAGES, each, statements
+from tests.deployment.policies import STAGES, each, statements
 from tests.engines.bedrocks import (
     ANY_MODEL,
     HAIKU,

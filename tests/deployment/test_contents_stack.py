@@ -11,7 +11,7 @@ from emulators.iam.policy import Call, Caller, Identity, identity_policy, resour
 from emulators.kms import facts
 from emulators.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
-from tests.deployment.test_policies import STAGES, statements
+from tests.deployment.policies import STAGES, statements
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"

@@ -16,14 +16,14 @@ from chalicelib.contents import Contents
 from chalicelib.contents.data_keys import DataKeys
 from chalicelib.contents.memory import MemoryKeys
 from chalicelib.contents.store import DynamoPieces
-from chalicelib.documents import PLATFORM, Document
+from chalicelib.documents import Document
 from chalicelib.documents.store import DynamoDocuments
 from chalicelib.egress import Egress
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.notary import SETTLED_MS, Notary
 from chalicelib.ledger.store import DynamoHeads, DynamoLedger
-from chalicelib.placement.report import REPORTS, Reports, summary
+from chalicelib.placement.report import Reports, summary
 from chalicelib.pool import Pool, SageMaker
 from chalicelib.status import probing
 from chalicelib.status.asking import Questions
@@ -36,7 +36,7 @@ from chalicelib.tenancy.tenant import Tenant
 from chalicelib.usage import Roller, Usage
 from chalicelib.usage.store import DynamoRollups
 from tests.deployment.packages import ROOT
-from tests.deployment.policies import allowed, each, statements
+from tests.deployment.policies import LEADING_KEYS, STAGES, allowed, each, statements
 from tests.deployment.recorder import Asked, recorder
 from tests.deployment.streaming import answers, everything_that_streams
 from tests.patience import PATIENCE_S
@@ -45,7 +45,6 @@ from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
 BUSY = Limits(rates=(), budgets=(), in_flight=40)  # of several meters
-STAGES = ("dev", "prod", "gov-dev", "gov-prod")
 KINDS = ("", "-streaming", "-reaper", "-prober", "-publisher", "-notary", "-usage")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
@@ -59,15 +58,6 @@ OF_BEDROCK = (
 )
 OF_THE_STATUS_PAGE = r"arn:\*:s3:::cloister-(gov-)?(dev|prod)-status\*/status/\*"  # S3 knows no regions and accounts
 BEDROCK_REGIONS = {"us-east-1", "us-east-2", "us-west-2"}  # to serve others, their names in the four policies and here
-
-
-# Of what the prober reaches. No tenant's id begins with `~`.
-LEADING_KEYS = {
-    "Pools": ("StringEquals", [PLATFORM]),
-    "Reports": ("StringEquals", [REPORTS]),
-    "StatusPage": ("StringEquals", [STATUS]),
-    "StatusSamples": ("StringLike", ["~status#*"]),
-}
 
 
 @pytest.mark.parametrize("policy", POLICIES)

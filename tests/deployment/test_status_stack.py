@@ -7,7 +7,7 @@ import cfnlint.decode
 import pytest
 
 from tests.deployment.packages import ROOT
-from tests.deployment.test_policies import LEADING_KEYS, STAGES, each, statements
+from tests.deployment.policies import LEADING_KEYS, STAGES, each, statements
 
 
 def template() -> dict[str, Any]:
