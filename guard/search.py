@@ -116,9 +116,11 @@ class Search:
         """What is settled now, where that is told in one look and nothing matches; None: the piece is to be fed."""
         if self._trailing:
             return None
-        if self.settled - self.begin > 1:
+        at = self.settled - self.begin
+        if at > 1:
             self._forget()
-        at, held = self.settled - self.begin, self.held + piece
+            at = self.settled - self.begin
+        held = self.held + piece
         upto: int = near.place(ANYWHERE, held, 0, len(held))[0][0]
         if upto < at or upto == 0 or len(held) - upto >= NEAR:
             return None

@@ -32,7 +32,14 @@ class Chunks:
 
     def read(self, data: bytes) -> list[bytes]:
         """What may be sent, now that this chunk has come. Raises NotAllowed, NotUnderstood."""
-        return self._sent(self._read(data))
+        text = self._again.text(data)
+        if text is None:
+            return self._sent(self._read(data))
+        self._growing.deltas += self._deltas
+        try:
+            return [self._again.told(self._growing.grow_again(self._last, text))]
+        except (Stop, TooCostly) as met:
+            raise self._ended(met, []) from None
 
     def finish(self) -> list[bytes]:
         """What was held back: no text comes any more. Raises NotAllowed."""
@@ -52,11 +59,6 @@ class Chunks:
         return self._growing.findings()
 
     def _read(self, data: bytes) -> Iterator[bytes]:
-        text = self._again.text(data)
-        if text is not None:
-            self._growing.deltas += self._deltas
-            yield self._again.told(self._growing.grow_again(self._last, text))
-            return
         self._again.forget()
         steps, found, deltas = self._growing.steps, self._judge.findings.total(), self._growing.deltas
         steps.clear()
@@ -74,15 +76,17 @@ class Chunks:
         try:
             for chunk in chunks:
                 sent.append(chunk)
-        except Stop as stop:
-            stop.refused.ending = self._ending(sent, stop.piece)
-            raise stop.refused from None
-        except TooCostly:
-            raise NotAllowed(TOO_COSTLY, COST) from None
-        except NotAllowed as refused:
-            refused.ending = self._ending(sent)
-            raise
+        except (Stop, TooCostly, NotAllowed) as met:
+            raise self._ended(met, sent) from None
         return sent
+
+    def _ended(self, met: Stop | TooCostly | NotAllowed, sent: list[bytes]) -> NotAllowed:
+        """As a refusal, which knows what may be sent yet."""
+        if isinstance(met, TooCostly):
+            return NotAllowed(TOO_COSTLY, COST)
+        refused, piece = (met.refused, met.piece) if isinstance(met, Stop) else (met, _NOTHING)
+        refused.ending = self._ending(sent, piece)
+        return refused
 
     def _ending(self, sent: list[bytes], piece: Piece = _NOTHING) -> list[bytes]:
         return [*sent, *map(msgspec.json.encode, self._wire.stopped(piece))]
