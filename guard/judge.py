@@ -11,7 +11,7 @@ from guard.arguments import ArgumentsScanner
 from guard.automaton import Unfit
 from guard.packs import PACKS
 from guard.rules import Action, Direction, Finding, PackUse, Rule, Rules, Topic
-from guard.scanner import Allowance, Refused, Scanner, Side
+from guard.scanner import Allowance, Refused, Scanner, Side, untouched
 from guard.search import Pattern, Patterns, near
 from guard.syntax import parse
 from guard.tools import Globs
@@ -58,7 +58,10 @@ class Guard:
 
     def judge(self, text: str, direction: Literal["in", "out"], allowance: Allowance | None = None) -> Outcome:
         """A whole text. Raises TooCostly."""
-        return _outcome(Scanner(self._side(direction), allowance or Allowance()), text)
+        side, allowance = self._side(direction), allowance or Allowance()
+        if untouched(side, text, allowance):
+            return Outcome(text, (), None)
+        return _outcome(Scanner(side, allowance), text)
 
     def judge_json(self, text: str, direction: Literal["in", "out"], allowance: Allowance | None = None) -> Outcome:
         """A whole JSON text, such as a tool's arguments: its strings, and itself. Raises TooCostly."""

@@ -276,6 +276,27 @@ class Scanner:
         return self.found.told()
 
 
+def untouched(side: Side, text: str, allowance: Allowance) -> bool:
+    """Whether a whole text is short and nothing in it matches, as is told in a look for each kind of rule. Raises
+    TooCostly."""
+    try:
+        written = text.encode()
+    except UnicodeEncodeError:  # halves of characters
+        return False
+    if side.endless or len(written) > PART:
+        return False
+    if len(written) * side.size < UNWATCHED:
+        return _met_by_none(side, written)
+    began_s = allowance.began_s()
+    none = _met_by_none(side, written)
+    allowance.spend(began_s, len(written) if none else 0)  # else it is looked at again
+    return none
+
+
+def _met_by_none(side: Side, text: bytes) -> bool:
+    return not any(some.perhaps(text) for some in (side.cutting, side.flagging) if some)
+
+
 def _character(text: bytes, place: int) -> int:
     """The beginning of the character that is there."""
     while 0 < place < len(text) and text[place] & 0xC0 == 0x80:
