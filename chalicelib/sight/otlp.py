@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -50,7 +50,7 @@ class Otlp:
             OTLPMetricExporter(endpoint=f"{root}/v1/metrics", timeout=TIMEOUT_S), export_interval_millis=METRICS_MS
         )
         # The process ends by a signal: `flush` comes before.
-        self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self._meters = MeterProvider([reader], resource, AlwaysOffExemplarFilter(), shutdown_on_exit=False)
         self._meter = self._meters.get_meter("cloister")
         self._spans = BatchSpanProcessor(
             OTLPSpanExporter(endpoint=f"{root}/v1/traces", timeout=TIMEOUT_S), QUEUE, OTHERS_MS
