@@ -41,14 +41,26 @@ def ask_targets() -> None:
     here.telemetry.count("ProberRan", here.clock())
 
 
-def publish_status() -> bool:
-    """Put the status page where it outlives us; whether it had changed. Raises StoreUnavailable, NotPublished."""
+def publish_status() -> dict[str, int]:
+    """Put the status page where it outlives us, and mail who wants to hear; how many files and mails that made.
+
+    Raises: StoreUnavailable, NotPublished, Paused; after having tried both.
+    """
     here, boards, publisher = wiring.path(), wiring.boards(), _publisher()
-    if boards is None or publisher is None:
-        return False
-    published = publisher.publish(boards.read())
-    here.telemetry.count("PublisherRan", here.clock())
-    return published
+    done = {"published": 0, "mailed": 0}
+    if boards is None:
+        return done
+    try:
+        if publisher is not None:
+            done["published"] = int(publisher.publish(boards.read()))
+    finally:
+        if here.settings.mail_sender:
+            from chalicelib.status.rounds import mail_round
+
+            done["mailed"] = mail_round(boards, here.settings, here.randomness, here.clock)
+    if publisher is not None or here.settings.mail_sender:
+        here.telemetry.count("PublisherRan", here.clock())
+    return done
 
 
 def sign_heads() -> int:

@@ -9,6 +9,7 @@ _ORIGIN = r"https?://[A-Za-z0-9.:\[\]-]+"
 _OURS = r"(?P<origin>https://[a-z0-9.-]+(:[0-9]+)?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[A-Za-z0-9._~-]+)*"
 
 _USER_POOL = r".+/[a-z]{2}(-[a-z]+)+-[0-9]_[A-Za-z0-9]+"
+_MAIL = r"[^\s@<>,;]+@[^\s@<>,;]+"
 _PRINCIPAL = r"arn:aws[a-z-]*:iam::[0-9]{12}:(user|role)/.+"
 
 RENEWAL_MS = 2_000
@@ -65,6 +66,9 @@ class Settings(msgspec.Struct, frozen=True):
     telemetry: str = "lines"  # how it is told what became of requests: `lines`, `powertools`, or `otlp` beside lines
     otlp_endpoint: str = ""  # the collector of `otlp`: an origin, and maybe a path
     trace_percent: int = 0  # of requests that are traced, where nobody before us has decided; 0: no spans are kept
+    mail_sender: str = (
+        ""  # a mail address that SES has verified, by which the status page mails; empty: nobody is mailed
+    )
     status_bucket: str = ""  # of S3, where the status page is published as files; empty: nowhere
     sealing_regions: str = ""  # where tenants' KMS keys may be, with commas between; empty: in `region`
 
@@ -168,6 +172,10 @@ def read(environment: Mapping[str, str]) -> Settings:
         wrong.append("CLOISTER_BREAK_GLASS_PRINCIPALS must be ARNs of IAM users and roles, with commas between")
     if not re.fullmatch(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?", settings.status_bucket):
         wrong.append("CLOISTER_STATUS_BUCKET must be a bucket's name: 3 to 63 small letters, digits or `-`")
+    if settings.mail_sender and not (
+        settings.public_url and re.fullmatch(r"[^\s@<>,;]+@[^\s@<>,;]+", settings.mail_sender)
+    ):
+        wrong.append("CLOISTER_MAIL_SENDER must be a mail address, and needs CLOISTER_PUBLIC_URL: where links lead")
     if settings.sign_up not in ("invited", "open"):
         wrong.append(f"CLOISTER_SIGN_UP must be `invited` or `open`, not {settings.sign_up!r}")
     if settings.telemetry not in ("lines", "powertools", "otlp"):

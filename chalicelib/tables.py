@@ -25,6 +25,8 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | `~status`     | `components`         | Component of each that the status page shows        |
 | tenancy | `~status`     | `incident#<id>`      | Incident: what operators told of a fault            |
 | tenancy | `~status`     | `maintenance`        | Window of each that was announced                   |
+| tenancy | `~subscribers` | `person#<digest>`   | Subscriber: who hears of incidents by mail          |
+| tenancy | `~subscribers` | `asked`, `mailed`   | how many asked in this hour; what everybody has heard |
 | tenancy | `~reports`    | a region             | Report: how its targets were when they were asked   |
 | tenancy | `~platform`   | `key-epochs`         | the key epochs of mode hpke that live, newest first |
 | tenancy | `~platform`   | `inference-profile#<place>#<model>` | the profile through which Bedrock was reached |

@@ -7,6 +7,7 @@ Rooms: each is one service.
     dynamodb/             tables in a file, under moto's rules
     iam/                  who signed a request, and what their policies say
     kms/                  keys as KMS judges and uses them; also a program by itself
+    ses/                  mails, delivered to a folder
     sagemaker_runtime/    both invocations of an endpoint, forwarded to containers
 
     aws_services.py       every other service: moto behind ASGI, DynamoDB one call at a time

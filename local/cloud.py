@@ -1,6 +1,7 @@
 """The local cloud: one process, one port, every AWS service that the gateway calls, and the judge of its callers.
 
     python -m local.cloud --endpoints FILE [--attestation-root PEM] [--records FILE] [--kept FILE] [--people FILE]
+                          [--mails FOLDER]
                           [--gateway URL] [--port 0 | --fd N] [--region us-east-1] [--ready-fd N]
 
 When it can be called, it writes one line of JSON to `--ready-fd` (standard output by default): its URL, the access keys
@@ -28,6 +29,7 @@ from emulators.sagemaker_runtime import endpoints
 from emulators.sagemaker_runtime.asgi import INVOCATION, SageMakerRuntime
 from emulators.security_module import PCRS
 from emulators.server import serve
+from emulators.ses.asgi import SEND_EMAIL, LocalSes
 from emulators.sockets import inherited, listen, url
 from local import account, user_pool
 from sealed import attestation
@@ -36,10 +38,11 @@ from sealed import attestation
 class Cloud:
     """An ASGI application: the SageMaker runtime and the judge by path, and all others behind Cognito."""
 
-    def __init__(self, runtime: SageMakerRuntime, judge: Door, services: LocalCognito) -> None:
+    def __init__(self, runtime: SageMakerRuntime, judge: Door, services: LocalCognito, mails: LocalSes) -> None:
         self._runtime = runtime
         self._judge = judge
         self._services = services
+        self._mails = mails
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +52,8 @@ class Cloud:
     def _service(self, path: str) -> Application:
         if path == JUDGED_AT:
             return self._judge
+        if path == SEND_EMAIL:
+            return self._mails
         return self._runtime if INVOCATION.fullmatch(path) else self._services
 
 
@@ -59,6 +64,7 @@ def main() -> int:
     parser.add_argument("--records", type=Path, help="a line for each use of a key of KMS")
     parser.add_argument("--kept", type=Path, help="a file that keeps what is made here; by default it ends with this")
     parser.add_argument("--people", type=Path, help="a file that keeps who can sign in; by default it ends with this")
+    parser.add_argument("--mails", type=Path, help="a folder that mails are delivered to; nowhere by default")
     parser.add_argument("--gateway", default="http://127.0.0.1:8000", help="where browsers come back to")
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     parser.add_argument("--fd", type=int, help="a listening socket, instead of a port")
@@ -89,7 +95,7 @@ def main() -> int:
     )
     with people.at_once():
         pool = user_pool.opened(cognito.administration, options.gateway)
-    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), judge, cognito)
+    cloud = Cloud(SageMakerRuntime(known, options.region, ACCOUNT), judge, cognito, LocalSes(options.mails))
     ready = made.told() | pool.told() | {"issuer": f"{url(listening)}/{pool.pool}"}
     serve(cloud, listening, drain_s=1, ready_fd=options.ready_fd, ready=ready)
     return 0

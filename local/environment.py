@@ -91,6 +91,7 @@ def gateway(ours: Environment, account: Environment, bedrock_url: str, base_url:
         "CLOISTER_BROWSER_CLIENT_ID": account["web_client"],
         "CLOISTER_TERMINAL_CLIENT_ID": account["terminal_client"],
         "CLOISTER_PUBLIC_URL": base_url,
+        "CLOISTER_MAIL_SENDER": "status@cloister.example",
     }  # fmt: skip
 
 

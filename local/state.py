@@ -1,6 +1,7 @@
 """The state directory: one running system holds it; what scripts need to know of that system is in it.
 
 cloud.sqlite     what is made in the local cloud: tables, users, KMS keys, secrets; kept from start to start
+mails/           what was mailed since the start, a file each
 people.sqlite    who can sign in at the local cloud, and the keys that its tokens are signed with; kept
 cloud.port       where the local cloud is, so that the issuer of its tokens is the same at the next start; kept
 demo.json        the operator's and the demo tenant's keys, its people's passwords; kept, and only for its owner
@@ -43,6 +44,7 @@ class StateDirectory:
         self.sealing = path / "sealing"
         self.cloud = path / "cloud.sqlite"
         self.people = path / "people.sqlite"
+        self.mails = path / "mails"
         self.cloud_port = path / "cloud.port"
         self.keys = path / "demo.json"
         self.bedrock_keys = path / "bedrock.json"
@@ -69,6 +71,7 @@ class StateDirectory:
         os.truncate(self._lock, 0)
         os.write(self._lock, str(os.getpid()).encode())
         self._end()
+        shutil.rmtree(self.mails, ignore_errors=True)
         if self._fresh:
             self._forget()
         return self

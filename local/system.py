@@ -153,7 +153,7 @@ class System:
     def _cloud(self) -> Part:
         options = ("--endpoints", str(self._state.endpoints), "--attestation-root", str(self._sealing.root))
         records = ("--records", str(self._state.logs / "kms-records.log"), "--kept", str(self._state.cloud))
-        people = ("--people", str(self._state.people), "--gateway", self._base_url)
+        people = ("--people", str(self._state.people), "--gateway", self._base_url, "--mails", str(self._state.mails))
         command = ("-m", "local.cloud", *options, *records, *people)
         return Part("cloud", command, environment.aws(os.environ), self._cloud_socket)
 

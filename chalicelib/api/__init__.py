@@ -19,6 +19,7 @@
     velocity     /tenants/{tenant}/velocity: the same, as its owners watch over it
     reputation   /admin/reputation and /admin/velocity: what operators say of addresses, for all tenants
     status       /status: how the service stands and stood, for everybody
+    status_mails /status/subscriptions: hearing of incidents by mail
     status_admin /admin/status: what is watched, incidents, maintenance
     signup       /signup: whether anybody may become a tenant
     events       /tenants/{tenant}/events, and the operator's: what was changed, and by whom

@@ -28,7 +28,8 @@ def show_status(asked: Incoming) -> Reply:
         from chalicelib.status import page  # not for programs
 
         mount = asked.mount("/status")
-        reply = Reply(page.page(board, json=f"{mount}/status.json").encode(), page_headers())
+        subscribe = f"{mount}/status/subscriptions" if wiring.path().settings.mail_sender else ""
+        reply = Reply(page.page(board, json=f"{mount}/status.json", subscribe=subscribe).encode(), page_headers())
     else:
         reply = drawn(board, 200)
     reply.headers["Vary"] = "Accept"

@@ -42,6 +42,10 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
         "/status",
         "/status.json",
     ),
+    "status_mails": (
+        "/status/subscriptions",
+        "/status/subscriptions/{link}",
+    ),
     "bedrock": (
         "/v1/bedrock/invoke-model",
         "/v1/bedrock/models",

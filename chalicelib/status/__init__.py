@@ -6,6 +6,7 @@
     rounds         a round of the schedule
     incidents      what operators say of a fault            maintenance what they announce
     publishing     the page as files in a bucket            aws         how that is asked
+    subscribers    who hears by mail                       mailing     telling them, by SES
     board          all of it as one value, for the page     page        the same for people
 
 A minute of which there is no sample is unknown, never up. What is watched is asked by a schedule: whoever looks at the

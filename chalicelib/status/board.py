@@ -15,6 +15,7 @@ from chalicelib.status.incidents import STATUS, Incident, Incidents
 from chalicelib.status.maintenance import Maintenance, Window
 from chalicelib.status.minutes import DAY_MS, DAYS, Shares
 from chalicelib.status.samples import Day, Days, Timing
+from chalicelib.status.subscribers import Subscribers
 
 COMPONENTS = "components"
 FRESH_MS = 10_000
@@ -92,7 +93,8 @@ class Boards:
         """`unless_told`: what is watched where the operator has not said."""
         self.incidents = Incidents(documents)
         self.maintenance = Maintenance(documents)
-        self._documents = documents
+        self.subscribers = Subscribers(documents)
+        self.documents = documents
         self.days = days
         self._region = region
         self._clock = clock
@@ -103,16 +105,16 @@ class Boards:
 
     def components(self) -> Sequence[Component]:
         """Raises StoreUnavailable."""
-        held = self._documents.get(STATUS, COMPONENTS)
+        held = self.documents.get(STATUS, COMPONENTS)
         return msgspec.json.decode(held.text, type=tuple[Component, ...]) if held else self._unless_told()
 
     def put_components(self, components: Sequence[Component]) -> None:
         """These, and no others. Raises Malformed, Conflict, StoreUnavailable."""
         must_be_sound(components)
-        held = self._documents.get(STATUS, COMPONENTS)
+        held = self.documents.get(STATUS, COMPONENTS)
         text = msgspec.json.encode(components).decode()
         try:
-            self._documents.put(Document(STATUS, COMPONENTS, text, held.version if held else 0))
+            self.documents.put(Document(STATUS, COMPONENTS, text, held.version if held else 0))
         except Changed:
             raise Conflict("Somebody else changed the components at the same time. Look, then repeat.") from None
 

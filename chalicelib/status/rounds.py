@@ -8,6 +8,7 @@ from chalicelib.egress import Egress
 from chalicelib.identity.tokens.discovery import WELL_KNOWN
 from chalicelib.placement import Look, Placement
 from chalicelib.pool import Pool
+from chalicelib.randomness import Randomness
 from chalicelib.settings import Settings
 from chalicelib.status.asking import Questions
 from chalicelib.status.board import Boards
@@ -29,6 +30,15 @@ def sample_minute(
     )
     well = {place: capacity is not None for place, capacity in look.said.items()}
     sample(boards, questions, Asked({pool.name: pool for pool in pools}, well), now_ms)
+
+
+def mail_round(boards: Boards, settings: Settings, random: Randomness, clock: Clock) -> int:
+    """Mail who is to be asked, and who is to hear; how many mails. Raises Paused, StoreUnavailable."""
+    from chalicelib.status.aws import AwsService
+    from chalicelib.status.mailing import Mailer, Round
+
+    mailer = Mailer(AwsService("sesv2", "ses", settings.region), settings.mail_sender, settings.public_url)
+    return Round(boards.documents, mailer, random, clock).run(boards.incidents.all())
 
 
 _monotonic_ms: Clock = lambda: time.monotonic_ns() // 1_000_000  # noqa: E731

@@ -14,9 +14,8 @@ from chalicelib.documents import Document
 from chalicelib.http.route import ForNarrowed, Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
-from chalicelib.status.board import Boards
-from chalicelib.status.incidents import STATUS, NewIncident
-from chalicelib.status.maintenance import NewWindow
+from chalicelib.status.incidents import STATUS, Incidents, NewIncident
+from chalicelib.status.maintenance import Maintenance, NewWindow
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.sessions import Lifetime, Session
@@ -56,6 +55,7 @@ RESPONSE = {"model": "model-a", "input": "hi"}
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
 POOL = {"name": "model-a", "targets": [{"name": "a", "engine": "scripted"}]}
 WATCHED = {"id": "model-a", "name": "Model A", "watches": "pools", "pools": ["model-a"]}
+UPDATE = {"step": "resolved", "text": "Well."}
 MAINTAINED = {
     "title": "New GPUs", "text": "Soon.", "components": ["model-a"], "begins_ms": T0 + 60_000, "ends_ms": T0 + 120_000
 }  # fmt: skip
@@ -154,9 +154,7 @@ TABLE = {
     "PUT /admin/status/components": Row(NOBODY, "admin", {"components": [WATCHED]}, **CLOSED),
     "GET /admin/status/incidents": Row(NOBODY, "admin"),
     "POST /admin/status/incidents": Row(NOBODY, "admin", {"title": "It broke", "text": "We look."}, 201, **CLOSED),
-    "POST /admin/status/incidents/{incident}/updates": Row(
-        NOBODY, "admin", {"step": "resolved", "text": "Well."}, 201, **CLOSED
-    ),
+    "POST /admin/status/incidents/{incident}/updates": Row(NOBODY, "admin", UPDATE, 201, **CLOSED),
     "GET /admin/status/maintenance": Row(NOBODY, "admin"),
     "POST /admin/status/maintenance": Row(NOBODY, "admin", MAINTAINED, 201, **CLOSED),
     "DELETE /admin/status/maintenance/{window}": Row(NOBODY, "admin", None, 204, **CLOSED),
@@ -178,6 +176,9 @@ TABLE = {
     "GET /docs/redoc.js": Row(ALL, "public"),
     "GET /openapi.json": Row(ALL, "public"),
     "GET /status": Row(ALL, "public"),
+    "POST /status/subscriptions": Row(ALL, "public", {"email": "ada@acme.example"}, 404),  # nobody is mailed here
+    "GET /status/subscriptions/{link}": Row(ALL, "public", None, 404),
+    "POST /status/subscriptions/{link}": Row(ALL, "public", None, 404),
     "GET /status.json": Row(ALL, "public"),
     "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),
@@ -224,10 +225,10 @@ class Caller:
         kept = {"about": b'{"pool":"model-a"}', "asked": b"[]", "response": b'{"id":"resp_kept","output":[]}'}
         deployment.contents.keep("acme", "resp_kept", kept, deployment.clock() + 60_000)
         deployment.store.documents.put(Document(STATUS, "components", msgspec.json.encode([WATCHED]).decode()))
-        boards = Boards(deployment.store.documents, deployment.store.days, "us-east-1", deployment.clock, lambda: ())
-        self.incident = boards.incidents.open(NewIncident("It broke", "We look."), (), "a1", deployment.clock()).id
+        incidents, maintenance = Incidents(deployment.store.documents), Maintenance(deployment.store.documents)
+        self.incident = incidents.open(NewIncident("It broke", "We look."), (), "a1", deployment.clock()).id
         window = msgspec.convert(MAINTAINED, NewWindow)
-        self.window = boards.maintenance.announce(window, {"model-a"}, "a1", deployment.clock()).id
+        self.window = maintenance.announce(window, {"model-a"}, "a1", deployment.clock()).id
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self.spare = token.key_id
@@ -245,7 +246,7 @@ class Caller:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
         names |= {"response": "resp_kept", "session": self.session, "review": "addresses-60", "step": "note"}
-        names |= {"incident": self.incident, "window": self.window}
+        names |= {"incident": self.incident, "window": self.window, "link": "leave.x.y"}
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         return path.format(**names, name="not-found") + query
 

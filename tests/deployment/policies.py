@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.documents import PLATFORM
 from chalicelib.placement.report import REPORTS
 from chalicelib.status.incidents import STATUS
+from chalicelib.status.subscribers import SUBSCRIBERS
 from tests.deployment.packages import ROOT
 
 STAGES = ("dev", "prod", "gov-dev", "gov-prod")
@@ -16,6 +17,7 @@ LEADING_KEYS = {
     "Pools": ("StringEquals", [PLATFORM]),
     "Reports": ("StringEquals", [REPORTS]),
     "StatusPage": ("StringEquals", [STATUS]),
+    "Subscribers": ("StringEquals", [SUBSCRIBERS]),
     "StatusSamples": ("StringLike", ["~status#*"]),
 }
 

@@ -29,6 +29,7 @@ from chalicelib.status import probing
 from chalicelib.status.asking import Questions
 from chalicelib.status.board import Boards
 from chalicelib.status.incidents import STATUS
+from chalicelib.status.subscribers import Subscribers
 from chalicelib.tenancy import Change, Tenancy
 from chalicelib.tenancy.set_limits import set_limits
 from chalicelib.tenancy.snapshot import Snapshots
@@ -56,7 +57,8 @@ OF_BEDROCK = (
     r"arn:\*:bedrock:([a-z0-9-]+):"
     r"(:foundation-model|\*:inference-profile|\*:application-inference-profile|\*:guardrail)/\*"
 )
-OF_THE_STATUS_PAGE = r"arn:\*:s3:::cloister-(gov-)?(dev|prod)-status\*/status/\*"  # S3 knows no regions and accounts
+# S3 knows no regions and accounts, and who mails is called as its domain is.
+OF_THE_STATUS_PAGE = r"arn:\*:(s3:::cloister-(gov-)?(dev|prod)-status\*/status/\*|ses:\*:\*:identity/\*)"
 BEDROCK_REGIONS = {"us-east-1", "us-east-2", "us-west-2"}  # to serve others, their names in the four policies and here
 
 
@@ -341,16 +343,18 @@ def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     reports.keep(summary({}, 0, NOW))
     boards = Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ())
     prepared.documents.put(Document(STATUS, "components", '[{"id":"x","name":"X","watches":"pools","pools":["x"]}]'))
-    pool = Pool("x", (SageMaker("t", endpoint="cloister-chat"),))
-    well = {target.probe_place: True for target in pool.targets}
-    for minute in range(2):
-        asked = probing.Asked({"x": pool}, well)
-        questions = Questions(Egress(), lambda _: None, {})
-        assert probing.sample(boards, questions, asked, NOW + minute * 60_000).runs
+    target = SageMaker("t", endpoint="cloister-chat")
+    asked = probing.Asked({"x": Pool("x", (target,))}, {target.probe_place: True})
+    assert probing.sample(boards, Questions(Egress(), lambda _: None, {}), asked, NOW).runs
 
 
 def _publishing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     assert Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ()).read().status == "unknown"
+    subscribers = Subscribers(sandbox.documents)
+    Subscribers(prepared.documents).ask("ada@acme.example", "192.0.2.1", NOW, os.urandom)
+    ((subscriber, version),) = subscribers.all()
+    subscribers.put(subscriber, version)
+    subscribers.delete(subscriber, version + 1)
 
 
 def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:

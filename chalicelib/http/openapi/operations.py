@@ -74,6 +74,7 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "step": ("`note`, `throttle`, `suspend` or `clear`.", "note"),
     "incident": ("The `id` of an incident.", "1795000000000-5f2c"),
     "window": ("The `id` of a window of maintenance.", "1795000000000-5f2c"),
+    "link": ("What a link of a mail ends with.", "leave.5f2c.77aa"),
     "name": ("The last part of a problem's `type`.", "rate-limited"),
 }
 """Of paths: what each is, and one of them."""
