@@ -46,6 +46,12 @@ def roll_up(event: Any) -> dict[str, int]:
     return {"written": schedules.count_again(event.detail) if event.detail else schedules.roll_up()}
 
 
+@app.schedule("rate(5 minutes)", name="eraser")
+def erase(_event: Any) -> dict[str, int]:
+    """Erase the data of the tenants that asked for it."""
+    return {"erased": schedules.erase()}
+
+
 # For the routes that stream: .chalice/overlay.yaml starts uvicorn in this function, and this is not called.
 @app.lambda_function(name="streaming")
 def stream(event: Any, context: Any) -> Any:

@@ -14,6 +14,7 @@
     passwords/   signing in with a mail address and a password
     contents/    what tenants asked to be kept, encrypted
     velocity/    how many different prompts, keys and addresses a tenant calls with
+    privacy/     a tenant's data as a whole: erased
     status/      how the service stands and stood, for everybody
     egress/      who may be called at an address that a tenant names
 

@@ -139,3 +139,23 @@ def _publisher() -> "Publisher | None":
     from chalicelib.status.publishing import Publisher
 
     return Publisher(AwsService("s3", "s3", settings.region), settings.status_bucket)
+
+
+def erase(patience_ms: int = 600_000) -> int:
+    """Go on with the erasures that tenants asked for, for so long at most; how many are done by it.
+
+    Raises StoreUnavailable.
+    """
+    from chalicelib.dynamodb import open_tables
+    from chalicelib.privacy.eraser import Eraser
+    from chalicelib.privacy.items import Items
+    from chalicelib.privacy.records import Erasures
+
+    given = wiring.settings()
+    regions = {
+        region: Items(open_tables(region, given.table_prefix, given.store_deadline_ms))
+        for region in (given.region, *given.other_regions)
+    }
+    tenancy = wiring.tenancy()
+    eraser = Eraser(regions, Erasures(tenancy.documents), tenancy.closing.close, wiring.clock)
+    return eraser.run(wiring.clock() + patience_ms)

@@ -20,6 +20,7 @@ import. The models say what its items are, too, and a test holds both to it.
 | tenancy | `~platform`   | `invitation#<digest>#<tenant>` | Person: whom a mail address may become    |
 | tenancy | `~platform`   | `review#<tenant>#<rule>` | Review: a tenant that broke a rule of velocity |
 | tenancy | tenant        | `review#<tenant>#<rule>` | Review: of a rule of its owners' own that was broken |
+| tenancy | `~platform`   | `erasure#<tenant>`   | Erasure: of a tenant's data, with its report        |
 | tenancy | `~platform`   | `fair-use`           | Head: how many tenants an address may call, and pages of lists |
 | tenancy | `~platform`   | `reputation#<id>#<page>` | networks that are denied or watched, and why    |
 | tenancy | `~status`     | `components`         | Component of each that the status page shows        |

@@ -26,6 +26,7 @@
     break_glass  /admin, for an operator in an emergency
     signin       /signin: how people come by a token
     sessions     /signin and /tenants/{tenant}/sessions: members who come by a browser
+    privacy      /tenants/{tenant}/data, and the operator's: everything of a tenant, erased
     kms_keys     a tenant's KMS keys, and an enclave that shows itself
     audit        the ledger as an auditor verifies it   admin        /admin, the operator's
 

@@ -35,12 +35,16 @@ class DayQuery(msgspec.Struct, frozen=True):
 
 
 class KeptEntry(msgspec.Struct, frozen=True):
-    """An entry byte for byte, and its link; null where it was written before there were chains."""
+    """An entry byte for byte, and its link; null where it was written before there were chains.
+
+    `erased_ms`: since when it is a tombstone, whose text is empty; null of any other.
+    """
 
     lease_id: str
     text: str
     expires_s: int
     link: Link | None
+    erased_ms: int | None
 
 
 class KeptEntries(msgspec.Struct, frozen=True):
@@ -66,7 +70,7 @@ def list_kept_entries(asked: Incoming, caller: Caller) -> KeptEntries:
     query = asked.query_as(DayQuery)
     first = _start(query.day)
     page = wiring.path().ledger.kept(_log(query, caller), first, first + DAY_MS, query.cursor, ENTRIES)
-    entries = [KeptEntry(kept.lease_id, kept.text, kept.expires_s, kept.link) for kept in page.kept]
+    entries = [KeptEntry(kept.lease_id, kept.text, kept.expires_s, kept.link, kept.erased_ms) for kept in page.kept]
     return KeptEntries(entries, page.cursor)
 
 

@@ -12,9 +12,10 @@ from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface, named_routes
 from chalicelib.identity import Principal
 from chalicelib.identity.principal import WHOLE
-from chalicelib.refusal import Forbidden
+from chalicelib.refusal import Conflict, Forbidden
 from chalicelib.tenancy import PLATFORM_TENANT, validity
 from chalicelib.tenancy.allowed import must_be_routes
+from chalicelib.tenancy.closing import ERASED
 from chalicelib.tenancy.guardrails import must_be_a_keys
 from chalicelib.tenancy.key_text import KeyText
 from chalicelib.tenancy.tenant import Key, Label, PoolName, Role, Scopes, Sealing
@@ -180,7 +181,10 @@ def new_key(maker: Principal, tenant: str, request: KeyRequest, *, emergency: bo
     """
     expires_ms = None if request.expires_in_s is None else wiring.path().clock() + request.expires_in_s * 1000
     maker.must_cover(request.role, request.scopes, expires_ms, request.guardrails)
-    validity.must_be_of_tenant(request.scopes, wiring.tenancy().tenant(tenant).pools)
+    held = wiring.tenancy().tenant(tenant)
+    if held.status == "erased":
+        raise Conflict(ERASED)
+    validity.must_be_of_tenant(request.scopes, held.pools)
     must_be_routes(request.scopes.routes, named_routes(), "scopes.routes")
     if request.guardrails is not None:
         must_be_a_keys(request.guardrails, wiring.tenancy().guardrails.of(tenant).rules)

@@ -100,6 +100,12 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
         "/tenants/{tenant}/audit/entries",
         "/tenants/{tenant}/audit/heads",
     ),
+    "privacy": (
+        "/tenants/{tenant}/data",
+        "/tenants/{tenant}/data/{job}",
+        "/admin/tenants/{tenant}/data",
+        "/admin/erasures",
+    ),
     "dashboard": ("/v1/dashboard/requests",),
     "kms_keys": (
         "/tenants/{tenant}/kms-keys",

@@ -46,6 +46,7 @@ ENCRYPTING_PROVES_NOTHING = (
 
 NAMES_NO_TENANT = "A token says who somebody is, and not at which tenant: send `X-Tenant-ID` with it."
 
+ERASED = "This tenant's data was erased. What became of it, the key tells that whoever asked for it was given."
 TAKEN_DOWN = (
     "This tenant was taken down by the operator of the service, and its keys and sessions are revoked for good. Do not "
     "repeat the request: an owner of the tenant has to ask the operator."
@@ -314,6 +315,8 @@ def _open_to_holders(tenant: str | None, reading: Reading, source: NetworkSource
 
 def _must_be_open(snapshot: Snapshot, created_ms: int) -> None:
     """To a key, token or session that was made then. Raises Forbidden, Unauthenticated."""
+    if snapshot.tenant.status == "erased" and not snapshot.tenant.outlived(created_ms):
+        return  # the key that reads what became of the data
     _must_be_active(snapshot)
     if snapshot.tenant.outlived(created_ms):
         raise Unauthenticated
@@ -322,5 +325,7 @@ def _must_be_open(snapshot: Snapshot, created_ms: int) -> None:
 def _must_be_active(snapshot: Snapshot) -> None:
     if snapshot.tenant.status == "taken_down":
         raise Forbidden(TAKEN_DOWN)
+    if snapshot.tenant.status == "erased":
+        raise Forbidden(ERASED)
     if snapshot.tenant.status != "active":
         raise Forbidden("This tenant is suspended. Ask the operator of the service.")

@@ -6,7 +6,7 @@ from chalicelib.tenancy.tenant import Role
 
 Permission = Literal[
     "infer", "models.read", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage",
-    "sessions.manage",
+    "sessions.manage", "data.manage",
 ]  # fmt: skip
 
 MEANING: dict[Permission, str] = {
@@ -17,6 +17,7 @@ MEANING: dict[Permission, str] = {
     "keys.manage": "API keys and KMS keys",
     "members.manage": "members, the tenant's own roles, and whose tokens its members come in with",
     "guardrails.manage": "the rules of what may be said to models, and by them",
+    "data.manage": "take all of the tenant's data along, and have it erased",
     "sessions.manage": "leave; see and end one's own sessions; with `members.manage`, everybody's",
 }
 """What each lets somebody do, as docs/api.md says it."""
@@ -24,9 +25,7 @@ MEANING: dict[Permission, str] = {
 _EVERYBODYS: tuple[Permission, ...] = ("models.read", "sessions.manage")
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    "owner": frozenset(
-        (*_EVERYBODYS, "infer", "usage.read", "responses.manage", "keys.manage", "members.manage", "guardrails.manage")
-    ),
+    "owner": frozenset(MEANING),
     "developer": frozenset((*_EVERYBODYS, "infer", "usage.read", "responses.manage")),
     "analyst": frozenset((*_EVERYBODYS, "usage.read")),
     "viewer": frozenset(_EVERYBODYS),

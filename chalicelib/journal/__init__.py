@@ -79,6 +79,8 @@ def _changes(newest_first: Sequence[Kept]) -> Iterator[Change]:
     """The events among these links. The end of one comes right before its beginning, or is not there."""
     ended: Ended | None = None
     for kept in newest_first:
+        if kept.erased_ms is not None:
+            continue
         if kept.lease_id.endswith(_ENDED):
             ended = msgspec.json.decode(kept.text, type=Ended)
             continue

@@ -28,6 +28,7 @@ MOST_FREE = 2_000
 """Tenants and days that a process keeps chains of. Those that are dropped have ended, which harms nothing."""
 
 ID_BYTES = 10
+SALT_BYTES = 12
 DAY_MS = 86_400_000
 
 
@@ -61,6 +62,12 @@ def digest(chain: str, seq: int, prev: str, expires_s: int, text: str) -> str:
     """The hash of a link."""
     hashed = hashlib.sha256(f"{DOMAIN}{chain}\n{seq}\n{prev}\n{expires_s}\n{text}".encode()).digest()
     return base64.b64encode(hashed).decode()
+
+
+def salted(text: str, chance: Callable[[int], bytes]) -> str:
+    """The JSON object with one member more, which nobody can guess: once the text is erased, what is left of it, its
+    hash, cannot be compared with guesses of what it said."""
+    return f'{text[:-1]},"salt":"{chance(SALT_BYTES).hex()}"}}'
 
 
 def day_of(admitted_ms: int) -> str:

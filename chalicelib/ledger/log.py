@@ -125,8 +125,7 @@ def find(ledger: Ledger, wanted: Wanted, cursor: str | None, limit: int) -> Foun
         at_once = min(limit - len(records) + 1, READ_AT_ONCE) if wanted.everything else READ_AT_ONCE
         read, more = ledger.kept(wanted.tenant, wanted.since_ms, wanted.until_ms, cursor, at_once)
         for kept in read:
-            record = Record(kept.entry, kept.expires_s)
-            if wanted.matches(record):
+            if kept.erased_ms is None and wanted.matches(record := Record(kept.entry, kept.expires_s)):
                 records.append(record)
             if len(records) == limit:
                 return Found(tuple(records), more if kept is read[-1] else kept.lease_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from chalicelib.clock import Clock
-from chalicelib.ledger.chain import Chains, day_of
+from chalicelib.ledger.chain import Chains, day_of, salted
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
@@ -30,6 +30,7 @@ class MemoryLedger:
         self._entries: dict[tuple[str, str], Kept] = {}
         self._first_uses: dict[tuple[str, str], FirstUse] = {}
         self._chains = Chains(chance)
+        self._chance = chance
         self._lock = threading.Lock()
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
@@ -39,10 +40,10 @@ class MemoryLedger:
         text = msgspec.json.encode(entry).decode()
         expires_s = entry.settled_ms // 1_000 + RETENTION_S
         there = self.append(entry.tenant, entry.lease_id, text, entry.admitted_ms, expires_s)
-        return there.entry if there else None
+        return there.entry if there and there.erased_ms is None else None
 
     def append(self, log: str, lease_id: str, text: str, at_ms: int, expires_s: int) -> Kept | None:
-        day = day_of(at_ms)
+        day, text = day_of(at_ms), salted(text, self._chance)
         with self._lock:
             there = self._entries.get((log, lease_id))
             if there is not None:
@@ -55,7 +56,7 @@ class MemoryLedger:
     def find(self, tenant: str, lease_id: str) -> Entry | None:
         with self._lock:
             kept = self._entries.get((tenant, lease_id))
-        return kept.entry if kept else None
+        return kept.entry if kept and kept.erased_ms is None else None
 
     def late(self, since_ms: int, until_ms: int) -> list[Late]:
         with self._lock:
@@ -69,7 +70,7 @@ class MemoryLedger:
 
     def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
         found, after = self.kept(tenant, since_ms, until_ms, cursor, limit)
-        return Page(tuple(kept.entry for kept in found), after)
+        return Page(tuple(kept.entry for kept in found if kept.erased_ms is None), after)
 
     def kept(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> KeptPage:
         first, end = since(since_ms), since(until_ms)

@@ -25,9 +25,11 @@ class Kept(msgspec.Struct, frozen=True):
     expires_s: int  # from then on it may be deleted
     link: Link | None  # None: written by code that did not chain yet
     late: Units | None = None  # came after it was hashed
+    erased_ms: int | None = None  # since then it is a tombstone: `text` is empty, and its link stays for the chain
 
     @property
     def entry(self) -> Entry:
+        """Of one that was not erased."""
         entry = msgspec.json.decode(self.text, type=Entry)
         return entry if self.late is None else msgspec.structs.replace(entry, late=self.late)
 
@@ -50,7 +52,7 @@ class Ledger(Protocol):
     """One immutable entry per admitted request. Every method may raise StoreUnavailable."""
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
-        """Write the entry, or return the one that is there already."""
+        """Write the entry, or return the one that is there already. What was erased is not written again."""
 
     def find(self, tenant: str, lease_id: str) -> Entry | None:
         """The entry, strongly consistent."""
@@ -62,7 +64,7 @@ class Ledger(Protocol):
         """At most `limit` entries of requests that arrived in [since, until). Raises Malformed (the cursor)."""
 
     def kept(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> KeptPage:
-        """The same entries, as they are kept."""
+        """The same entries as they are kept, and tombstones of those that were erased, which no page has."""
 
 
 class Log(Protocol):

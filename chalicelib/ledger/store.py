@@ -19,7 +19,7 @@ import msgspec
 
 from chalicelib.clock import Clock
 from chalicelib.dynamodb import ConditionFailed, Item, Tables
-from chalicelib.ledger.chain import LONGEST, Chains, Link, day_of
+from chalicelib.ledger.chain import LONGEST, Chains, Link, day_of, salted
 from chalicelib.ledger.entry import Entry
 from chalicelib.ledger.head import SignedHead
 from chalicelib.ledger.heads import HeadPage
@@ -30,6 +30,8 @@ from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 
 DAY_S = 86_400
+ERASED = "erased"
+"""The attribute of a tombstone that says since when it is one, ms."""
 RETENTION_DAYS = 30
 LATE = "~late"
 _CURSOR = re.compile(r"[0-9a-z]{20}")
@@ -54,6 +56,7 @@ class DynamoLedger:
         self._retention_days = retention_days
         self._chains = Chains(chance)
         self._clock = clock
+        self._chance = chance
 
     def put_if_absent(self, entry: Entry) -> Entry | None:
         if self._clock is not None and (now_ms := self._clock()) - entry.admitted_ms > LATE_MS:
@@ -62,10 +65,10 @@ class DynamoLedger:
         expires_s = entry.settled_ms // 1_000 + self._retention_days(entry.tenant) * DAY_S
         text = msgspec.json.encode(entry).decode()
         there = self.append(entry.tenant, entry.lease_id, text, entry.admitted_ms, expires_s)
-        return there.entry if there else None
+        return there.entry if there and there.erased_ms is None else None
 
     def append(self, log: str, lease_id: str, text: str, at_ms: int, expires_s: int) -> Kept | None:
-        day = day_of(at_ms)
+        day, text = day_of(at_ms), salted(text, self._chance)
         end = self._chains.borrow(log, day)
         link = end.linked(text, expires_s)
         try:
@@ -81,7 +84,8 @@ class DynamoLedger:
 
     def find(self, tenant: str, lease_id: str) -> Entry | None:
         answer = self._tables.call("GetItem", TableName=self._table, Key=_key(tenant, lease_id), ConsistentRead=True)
-        return _kept(answer["Item"]).entry if answer.get("Item") else None
+        there = _kept(answer["Item"]) if answer.get("Item") else None
+        return there.entry if there and there.erased_ms is None else None
 
     def late(self, since_ms: int, until_ms: int) -> list[Late]:
         first, end = _minute(max(0, since_ms)), since(until_ms)
@@ -118,7 +122,7 @@ class DynamoLedger:
 
     def page(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> Page:
         found, after = self.kept(tenant, since_ms, until_ms, cursor, limit)
-        return Page(tuple(kept.entry for kept in found), after)
+        return Page(tuple(kept.entry for kept in found if kept.erased_ms is None), after)
 
     def kept(self, tenant: str, since_ms: int, until_ms: int, cursor: str | None, limit: int) -> KeptPage:
         first, end = since(since_ms), since(until_ms)
@@ -277,6 +281,7 @@ def _kept(item: Item) -> Kept:
         expires_s=int(expires_s) if expires_s.isdecimal() else 0,
         link=_link(item),
         late=_late(item),
+        erased_ms=_erased_ms(item),
     )
 
 
@@ -293,6 +298,12 @@ def _late(item: Item) -> Units | None:
         return msgspec.json.decode(_attribute(item, "late", "S") or "null", type=Units | None)
     except msgspec.MsgspecError:
         return None
+
+
+def _erased_ms(item: Item) -> int | None:
+    """Of a tombstone alone: who adds the attribute to an entry erases nothing."""
+    erased = _attribute(item, ERASED, "N")
+    return int(erased) if erased.isdecimal() and not _attribute(item, "doc", "S") else None
 
 
 def _attribute(item: Item, name: str, kind: str) -> str:

@@ -9,6 +9,7 @@
     issuers      whose tokens they come in with         guardrails   what may be said to models, and by them
     sources      from where they come in                sessions     theirs, of browsers
     allowed      which surfaces, pools and routes a tenant lets its callers use
+    closing      what is left of one whose data is erased
     velocity     how many different prompts, keys and addresses they call with, and findings they have
 
 Whatever a sandbox may have cached is changed in one order: first the document, then the epoch on the
@@ -32,6 +33,7 @@ from chalicelib.documents import PLATFORM, Document, Documents
 from chalicelib.pool import Pool
 from chalicelib.randomness import Randomness
 from chalicelib.refusal import Conflict, Malformed
+from chalicelib.tenancy.closing import ERASED, Closing
 from chalicelib.tenancy.guardrails import GuardrailRules, OfferedGuardrails
 from chalicelib.tenancy.issuers import Issuers
 from chalicelib.tenancy.key_epochs import KeyEpochs
@@ -95,6 +97,8 @@ class Tenancy:
         `on_limits` is told of limits that were set, once they hold: they may ask for a meter of several parts.
         """
         self._records = Records(documents, epochs, on_change)
+        self.documents = documents
+        """For who looks at tenants as a whole; what is changed here goes by the methods."""
         self._clock = clock
         self._randomness = randomness
         self._on_limits = on_limits
@@ -108,6 +112,7 @@ class Tenancy:
         self.sources = Sources(self._records)
         self.sessions = Sessions(self._records, clock, randomness)
         self.velocity = VelocityRules(self._records)
+        self.closing = Closing(self._records, clock)
 
     # tenants
 
@@ -143,6 +148,8 @@ class Tenancy:
         named = {name: said for name, said in msgspec.structs.asdict(change).items() if said is not None}
 
         def changed(tenant: Tenant) -> Tenant:
+            if tenant.status == "erased":
+                raise Conflict(ERASED)
             if tenant.status == "taken_down" and change.status == "suspended":
                 raise Conflict("The tenant was taken down, which is more. Only `active` brings it back.")
             after = msgspec.structs.replace(tenant, **named)

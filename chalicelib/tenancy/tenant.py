@@ -235,7 +235,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
     id: TenantId
     name: Label
-    status: Literal["active", "suspended", "taken_down"] = "active"
+    status: Literal["active", "suspended", "taken_down", "erased"] = "active"
     limits: Limits = DEFAULT_LIMITS
     pools: tuple[PoolName, ...] = ()
     pins: Mapping[str, str] = {}  # pool -> the one target this tenant's calls may run on

@@ -29,6 +29,8 @@ def counted(
         if most is not None and read > most:
             raise TooMany
         for kept in page:
+            if kept.erased_ms is not None:
+                continue
             entry = kept.entry
             # By its id, which is what the ledger is asked by. Ids of another making tell no time.
             arrived_ms = instant_of(kept.lease_id)

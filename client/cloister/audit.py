@@ -20,7 +20,7 @@ START = base64.b64encode(bytes(32)).decode()
 MARK = 4  # characters: base64 of three bytes
 DAY_S = 86_400
 
-Kind = Literal["changed", "removed", "reordered", "head"]
+Kind = Literal["changed", "removed", "reordered", "erased", "head"]
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
     text: str
     expires_s: int
     link: Link | None
+    erased_ms: int | None = None  # since then it is a tombstone: its text is gone, and its link is there
 
 
 class SignedHead(msgspec.Struct, frozen=True):
@@ -71,7 +72,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """One day. `unsigned`: chained entries that no head holds; `unchained`: from before there were chains."""
+    """One day. `unsigned`: chained entries that no head holds; `unchained`: from before there were chains; `erased`:
+    of all of them, those whose text the tenant had erased."""
 
     day: str
     entries: int
@@ -80,6 +82,7 @@ class Verified(msgspec.Struct, frozen=True):
     unchained: int
     head: str  # the hash of the day's last head, "" without one
     findings: tuple[Finding, ...]  # of heads, then by time
+    erased: int = 0
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -114,12 +117,15 @@ def verify(tenant: str, days: Iterable[Day], key: EllipticCurvePublicKey, now_s:
     `tenant`: whose ledger; with `#events` behind it, the log of what was changed.
     """
     previous: str | None = None
+    alive = ""  # the first entry that is not erased
     for day in days:
         heads, wrong = _heads(tenant, day, key, previous)
         if day.heads:
             previous = None if wrong else day.heads[-1].hash
         signed = {chain.chain: chain for head in heads for chain in head.chains}
         held = sum(entry.link is not None and _held(entry.link, signed) for entry in day.entries)
+        left = [entry.lease_id for entry in day.entries if entry.erased_ms is None]
+        alive = min((alive, *left) if alive else left, default="")
         chained = sum(entry.link is not None for entry in day.entries)
         yield Verified(
             day=day.day,
@@ -128,7 +134,8 @@ def verify(tenant: str, days: Iterable[Day], key: EllipticCurvePublicKey, now_s:
             unsigned=chained - held,
             unchained=len(day.entries) - chained,
             head=day.heads[-1].hash if day.heads else "",
-            findings=(*wrong, *_found(tenant, day, signed, _may_be_gone(day, heads, now_s))),
+            findings=(*wrong, *_found(tenant, day, signed, _may_be_gone(day, heads, now_s)), *_left_out(day, alive)),
+            erased=len(day.entries) - len(left),
         )
 
 
@@ -224,7 +231,13 @@ def _places(links: Sequence[Link]) -> Mapping[str, int]:
 
 
 def _itself(tenant: str, day: str, entry: Entry, link: Link, place: int) -> tuple[Kind, str] | None:
-    """What is wrong with an entry that may belong at `place`, whatever the others are."""
+    """What is wrong with an entry that may belong at `place`, whatever the others are.
+
+    What was erased has no text to compare with its hash: the links beside it and the day's head tell whether that is
+    the one that it had.
+    """
+    if entry.erased_ms is not None:
+        return None if link.chain.partition(".")[0] == day else ("reordered", f"It is of the chain {link.chain}.")
     if digest(entry, link, link.seq) != link.hash:
         if digest(entry, link, place) == link.hash:
             return "reordered", "It is not at its own place in its chain."
@@ -247,6 +260,16 @@ def _as_signed(link: Link, signed: _Chain | None) -> tuple[Kind, str] | None:
     if whole and link.hash[:MARK] == signed.marks[(link.seq - 1) * MARK : link.seq * MARK]:
         return None
     return "changed", "It was written anew: its hash is not the one that was signed."
+
+
+def _left_out(day: Day, alive: str) -> Iterator[Finding]:
+    """An erasure takes all that there is, the oldest first: what was erased is older than all that is left."""
+    erased = [
+        entry.lease_id for entry in day.entries if entry.erased_ms is not None and alive and entry.lease_id > alive
+    ]
+    if erased:
+        text = f"It was erased, as {len(erased)} entries of this day were, and {alive}, which is older, was not."
+        yield Finding("erased", day.day, min(erased), text)
 
 
 def _gaps(day: str, name: str, links: Sequence[tuple[Entry, Link]], signed: _Chain | None) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib import wiring
@@ -169,4 +170,4 @@ def test_an_auditor_gets_the_log_byte_for_byte(gateway: Gateway, deployment: Dep
 def _with(deployment: Deployment, log: MemoryLedger) -> wiring.Rooms:
     rooms = deployment.rooms()
     journal = Journal(log, deployment.clock, deployment.chance)
-    return wiring.Rooms(rooms.path, rooms.tenancy, rooms.heads, journal, rooms.reports, rooms.models)
+    return msgspec.structs.replace(rooms, journal=journal)

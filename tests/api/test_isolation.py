@@ -18,7 +18,8 @@ from chalicelib.http.route import OF_A_TENANT, Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Role
-from tests.api.test_permissions import Caller, begun, status_for
+from tests.api.begun import begun
+from tests.api.test_permissions import Caller, status_for
 from tests.api.test_tokens import operated
 from tests.examples import in_turn
 from tests.issuer import Issuer, issuing
@@ -28,7 +29,7 @@ PUBLIC_URL = "https://cloister.example"
 OURS, THEIRS = "bolt", "acme"  # who asks, and whose it is
 TENANTS = [route for route in ROUTES if route.path.startswith(OF_A_TENANT)]
 KEYED = [route for route in ROUTES if route.auth == "key"]  # those, and where the tenant is named in a header
-OBJECTS = {"key", "subject", "session", "response", "model"}
+OBJECTS = {"key", "subject", "session", "response", "model", "job"}
 """What paths below a tenant name: for each, `test_permissions.Caller` has one of `acme`."""
 
 Headers = Mapping[str, str]

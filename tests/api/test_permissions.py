@@ -14,15 +14,16 @@ from chalicelib.documents import Document
 from chalicelib.http.route import ForNarrowed, Route
 from chalicelib.http.route_table import ROUTES
 from chalicelib.identity.roles import PERMISSIONS
+from chalicelib.privacy.records import Erasure, Erasures
 from chalicelib.status.incidents import STATUS, Incidents, NewIncident
 from chalicelib.status.maintenance import Maintenance, NewWindow
 from chalicelib.tenancy import PLATFORM_TENANT, Change
-from chalicelib.tenancy.key_text import KeyText, mint, parse
-from chalicelib.tenancy.sessions import Lifetime, Session
+from chalicelib.tenancy.key_text import mint, parse
 from chalicelib.tenancy.tenant import Role, SurfaceName, VelocityRule
 from chalicelib.velocity.reviews import Evidence, Reviews
 from chalicelib.velocity.whose import operators
 from tests.api import signing
+from tests.api.begun import begun
 from tests.examples import in_turn
 from tests.small_deployments import T0, Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
@@ -45,7 +46,6 @@ class Row(msgspec.Struct, frozen=True):
     for_narrowed: ForNarrowed = "within"  # what a narrowed key may: see test_narrowed_keys.py
 
 
-LIFETIME = Lifetime(1_800_000, 43_200_000)
 ISSUER = {"url": "https://login.example.com/pool", "audiences": ["cloister"]}
 DENIED = {"network": "203.0.113.0/24", "reason": "tries keys"}
 VELOCITY = {"what": "addresses", "most": 20}
@@ -106,6 +106,10 @@ TABLE = {
     "PUT /tenants/{tenant}/issuers": Row(OWNER, "management", {"issuers": [ISSUER]}, **CLOSED),
     "GET /tenants/{tenant}/sources": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/sources": Row(OWNER, "management", {"sources": ["127.0.0.0/8"]}, **CLOSED),
+    "DELETE /tenants/{tenant}/data": Row(OWNER, "management", None, 202, **CLOSED),
+    "GET /tenants/{tenant}/data/{job}": Row(USAGE, "management"),
+    "DELETE /admin/tenants/{tenant}/data": Row(NOBODY, "admin", None, 202, **CLOSED),
+    "GET /admin/erasures": Row(NOBODY, "admin"),
     "GET /tenants/{tenant}/roles": Row(OWNER, "management"),
     "PUT /tenants/{tenant}/roles": Row(OWNER, "management", {"roles": {"chatter": {"base": "viewer"}}}, **CLOSED),
     "GET /tenants/{tenant}/sessions": Row(ALL, "management"),
@@ -200,17 +204,6 @@ SIGNED = [route for route, row in TABLE.items() if row.surface == "signed"]
 PUBLICS = [route for route, row in TABLE.items() if row.surface == "public"]
 
 
-def begun(
-    deployment: Deployment, tenant: str = "acme", role: Role = "owner", name: str = "ada"
-) -> tuple[Session, KeyText]:
-    """A session of a member of that role, who has joined and signed in."""
-    issuer = deployment.issuers[0].url if deployment.issuers else "https://login.example.com"
-    deployment.tenancy.people.put(tenant, name, role)
-    deployment.tenancy.people.join(issuer, name, None, of_tenant=None)
-    member = next(each for each in deployment.tenancy.people.members(tenant) if each.subject == name)
-    return deployment.tenancy.sessions.begin(tenant, member, LIFETIME, "192.0.2.7", "a browser")
-
-
 class Caller:
     """Sends the request of a row, with whatever its path names in place."""
 
@@ -229,6 +222,7 @@ class Caller:
         self.incident = incidents.open(NewIncident("It broke", "We look."), (), "a1", deployment.clock()).id
         window = msgspec.convert(MAINTAINED, NewWindow)
         self.window = maintenance.announce(window, {"model-a"}, "a1", deployment.clock()).id
+        Erasures(deployment.store.documents).begin(Erasure("acme", "job", "owner", deployment.clock()))
         token = parse(deployment.key("acme", "viewer"))
         assert token is not None
         self.spare = token.key_id
@@ -246,8 +240,9 @@ class Caller:
             key = id_of(self._waiting if method == "PUT" else self._arn)
         names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
         names |= {"response": "resp_kept", "session": self.session, "review": "addresses-60", "step": "note"}
-        names |= {"incident": self.incident, "window": self.window, "link": "leave.x.y"}
+        names |= {"incident": self.incident, "window": self.window, "link": "leave.x.y", "job": "job"}
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
+        query = f"?confirm={tenant}" if path.endswith("/data") else query
         return path.format(**names, name="not-found") + query
 
     def body(self, route: str) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.key_text import parse
-from tests.api.test_permissions import begun
+from tests.api.begun import begun
 from tests.small_deployments import Answer, Deployment, Gateway
 
 CHAT = {"model": "model-a", "messages": [{"role": "user", "content": "a secret plan"}]}

@@ -15,9 +15,9 @@ from chalicelib.inference.answer import REVOKED
 from chalicelib.tenancy import Change
 from chalicelib.tenancy.sessions import Session
 from chalicelib.tenancy.tenant import CustomRole, Scopes
+from tests.api.begun import LIFETIME, begun
 from tests.api.test_events import events
 from tests.api.test_leaving import CHUNK, Client, Front, play
-from tests.api.test_permissions import LIFETIME, begun
 from tests.api.test_revoked_streams import AT_ONCE_S, BEGUN
 from tests.small_deployments import Answer, Deployment, Gateway
 

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib import wiring
@@ -54,10 +55,7 @@ class Scene:
         rooms = self.deployment.rooms(path)
         passwords = Passwords(issuer, self.attempts, path.verified, rooms.tenancy.people, path.clock)
         journal = Journal(log, path.clock, self.deployment.chance) if log else rooms.journal
-        return wiring.Rooms(
-            rooms.path, rooms.tenancy, rooms.heads, journal, rooms.reports, rooms.models, rooms.contents,
-            lambda: passwords,
-        )  # fmt: skip
+        return msgspec.structs.replace(rooms, journal=journal, passwords=lambda: passwords)
 
     def signs_in(self, mail: str = MAIL, password: str = PASSWORD, **more: Any) -> Answer:
         return self.asks({"email": mail, "password": password, **more})

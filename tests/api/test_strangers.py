@@ -23,7 +23,8 @@ from chalicelib.tenancy.key_text import KeyText, mint, parse
 from chalicelib.tenancy.snapshot import MOST_KEYS, MOST_TENANTS
 from chalicelib.tenancy.tenant import Key, Tenant
 from chalicelib.velocity.reputation import HEAD
-from tests.api.test_permissions import TABLE, begun
+from tests.api.begun import begun
+from tests.api.test_permissions import TABLE
 from tests.examples import every, in_turn
 from tests.small_deployments import Answer, Deployment, Gateway, memory
 

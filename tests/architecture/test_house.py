@@ -17,16 +17,28 @@ LEAVES = {
 ARROWS = {
     "api": {
         *("http", "inference", "identity", "tenancy", "admission", "engines", "dialects", "ledger", "tickets"),
-        *("contents", "placement", "egress", "journal", "passwords", "usage", "velocity", "status", "wiring"),
+        *(
+            "contents",
+            "placement",
+            "egress",
+            "journal",
+            "passwords",
+            "privacy",
+            "usage",
+            "velocity",
+            "status",
+            "wiring",
+        ),
     },
     "http": {"inference", "identity", "tenancy", "admission", "ledger", "journal", "wiring"},
     "wiring": {
         *("inference", "identity", "tenancy", "documents", "admission", "placement", "engines", "ledger", "tickets"),
-        *("contents", "dynamodb", "egress", "journal", "passwords", "usage", "velocity", "status"),
+        *("contents", "dynamodb", "egress", "journal", "passwords", "privacy", "usage", "velocity", "status"),
     },
-    "schedules": {"wiring", "status", "ledger", "journal", "tenancy", "usage"},
+    "schedules": {"wiring", "dynamodb", "privacy", "status", "ledger", "journal", "tenancy", "usage"},
     "usage": {"ledger", "dynamodb"},
     "status": {"placement", "identity", "documents", "dynamodb", "egress", "http1"},
+    "privacy": {"documents", "dynamodb", "ledger", "tenancy"},
     "velocity": {"tenancy", "documents", "dynamodb"},
     "inference": {
         *("identity", "tenancy", "admission", "placement", "dialects", "ledger", "tickets", "guardrails", "velocity"),

@@ -259,3 +259,42 @@ def test_the_vectors_day_is_what_was_written() -> None:
     days = msgspec.json.decode((VECTORS / "days.json").read_bytes(), type=list[Day])
     found = list(verify(TENANT, days, key, LATER_S))
     assert [(each.entries, each.signed, each.findings) for each in found] == [(6, 6, ()), (6, 6, ())]
+
+
+# erased
+
+
+def erased(entry: Entry, at_ms: int = 1_795_100_000_000) -> Entry:
+    """Its tombstone."""
+    return msgspec.structs.replace(entry, text="", erased_ms=at_ms)
+
+
+def test_a_ledger_that_was_erased_is_no_finding_and_says_how_many_were(days: list[Day]) -> None:
+    buried = [with_entries(day, [erased(entry) for entry in day.entries]) for day in days]
+    assert [(day.findings, day.signed, day.erased) for day in verified(buried)] == [((), 6, 6), ((), 6, 6)]
+
+
+def test_an_erasure_goes_from_the_oldest_on_and_may_be_under_way(days: list[Day]) -> None:
+    entries = sorted(days[0].entries, key=lambda entry: entry.lease_id)
+    for count in range(7):
+        assert audited(with_entries(days[0], [*map(erased, entries[:count]), *entries[count:]])) == []
+
+
+@pytest.mark.parametrize("place", range(1, 6))
+def test_one_entry_that_is_passed_off_as_erased_is_found(days: list[Day], place: int) -> None:
+    entry = days[0].entries[place]
+    (found,) = audited(replaced(days, **{f"e{place}": erased(entry)}))
+    assert (found.kind, found.lease_id) == ("erased", entry.lease_id)
+
+
+def test_a_day_that_is_passed_off_as_erased_is_found_where_one_before_it_was_not(days: list[Day]) -> None:
+    later = with_entries(days[1], [erased(entry) for entry in days[1].entries])
+    (found,) = audited(days[0], later)
+    assert (found.kind, found.day) == ("erased", days[1].day)
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_tombstone_that_never_was_an_entry_is_found(days: list[Day], place: int) -> None:
+    buried = [erased(entry) for entry in days[0].entries]
+    buried[place] = relinked(buried[place], hash="A" * len(link_of(buried[place]).hash))
+    assert any(found.lease_id == buried[place].lease_id for found in audited(with_entries(days[0], buried)))

@@ -13,12 +13,15 @@ from chalicelib.journal import log_of
 from chalicelib.ledger.chain import DAY_MS
 from chalicelib.ledger.notary import SETTLED_MS, CannotSign, Notary
 from chalicelib.ledger.signature import KmsSignature
+from chalicelib.privacy.eraser import SETTLING_MS, Eraser
+from chalicelib.privacy.items import Items
+from chalicelib.privacy.records import Erasures
 from chalicelib.settings import Settings
 from cloister.cli.__main__ import main
 from tests.emulators.kms.served import Served as Kms
 from tests.engines.servers import serving, whole
 from tests.small_deployments import T0, Deployment, Gateway, dynamodb, front, served
-from tests.stores import Served, fresh_tables
+from tests.stores import REGION, Served, fresh_tables
 
 DAY, NEXT = "2026-11-18", "2026-11-19"
 
@@ -57,12 +60,24 @@ class Audited:
         page = self.deployment.store.ledger.page("acme", T0, T0 + DAY_MS, None, 100)
         return [entry.lease_id for entry in reversed(page.entries)]
 
+    def kept(self) -> list[str]:
+        """Those of erased ones, too."""
+        page = self.deployment.store.ledger.kept("acme", T0, T0 + DAY_MS, None, 100)
+        return [kept.lease_id for kept in reversed(page.kept)]
+
+    def eraser(self) -> Eraser:
+        items = {REGION: Items(self.tables)}
+        erasures = Erasures(self.deployment.store.documents)
+        return Eraser(items, erasures, self.deployment.tenancy.closing.close, self.deployment.clock)
+
     def change(self, lease_id: str, update: str, log: str = "acme", **values: Any) -> None:
+        names: dict[str, Any] = {"ExpressionAttributeNames": {"#hash": "hash"}} if "#hash" in update else {}
         self.tables.call(
             "UpdateItem",
             TableName=self.tables.ledger,
             Key={"pk": {"S": log}, "sk": {"S": lease_id}},
             UpdateExpression=update,
+            **names,
             ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
         )
 
@@ -127,6 +142,28 @@ def test_the_log_of_changes_verifies_as_the_ledger_does(
     audited.change(ended, "SET doc = :doc", log_of("acme"), doc={"S": "{}"})
     assert verify(audited, "--log", "events") == 1
     assert f"  changed: {ended}. " in capsys.readouterr().out
+
+
+def test_what_was_erased_is_told_and_the_rest_still_verifies(
+    audited: Audited,
+    gateway: Gateway,
+    signature: KmsSignature,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    audited.sign(signature)
+    answer = gateway.call("DELETE", "/tenants/acme/data?confirm=acme", key=audited.key)
+    assert answer.status == 202, answer.body
+    audited.deployment.clock.now_ms += SETTLING_MS
+    assert audited.eraser().run(T0 + DAY_MS) == 1
+    monkeypatch.setenv("CLOISTER_API_KEY", answer.json["api_key"])
+    assert verify(audited) == verify(audited, "--log", "events") == 0
+    requests, events = capsys.readouterr().out.splitlines()
+    assert requests.startswith(f"{DAY}  3 entries: 3 signed, 0 unsigned, 0 unchained, 3 erased; head ")
+    assert events == f"{DAY}  2 entries: 0 signed, 2 unsigned, 0 unchained, 2 erased; no head"
+    audited.change(audited.kept()[1], "SET #hash = :hash", hash={"B": "QUJD" * 10 + "QUI="})
+    assert verify(audited) == 1
+    assert "  changed: " in capsys.readouterr().out
 
 
 def test_a_day_that_is_not_signed_yet_is_told_so(audited: Audited, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ from tests.stores import REGION, Served, fresh_tables, prefix_of, reach_tables
 
 NOW = 1_795_000_000_000
 BUSY = Limits(rates=(), budgets=(), in_flight=40)  # of several meters
-KINDS = ("", "-streaming", "-reaper", "-prober", "-publisher", "-notary", "-usage")
+KINDS = ("", "-streaming", "-reaper", "-prober", "-publisher", "-notary", "-usage", "-eraser")
 POLICIES = [f"policy-{stage}{kind}.json" for stage in STAGES for kind in KINDS]
 
 # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
@@ -143,13 +143,13 @@ def test_models_are_reached_by_the_two_invocations_and_by_a_name_of_ours() -> No
 
 
 def test_the_doors_use_every_permission_they_have_and_need_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _everything_at_the_doors)
+    prefix, asked = exercised(stores, _everything_at_the_doors)
 
     assert asked == set(allowed("policy-prod.json", prefix))
 
 
 def test_the_streaming_function_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _streaming)
+    prefix, asked = exercised(stores, _streaming)
 
     assert asked == set(allowed("policy-prod-streaming.json", prefix))
 
@@ -169,13 +169,13 @@ def test_the_streaming_function_may_do_nothing_that_the_doors_may_not(stage: str
 
 
 def test_the_reaper_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _reaping)
+    prefix, asked = exercised(stores, _reaping)
 
     assert asked == set(allowed("policy-prod-reaper.json", prefix))
 
 
 def test_the_prober_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _probing)
+    prefix, asked = exercised(stores, _probing)
 
     assert asked == set(allowed("policy-prod-prober.json", prefix))
 
@@ -197,13 +197,13 @@ def test_the_prober_writes_reports_and_samples_and_nothing_else_and_runs_no_mode
 
 
 def test_the_publisher_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _publishing)
+    prefix, asked = exercised(stores, _publishing)
 
     assert asked == set(allowed("policy-prod-publisher.json", prefix))
 
 
 def test_the_notary_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _signing)
+    prefix, asked = exercised(stores, _signing)
 
     assert asked == set(allowed("policy-prod-notary.json", prefix))
 
@@ -221,23 +221,23 @@ def test_the_notary_alone_may_sign_or_add_to_the_heads_and_nobody_may_change_the
         if "notary" in policy:
             assert (heads, kms) == ({"dynamodb:PutItem", "dynamodb:Query"}, {"kms:Sign"})
         else:
-            wraps = (
-                set() if re.search("reaper|prober|publisher|usage", policy) else {"kms:GenerateDataKey", "kms:Decrypt"}
-            )
-            assert heads <= {"dynamodb:Query"} and kms == wraps
+            by_the_clock = re.search("reaper|prober|publisher|usage|eraser", policy)
+            reads = {"dynamodb:Scan"} if "eraser" in policy else {"dynamodb:Query"}
+            assert heads <= reads and kms == (set() if by_the_clock else {"kms:GenerateDataKey", "kms:Decrypt"})
 
 
 def test_what_rolls_usage_up_uses_every_permission_it_has_and_needs_no_other(stores: Served) -> None:
-    prefix, asked = _exercised(stores, _rolling_up)
+    prefix, asked = exercised(stores, _rolling_up)
 
     assert asked == set(allowed("policy-prod-usage.json", prefix))
 
 
-class _Sandbox:
+class Sandbox:
     """The stores of the gateway, through the recorder, and a clock."""
 
     def __init__(self, url: str, prefix: str) -> None:
         tables = reach_tables(url, prefix)
+        self.tables = tables
         self.store = dynamodb(tables)
         self.meters = DynamoMeters(tables, REGION)
         self.documents = DynamoDocuments(tables)
@@ -272,7 +272,7 @@ class _Sandbox:
         )
 
 
-def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _everything_at_the_doors(prepared: Sandbox, sandbox: Sandbox) -> None:
     tenancy, ledger = sandbox.tenancy, sandbox.ledger
     tenancy.put_pool(Pool("chat", (SageMaker("t", endpoint="cloister-chat"),)))
     tenancy.create_tenant(Tenant(id="new", name="New", pools=("chat",)))
@@ -292,7 +292,7 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     tenancy.kms_keys.remove("acme", arn.rpartition("/")[2])
     lease = sandbox.admit(1)
     sandbox.admission.renew(lease, NOW)
-    sandbox.admission.settle(lease, _entry(lease.lease_id, "completed"))
+    sandbox.admission.settle(lease, entry_of(lease.lease_id, "completed"))
     sandbox.meters.reading("acme")
     ledger.find("acme", lease.lease_id)
     ledger.page("acme", 0, NOW + 1, None, 10)
@@ -305,10 +305,10 @@ def _everything_at_the_doors(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     # The worker that comes back after its request was given up on.
     late = sandbox.admit(2)
     prepared.admission.reap(NOW + 91_000)
-    assert sandbox.admission.settle(late, _entry(late.lease_id, "completed")).late
+    assert sandbox.admission.settle(late, entry_of(late.lease_id, "completed")).late
 
 
-def _streaming(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _streaming(prepared: Sandbox, sandbox: Sandbox) -> None:
     whole = Deployment(prepared.store)
     whole.clock.now_ms = NOW
     for pool, target in (("model-a", "a"), ("broken", "broken")):
@@ -320,7 +320,7 @@ def _streaming(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     late = sandbox.admit(2)
     sandbox.admission.renew(late, NOW)
     prepared.admission.reap(NOW + 91_000)
-    assert sandbox.admission.settle(late, _entry(late.lease_id, "completed")).late
+    assert sandbox.admission.settle(late, entry_of(late.lease_id, "completed")).late
 
 
 def _permissions(policy: str) -> set[tuple[str, str]]:
@@ -332,12 +332,12 @@ def _permissions(policy: str) -> set[tuple[str, str]]:
     }
 
 
-def _reaping(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _reaping(prepared: Sandbox, sandbox: Sandbox) -> None:
     prepared.admit(1)
     assert sandbox.admission.reap(NOW + 91_000) == 1
 
 
-def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _probing(prepared: Sandbox, sandbox: Sandbox) -> None:
     reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000, patience_s=PATIENCE_S)
     assert sandbox.tenancy.pools() == []
     reports.keep(summary({}, 0, NOW))
@@ -348,7 +348,7 @@ def _probing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     assert probing.sample(boards, Questions(Egress(), lambda _: None, {}), asked, NOW).runs
 
 
-def _publishing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _publishing(prepared: Sandbox, sandbox: Sandbox) -> None:
     assert Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ()).read().status == "unknown"
     subscribers = Subscribers(sandbox.documents)
     Subscribers(prepared.documents).ask("ada@acme.example", "192.0.2.1", NOW, os.urandom)
@@ -357,33 +357,33 @@ def _publishing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
     subscribers.delete(subscriber, version + 1)
 
 
-def _signing(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _signing(prepared: Sandbox, sandbox: Sandbox) -> None:
     lease = prepared.admit(1)
-    prepared.admission.settle(lease, _entry(lease.lease_id, "completed"))
+    prepared.admission.settle(lease, entry_of(lease.lease_id, "completed"))
     tenants = [tenant.id for tenant in sandbox.tenancy.tenants()]
     notary = Notary(sandbox.ledger, sandbox.heads, lambda _: b"signature")
     assert notary.sign_due(tenants, NOW + DAY_MS + SETTLED_MS) == 1
 
 
-def _rolling_up(prepared: _Sandbox, sandbox: _Sandbox) -> None:
+def _rolling_up(prepared: Sandbox, sandbox: Sandbox) -> None:
     lease = prepared.admit(1)
-    prepared.admission.settle(lease, _entry(lease.lease_id, "completed"))
+    prepared.admission.settle(lease, entry_of(lease.lease_id, "completed"))
     roller = Roller(sandbox.ledger, sandbox.ledger, sandbox.rollups)
     assert (
         roller.run(lambda: [tenant.id for tenant in sandbox.tenancy.tenants()], NOW + DAY_MS) == 2
     )  # an hour and its day
 
 
-def _exercised(stores: Served, exercise: Any) -> tuple[str, Asked]:
+def exercised(stores: Served, exercise: Any) -> tuple[str, Asked]:
     prefix = prefix_of(fresh_tables(stores.url("local")))
-    prepared = _Sandbox(stores.url("local"), prefix)
+    prepared = Sandbox(stores.url("local"), prefix)
     prepared.tenancy.create_tenant(Tenant(id="acme", name="Acme"))
     with recorder(stores.url("local")) as (asked, url):
-        exercise(prepared, _Sandbox(url, prefix))
+        exercise(prepared, Sandbox(url, prefix))
     return prefix, asked
 
 
-def _entry(lease_id: str, outcome: Any) -> Entry:
+def entry_of(lease_id: str, outcome: Any) -> Entry:
     used = Units(requests=1, tokens=3)
     return Entry(
         tenant="acme", lease_id=lease_id, request_id=lease_id, outcome=outcome, reason="", used=used, charged=used,

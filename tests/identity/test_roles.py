@@ -18,6 +18,7 @@ MAY: dict[str, set[str]] = {
     "keys.manage": {"owner"},
     "members.manage": {"owner"},
     "guardrails.manage": {"owner"},
+    "data.manage": {"owner"},
     "sessions.manage": {"owner", "developer", "analyst", "viewer"},
 }
 

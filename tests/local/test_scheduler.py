@@ -44,4 +44,5 @@ def test_the_apps_own_schedules_are_run() -> None:
         ("publisher", 60),
         ("notary", 3600),
         ("usage", 300),
+        ("eraser", 300),
     ]

@@ -68,6 +68,7 @@ PARAMETERS: Mapping[str, tuple[str, str]] = {
     "pool": ("The pool's own name.", "demo"),
     "response": ("The `id` of a Response that was kept.", "resp_5f2c"),
     "key": ("The id of an API key; of a KMS key, the last part of its ARN.", "k3y9"),
+    "job": ("The `job` of an erasure.", "5f2c9a0e"),
     "session": ("The id of a session.", "acme.k3y9abcd"),
     "subject": ("Who the member is, as the identity provider says it.", "kim@example.com"),
     "review": ("The `id` of a review, within its tenant.", "addresses-60"),

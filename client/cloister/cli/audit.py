@@ -56,6 +56,7 @@ def verify(settings: Settings, options: argparse.Namespace) -> int:
 def _tell(day: Verified) -> None:
     head = f"head {day.head}" if day.head else "no head"
     counts = f"{day.entries} entries: {day.signed} signed, {day.unsigned} unsigned, {day.unchained} unchained"
+    counts += f", {day.erased} erased" if day.erased else ""
     print(f"{day.day}  {counts}; {head}")
     for finding in day.findings[:1]:
         print(f"  {finding.kind}: {finding.lease_id or finding.day}. {finding.text}")
