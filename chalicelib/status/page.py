@@ -106,8 +106,8 @@ def _legend() -> str:
 
 
 def _component(view: ComponentView) -> str:
-    uptime = "nothing measured" if view.uptime_percent is None else f"{view.uptime_percent:.2f} % up"
-    said = f"{uptime}; {view.measured_percent:.2f} % of all minutes measured"
+    uptime = "nothing measured" if view.uptime_percent is None else f"{view.uptime_percent:.2f} % up where measured"
+    said = f"{uptime}; {view.measured_percent:.2f} % of all minutes were measured"
     head = (
         f'<article><header><h3>{escape(view.name)}</h3><span class="state {view.status}">{WORDS[view.status]}</span>'
         "</header>\n"
