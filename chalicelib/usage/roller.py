@@ -23,7 +23,7 @@ OVERLAP_MS = 10 * 60_000
 """Marks are obeyed for so long: each is written before its entry, which may take a while."""
 
 AT_ONCE = 20_000
-"""Entries that are read again where there are more of them: those of an hour or two are fewer, or about as many."""
+"""Entries of more than a day, as of a first run; where there are more, it is gone through day by day."""
 
 FIRST_DAYS = 90
 """Of a tenant without roll-ups: what its ledger has of so many days is counted."""
@@ -96,8 +96,9 @@ class Roller:
 
     def _counted(self, tenant: str, since_ms: int, until_ms: int) -> Iterator[Mapping[int, Groups]]:
         """All of the time at once where that is little; else a day at a time, oldest first."""
+        most = AT_ONCE if until_ms - since_ms > DAY_MS else None
         try:
-            yield counted(self._ledger, tenant, since_ms, until_ms, AT_ONCE)
+            yield counted(self._ledger, tenant, since_ms, until_ms, most)
         except TooMany:
             for day_ms in range(start(since_ms, "day"), until_ms, DAY_MS):
                 yield counted(self._ledger, tenant, max(since_ms, day_ms), min(until_ms, day_ms + DAY_MS))

@@ -41,6 +41,13 @@ def test_parts_are_read_in_order_and_by_their_bucket_alone(rollups: Rollups) -> 
     assert rollups.last("bolt", "day") is rollups.last("nobody", "hour") is None
 
 
+def test_more_than_a_page_of_the_store_is_read_to_its_end(rollups: Rollups) -> None:
+    there = [msgspec.structs.replace(part(T0 + hour * HOUR_MS), text='""' * 20_000) for hour in range(60)]
+    for each in there:
+        rollups.put(each)
+    assert list(rollups.read(TENANT, "hour", T0, T0 + 60 * HOUR_MS)) == there
+
+
 def test_a_part_gives_way_to_one_that_counted_as_many_or_more(rollups: Rollups) -> None:
     for requests, stays in ((2, 2), (1, 2), (2, 2), (3, 3)):
         rollups.put(part(T0, requests=requests))
