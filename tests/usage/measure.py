@@ -1,9 +1,8 @@
 """How long usage of a month with a million entries takes, for docs/measured: `python -m tests.usage.measure`.
 
 The ledger is made up as it is read, one entry every 2.6 s under twenty keys with a model each. Roll-ups are written to
-and
-read from a served DynamoDB (the local cloud's), and asked for over HTTP at the gateway as it is served, by calls on
-one connection. Wall times are those of an emulator on this machine.
+and read from a served DynamoDB (the local cloud's), and asked for over HTTP at the gateway as it is served, by calls
+on one connection. Wall times are those of an emulator on this machine.
 """
 
 import statistics
