@@ -19,6 +19,7 @@ from chalicelib.http.silence import COMMENT, Gaps
 from chalicelib.tenancy import PLATFORM_TENANT, Change
 from chalicelib.tenancy.tenant import Tenant
 from tests import api_gateway
+from tests.api.paths import filled
 from tests.api.test_leaving import CHAT, CHATS, Client, Front, play
 from tests.api.test_permissions import TABLE, Caller
 from tests.examples import in_turn
@@ -48,19 +49,7 @@ def open_deployment(deployment: Deployment) -> Deployment:
 
 
 def path_of(route: Route, tenant: str = "acme") -> str:
-    names = {
-        "tenant": tenant,
-        "model": "m",
-        "key": "k",
-        "subject": "s",
-        "pool": "p",
-        "name": "n",
-        "response": "resp_1",
-        "session": "s",
-        "review": "r",
-        "step": "clear",
-    }
-    return route.path.format(**names)
+    return filled(route.path, tenant=tenant, step="clear")
 
 
 def preflight(gateway: Gateway, path: str, origin: str | None = PAGE, method: str = "POST", names: str = "") -> Answer:

@@ -12,6 +12,7 @@ from chalicelib.http.route_table import ROUTES
 from chalicelib.http.routing import Prefixes
 from chalicelib.http.shapes import SHAPES
 from tests.api import signing
+from tests.api.paths import filled
 from tests.api.test_permissions import TABLE
 from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
@@ -22,19 +23,7 @@ GREEDY = {route.resource.rpartition("/")[0] for route in ROUTES if route.resourc
 
 
 def path_of(route: Route) -> str:
-    names = {
-        "tenant": "acme",
-        "model": "m",
-        "key": "k",
-        "subject": "s",
-        "pool": "p",
-        "name": "n",
-        "response": "resp_1",
-        "session": "s",
-        "review": "addresses-60",
-        "step": "note",
-    }
-    return route.path.format(**names)
+    return filled(route.path)
 
 
 def shape_of(answer: Answer) -> Shape:

@@ -24,6 +24,7 @@ from chalicelib.tenancy.snapshot import MOST_KEYS, MOST_TENANTS
 from chalicelib.tenancy.tenant import Key, Tenant
 from chalicelib.velocity.reputation import HEAD
 from tests.api.begun import begun
+from tests.api.paths import filled
 from tests.api.test_permissions import TABLE
 from tests.examples import every, in_turn
 from tests.small_deployments import Answer, Deployment, Gateway, memory
@@ -118,13 +119,12 @@ class House:
 
     def costs(self, path: Path, route: Route, tenant: str, key: str | None, **headers: str) -> tuple[list[str], Answer]:
         """What is read for one request, and its answer."""
-        names = {"tenant": tenant, "model": "m", "key": "k", "subject": "s", "pool": "p", "response": "resp_1"}
-        names |= {"session": "acme.aaaaaaaa", "review": "addresses-60", "step": "note"}
+        there = filled(route.path, tenant=tenant, session="acme.aaaaaaaa")
         sent = {"Content-Type": "application/json", "X-Tenant-ID": tenant, **headers}
         body = msgspec.json.encode(TABLE[f"{route.method} {route.path}"].body or {})
         with wiring.opening_into(self.deployment.rooms(path)):
             self.reads.taken()
-            answer = self._gateway.call(route.method, route.path.format(**names), key=key, body=body, headers=sent)
+            answer = self._gateway.call(route.method, there, key=key, body=body, headers=sent)
             return self.reads.taken(), answer
 
     def preflight(self, path: Path, tenant: str) -> tuple[list[str], Answer]:
