@@ -76,6 +76,8 @@ KINDS: Sequence[Kind] = (
     Kind("tenancy", "`~status`", "`components`", "", "not_a_tenants", "~status", "components"),
     Kind("tenancy", "`~status`", "`incident#<id>`", "", "not_a_tenants", "~status", "incident#.+"),
     Kind("tenancy", "`~status`", "`maintenance`", "", "not_a_tenants", "~status", "maintenance"),
+    Kind("tenancy", "`~subscribers`", "`person#<digest>`", "", "not_a_tenants", "~subscribers", "person#.+"),
+    Kind("tenancy", "`~subscribers`", "`asked`, `mailed`", "", "not_a_tenants", "~subscribers", "asked|mailed"),
     Kind("meters", "tenant#region", "", "meters", "keep", f"{{tenant}}#{_REGION}", "", _METERS),
     Kind("meters", "tenant#3#region", "", "meters", "keep", f"{{tenant}}#[0-9]+#{_REGION}", "", _METERS),
     Kind("meters", "tenant#book#region", "", "meters", "keep", f"{{tenant}}#book#{_REGION}", "", _METERS),

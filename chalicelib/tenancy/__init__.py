@@ -22,7 +22,7 @@ failed may have landed (its answer was lost, and its repetition met its own vers
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -33,7 +33,6 @@ from chalicelib.documents import PLATFORM, Document, Documents
 from chalicelib.pool import Pool
 from chalicelib.randomness import Randomness
 from chalicelib.refusal import Conflict, Malformed
-from chalicelib.tenancy.closing import ERASED, Closing
 from chalicelib.tenancy.guardrails import GuardrailRules, OfferedGuardrails
 from chalicelib.tenancy.issuers import Issuers
 from chalicelib.tenancy.key_epochs import KeyEpochs
@@ -59,6 +58,9 @@ from chalicelib.tenancy.tenant import (
 )
 from chalicelib.tenancy.velocity import VelocityRules
 from guard import Rules
+
+if TYPE_CHECKING:
+    from chalicelib.tenancy.closing import Closing
 
 PLATFORM_TENANT = "platform"
 """The operator's own tenant: its owner keys open the admin surface, and it is never admitted to a pool."""
@@ -112,7 +114,12 @@ class Tenancy:
         self.sources = Sources(self._records)
         self.sessions = Sessions(self._records, clock, randomness)
         self.velocity = VelocityRules(self._records)
-        self.closing = Closing(self._records, clock)
+
+    @property
+    def closing(self) -> "Closing":
+        from chalicelib.tenancy.closing import Closing  # not at the top: no request to a model waits for it
+
+        return Closing(self._records, self._clock)
 
     # tenants
 
@@ -149,6 +156,8 @@ class Tenancy:
 
         def changed(tenant: Tenant) -> Tenant:
             if tenant.status == "erased":
+                from chalicelib.tenancy.closing import ERASED
+
                 raise Conflict(ERASED)
             if tenant.status == "taken_down" and change.status == "suspended":
                 raise Conflict("The tenant was taken down, which is more. Only `active` brings it back.")
