@@ -50,6 +50,8 @@ def test_our_own_connections_go_where_botocores_would(
     monkeypatch: pytest.MonkeyPatch, service: Service, region: str, fips: str
 ) -> None:
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", fips)
+    # Otherwise botocore asks for S3 in us-east-1 where it was before there were regions.
+    monkeypatch.setenv("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "regional")
     assert address(service, region, os.environ) == _reached(service, region)
 
 
