@@ -48,7 +48,7 @@ class UsageQuery(msgspec.Struct, frozen=True, rename={"since": "from", "until": 
     since: Instant | None = None
     until: Instant | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1_000
-    cursor: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    cursor: Annotated[str, msgspec.Meta(max_length=2_000)] | None = None
     format: Form = "json"
 
 
