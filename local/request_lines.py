@@ -1,4 +1,5 @@
-"""A line on the terminal for each request that the gateway has answered: who asked where, and what became of it.
+"""A line on the terminal for each request that the gateway has answered, but for probes: who asked where, and what
+became of it.
 
     POST /tenants/demo/v1/chat/completions  demo  200  57 tokens  132 ms
 
@@ -18,6 +19,7 @@ from emulators.asgi import Application, Message, Receive, Scope, Send
 from local.layout import USER_AGENT
 
 _OURS = (b"user-agent", USER_AGENT.encode())
+_PROBES = ("/live", "/ready")  # of these our own status page asks each minute
 _WAITING = 1_000
 _SETTLED = 1_000
 _PATH_CHARACTERS = 120
@@ -83,7 +85,7 @@ class RequestLines:
         self._screen = screen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _OURS in scope["headers"]:
+        if scope["type"] != "http" or _OURS in scope["headers"] or scope["path"] in _PROBES:
             return await self._application(scope, receive, send)
         began_s = time.monotonic()
         start: Message = {"status": 0, "headers": ()}

@@ -48,7 +48,6 @@ class Click(msgspec.Struct, frozen=True):
 )  # fmt: skip
 def subscribe(asked: Incoming) -> Reply:
     """One answer, whether the address hears already or not. It is mailed nothing else until it is confirmed."""
-    subscribers = _subscribers()
     if asked.media_type == FORM:
         found = parse_qs(asked.body.decode(errors="replace")[:2_000]).get("email", [])
         if len(found) != 1:
@@ -56,7 +55,7 @@ def subscribe(asked: Incoming) -> Reply:
         address = found[0]
     else:
         address = asked.json(Subscription).email
-    subscribers.ask(address.strip(), asked.source_ip, wiring.path().clock(), wiring.path().randomness)
+    _subscribers().ask(address.strip(), asked.source_ip, wiring.path().clock(), wiring.path().randomness)
     return _said(asked, ASKED, 202)
 
 

@@ -182,7 +182,7 @@ TABLE = {
     "GET /status": Row(ALL, "public"),
     "POST /status/subscriptions": Row(ALL, "public", {"email": "ada@acme.example"}, 404),  # nobody is mailed here
     "GET /status/subscriptions/{link}": Row(ALL, "public", None, 404),
-    "POST /status/subscriptions/{link}": Row(ALL, "public", None, 404),
+    "POST /status/subscriptions/{link}": Row(ALL, "public", {}, 404),
     "GET /status.json": Row(ALL, "public"),
     "GET /problems": Row(ALL, "public"),
     "GET /problems/{name}": Row(ALL, "public"),

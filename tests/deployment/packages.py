@@ -12,7 +12,7 @@ import msgspec
 from infra.finish_package import Size, size
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Prober", "Publisher", "Notary", "Usage"}
+FUNCTIONS = {"APIHandler", "Streaming", "Reaper", "Prober", "Publisher", "Notary", "Usage", "Eraser"}
 
 
 class Package(msgspec.Struct, frozen=True):
