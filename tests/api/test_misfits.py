@@ -1,5 +1,6 @@
 """A value that does not fit is refused in words: which member, which words there are, what a pattern wants."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -18,7 +19,8 @@ from tests.api.test_permissions import TABLE, Caller
 from tests.examples import in_turn
 from tests.small_deployments import Answer, Deployment, Gateway
 
-ODD = "~ odd"  # of no pattern, and no word anywhere
+ODD = "~ odd"  # of no pattern but those of free text, and no word anywhere
+ODD_IN_TEXT = "~ \a"
 LISTS = (inspect.ListType, inspect.VarTupleType)
 
 
@@ -41,8 +43,9 @@ def spots(form: inspect.Type, field: str = "", described: str = "") -> Iterator[
         case inspect.LiteralType():
             yield Spot(field, ODD, ("is not known. It is one of:", *(str(value) for value in form.values)))
             yield Spot(field, 7, ("It is one of:", *(str(value) for value in form.values)))
-        case inspect.StrType(pattern=str()):
-            yield Spot(field, ODD, (f"has to be {described}." if described else "a description is missing",))
+        case inspect.StrType(pattern=str(pattern)):
+            odd = ODD_IN_TEXT if re.search(pattern, ODD) else ODD
+            yield Spot(field, odd, (f"has to be {described}." if described else "a description is missing",))
         case inspect.DictType():
             for spot in spots(form.key_type, field):
                 yield spot._replace(body={spot.body: "x"})
