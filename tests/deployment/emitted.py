@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from functools import cache
 from typing import Any, get_args
 
 from chalicelib.sight.lines import Lines
@@ -17,10 +18,11 @@ Metric = tuple[str, frozenset[str]]
 """A name, with the names of the dimensions that it is told in."""
 
 
-def emitted() -> set[Metric]:
+@cache
+def emitted() -> frozenset[Metric]:
     """All of them, in the namespace Cloister."""
     counts = {metric for name in counted() for line in lines(_counting(name)) for metric in _metrics(line)}
-    return counts | {metric for line in lines(tell_of_requests) for metric in _metrics(line)}
+    return frozenset(counts | {metric for line in lines(tell_of_requests) for metric in _metrics(line)})
 
 
 def counted() -> set[str]:
