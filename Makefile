@@ -33,7 +33,7 @@ PYTEST := $(BIN)/pytest -n auto
 QUICK := --without-processes --hypothesis-profile quick
 # Shares of the quick tests: two that wait for deadlines more than they compute; about half of the others, all that need
 # the SDKs, which take seconds to import; and whatever else there is.
-WAITING := $(addprefix tests/,engines images placement)
+WAITING := $(addprefix tests/,engines images placement sight)
 CROWDED := $(addprefix tests/api/,test_connections.py test_beyond_capacity.py)
 CALLS := $(addprefix tests/,api client dialects e2e emulators inference)
 STAGE ?= dev
