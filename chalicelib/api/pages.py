@@ -42,6 +42,7 @@ class FrontPage(msgspec.Struct, frozen=True):
     docs: str
     openapi: str
     health: str
+    status: str
     problems: str
 
 
@@ -105,7 +106,7 @@ def front_page(asked: Incoming) -> Reply:
     if asked.accepts("text/html"):
         reply = _page("front.html", mount)
     else:
-        places = (f"{mount}/{place}" for place in ("docs", "openapi.json", "health", "problems"))
+        places = (f"{mount}/{place}" for place in ("docs", "openapi.json", "health", "status", "problems"))
         reply = drawn(FrontPage("Cloister", SUMMARY, *places), 200)
     reply.headers["Vary"] = "Accept"
     return reply

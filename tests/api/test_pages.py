@@ -46,7 +46,7 @@ def nonces(page: Answer) -> set[str]:
 def test_a_program_is_told_what_this_is_and_where_to_read_on(gateway: Gateway) -> None:
     told = gateway.call("GET", "/").json
     assert told["name"] == "Cloister"
-    for place in ("openapi", "docs", "problems"):
+    for place in ("openapi", "docs", "status", "problems"):
         assert gateway.call("GET", told[place]).status == 200
 
 
@@ -54,7 +54,7 @@ def test_a_browser_is_shown_a_page_that_leads_on(gateway: Gateway) -> None:
     page = gateway.call("GET", "/", headers=BROWSER)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["vary"] == "Accept"
-    assert {"/docs", "/openapi.json", "/health", "/problems"} <= set(links(page.body.decode()))
+    assert {"/docs", "/openapi.json", "/health", "/status", "/problems"} <= set(links(page.body.decode()))
 
 
 @pytest.mark.parametrize(
