@@ -4,7 +4,7 @@ Which module serves a path is known from the start. The module is imported when 
 comes, or when somebody wants to see every route: so a process pays for the surfaces that its callers use.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import import_module
 from threading import RLock
 from types import MappingProxyType
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, Route] = MappingProxyType({})
 
 
-class RouteTable(Collection[Route]):
+class RouteTable(Iterable[Route]):
     """Of one app. Safe for many threads: who needs a module that is being imported waits until it serves."""
 
     def __init__(self) -> None:
@@ -67,12 +67,6 @@ class RouteTable(Collection[Route]):
             self._open(module)
         places = {module: place for place, module in enumerate(self._paths_of)}
         return iter(sorted(self._listed, key=lambda route: places.get(route.module, len(places))))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __contains__(self, route: object) -> bool:
-        return route in list(iter(self))
 
     def _open(self, module: str) -> None:
         with self._lock:
