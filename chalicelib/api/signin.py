@@ -6,7 +6,7 @@ import msgspec
 
 from chalicelib import wiring
 from chalicelib.http.doors import Reply
-from chalicelib.http.entering import Step, entering
+from chalicelib.http.entering import entering
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.surface import Surface
 from chalicelib.identity.claims import verified_mail
@@ -18,8 +18,6 @@ surface = Surface(__name__, "management", title="Signing in", prefix="/signin", 
 Mail = Annotated[str, msgspec.Meta(pattern=r"^[^\s@]+@[^\s@]+$(?!\n)", max_length=128, description="a mail address")]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]  # as Cognito has it
 RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
-
-STEPS: tuple[Step, Step] = ("join_tenant", "sign_in")
 
 NO_INVITATION = (
     "Your issuer knows you, but nobody has invited you to this tenant, or there is no such tenant. Ask its owners "
@@ -60,7 +58,7 @@ def sign_in(asked: Incoming) -> Reply:
     if request.refresh_token is not None and request.email is request.password is None:
         issued = passwords.renew(request.refresh_token, asked.source_ip, entering(asked, "join_tenant", "jwt"))
     elif request.email is not None and request.password is not None and request.refresh_token is None:
-        joins, enters = (entering(asked, step, "password") for step in STEPS)
+        joins, enters = entering(asked, "join_tenant", "password"), entering(asked, "sign_in", "password")
         issued = passwords.sign_in(request.email, request.password, asked.source_ip, joins, enters)
     else:
         raise Malformed("Send `email` and `password`, or a `refresh_token` alone.", field="email")
