@@ -34,8 +34,8 @@ class GuardrailsView(GuardrailsBody, frozen=True, kw_only=True):
 )  # fmt: skip
 def show_guardrails(_: Incoming, caller: Caller) -> GuardrailsView:
     """As they were put, with defaults filled in."""
-    tenant = caller.principal.tenant
-    return _view(wiring.tenancy().guardrails.of(tenant), wiring.tenancy().tenant(tenant))
+    tenant = caller.snapshot.tenant
+    return _view(wiring.tenancy().guardrails.of(tenant.id), tenant)
 
 
 @surface.door(
@@ -44,13 +44,12 @@ def show_guardrails(_: Incoming, caller: Caller) -> GuardrailsView:
 )  # fmt: skip
 def put_guardrails(asked: Incoming, caller: Caller) -> GuardrailsView:
     """All of them at once, true from the next request on. What is wrong with one of them is said, and none is set."""
-    tenant, body = caller.principal.tenant, asked.json(GuardrailsBody)
-    must_be_pools(body.allow.pools, caller.snapshot.tenant.pools, "allow.pools", "among the tenant's")
+    tenant, body = caller.snapshot.tenant, asked.json(GuardrailsBody)
+    must_be_pools(body.allow.pools, tenant.pools, "allow.pools", "among the tenant's")
     must_be_routes(body.allow.routes, named_routes(MANAGEMENT), "allow.routes")
     rules = Rules(**{name: getattr(body, name) for name in Rules.__struct_fields__})
     allow = None if body.allow == Allowed() else body.allow
-    put = wiring.tenancy().guardrails.put(tenant, rules, body.bedrock, allow)
-    return _view(put, wiring.tenancy().tenant(tenant))
+    return _view(wiring.tenancy().guardrails.put(tenant.id, rules, body.bedrock, allow), tenant)
 
 
 def _view(guardrails: Guardrails, tenant: Tenant) -> GuardrailsView:
