@@ -13,7 +13,7 @@ from chalicelib.http.doors import Piece, Reply
 from chalicelib.http.ids import Ids
 from chalicelib.http.incoming import Incoming
 from chalicelib.http.silence import COMMENT, PING, Promise, refusal_event, streaming_transport
-from chalicelib.http.surface import error_to_show
+from chalicelib.http.surface import error_to_show, headers_of
 from chalicelib.inference.answer import Answer, Loop
 from chalicelib.refusal import EngineFailed
 
@@ -42,8 +42,7 @@ def promise(asked: Incoming, refusal: Callable[[bytes], bytes] | None = None) ->
     transport = streaming_transport.get()
     if transport is None or asked.shape == "bedrock":  # AWS's framing has no comments
         return
-    headers = EVENTS | {"X-Region": wiring.path().settings.region, "X-Request-ID": asked.request_id}
-    headers["X-Trace-Id"] = asked.trace.trace_id
+    headers = EVENTS | {"X-Region": wiring.path().settings.region} | headers_of(asked.ids)
     if asked.shape == "anthropic":
         headers["Request-Id"] = asked.request_id
     origin, tenant = asked.headers.get("origin"), asked.parameters.get("tenant")
