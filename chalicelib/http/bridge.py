@@ -171,7 +171,7 @@ class Bridge:
             scope, template, parameters, behind_adapter=self._behind_adapter, trusted_hops=self._trusted_hops
         )
         route = ROUTES.at(template).get(scope["method"])
-        if route is not None and (route.at_once or route.probes):
+        if route is not None and route.about_us:
             self._urgent.add((scope["method"], template))
         if route is not None and route.at_once:
             return await self._answer_at_once(route, event, scope, receive, send)

@@ -59,7 +59,7 @@ def _must_be_from_where_callers_may_be(route: Route, asked: Incoming) -> None:
 
     Raises Forbidden.
     """
-    if route.probes or route.at_once or (route.permission == "operate" and isinstance(asked.credential, Signed)):
+    if route.about_us or (route.permission == "operate" and isinstance(asked.credential, Signed)):
         return
     path = wiring.path()
     now_ms = path.clock()

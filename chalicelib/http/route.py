@@ -77,6 +77,12 @@ class Route(msgspec.Struct, frozen=True):
         return f"{self.method} {self.path}"
 
     @property
+    def about_us(self) -> bool:
+        """Asks how this process is, as balancers do all the time: nobody is kept from it, and sight is not told of
+        it."""
+        return self.probes or self.at_once
+
+    @property
     def held(self) -> Permission | None:
         """What the caller must hold of whom its view is told. None: of nobody, for everybody may come in, or only the
         operator, or whoever the admission lets in."""

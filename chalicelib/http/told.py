@@ -9,7 +9,7 @@ from chalicelib.sight import RequestFacts
 
 def tell_of_refusal(error: Exception, route: Route, ids: Ids, arrived_ms: int | None = None) -> None:
     """Of a request that was not admitted. What had been admitted has a line by its settlement, a bug its own."""
-    if route.probes or route.at_once or not isinstance(error, Refusal | StoreUnavailable):
+    if route.about_us or not isinstance(error, Refusal | StoreUnavailable):
         return
     if isinstance(error, Refusal) and error.admitted:
         return
@@ -33,7 +33,7 @@ def tell_of_refusal(error: Exception, route: Route, ids: Ids, arrived_ms: int | 
 
 def tell_of_answer(route: Route, tenant: str | None, ids: Ids, arrived_ms: int) -> None:
     """Of a request that needed no admission. Who asks how a process is does so all the time, and is not told of."""
-    if route.infers or route.probes or route.at_once:
+    if route.infers or route.about_us:
         return
     path = wiring.path()
     path.telemetry.request(
