@@ -148,7 +148,6 @@ def _conversed(
         asked.credential, asked.tenant, path.snapshots.fresh, path.clock(), path.verified, asked.source
     )
     principal.must("infer")
-    principal.must_reach("openai")
     principal.must_come_by(asked.route, "openai")
     items, whole = gone_on(fields, request.previous_response_id, principal, path.settings.body_limit_bytes)
     pool = snapshot.pool(request.model)  # by its own name, as keys are narrowed to; where there is none, none is run

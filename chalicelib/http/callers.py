@@ -48,7 +48,6 @@ def let_in(route: Route, asked: Incoming) -> Caller | Principal | None:
     caller.principal.must(held)
     # Whichever surface a key is narrowed to, it may seal there, and must know to whom.
     if not (route.for_sealers or route.for_every_surface):
-        caller.principal.must_reach(asked.surface)
         caller.principal.must_come_by(asked.route, asked.surface)
     _must_be_wide_enough(route, caller.principal)
     return caller
@@ -77,7 +76,6 @@ def must_be_known(asked: Incoming) -> str:
     """
     principal, _ = _identified(asked)
     principal.must("infer")
-    principal.must_reach(asked.surface)
     principal.must_come_by(asked.route, asked.surface)
     return principal.tenant
 

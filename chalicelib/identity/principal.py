@@ -46,10 +46,11 @@ class Principal(msgspec.Struct, frozen=True):
             raise Forbidden(f"Your tenant allows these surfaces: {_listed(self.allowed.surfaces)}. {ASK}")
 
     def must_come_by(self, route: str, surface: SurfaceName) -> None:
-        """Raises Forbidden where the key, or the tenant, is narrowed to other routes.
+        """Raises Forbidden where the key, or the tenant, is narrowed to other surfaces, or to other routes.
 
         `route`: a method and a path, as docs/api.md lists them; `surface`: whose it is.
         """
+        self.must_reach(surface)
         if self.scopes.routes and not covers_route(self.scopes.routes, route):
             raise Forbidden(f"This key is limited to: {_listed(self.scopes.routes)}. Use another key for {route}.")
         if self.allowed is not None and not self.allowed.leads(route, surface):

@@ -174,7 +174,6 @@ def rules_of(principal: Principal, snapshot: Snapshot) -> Rules:
 def allowed_pool(ask: Ask, principal: Principal, snapshot: Snapshot) -> Pool:
     """The pool that this principal may run the request on. Raises: Forbidden, NotFound."""
     principal.must("infer")
-    principal.must_reach(ask.surface)
     principal.must_come_by(ask.route, ask.surface)
     pool = snapshot.pool(ask.pool) if ask.pool else offering(ask.operation, snapshot, principal)
     if pool is not None and principal.may_use(pool.name):
