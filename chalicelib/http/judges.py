@@ -25,8 +25,9 @@ class Judges:
 
     async def run(self, who: str, judge: Callable[[], T]) -> T:
         """What the judge says, in a thread. `who`: for whom. Raises: as the judge; NoCapacity."""
-        await self._threads.take(who)
-        return await asyncio.wrap_future(self._threads.begin(who, judge))
+        share = self._threads.share(who)
+        await share.turn()
+        return await asyncio.wrap_future(share.begin(judge))
 
     async def agree(self, who: str, case: Hashable, judge: Callable[[], None]) -> None:
         """The same; a case that comes many times at once, as after a start, is judged once for all of them.
