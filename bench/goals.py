@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import rounds
 from bench.table import print_lines, shown
-from bench.upstream import CHUNKS
 
 Figures = Mapping[str, Mapping[str, float]]  # by contestant and row
 OURS = "Cloister"
@@ -49,19 +49,17 @@ def of_streams(figures: Figures) -> Iterator[Goal]:
         yield Goal("between two chunks, p99, ours / smg", ours["gap_p99"] / smg["gap_p99"], most=2)
 
 
-def of_guarded(guarded: Sequence[Mapping[str, float]], plain: Sequence[Mapping[str, float]]) -> Iterator[Goal]:
+def of_guarded(guarded: Sequence[rounds.Figures], plain: Sequence[rounds.Figures]) -> Iterator[Goal]:
     """By round, of a tenant with rules and a token, and of one with neither."""
     pairs = list(zip(guarded, plain, strict=True))
     for key, crowd in (("cpu_ms", "32"), ("alone_cpu_ms", "1")):
         yield Goal(
             f"CPU per request, {crowd} at a time, with rules / without",
-            statistics.median(one[key] / other[key] for one, other in pairs),
+            statistics.median(getattr(one, key) / getattr(other, key) for one, other in pairs),
             most=1.2,
         )
-    more = statistics.median(
-        (one["stream_cpu_ms"] - one["cpu_ms"]) - (other["stream_cpu_ms"] - other["cpu_ms"]) for one, other in pairs
-    )
-    yield Goal("CPU per streamed chunk (paced), more with rules", more / CHUNKS * 1_000, "us", most=15)
+    more = statistics.median(one.chunk_cpu_us - other.chunk_cpu_us for one, other in pairs)
+    yield Goal("CPU per streamed chunk (paced), more with rules", more, "us", most=15)
 
 
 def print_goals(goals: Iterable[Goal]) -> None:

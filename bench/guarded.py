@@ -97,7 +97,7 @@ def main() -> None:
         f"load average over the last minutes {os.getloadavg()[1]:.1f} (about 2 is the bench alone)\n"
     )
     print_comparison(guarded, plain)
-    goals.print_goals(goals.of_guarded([asdict(each) for each in guarded], [asdict(each) for each in plain]))
+    goals.print_goals(goals.of_guarded(guarded, plain))
     if options.json:
         rounds = {"guarded": [asdict(each) for each in guarded], "plain": [asdict(each) for each in plain]}
         options.json.write_text(json.dumps(rounds, indent=2) + "\n")
