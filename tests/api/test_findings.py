@@ -11,10 +11,10 @@ from chalicelib.call import Call
 from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.pool import Target
 from chalicelib.refusal import StoreUnavailable
-from chalicelib.sight import RequestFacts
 from chalicelib.tenancy import PLATFORM_TENANT
 from chalicelib.tenancy.tenant import VelocityRule
 from chalicelib.velocity import FINDINGS
+from tests.sight.kept import Kept
 from tests.small_deployments import Answer, Deployment, Gateway
 from tests.velocity.counting import Counted
 
@@ -26,28 +26,6 @@ RULES = {
     ],
     "tools": {"blocked": ["rm_*"]},
 }
-
-
-class Noted:
-    """Telemetry that is looked at."""
-
-    def __init__(self) -> None:
-        self.counted: list[tuple[str, dict[str, str | int]]] = []
-
-    def request(self, facts: RequestFacts) -> None:
-        """Of no use to these tests."""
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-    def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
-        self.counted.append((metric, facts))
-
-    def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:
-        raise AssertionError("nothing broke") from error
-
-    def of(self, metric: str) -> list[dict[str, str | int]]:
-        return [facts for name, facts in self.counted if name == metric]
 
 
 class Scene:
@@ -77,8 +55,8 @@ class Scene:
 
 
 @pytest.fixture
-def noted() -> Noted:
-    return Noted()
+def noted() -> Kept:
+    return Kept()
 
 
 @pytest.fixture
@@ -87,7 +65,7 @@ def windows() -> Counted:
 
 
 @pytest.fixture
-def scene(gateway: Gateway, noted: Noted, windows: Counted) -> Iterator[Scene]:
+def scene(gateway: Gateway, noted: Kept, windows: Counted) -> Iterator[Scene]:
     def answered(_: Target, call: Call) -> Iterator[Step]:
         asked = bytes(call.fields["messages"]).decode()
         said = "falcon lands" if "answer me" in asked else "the secret" if "tell me" in asked else "fine"
@@ -158,14 +136,14 @@ def test_operators_are_told_where_they_have_set_nothing(scene: Scene) -> None:
     assert (review["id"], review["found"]) == ("findings-3600", {"falcon": FINDINGS.most + 1})
 
 
-def test_a_prompt_that_is_judged_twice_is_counted_once(scene: Scene, noted: Noted) -> None:
+def test_a_prompt_that_is_judged_twice_is_counted_once(scene: Scene, noted: Kept) -> None:
     assert scene.chat("falcon lands").status == 200
     scene.deployment.tenancy.velocity.put("acme", (VelocityRule("keys", 9),))  # what the gateway remembers is old now
     assert scene.chat("falcon lands").status == 200
     assert [(each["where"], each["findings"]) for each in noted.of("GuardFindings")] == [("prompt", 1)] * 2
 
 
-def test_an_answer_is_given_though_its_findings_cannot_be_counted(scene: Scene, noted: Noted, windows: Counted) -> None:
+def test_an_answer_is_given_though_its_findings_cannot_be_counted(scene: Scene, noted: Kept, windows: Counted) -> None:
     windows.broken = StoreUnavailable("down")
     assert scene.chat("answer me").status == 200
     assert len(noted.of("FindingsUncounted")) == 1

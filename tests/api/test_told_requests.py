@@ -12,6 +12,7 @@ from chalicelib.engines.scripted import Step, whole, words
 from chalicelib.pool import Target
 from chalicelib.sight import RequestFacts
 from chalicelib.sight.bounded import Bounded
+from tests.sight.kept import Kept
 from tests.small_deployments import Answer, Deployment, Gateway
 
 CHAT = "/tenants/acme/v1/chat/completions"
@@ -19,27 +20,22 @@ ROUTE = "POST /tenants/{tenant}/v1/chat/completions"
 TRACE, SPAN = "692b4a80" + "a1" * 12, "c3" * 8
 
 
-class Kept:
-    """Telemetry that is looked at, and that fails where it is told to."""
+class Failing(Kept):
+    """That fails where it is told to."""
 
     def __init__(self) -> None:
-        self.requests: list[RequestFacts] = []
+        super().__init__()
         self.broken = False
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
 
     def request(self, facts: RequestFacts) -> None:
         if self.broken:
             raise RuntimeError
-        self.requests.append(facts)
+        super().request(facts)
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
         if self.broken:
             raise RuntimeError(metric, now_ms, facts)
-
-    def fault(self, error: BaseException, now_ms: int, **facts: str | int) -> None:
-        raise AssertionError((now_ms, facts)) from error
+        super().count(metric, now_ms, **facts)
 
     def only(self) -> RequestFacts:
         (facts,) = self.requests
@@ -49,7 +45,7 @@ class Kept:
 
 class Scene:
     def __init__(self, gateway: Gateway) -> None:
-        self.kept = Kept()
+        self.kept = Failing()
         self.gateway = gateway
         self.calls: list[Call] = []
         self.deployment = Deployment(script=self._answered)

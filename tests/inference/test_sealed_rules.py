@@ -11,47 +11,29 @@ from chalicelib.call import Call, Delta, Finished, Started, Usage, Waiting
 from chalicelib.engines.scripted import Step
 from chalicelib.pool import Target
 from chalicelib.refusal import ContentRefused, Forbidden
-from chalicelib.sight import RequestFacts
 from guard import Rule, Rules, SentRules, Topic, strictest
 from guard.bodies import NOT_THE_KEYS, REFUSED
 from sealed import ticket as tickets
 from tests.inference.test_sealed import BLOB, Acme, opened
+from tests.sight.kept import Kept
 
 RULES = Rules(rules=(Rule("badge", r"\bid-\d{4}\b"),), refusal="Not here.")
 
 
-class Heard:
-    """Telemetry that is kept."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, str | int]]] = []
-
-    def request(self, facts: RequestFacts) -> None:
-        """Of no use to these tests."""
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-    def count(self, metric: str, _now_ms: int, **facts: str | int) -> None:
-        self.lines.append((metric, facts))
-
-    def fault(self, error: BaseException, _now_ms: int, **_facts: str | int) -> None:
-        raise error
-
-    def of_rules(self) -> list[tuple[str, Any]]:
-        return [
-            (metric, (facts["tenant"], facts["rule"]))
-            for metric, facts in self.lines
-            if metric in ("GuardFindings", "ContentRefused")
-        ]
-
-
-def guarded(script: Any = opened, rules: Rules = RULES) -> tuple[Acme, Heard]:
-    acme, heard = Acme(script), Heard()
+def guarded(script: Any = opened, rules: Rules = RULES) -> tuple[Acme, Kept]:
+    acme, heard = Acme(script), Kept()
     if rules != Rules():
         acme.deployment.tenancy.guardrails.put("acme", rules)
     acme.path = msgspec.structs.replace(acme.path, telemetry=heard)
     return acme, heard
+
+
+def of_rules(heard: Kept) -> list[tuple[str, Any]]:
+    return [
+        (metric, (facts["tenant"], facts["rule"]))
+        for metric, facts in heard.counted
+        if metric in ("GuardFindings", "ContentRefused")
+    ]
 
 
 def sent(acme: Acme, number: int = 0) -> tuple[tickets.Claims, bytes, bytes]:
@@ -104,7 +86,7 @@ def test_where_there_are_no_rules_the_ticket_says_nothing_of_them() -> None:
     acme, heard = guarded(rules=Rules())
     assert acme.answered() == b"sealed answer"
     assert b"rules" not in acme.called[0].sealed
-    assert heard.of_rules() == []
+    assert of_rules(heard) == []
 
 
 def test_of_what_was_found_is_told_that_it_was() -> None:
@@ -113,7 +95,7 @@ def test_of_what_was_found_is_told_that_it_was() -> None:
 
     acme, heard = guarded(found)
     assert acme.answered() == b"sealed answer"
-    assert heard.of_rules() == [("GuardFindings", ("acme", "sealed request"))]
+    assert of_rules(heard) == [("GuardFindings", ("acme", "sealed request"))]
     (entry,) = acme.entries()
     assert (entry.outcome, entry.charged.tokens) == ("completed", 14)
 
@@ -129,7 +111,7 @@ def test_a_prompt_that_is_refused_costs_nothing_and_is_told_in_the_tenants_words
     assert refused.value.text == text
     (entry,) = acme.entries()
     assert (entry.outcome, entry.reason, entry.charged.tokens) == ("failed", "ContentRefused", 0)
-    assert heard.of_rules() == [("ContentRefused", ("acme", "sealed request"))]
+    assert of_rules(heard) == [("ContentRefused", ("acme", "sealed request"))]
 
 
 @pytest.mark.parametrize(("usage", "tokens"), [(Usage(11, 3), 14), (None, 84 + 2), (Usage(), 0)])
@@ -145,7 +127,7 @@ def test_an_answer_that_is_refused_is_charged_what_was_generated(usage: Usage | 
     assert refused.value.text == "Not here."
     (entry,) = acme.entries()
     assert (entry.outcome, entry.reason, entry.charged.tokens) == ("failed", "ContentRefused", tokens)
-    assert heard.of_rules() == [("ContentRefused", ("acme", "sealed request"))]
+    assert of_rules(heard) == [("ContentRefused", ("acme", "sealed request"))]
 
 
 def _narrowed(acme: Acme) -> str:
