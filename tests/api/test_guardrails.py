@@ -14,6 +14,7 @@ from chalicelib.engines.scripted import ScriptedEngine, Step, whole, words
 from chalicelib.pool import Pool, Scripted, Target
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.tenancy.guardrails import DOCUMENT
+from tests import streamed
 from tests.small_deployments import Deployment, Gateway
 
 RULES: dict[str, Any] = {
@@ -351,6 +352,4 @@ def test_anthropics_sdk_sees_refusals_as_it_knows_them(gateway: Gateway, guarded
 def _text(body: bytes, *, stream: bool) -> str:
     if not stream:
         return str(msgspec.json.decode(body)["choices"][0]["message"]["content"])
-    said = [line.removeprefix(b"data: ") for line in body.split(b"\n\n") if line.startswith(b"data: {")]
-    choices = [choice for each in said for choice in msgspec.json.decode(each).get("choices", ())]
-    return "".join(choice["delta"].get("content") or "" for choice in choices)
+    return streamed.text(body)

@@ -17,6 +17,7 @@ from guard import Rule, Rules, SentRules, Tools
 from sealed import esdk, hpke
 from tests.enclave.houses import OPEN, ROOT, Line, Refusal, TestedEnclave, with_ticket
 from tests.examples import examples
+from tests.streamed import events, text
 
 RULES = Rules(
     rules=(
@@ -76,15 +77,6 @@ def whole(text: str) -> bytes:
 def delta(text: str, **more: Any) -> bytes:
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
     return b"data: " + json.dumps({"id": "c", "choices": [choice], **more}).encode() + b"\n\n"
-
-
-def events(read: bytes) -> list[Any]:
-    return [json.loads(line[6:]) for line in read.split(b"\n") if line.startswith(b"data: {")]
-
-
-def text(read: bytes) -> str:
-    choices = [choice for event in events(read) for choice in event.get("choices", ())]
-    return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from guard import Rule, Rules, SentRules
 from tests.images.conftest import Open
 from tests.images.enclaves import CONTENT, FINISHED, PIECE, REFUSED, STARTED, WAITING, Backstage, Frames, frames
 from tests.images.houses import Gatekeeper, House
+from tests.streamed import events, text
 
 RULES = SentRules(
     Rules(
@@ -37,15 +38,6 @@ def chat(text: str = "hi", **more: Any) -> dict[str, Any]:
 def saying(*words: str, **more: Any) -> dict[str, Any]:
     """What the model says is a part of the request: it shows what the model was asked."""
     return chat(script={"words": words}, **more)
-
-
-def events(read: bytes) -> list[Any]:
-    return [json.loads(line[6:]) for line in read.split(b"\n") if line.startswith(b"data: {")]
-
-
-def text(read: bytes) -> str:
-    choices = [choice for event in events(read) for choice in event.get("choices", ())]
-    return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
 @pytest.mark.parametrize("mode", MODES)
