@@ -123,7 +123,7 @@ def test_nothing_else_is_for_pages_of_others(gateway: Gateway, open_deployment: 
 
 @pytest.mark.parametrize("route", OURS, ids=lambda route: route.name)
 def test_a_listed_page_reads_answers_and_refusals(gateway: Gateway, open_deployment: Deployment, route: Route) -> None:
-    caller, name = Caller(gateway, open_deployment), f"{route.method} {route.path}"
+    caller, name = Caller(gateway, open_deployment), route.called
     with wiring.opening_into(open_deployment.rooms()):
         answers = [caller(name, key, headers={"Origin": PAGE}) for key in (None, open_deployment.key())]
     assert [answer.status for answer in answers] == [401, TABLE[name].success]

@@ -95,7 +95,7 @@ def test_a_method_that_is_not_served_is_refused_in_the_routes_shape(
 def test_a_wrong_signature_is_refused_in_the_routes_shape(
     gateway: Gateway, deployment: Deployment, route: Route
 ) -> None:
-    body = msgspec.json.encode(TABLE[f"{route.method} {route.path}"].body)
+    body = msgspec.json.encode(TABLE[route.called].body)
     url = f"http://{gateway.host}:{gateway.port}{path_of(route)}"
     headers = signing.signed(route.method, url, body, {"Content-Type": "application/json"}, secret="guessed")
     answer = gateway.call(route.method, path_of(route), body=body, headers=headers)

@@ -93,7 +93,7 @@ def asked(route: Route, text: str, *, stream: bool) -> str:
     got: list[Client] = []
 
     async def scene() -> None:
-        body = TABLE[f"{route.method} {route.path}"].body or {}
+        body = TABLE[route.called].body or {}
         got.append(Client(there, stream=stream, path=path, body=body, headers=headers))
         await got[0].exchange
 

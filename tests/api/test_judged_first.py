@@ -65,7 +65,7 @@ def caller(gateway: Gateway, deployment: Deployment) -> Iterator[Caller]:
 
 
 def send(caller: Caller, route: Route, wrong: Wrong, key: str | None) -> Answer:
-    path = caller.path(f"{route.method} {route.path}")
+    path = caller.path(route.called)
     if wrong.query:
         path = f"{path}{'&' if '?' in path else '?'}{wrong.query}"
     headers = {"Content-Type": wrong.media_type, "X-Tenant-ID": "acme"}
@@ -123,7 +123,7 @@ def test_a_stranger_hears_that_they_are_one_whatever_they_send(caller: Caller, r
     ids=lambda route: route.name,
 )
 def test_a_signer_of_nobody_hears_that_they_are_one_whatever_they_send(caller: Caller, route: Route) -> None:
-    path = caller.path(f"{route.method} {route.path}")
+    path = caller.path(route.called)
     for wrong in (Wrong(b"{"), Wrong(b"[7]"), Wrong(b"{}", media_type="text/plain"), Wrong(query="surprise=1")):
         where = f"{path}?{wrong.query}" if wrong.query else path
         sent = {"Content-Type": wrong.media_type}
@@ -153,7 +153,7 @@ def test_whoever_was_let_in_once_is_judged_again(caller: Caller, route: Route) -
     if route.auth == "signed":
         return
     key = caller.deployment.key()
-    assert caller(f"{route.method} {route.path}", key).status == 200
+    assert caller(route.called, key).status == 200
     token = parse(key)
     assert token is not None
     caller.deployment.tenancy.revoke_key("acme", token.key_id)

@@ -117,7 +117,7 @@ def test_the_tables_are_not_empty() -> None:
 
 @in_turn("route, spot", variants("accepts"))
 def test_a_body_that_does_not_fit_is_refused_in_words(caller: Caller, route: Route, spot: Spot) -> None:
-    path = caller.path(f"{route.method} {route.path}")
+    path = caller.path(route.called)
     sent = {"X-Tenant-ID": "acme"}
     if route.auth == "signed":
         caller.deployment.tenancy.principals.put("acme", [signing.OWNER.arn])
@@ -131,7 +131,7 @@ def test_a_body_that_does_not_fit_is_refused_in_words(caller: Caller, route: Rou
 
 @in_turn("route, spot", variants("query"))
 def test_a_query_that_does_not_fit_is_refused_in_words(caller: Caller, route: Route, spot: Spot) -> None:
-    path = caller.path(f"{route.method} {route.path}").partition("?")[0]
+    path = caller.path(route.called).partition("?")[0]
     query = "&".join(f"{name}={quote(value)}" for name, value in spot.body.items())
     answer = caller.gateway.call(route.method, f"{path}?{query}", key=key_for(caller, route))
     must_be_in_words(answer, route, spot)
@@ -176,4 +176,4 @@ def test_a_word_that_is_long_or_odd_is_told_short_and_of_its_own_member(caller: 
 
 def test_every_row_has_a_body_that_fits() -> None:
     """So that what is refused above is refused for what is odd in it."""
-    assert all(TABLE[f"{route.method} {route.path}"].body is not None for route in ROUTES if route.accepts is not None)
+    assert all(TABLE[route.called].body is not None for route in ROUTES if route.accepts is not None)

@@ -24,6 +24,7 @@ from chalicelib.velocity.reviews import Evidence, Reviews
 from chalicelib.velocity.whose import operators
 from tests.api import signing
 from tests.api.begun import begun
+from tests.api.paths import OF_PLACES
 from tests.examples import in_turn
 from tests.small_deployments import T0, Answer, Deployment, Gateway
 from tests.tickets.sealers import Sealer, base64_of, id_of
@@ -238,12 +239,12 @@ class Caller:
         key = self.spare
         if "/kms-keys" in path:
             key = id_of(self._waiting if method == "PUT" else self._arn)
-        names = {"tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
-        names |= {"response": "resp_kept", "session": self.session, "review": "addresses-60", "step": "note"}
-        names |= {"incident": self.incident, "window": self.window, "link": "leave.x.y", "job": "job"}
+        names = {**OF_PLACES, "tenant": tenant, "key": key, "subject": "bob", "model": "model-a", "pool": "model-a"}
+        names |= {"response": "resp_kept", "session": self.session, "incident": self.incident, "window": self.window}
+        names |= {"link": "leave.x.y", "job": "job", "name": "not-found"}
         query = "?nonce=AAAA" if path.endswith("/attestation") else "?day=2026-11-18" if "/audit/" in path else ""
         query = f"?confirm={tenant}" if path.endswith("/data") else query
-        return path.format(**names, name="not-found") + query
+        return path.format(**names) + query
 
     def body(self, route: str) -> dict[str, Any] | None:
         filled = {"{arn}": self._waiting, "{proof}": self._proof}
@@ -273,13 +274,13 @@ def caller(gateway: Gateway, deployment: Deployment) -> Iterator[Caller]:
 
 
 def test_every_route_is_in_the_table() -> None:
-    assert {f"{route.method} {route.path}" for route in ROUTES} == set(TABLE)
+    assert {route.called for route in ROUTES} == set(TABLE)
 
 
 @in_turn("route", ROUTES)
 def test_every_route_declares_what_its_table_row_says(route: Route) -> None:
     """A route that declares no permission does not come into being: `door` takes none without."""
-    row = TABLE[f"{route.method} {route.path}"]
+    row = TABLE[route.called]
     assert route.for_narrowed == row.for_narrowed
     if row.surface in ("admin", "signers", "public"):
         declared = {

@@ -66,7 +66,7 @@ def front(*script: Step, gaps: Gaps = AT_ONCE, **bridge: Any) -> Front:
 
 def client(front: Front, route: Route) -> Client:
     """Somebody who asks there for a stream."""
-    body = TABLE[f"{route.method} {route.path}"].body
+    body = TABLE[route.called].body
     headers = {"x-request-id": "req-1", "x-tenant-id": "acme"}
     if route.auth == "signed":
         headers["authorization"] = "AWS4-HMAC-SHA256 whatever"

@@ -121,7 +121,7 @@ class House:
         """What is read for one request, and its answer."""
         there = filled(route.path, tenant=tenant, session="acme.aaaaaaaa")
         sent = {"Content-Type": "application/json", "X-Tenant-ID": tenant, **headers}
-        body = msgspec.json.encode(TABLE[f"{route.method} {route.path}"].body or {})
+        body = msgspec.json.encode(TABLE[route.called].body or {})
         with wiring.opening_into(self.deployment.rooms(path)):
             self.reads.taken()
             answer = self._gateway.call(route.method, there, key=key, body=body, headers=sent)

@@ -38,7 +38,7 @@ def caller(gateway: Gateway, deployment: Deployment) -> Iterator[Caller]:
 
 def ask(caller: Caller, route: Route, query: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> Answer:
     """The request of the route's row, with more in its query, or with another body."""
-    row = f"{route.method} {route.path}"
+    row = route.called
     path = caller.path(row)
     path = f"{path}{'&' if '?' in path else '?'}{query}" if query else path
     if body is None:
@@ -71,7 +71,7 @@ def test_a_parameter_without_a_value_is_one(caller: Caller, route: Route) -> Non
 @pytest.mark.parametrize("route", OPEN, ids=lambda route: route.name)
 def test_what_others_put_into_a_link_is_let_pass(caller: Caller, route: Route) -> None:
     """Where a model is run, and on public pages."""
-    row = TABLE[f"{route.method} {route.path}"]
+    row = TABLE[route.called]
     assert ask(caller, route, "utm_source=mail&probe=1&probe=2").status == row.success
 
 
@@ -115,12 +115,12 @@ def test_a_body_that_nobody_reads_is_refused(caller: Caller, route: Route, body:
 def test_a_body_of_nothing_says_nothing(caller: Caller, route: Route, body: bytes) -> None:
     if route.name == "delete_pool":
         caller.deployment.tenancy.put_pool(caller.deployment.tenancy.pool("model-a"))
-    assert ask(caller, route, "", body).status == TABLE[f"{route.method} {route.path}"].success
+    assert ask(caller, route, "", body).status == TABLE[route.called].success
 
 
-@in_turn("route", [route for route in ROUTES if route.closed and TABLE[f"{route.method} {route.path}"].body])
+@in_turn("route", [route for route in ROUTES if route.closed and TABLE[route.called].body])
 def test_a_member_that_is_there_twice_is_refused_by_name(caller: Caller, route: Route) -> None:
-    row = caller.body(f"{route.method} {route.path}")
+    row = caller.body(route.called)
     assert row is not None
     name = next(iter(row))
     member = msgspec.json.encode({name: row[name]})[1:-1]
