@@ -23,7 +23,7 @@ def strictest(one: Rules, other: Rules) -> Rules:
     """What refuses, redacts and counts whatever one of the two does, or the other; in the words of the first."""
     longest = [each for each in (one.max_prompt_bytes, other.max_prompt_bytes) if each is not None]
     rules = _merged(one.rules, other.rules, set())
-    packs = _merged(_uses(one), _uses(other), set())
+    packs = _merged(one.pack_uses, other.pack_uses, set())
     topics = _merged(one.topics, other.topics, {each.name for each in rules})
     return Rules(
         rules, packs, topics, _tools(one.tools, other.tools), one.refusal or other.refusal, min(longest, default=None)
@@ -44,12 +44,8 @@ def holds_all_of(rules: Rules, other: Rules) -> bool:
         all(covers(tools.blocked, glob) for glob in others.blocked)
         and set(other.rules) <= set(rules.rules)
         and set(other.topics) <= set(rules.topics)
-        and set(_uses(other)) <= set(_uses(rules))
+        and set(other.pack_uses) <= set(rules.pack_uses)
     )
-
-
-def _uses(rules: Rules) -> tuple[PackUse, ...]:
-    return tuple(PackUse(use) if isinstance(use, str) else use for use in rules.packs)
 
 
 def _tools(one: Tools, other: Tools) -> Tools:

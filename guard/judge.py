@@ -114,10 +114,9 @@ def compiled(rules: Rules) -> Guard:
 
 def patterns(rules: Rules) -> list[Named]:
     """All that a rule set looks for, in its order: of what overlaps and begins at once, the first gives the name."""
-    uses = [PackUse(use) if isinstance(use, str) else use for use in rules.packs]
     return [
         *(_named(rule, Pattern(parse(rule.pattern))) for rule in rules.rules),
-        *(_named(use, _pack(use.name)) for use in uses),
+        *(_named(use, _pack(use.name)) for use in rules.pack_uses),
         *(_named(topic, phrases.pattern(topic)) for topic in rules.topics),
     ]
 

@@ -54,6 +54,11 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refusal: str = ""  # what a refused caller is told; empty: a text of ours
     max_prompt_bytes: int | None = None
 
+    @property
+    def pack_uses(self) -> tuple[PackUse, ...]:
+        """The packs, also those that are named alone: with their usual action and direction."""
+        return tuple(PackUse(use) if isinstance(use, str) else use for use in self.packs)
+
 
 class SentRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What goes along with a sealed request, to be judged by where it is opened. A ticket names the SHA-256 of it."""

@@ -6,7 +6,7 @@ longer become one, and no longer than that.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from guard.automaton import Automaton, Unfit
 from guard.expression import widths, written
@@ -31,10 +31,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def problems(rules: Rules) -> list[str]:
     """Looks at each part, and then whether all of it together can be compiled."""
-    uses = [PackUse(use) if isinstance(use, str) else use for use in rules.packs]
     found = [
         *_counts(rules),
-        *_names([rule.name for rule in rules.rules] + [topic.name for topic in rules.topics], uses),
+        *_names([rule.name for rule in rules.rules] + [topic.name for topic in rules.topics], rules.pack_uses),
         *(problem for rule in rules.rules[:MOST_RULES] for problem in _rule(rule)),
         *(problem for topic in rules.topics[:MOST_TOPICS] for problem in _topic(topic)),
         *_tools(rules.tools),
@@ -55,7 +54,7 @@ def _counts(rules: Rules) -> Iterator[str]:
         yield f"max_prompt_bytes is {rules.max_prompt_bytes:,}, and may be 1 to {MOST_PROMPT_BYTES:,}"
 
 
-def _names(names: list[str], uses: list[PackUse]) -> Iterator[str]:
+def _names(names: list[str], uses: Sequence[PackUse]) -> Iterator[str]:
     for name in names[: MOST_RULES + MOST_TOPICS]:
         if not _NAME.fullmatch(name):
             yield f"the name {name[:80]!r} is not 1 to 64 letters, digits, `_` or `-`"

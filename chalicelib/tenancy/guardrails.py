@@ -61,8 +61,7 @@ class Guardrails(msgspec.Struct, frozen=True):
 
 def telling(rules: Rules, findings: Mapping[str, int]) -> Mapping[str, int]:
     """Of these the findings of rules that flag or refuse, which somebody may have to look at."""
-    uses = [PackUse(use) if isinstance(use, str) else use for use in rules.packs]
-    written: list[Rule | PackUse | Topic] = [*rules.rules, *uses, *rules.topics]
+    written: list[Rule | PackUse | Topic] = [*rules.rules, *rules.pack_uses, *rules.topics]
     mended = {each.name for each in written if each.action == "redact"}
     return {name: count for name, count in findings.items() if name not in mended}
 
