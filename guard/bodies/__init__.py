@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from guard.bodies.texts import PIECES
+from guard.bodies import texts
 from guard.judge import Guard, Outcome
 from guard.rules import Finding
 from guard.scanner import Allowance, TooCostly
@@ -103,6 +103,14 @@ class Judge:
         except msgspec.DecodeError:  # a number was redacted
             raise refusal(self.guard, next(iter(self.findings))) from None
 
+    def whole_texts(self, node: dict[str, Any]) -> None:
+        """Put in the place of each text below `node` what may go on of it. Raises NotAllowed."""
+
+        def visit(path: texts.Path, text: str) -> str:
+            return self.json(text) if path[-1] in texts.ARGUMENTS else self.text(text)
+
+        texts.walk(node, visit, self.document)
+
     def scanner(self) -> Growth:
         """Of a text that grows."""
         return self.guard.scanner(self.allowance)
@@ -117,7 +125,7 @@ class Judge:
 
     def leave_out_pieces(self, node: dict[str, Any]) -> None:
         """What would spell the texts of `node` once more."""
-        for name in PIECES if self.reads else ():
+        for name in texts.PIECES if self.reads else ():
             if name in node:
                 node[name] = None
 

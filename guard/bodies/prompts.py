@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from guard.bodies import LENGTH, Judge, NotAllowed, texts
+from guard.bodies import LENGTH, Judge, NotAllowed
 
 NO_PROMPT = frozenset((
     *("model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "service_tier", "metadata"),
@@ -84,21 +84,14 @@ def _judged(fields: Fields, judge: Judge) -> Fields:
             if more:
                 changed[name] = msgspec.Raw(msgspec.json.encode(said[name]))
             continue
-        before = sum(judge.findings.values())
+        before = judge.findings.total()
         if name in TALK or isinstance(said[name], str):
-            _walk(said, judge)
+            judge.whole_texts(said)
         else:
             said[name] = judge.document(said[name])
-        if more or sum(judge.findings.values()) != before:
+        if more or judge.findings.total() != before:
             changed[name] = msgspec.Raw(msgspec.json.encode(said[name]))
     return {**fields, **changed} if changed else fields
-
-
-def _walk(node: Any, judge: Judge) -> None:
-    def visit(path: texts.Path, text: str) -> str:
-        return judge.json(text) if path[-1] in texts.ARGUMENTS else judge.text(text)
-
-    texts.walk(node, visit, judge.document)
 
 
 def offered(node: Any) -> Iterator[str]:

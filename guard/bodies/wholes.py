@@ -26,12 +26,8 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 def judge_all(node: dict[str, Any], judge: Judge) -> None:
     """Everything below it, each text by itself."""
-
-    def visit(path: texts.Path, text: str) -> str:
-        return judge.json(text) if path[-1] in texts.ARGUMENTS else judge.text(text)
-
     _look_at_tools(node, judge)
-    texts.walk(node, visit, judge.document)
+    judge.whole_texts(node)
 
 
 def _look_at_tools(node: Any, judge: Judge) -> None:
