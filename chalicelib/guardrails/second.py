@@ -1,7 +1,7 @@
 """Requests and answers, judged by a second stage after the tenant's rules."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from chalicelib.guardrails.stage import RULE, TOO_LONG, UNJUDGED, Stage
 from chalicelib.guardrails.windows import Windows
@@ -88,8 +88,8 @@ class SecondJudge(Judge):
 class _Texts(Judge):
     """Notes each text of a body."""
 
-    def __init__(self, guard: Guard, direction: Literal["in", "out"] = "in") -> None:
-        super().__init__(guard, direction)
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(guard, "in")  # or out: it judges no text
         self.reads = True
         self.texts: list[str] = []
 

@@ -51,10 +51,11 @@ def judged(planned: Plan, ask: Ask, path: Path) -> tuple[Plan, Mapping[str, int]
         return planned, {}
     judge = _judge(planned, "in")
     with refusals.as_refusals():
-        fields = prompts.judged(ask.fields, judge, "body" if ask.operation in BEDROCKS else "")
+        within = "body" if ask.operation in BEDROCKS else ""
+        fields = prompts.judged(ask.fields, judge, within)
         second = _second(planned, "in", path)
         if second is not None:
-            fields = second.prompt(fields, ask, judge.guard)
+            fields = second.prompt(fields, within, judge.guard)
     if fields is not ask.fields:
         planned = plan(msgspec.structs.replace(ask, fields=fields), planned.principal, planned.snapshot)
     return planned, judge.findings

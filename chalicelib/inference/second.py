@@ -8,12 +8,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from chalicelib.admission import StaleEpoch
-from chalicelib.call import BEDROCKS
 from chalicelib.dialects.apply_guardrail import Source, Unanswered, Verdict
 from chalicelib.guardrails.second import PROMPT_UNJUDGED, SecondJudge, judged
 from chalicelib.guardrails.stage import RULE, UNJUDGED, Stage
 from chalicelib.inference.path import Path
-from chalicelib.inference.plan import Ask, Plan
+from chalicelib.inference.plan import Plan
 from chalicelib.pool import BedrockGuardrail
 from chalicelib.refusal import NoCapacity
 from guard.bodies import NotAllowed, prompts
@@ -39,9 +38,8 @@ class Second:
         self._took_ms = 0
         self.stage = Stage(self._asked, self._chosen.on_fault)
 
-    def prompt(self, fields: prompts.Fields, ask: Ask, guard: Guard) -> prompts.Fields:
-        """As it may go on. Raises NotAllowed; where nobody could judge it NoCapacity, or StaleEpoch."""
-        within = "body" if ask.operation in BEDROCKS else ""
+    def prompt(self, fields: prompts.Fields, within: str, guard: Guard) -> prompts.Fields:
+        """As prompts.judged. Raises NotAllowed; where nobody could judge it NoCapacity, or StaleEpoch."""
         try:
             return judged(lambda judge: prompts.judged(fields, judge, within), guard, self.stage)
         except NotAllowed as refused:
@@ -88,8 +86,8 @@ class Second:
         guardrail, path = self._guardrail, self._path
         if guardrail is None or path.apply_guardrail is None:
             raise Unanswered("not offered any more" if guardrail is None else "nobody to ask")
-        digest = _digest(self._planned.call.request_id, guardrail, texts)
-        said = _said.get(digest) if self._source == "INPUT" else None
+        digest = _digest(self._planned.call.request_id, guardrail, texts) if self._source == "INPUT" else None
+        said = _said.get(digest) if digest is not None else None
         if said is not None:
             return said
         began_ms = path.clock()
@@ -97,7 +95,7 @@ class Second:
             verdict = path.apply_guardrail()(guardrail, self._source, texts, self._chosen.deadline_ms)
         finally:
             self._took_ms += path.clock() - began_ms
-        if self._source == "INPUT" and verdict.kind != "masked":
+        if digest is not None and verdict.kind != "masked":
             _said[digest] = Verdict(verdict.kind)
             if len(_said) > MOST_REMEMBERED:
                 _said.popitem(last=False)
