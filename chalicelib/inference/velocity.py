@@ -5,6 +5,7 @@ A request is counted before it is admitted, by whoever may run it; what guardrai
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from chalicelib.admission import StaleEpoch
 from chalicelib.identity import Principal
@@ -33,12 +34,16 @@ def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Pa
     found = _telling(found, principal, snapshot)
     address = str(ask.source)
 
+    @cache
+    def prompt() -> bytes:  # may be long, and asked for by each window
+        return prompt_of(ask)
+
     def tell(what: What) -> bytes | None:
         match what:
             case "prompts":
-                return prompt_of(ask)
+                return prompt()
             case "findings":
-                return b"prompt" + prompt_of(ask) if found else None
+                return b"prompt" + prompt() if found else None
             case "keys":
                 return principal.subject.encode()
             case "addresses":
@@ -53,7 +58,7 @@ def must_be_moderate(planned: Plan, ask: Ask, found: Mapping[str, int], path: Pa
     try:
         for whose, rules in _rules(principal, snapshot):
             path.velocity.judge(whose, rules, evidence, tell, now_ms)
-        if known.rules and str(ask.source):
+        if known.rules:
             of_all = Evidence(PLATFORM_TENANT, f"{principal.tenant} {principal.subject}", address)
             path.velocity.judge(address_of_all(ask.source), known.rules, of_all, tell, now_ms)
     except RateLimited:
