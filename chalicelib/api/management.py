@@ -163,8 +163,7 @@ def rotate_key(asked: Incoming, caller: Caller) -> NewKey:
 
 def _must_count_for_itself(caller: Caller) -> None:
     """Raises Forbidden for a narrowed key with rules of velocity: each key that it made would be counted anew."""
-    kind, _, key = caller.principal.subject.partition(":")
-    if kind != "key" or key not in caller.snapshot.tenant.key_velocity:
+    if caller.principal.key not in caller.snapshot.tenant.key_velocity:
         return
     try:
         caller.principal.must_be_whole()

@@ -31,6 +31,11 @@ class Principal(msgspec.Struct, frozen=True):
     rules: Rules | None = None  # of what may be said, its key's own, beside the tenant's
     allowed: Allowed | None = None  # what its tenant allows, to everybody. None: all that it has
 
+    @property
+    def key(self) -> str:
+        """The id of the tenant's key that calls; empty: none does."""
+        return self.subject.removeprefix("key:") if self.proof == "api_key" else ""
+
     def must(self, permission: Permission) -> None:
         """Raises Forbidden unless the role holds the permission."""
         if permission not in PERMISSIONS[self.role]:

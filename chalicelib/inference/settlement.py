@@ -105,7 +105,7 @@ def entry(planned: Plan, lease: Lease, target: Target | None, ending: Ending, no
         tokens_out=usage.completion_tokens,
         tokens_cached=usage.cached_tokens,
         audited=_audit_facts(planned.audited, planned, target, ending, region) if planned.audited else None,
-        key=planned.principal.subject.removeprefix("key:") if planned.principal.proof == "api_key" else "",
+        key=planned.principal.key,
         member=planned.principal.member or "",
     )
 

@@ -105,9 +105,8 @@ def _count(said: bytes, evidence: Evidence, principal: Principal, snapshot: Snap
 
 def _rules(principal: Principal, snapshot: Snapshot) -> Iterator[tuple[Whose, tuple[VelocityRule, ...]]]:
     tenant = snapshot.tenant
-    kind, _, key = principal.subject.partition(":")
-    if kind == "key" and key in tenant.key_velocity:
-        yield keys(tenant.id, key), tenant.key_velocity[key]
+    if principal.key in tenant.key_velocity:
+        yield keys(tenant.id, principal.key), tenant.key_velocity[principal.key]
     if tenant.own_velocity:
         yield owners(tenant.id), tenant.own_velocity
     rules = tenant.velocity
