@@ -255,12 +255,12 @@ class Tenancy:
 
     def keys(self, tenant_id: str) -> Sequence[Key]:
         documents = self._records.under(tenant_id, "key#")
-        tenant = self._records.held(tenant_id, "tenant")
+        tenant = self._held(tenant_id)
         return [_as_of(value(document, Key), tenant) for document in documents]
 
     def key(self, tenant_id: str, key_id: str) -> Key:
         document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        return _as_of(value(document, Key), self._records.held(tenant_id, "tenant"))
+        return _as_of(value(document, Key), self._held(tenant_id))
 
     def revoke_key(self, tenant_id: str, key_id: str) -> Key:
         """From the next request on, anywhere, the key is refused. Idempotent."""
@@ -272,9 +272,9 @@ class Tenancy:
     def rotate_key(self, tenant_id: str, key_id: str, grace_ms: int) -> tuple[Key, KeyText]:
         """A new key in place of this one, which stays valid for `grace_ms` more."""
         document = self._records.get(tenant_id, f"key#{key_id}", f"key {key_id}")
-        tenant = self._records.held(tenant_id, "tenant")
+        tenant = self._held(tenant_id)
         old = _as_of(value(document, Key), tenant)
-        counted = tenant is not None and old.id in value(tenant, Tenant).key_velocity
+        counted = tenant is not None and old.id in tenant.key_velocity
         now_ms = self._clock()
         if not old.valid(now_ms) or old.replaced_by is not None:
             self._records.bump(tenant_id)
@@ -300,6 +300,10 @@ class Tenancy:
             raise
         return new, key_text
 
+    def _held(self, tenant_id: str) -> Tenant | None:
+        document = self._records.held(tenant_id, "tenant")
+        return value(document, Tenant) if document is not None else None
+
     def _forget_unseen(self, key: Key) -> None:
         """A key whose secret nobody has seen."""
         self._records.delete(self._records.get(key.tenant, f"key#{key.id}", "key"))
@@ -310,12 +314,11 @@ class Tenancy:
                 self._records.bump(tenant.id)
 
 
-def _as_of(key: Key, tenant: Document | None) -> Key:
+def _as_of(key: Key, tenant: Tenant | None) -> Key:
     """Revoked, where its tenant was taken down since it was made."""
-    held = value(tenant, Tenant) if tenant is not None else None
-    if held is None or held.taken_down_ms is None or not held.outlived(key.created_ms):
+    if tenant is None or tenant.taken_down_ms is None or not tenant.outlived(key.created_ms):
         return key
-    return key.revoked(held.taken_down_ms)
+    return key.revoked(tenant.taken_down_ms)
 
 
 def _must_hold(limits: Limits) -> None:

@@ -73,9 +73,8 @@ def guardrails_of(document: Document | None) -> Guardrails:
     return msgspec.structs.replace(value(document, Guardrails), version=document.version)
 
 
-def must_be_judgeable(rules: Rules) -> None:
-    """Raises Malformed, saying of each rule what is wrong with it."""
-    said = problems(rules)
+def _must_have_none(said: Sequence[str]) -> None:
+    """Of problems. Raises Malformed, saying of each rule what is wrong with it."""
     if said:
         raise Malformed("The guardrails cannot be set: " + "; ".join(said[:20]) + ".")
 
@@ -88,7 +87,7 @@ def must_be_a_keys(rules: Rules, tenants: Rules, field: str = "guardrails") -> N
         raise Malformed(
             f"A key's guardrails have {MOST_KEYS_BYTES:,} bytes at most. Set them for the tenant.", field=field
         )
-    must_be_judgeable(rules)
+    _must_have_none(problems(rules))
     from guard.automaton import Unfit  # RE2, which whoever sets rules loads
 
     try:
@@ -116,9 +115,7 @@ class GuardrailRules:
     ) -> Guardrails:
         """True from the tenant's next request on. Raises Malformed, saying of each rule what is wrong with it."""
         document = self._records.get(tenant_id, "tenant", f"tenant {tenant_id}")
-        said = [*problems(rules), *_not_offered(bedrock, value(document, Tenant))]
-        if said:
-            raise Malformed("The guardrails cannot be set: " + "; ".join(said[:20]) + ".")
+        _must_have_none([*problems(rules), *_not_offered(bedrock, value(document, Tenant))])
         held = self._records.held(tenant_id, DOCUMENT)
         written = text(Guardrails(rules, bedrock, allow, changed_ms=self._clock()))
         if len(written.encode()) > MOST_BYTES:
