@@ -11,6 +11,7 @@ from chalicelib.http.surface import Surface
 from chalicelib.tenancy.tenant import MOST_RULES, Tenant, VelocityRule
 from chalicelib.tenancy.velocity import MOST_KEYS
 from chalicelib.velocity.reviews import Review, review_id
+from chalicelib.velocity.whose import keys, owners
 
 surface = Surface(__name__, "management", title="Fair use", prefix="/tenants/{tenant}", auth="key")
 
@@ -50,10 +51,10 @@ def show_velocity(_: Incoming, caller: Caller) -> OwnVelocityView:
 def put_velocity(asked: Incoming, caller: Caller) -> OwnVelocityView:
     """These, and no others, from the next request on. What broke a rule that is gone is forgotten."""
     wanted, tenant = asked.json(OwnVelocity), caller.principal.tenant
-    keys = {key.id for key in wiring.tenancy().keys(tenant)} if wanted.keys else set()
-    changed = wiring.tenancy().velocity.put_own(tenant, wanted.rules, wanted.keys, keys)
-    there = {review_id(rule) for rule in wanted.rules}
-    there |= {f"{key}-{review_id(rule)}" for key, rules in wanted.keys.items() for rule in rules}
+    known = {key.id for key in wiring.tenancy().keys(tenant)} if wanted.keys else set()
+    changed = wiring.tenancy().velocity.put_own(tenant, wanted.rules, wanted.keys, known)
+    there = {review_id(owners(tenant), rule) for rule in wanted.rules}
+    there |= {review_id(keys(tenant, key), rule) for key, rules in wanted.keys.items() for rule in rules}
     wiring.path().velocity.reviews.keep_only(tenant, there)
     return _view(changed)
 

@@ -57,8 +57,8 @@ class Review(msgspec.Struct, frozen=True):
     found: dict[str, int] = {}  # in guardrails: by rule, how often at least, by the count of whoever told it
 
 
-def review_id(rule: VelocityRule) -> str:
-    return f"{rule.what}-{rule.per_s}"
+def review_id(whose: Whose, rule: VelocityRule) -> str:
+    return f"{whose.prefix}{rule.what}-{rule.per_s}"
 
 
 class Reviews:
@@ -69,7 +69,7 @@ class Reviews:
 
     def tell(self, whose: Whose, rule: VelocityRule, evidence: Evidence, now_ms: int) -> None:
         """That the rule is broken. Each process tells it once for each window."""
-        self.note(whose, whose.prefix + review_id(rule), rule.per_s, rule, evidence, now_ms)
+        self.note(whose, review_id(whose, rule), rule.per_s, rule, evidence, now_ms)
 
     def note(
         self, whose: Whose, name: str, per_s: int, rule: VelocityRule | None, evidence: Evidence, now_ms: int
