@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Low
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -210,6 +210,18 @@ class Tables(msgspec.Struct, frozen=True):
             if complaint.code != "ConditionalCheckFailedException":
                 raise StoreUnavailable(complaint.code) from complaint
             raise ConditionFailed(complaint.old) from None
+
+    def pages(self, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        """What a Query or a Scan answers, page by page to its end; each is asked for when it is wanted.
+
+        Raises StoreUnavailable.
+        """
+        while True:
+            answer = self.call(operation, **arguments)
+            yield answer
+            if not answer.get("LastEvaluatedKey"):
+                return
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 def open_tables(region: str, prefix: str, deadline_ms: int, endpoint_url: str | None = None) -> Tables:

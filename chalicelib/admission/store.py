@@ -106,22 +106,19 @@ class DynamoMeters:
         return True
 
     def expired(self, now_ms: int) -> Iterator[tuple[str, str, Held]]:
-        arguments: dict[str, Any] = {
-            "TableName": self._table,
-            "FilterExpression": "size(leases) > :none OR (attribute_exists(held) AND size(held) > :none)",
-            "ProjectionExpression": "pk, leases, held, budgets",
-            "ExpressionAttributeValues": {":none": {"N": "0"}},
-        }
-        while True:
-            answer = self._tables.call("Scan", **arguments)
-            for item in answer["Items"]:
+        pages = self._tables.pages(
+            "Scan",
+            TableName=self._table,
+            FilterExpression="size(leases) > :none OR (attribute_exists(held) AND size(held) > :none)",
+            ProjectionExpression="pk, leases, held, budgets",
+            ExpressionAttributeValues={":none": {"N": "0"}},
+        )
+        for page in pages:
+            for item in page["Items"]:
                 tenant = item["pk"]["S"].removesuffix(self._suffix)
                 for lease_id, held in _leases(item, _sets(item)).items():
                     if held.expires_ms < now_ms:
                         yield tenant, lease_id, held
-            if "LastEvaluatedKey" not in answer:
-                return
-            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def reading(self, tenant: str) -> Meter | None:
         answer = self._tables.call("GetItem", TableName=self._table, Key=self._key(tenant), ConsistentRead=True)

@@ -33,21 +33,14 @@ class DynamoPieces:
         self._put(piece)
 
     def of(self, tenant: str, content: str) -> list[Piece]:
-        found: list[Piece] = []
-        after: dict[str, Any] = {}
-        while True:
-            answer = self._tables.call(
-                "Query",
-                TableName=self._table,
-                ConsistentRead=True,
-                KeyConditionExpression="pk = :tenant AND begins_with(sk, :content)",
-                ExpressionAttributeValues={":tenant": {"S": tenant}, ":content": {"S": f"{content}#"}},
-                **after,
-            )
-            found += [_piece(item) for item in answer["Items"]]
-            if not answer.get("LastEvaluatedKey"):
-                return found
-            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        pages = self._tables.pages(
+            "Query",
+            TableName=self._table,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :tenant AND begins_with(sk, :content)",
+            ExpressionAttributeValues={":tenant": {"S": tenant}, ":content": {"S": f"{content}#"}},
+        )
+        return [_piece(item) for page in pages for item in page["Items"]]
 
     def delete(self, piece: Piece) -> None:
         self._tables.call("DeleteItem", TableName=self._table, Key=_key(piece))

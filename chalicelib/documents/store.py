@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chalicelib.documents import Document
 from chalicelib.dynamodb import Item, Tables
@@ -23,21 +23,14 @@ class DynamoDocuments:
         return _document(answer["Item"]) if answer.get("Item") else None
 
     def under(self, tenant: str, prefix: str) -> Iterable[Document]:
-        found: list[Document] = []
-        after: dict[str, Any] = {}
-        while True:
-            answer = self._tables.call(
-                "Query",
-                TableName=self._tables.tenancy,
-                ConsistentRead=True,
-                KeyConditionExpression="pk = :tenant AND begins_with(sk, :prefix)",
-                ExpressionAttributeValues={":tenant": {"S": tenant}, ":prefix": {"S": prefix}},
-                **after,
-            )
-            found += [_document(item) for item in answer["Items"]]
-            if not answer.get("LastEvaluatedKey"):
-                return found
-            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        pages = self._tables.pages(
+            "Query",
+            TableName=self._tables.tenancy,
+            ConsistentRead=True,
+            KeyConditionExpression="pk = :tenant AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues={":tenant": {"S": tenant}, ":prefix": {"S": prefix}},
+        )
+        return [_document(item) for page in pages for item in page["Items"]]
 
     def put(self, document: Document) -> None:
         self._managed.put(document)

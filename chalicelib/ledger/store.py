@@ -89,21 +89,14 @@ class DynamoLedger:
 
     def late(self, since_ms: int, until_ms: int) -> list[Late]:
         first, end = _minute(max(0, since_ms)), since(until_ms)
-        found: set[Late] = set()
-        after: dict[str, Any] = {}
-        while True:
-            answer = self._tables.call(
-                "Query",
-                TableName=self._table,
-                KeyConditionExpression="pk = :late AND sk BETWEEN :first AND :end",
-                ExpressionAttributeValues={":late": {"S": LATE}, ":first": {"S": first}, ":end": {"S": end}},
-                ConsistentRead=True,
-                **after,
-            )
-            found.update(map(_late_mark, answer["Items"]))
-            if not answer.get("LastEvaluatedKey"):
-                return sorted(found)
-            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        pages = self._tables.pages(
+            "Query",
+            TableName=self._table,
+            KeyConditionExpression="pk = :late AND sk BETWEEN :first AND :end",
+            ExpressionAttributeValues={":late": {"S": LATE}, ":first": {"S": first}, ":end": {"S": end}},
+            ConsistentRead=True,
+        )
+        return sorted({_late_mark(item) for page in pages for item in page["Items"]})
 
     def note_late(self, tenant: str, lease_id: str, units: Units) -> None:
         try:

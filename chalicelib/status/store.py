@@ -47,20 +47,13 @@ class DynamoDays:
             raise Overtaken from None
 
     def between(self, first: str, last: str) -> Mapping[str, Day]:
-        found: dict[str, Day] = {}
-        after: dict[str, Any] = {}
-        while True:
-            answer = self._tables.call(
-                "Query",
-                TableName=self._tables.ledger,
-                KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-                ExpressionAttributeValues={":pk": self._pk, ":first": {"S": first}, ":last": {"S": last}},
-                **after,
-            )
-            found |= {item["sk"]["S"]: _day(item) for item in answer["Items"]}
-            if not answer.get("LastEvaluatedKey"):
-                return found
-            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        pages = self._tables.pages(
+            "Query",
+            TableName=self._tables.ledger,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues={":pk": self._pk, ":first": {"S": first}, ":last": {"S": last}},
+        )
+        return {item["sk"]["S"]: _day(item) for page in pages for item in page["Items"]}
 
 
 def _day(item: Mapping[str, Any]) -> Day:

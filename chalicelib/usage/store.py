@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -53,17 +54,18 @@ class DynamoRollups:
             return
 
     def last(self, tenant: str, span: Span) -> Part | None:
-        items = self._queried(tenant, f"{span}#", f"{span}#~", ScanIndexForward=False, Limit=1)["Items"]
+        between = _between(tenant, f"{span}#", f"{span}#~")
+        items = self._call("Query", **between, ScanIndexForward=False, Limit=1)["Items"]
         return _part(items[0]) if items else None
 
     def read(self, tenant: str, span: Span, since_ms: int, until_ms: int) -> Iterator[Part]:
-        after: dict[str, Any] = {}
-        while since_ms < until_ms:
-            answer = self._queried(tenant, _from(span, since_ms), _from(span, until_ms), **after)
-            yield from map(_part, answer["Items"])
-            if not answer.get("LastEvaluatedKey"):
-                return
-            after = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        if since_ms >= until_ms:
+            return
+        # `end` is shorter than every key of its bucket, and so before all of them.
+        between = _between(tenant, _from(span, since_ms), _from(span, until_ms))
+        with self._there():
+            for page in self._tables.pages("Query", TableName=self._table, **between):
+                yield from map(_part, page["Items"])
 
     def mark(self) -> Mark:
         item = self._call("GetItem", Key=_MARK, ConsistentRead=True).get("Item")
@@ -72,19 +74,15 @@ class DynamoRollups:
     def put_mark(self, mark: Mark) -> None:
         self._call("PutItem", Item={**_MARK, "doc": {"S": msgspec.json.encode(mark).decode()}})
 
-    def _queried(self, tenant: str, first: str, end: str, **more: Any) -> dict[str, Any]:
-        return self._call(
-            "Query",
-            # `end` is shorter than every key of its bucket, and so before all of them.
-            KeyConditionExpression="pk = :tenant AND sk BETWEEN :first AND :end",
-            ExpressionAttributeValues={":tenant": {"S": tenant}, ":first": {"S": first}, ":end": {"S": end}},
-            ConsistentRead=True,
-            **more,
-        )
-
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        try:
+        with self._there():
             return self._tables.call(operation, TableName=self._table, **arguments)
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Raises NoUsageTable where the store says that there is none."""
+        try:
+            yield
         except StoreUnavailable as error:
             if isinstance(error.__cause__, Complaint) and error.__cause__.code == "ResourceNotFoundException":
                 raise NoUsageTable(self._table) from error
@@ -94,6 +92,14 @@ class DynamoRollups:
 def usage_in(tables: Tables, ledger: Ledger) -> Usage:
     """Usage of a deployment."""
     return Usage(ledger, DynamoRollups(tables))
+
+
+def _between(tenant: str, first: str, end: str) -> dict[str, Any]:
+    return {
+        "KeyConditionExpression": "pk = :tenant AND sk BETWEEN :first AND :end",
+        "ExpressionAttributeValues": {":tenant": {"S": tenant}, ":first": {"S": first}, ":end": {"S": end}},
+        "ConsistentRead": True,
+    }
 
 
 def _from(span: Span, start_ms: int) -> str:
