@@ -10,7 +10,7 @@ from chalicelib.ledger import Ledger
 from chalicelib.usage.counting import TooMany, counted
 from chalicelib.usage.group import Dimension, Group
 from chalicelib.usage.rollup import Part, whole
-from chalicelib.usage.rollups import Rollups, closed_until, end_of
+from chalicelib.usage.rollups import Rollups, closed_of
 from chalicelib.usage.tally import Groups, Tally, added
 from chalicelib.usage.times import DAY_MS, HOUR_MS, Span, end, start
 
@@ -111,8 +111,7 @@ class _Tenants:
         self._ledger = ledger
         self._rollups = rollups
         self._tenant = tenant
-        self.closed_ms = closed_until(rollups, tenant)
-        self._days_ms = end_of(rollups, tenant, "day")
+        self.closed_ms, self._days_ms = closed_of(rollups, tenant)
 
     def counted(self, since_ms: int, until_ms: int) -> dict[int, dict[Group, Tally]]:
         """Of the ledger. Raises TooMany."""

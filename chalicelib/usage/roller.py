@@ -11,7 +11,7 @@ from chalicelib.ledger.lateness import Lates
 from chalicelib.refusal import StoreUnavailable
 from chalicelib.usage.counting import TooMany, counted
 from chalicelib.usage.rollup import parted
-from chalicelib.usage.rollups import Mark, Rollups, closed_until, end, end_of
+from chalicelib.usage.rollups import Mark, Rollups, closed_by, closed_of
 from chalicelib.usage.tally import Groups, added
 from chalicelib.usage.times import DAY_MS, HOUR_MS, Span, start
 
@@ -70,18 +70,19 @@ class Roller:
 
         A count of fewer entries than were counted before changes nothing: the ledger has begun to forget them.
         """
-        if hour_ms >= closed_until(self._rollups, tenant):
+        there = closed_of(self._rollups, tenant)
+        if hour_ms >= there.until_ms:
             return 0  # it will be closed as every hour is
         groups = counted(self._ledger, tenant, hour_ms, hour_ms + HOUR_MS).get(hour_ms, {})
         written = self._put(tenant, "hour", hour_ms, groups)
-        if hour_ms < end_of(self._rollups, tenant, "day"):
+        if hour_ms < there.days_ms:
             written += self._put_day(tenant, start(hour_ms, "day"))
         return written
 
     def _close(self, tenant: str, due_ms: int) -> int:
         last = self._rollups.last(tenant, "hour")
-        days_ms = end_of(self._rollups, tenant, "day")
-        closed_ms = max(days_ms, end(last))
+        days_ms = closed_by(self._rollups.last(tenant, "day"))
+        closed_ms = max(days_ms, closed_by(last))
         # A run may have ended before it wrote the day of the hour that it wrote last.
         days = {start(last.start_ms, "day")} if last is not None and last.start_ms >= days_ms else set()
         written = 0

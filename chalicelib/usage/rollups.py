@@ -1,7 +1,7 @@
 """The seam behind which roll-ups are kept."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -42,17 +42,19 @@ class Rollups(Protocol):
         """It has come further."""
 
 
-def closed_until(rollups: Rollups, tenant: str) -> int:
+class Closed(NamedTuple):
     """Up to when a tenant's usage is all in roll-ups. 0: there are none."""
-    return max(end_of(rollups, tenant, "hour"), end_of(rollups, tenant, "day"))
+
+    until_ms: int
+    days_ms: int  # the same, of roll-ups of days alone
 
 
-def end_of(rollups: Rollups, tenant: str, span: Span) -> int:
-    """The same, of roll-ups of this span alone."""
-    return end(rollups.last(tenant, span))
+def closed_of(rollups: Rollups, tenant: str) -> Closed:
+    days_ms = closed_by(rollups.last(tenant, "day"))
+    return Closed(max(closed_by(rollups.last(tenant, "hour")), days_ms), days_ms)
 
 
-def end(last: Part | None) -> int:
+def closed_by(last: Part | None) -> int:
     """Up to when buckets are closed whose last part this is."""
     if last is None:
         return 0

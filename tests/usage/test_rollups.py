@@ -15,7 +15,7 @@ from chalicelib.usage import NoUsageTable, Roller, Rollups, Usage
 from chalicelib.usage.reader import Asked
 from chalicelib.usage.roller import GRACE_MS
 from chalicelib.usage.rollup import Part
-from chalicelib.usage.rollups import Mark, closed_until
+from chalicelib.usage.rollups import Mark, closed_of
 from chalicelib.usage.store import DynamoRollups
 from chalicelib.usage.times import DAY_MS, HOUR_MS
 from tests.stores import ROOT, Served, StoreName, fresh_tables, prefix_of, reach_tables, sent
@@ -55,11 +55,11 @@ def test_a_part_gives_way_to_one_that_counted_as_many_or_more(rollups: Rollups) 
 
 
 def test_an_hour_of_which_a_part_is_missing_is_not_closed(rollups: Rollups) -> None:
-    assert closed_until(rollups, TENANT) == 0
+    assert closed_of(rollups, TENANT).until_ms == 0
     rollups.put(part(T0))
-    assert closed_until(rollups, TENANT) == T0
+    assert closed_of(rollups, TENANT).until_ms == T0
     rollups.put(part(T0, 1))
-    assert closed_until(rollups, TENANT) == T0 + HOUR_MS
+    assert closed_of(rollups, TENANT).until_ms == T0 + HOUR_MS
 
 
 def test_the_mark_is_what_was_put_last(rollups: Rollups) -> None:
