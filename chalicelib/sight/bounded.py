@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from threading import Lock
 
 import msgspec
@@ -26,11 +25,9 @@ class Bounded:
 
     def request(self, facts: RequestFacts) -> None:
         if facts.event != "Refused":
-            return self._tell(lambda sink: sink.request(facts))
-        told = self._next(facts)
-        if told is not None:
-            self._tell(lambda sink: sink.request(told))
-        return None
+            self._request(facts)
+        elif (told := self._next(facts)) is not None:
+            self._request(told)
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:
         self._tell(lambda sink: sink.count(metric, now_ms, **facts))
@@ -44,8 +41,11 @@ class Bounded:
         for (reason, route, pool), count in held.items():
             at_ms = self._filled_ms
             facts = RequestFacts("Refused", "", "", route, at_ms, at_ms, reason=reason, pool=pool, count=count)
-            self._tell(partial(_refused, facts))
+            self._request(facts)
         self._tell(lambda sink: sink.flush())
+
+    def _request(self, facts: RequestFacts) -> None:
+        self._tell(lambda sink: sink.request(facts))
 
     def _tell(self, tell: Callable[[Telemetry], None]) -> None:
         for sink in self._behind:
@@ -65,7 +65,3 @@ class Bounded:
             self._left -= 1
             held = self._held.pop(alike, 0)
         return msgspec.structs.replace(facts, count=facts.count + held) if held else facts
-
-
-def _refused(facts: RequestFacts, sink: Telemetry) -> None:
-    sink.request(facts)

@@ -99,12 +99,15 @@ def kinds(facts: RequestFacts) -> Measures:
     return found
 
 
+def dimensions(facts: RequestFacts, service: str) -> dict[str, str]:
+    """Where a request's metrics are counted: each of DIMENSIONS."""
+    return {"service": service, "pool": facts.pool or NO_POOL, "route": facts.route}
+
+
 def members(facts: RequestFacts, service: str) -> dict[str, str | int]:
     """What the line of a request holds besides its metrics."""
     found: dict[str, str | int] = {
-        "service": service,
-        "pool": facts.pool or NO_POOL,
-        "route": facts.route,
+        **dimensions(facts, service),
         "tenant": facts.tenant,
         "request_id": facts.request_id,
         "trace_id": facts.trace.trace_id,

@@ -66,7 +66,7 @@ class Otlp:
         self._histograms: dict[str, Histogram] = {}
 
     def request(self, facts: RequestFacts) -> None:
-        where = {"service": self._service, "pool": facts.pool or names.NO_POOL, "route": facts.route}
+        where = names.dimensions(facts, self._service)
         measures, kinds = names.measures(facts), names.kinds(facts)
         for name, value in measures.items():
             self._measure(name, value, names.METRICS[name].unit, where)

@@ -33,9 +33,8 @@ class Powertools:
         self._logger = Logger(service=service, level="INFO", use_rfc3339=True, logger_handler=_StandardOutput())
 
     def request(self, facts: RequestFacts) -> None:
-        where = {"service": self._service, "pool": facts.pool or names.NO_POOL, "route": facts.route}
         metrics = EphemeralMetrics(namespace=names.NAMESPACE)
-        for dimension, place in where.items():
+        for dimension, place in names.dimensions(facts, self._service).items():
             metrics.add_dimension(dimension, place)
         metrics.add_dimensions(service=self._service)
         for name, value in names.measures(facts).items():
