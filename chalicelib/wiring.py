@@ -338,7 +338,7 @@ def _boards() -> "Boards":
 
     given = settings()
     own = unless_told(public_url=given.public_url, issuer=given.issuer)
-    return Boards(documents(), DynamoDays(tables(), given.region), given.region, clock, lambda: own)
+    return Boards(documents(), DynamoDays(tables(), given.region), given.region, clock, own)
 
 
 def _usage() -> "Usage":

@@ -220,7 +220,7 @@ class Deployment:
             models=lambda _target: self.models,
             contents=lambda: self.contents,
             sign_in=cache(lambda: self._sign_in(path)),
-            boards=cache(lambda: Boards(store.documents, store.days, region, self.clock, lambda: ())),
+            boards=cache(lambda: Boards(store.documents, store.days, region, self.clock, ())),
             usage=lambda: Usage(self.store.ledger, self.store.rollups),
         )
 

@@ -67,8 +67,7 @@ def list_incidents(_: Incoming) -> IncidentList:
 def open_incident(asked: Incoming) -> Incident:
     """It stands on the page within seconds, until an update says `resolved`."""
     boards, path = boards_here(), wiring.path()
-    new, known = asked.json(NewIncident), {each.id for each in boards.components()}
-    return boards.incidents.open(new, known, path.randomness(6).hex(), path.clock())
+    return boards.incidents.open(asked.json(NewIncident), boards.ids(), path.randomness(6).hex(), path.clock())
 
 
 @surface.door(
@@ -77,8 +76,9 @@ def open_incident(asked: Incoming) -> Incident:
 )  # fmt: skip
 def update_incident(asked: Incoming) -> Incident:
     boards = boards_here()
-    new, known = asked.json(NewUpdate), {each.id for each in boards.components()}
-    return boards.incidents.add(asked.parameters["incident"], new, known, wiring.path().clock())
+    return boards.incidents.add(
+        asked.parameters["incident"], asked.json(NewUpdate), boards.ids(), wiring.path().clock()
+    )
 
 
 @surface.door(
@@ -96,8 +96,7 @@ def list_maintenance(_: Incoming) -> WindowList:
 def announce_maintenance(asked: Incoming) -> Window:
     """Before it begins. What is away within it counts as planned, not as down."""
     boards, path = boards_here(), wiring.path()
-    new, known = asked.json(NewWindow), {each.id for each in boards.components()}
-    return boards.maintenance.announce(new, known, path.randomness(6).hex(), path.clock())
+    return boards.maintenance.announce(asked.json(NewWindow), boards.ids(), path.randomness(6).hex(), path.clock())
 
 
 @surface.door(

@@ -1,6 +1,6 @@
 """How the service stands and stood, as one value: what the page, its JSON and the published files are made of."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Literal
 
@@ -88,7 +88,7 @@ class Boards:
         days: Days,
         region: str,
         clock: Clock,
-        unless_told: Callable[[], Sequence[Component]],
+        unless_told: Sequence[Component],
     ) -> None:
         """`unless_told`: what is watched where the operator has not said."""
         self.incidents = Incidents(documents)
@@ -106,7 +106,11 @@ class Boards:
     def components(self) -> Sequence[Component]:
         """Raises StoreUnavailable."""
         held = self.documents.get(STATUS, COMPONENTS)
-        return msgspec.json.decode(held.text, type=tuple[Component, ...]) if held else self._unless_told()
+        return msgspec.json.decode(held.text, type=tuple[Component, ...]) if held else self._unless_told
+
+    def ids(self) -> frozenset[str]:
+        """Of all components. Raises StoreUnavailable."""
+        return frozenset(each.id for each in self.components())
 
     def put_components(self, components: Sequence[Component]) -> None:
         """These, and no others. Raises Malformed, Conflict, StoreUnavailable."""

@@ -1,6 +1,6 @@
 """What the status page shows: components, as operators name them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -62,6 +62,13 @@ def must_be_sound(components: Sequence[Component]) -> None:
             raise Malformed("A `url` is named where it is watched, and only there.", field=f"{where}.url")
         if each.timed and not each.pools:
             raise Malformed("Only a component of `pools` can be timed.", field=f"{where}.timed")
+
+
+def must_be_known(components: Collection[str], known: Collection[str]) -> None:
+    """Raises Malformed for an id that is none of those known."""
+    for each in components:
+        if each not in known:
+            raise Malformed(f"There is no component `{each}`.", field="components")
 
 
 def unless_told(*, public_url: str, issuer: str) -> tuple[Component, ...]:

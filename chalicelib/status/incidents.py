@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib.documents import Changed, Document, Documents
-from chalicelib.refusal import Conflict, Malformed, NotFound
-from chalicelib.status.component import ComponentId, Line
+from chalicelib.refusal import Conflict, NotFound
+from chalicelib.status.component import ComponentId, Line, must_be_known
 from chalicelib.status.minutes import DAY_MS, DAYS
 
 STATUS = "~status"
@@ -101,7 +101,7 @@ class Incidents:
 
     def open(self, new: NewIncident, known: Collection[str], mark: str, now_ms: int) -> Incident:
         """`mark`: of this incident alone. Raises Malformed, Conflict."""
-        _must_be_known(new.components, known)
+        must_be_known(new.components, known)
         held = self._held()
         if sum(incident.is_open for incident, _ in held) >= MOST_OPEN:
             raise Conflict(f"{MOST_OPEN} incidents are open. Resolve one of them, or add to it.")
@@ -119,7 +119,7 @@ class Incidents:
         incident = msgspec.json.decode(document.text, type=Incident)
         components = incident.components if new.components is None else new.components
         if new.components is not None:
-            _must_be_known(new.components, known)
+            must_be_known(new.components, known)
         if len(incident.updates) >= MOST_UPDATES:
             raise Conflict(f"This incident has {MOST_UPDATES} updates. Open another one.")
         impact = incident.last.impact if new.impact is None else new.impact
@@ -151,9 +151,3 @@ class Incidents:
             self._documents.put(Document(STATUS, f"{INCIDENT}{incident.id}", text, version))
         except Changed:
             raise Conflict("Somebody else told of this incident at the same time. Look at it, then repeat.") from None
-
-
-def _must_be_known(components: Collection[str], known: Collection[str]) -> None:
-    for each in components:
-        if each not in known:
-            raise Malformed(f"There is no component `{each}`.", field="components")

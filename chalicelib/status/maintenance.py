@@ -7,7 +7,7 @@ import msgspec
 
 from chalicelib.documents import Changed, Document, Documents
 from chalicelib.refusal import Conflict, Malformed, NotFound
-from chalicelib.status.component import ComponentId, Line
+from chalicelib.status.component import ComponentId, Line, must_be_known
 from chalicelib.status.incidents import MOST_AFFECTED, STATUS, Said
 from chalicelib.status.minutes import DAY_MS, DAYS
 
@@ -55,9 +55,7 @@ class Maintenance:
 
     def announce(self, new: NewWindow, known: Collection[str], mark: str, now_ms: int) -> Window:
         """`mark`: of this window alone. Raises Malformed, Conflict."""
-        unknown = [each for each in new.components if each not in known]
-        if unknown:
-            raise Malformed(f"There is no component `{unknown[0]}`.", field="components")
+        must_be_known(new.components, known)
         if new.begins_ms < now_ms:
             raise Malformed("This begins in the past: what was not announced is an incident.", field="begins_ms")
         if not new.begins_ms < new.ends_ms <= new.begins_ms + LONGEST_MS:

@@ -341,7 +341,7 @@ def _probing(prepared: Sandbox, sandbox: Sandbox) -> None:
     reports = Reports(sandbox.documents, REGION, lambda: NOW, max_age_ms=2_000, patience_s=PATIENCE_S)
     assert sandbox.tenancy.pools() == []
     reports.keep(summary({}, 0, NOW))
-    boards = Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ())
+    boards = Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, ())
     prepared.documents.put(Document(STATUS, "components", '[{"id":"x","name":"X","watches":"pools","pools":["x"]}]'))
     target = SageMaker("t", endpoint="cloister-chat")
     asked = probing.Asked({"x": Pool("x", (target,))}, {target.probe_place: True})
@@ -349,7 +349,7 @@ def _probing(prepared: Sandbox, sandbox: Sandbox) -> None:
 
 
 def _publishing(prepared: Sandbox, sandbox: Sandbox) -> None:
-    assert Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, lambda: ()).read().status == "unknown"
+    assert Boards(sandbox.documents, sandbox.store.days, REGION, lambda: NOW, ()).read().status == "unknown"
     subscribers = Subscribers(sandbox.documents)
     Subscribers(prepared.documents).ask("ada@acme.example", "192.0.2.1", NOW, os.urandom)
     ((subscriber, version),) = subscribers.all()

@@ -29,7 +29,7 @@ class World:
         self.documents = MemoryDocuments()
         self.days = days or MemoryDays()
         self.speeds: list[str] = []
-        self.boards = Boards(self.documents, self.days, "eu-central-1", lambda: self.now_ms, lambda: ())
+        self.boards = Boards(self.documents, self.days, "eu-central-1", lambda: self.now_ms, ())
         self.boards.put_components(components or (LLAMA,))
         self.questions = Questions(Egress(), self._time, {"api": "", "sign_in": ""})
 
