@@ -147,12 +147,12 @@ class Placement:
         said = {place: each.capacity for place, each in self._probe(awake, asked_ms).items()}
         return Look(said, summary(said, len(places) - len(awake), asked_ms))
 
-    def time_answer(self, pool: Pool, request_id: str, clock: Clock) -> "Speed | None":
+    def time_answer(self, pool: Pool, request_id: str) -> "Speed | None":
         """See timing.time_answer."""
         # Not at the top: the path of a request never asks this.
         from chalicelib.placement.timing import time_answer
 
-        return time_answer(self._engines, pool, request_id, clock)
+        return time_answer(self._engines, pool, request_id)
 
     def states(self, pool: Pool) -> list[TargetState]:
         """How each of the pool's targets is, for its operator; none is woken. Raises StoreUnavailable."""

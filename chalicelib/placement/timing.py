@@ -9,6 +9,7 @@ import msgspec
 from chalicelib.call import Call, Delta, Finished, Stream
 from chalicelib.clock import Clock
 from chalicelib.engines import Engine
+from chalicelib.engines.transport.bounds import monotonic_ms
 from chalicelib.pool import OpenAICompatible, Pool, Scripted
 from chalicelib.refusal import Refusal
 
@@ -25,7 +26,11 @@ class Speed(NamedTuple):
 
 
 def time_answer(
-    engines: Mapping[str, Engine[Any]], pool: Pool, request_id: str, clock: Clock, deadline_s: float = DEADLINE_S
+    engines: Mapping[str, Engine[Any]],
+    pool: Pool,
+    request_id: str,
+    clock: Clock = monotonic_ms,
+    deadline_s: float = DEADLINE_S,
 ) -> Speed | None:
     """`clock` only ever goes on. None where the pool has no server that runs anyway, or it did not answer in time."""
     target = next((each for each in pool.targets if isinstance(each, OpenAICompatible | Scripted)), None)

@@ -112,7 +112,6 @@ class Round:
         except Changed:
             return 0
         told = mailed.told
-        sent = 0
         try:
             sent, told = self._mail(incidents, told, now_ms)
         finally:

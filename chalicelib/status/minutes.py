@@ -86,6 +86,11 @@ def day_of(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1_000, UTC).date().isoformat()
 
 
+def start_ms(day: str) -> int:
+    """The day's first instant."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * DAY_MS
+
+
 def minute_of(at_ms: int) -> int:
     """Of its day."""
     return at_ms % DAY_MS // MINUTE_MS
@@ -93,8 +98,7 @@ def minute_of(at_ms: int) -> int:
 
 def passed_of(day: str, now_ms: int) -> int:
     """How many whole minutes of the day have passed: the one that runs is not over, and may yet have its sample."""
-    began_ms = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000
-    return min(max((now_ms - began_ms) // MINUTE_MS, 0), MINUTES)
+    return min(max((now_ms - start_ms(day)) // MINUTE_MS, 0), MINUTES)
 
 
 def days_until(now_ms: int, count: int = DAYS) -> list[str]:

@@ -32,12 +32,6 @@ WORDS: dict[Standing, str] = {
 KINDS: Sequence[Standing] = ("up", "planned", "unknown", "degraded", "down")
 """From the top of a bar to its ground."""
 
-STEPS = {
-    "investigating": "Investigating",
-    "identified": "Identified",
-    "monitoring": "Monitoring",
-    "resolved": "Resolved",
-}
 HEIGHT = 40
 LEAST = 7  # of HEIGHT: what one minute of trouble is shown as, so that it is seen
 STALE_MINUTES = 10
@@ -193,10 +187,11 @@ def _speed(name: str, speed: Speed) -> str:
 
 def _incident(incident: Incident, names: dict[str, str]) -> str:
     updates = "".join(
-        f"<li><strong>{STEPS[each.step]}</strong> {_moment(each.at_ms)}<br>{_prose(each.text)}</li>"
+        f"<li><strong>{each.step.title()}</strong> {_moment(each.at_ms)}<br>{_prose(each.text)}</li>"
         for each in reversed(incident.updates)
     )
-    state: Standing = {"none": "up", "degraded": "degraded", "down": "down"}[incident.last.impact]  # type: ignore[assignment]
+    impact = incident.last.impact
+    state: Standing = "up" if impact == "none" else impact
     word = "Resolved" if not incident.is_open else WORDS[state] if state != "up" else "No impact"
     return (
         f'<article><header><h3>{escape(incident.title)}</h3><span class="state {state}">{word}</span></header>'

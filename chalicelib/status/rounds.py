@@ -1,6 +1,5 @@
 """A round of the schedule, for the status page: what is asked, and by which addresses."""
 
-import time
 from collections.abc import Iterable
 
 from chalicelib.clock import Clock
@@ -22,7 +21,7 @@ def sample_minute(
     own = (settings.public_origin,) if settings.public_origin else ()
     questions = Questions(
         Egress((*settings.callable_origins, *own)),
-        lambda pool: placement.time_answer(pool, f"status-{now_ms}", _monotonic_ms),
+        lambda pool: placement.time_answer(pool, f"status-{now_ms}"),
         {
             "api": f"{settings.public_url}/ready" if settings.public_url else "",
             "sign_in": settings.issuer.rstrip("/") + WELL_KNOWN if settings.issuer else "",
@@ -39,6 +38,3 @@ def mail_round(boards: Boards, settings: Settings, random: Randomness, clock: Cl
 
     mailer = Mailer(AwsService("sesv2", "ses", settings.region), settings.mail_sender, settings.public_url)
     return Round(boards.documents, mailer, random, clock).run(boards.incidents.all())
-
-
-_monotonic_ms: Clock = lambda: time.monotonic_ns() // 1_000_000  # noqa: E731

@@ -4,12 +4,12 @@ day    pk ~status#<region>, sk <day>    doc: Day, as JSON; seq: its version; ttl
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from chalicelib.dynamodb import ConditionFailed, Tables
+from chalicelib.status.minutes import DAY_MS, start_ms
 from chalicelib.status.samples import KEPT_DAYS, Day, Overtaken
 
 
@@ -61,4 +61,4 @@ def _day(item: Mapping[str, Any]) -> Day:
 
 
 def _kept_until_s(day: str) -> int:
-    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) + (KEPT_DAYS + 1) * 86_400
+    return (start_ms(day) + (KEPT_DAYS + 1) * DAY_MS) // 1_000

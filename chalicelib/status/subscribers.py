@@ -35,7 +35,7 @@ Address = Annotated[str, msgspec.Meta(pattern=_ADDRESS, max_length=254, descript
 
 class Subscriber(msgspec.Struct, frozen=True):
     """`confirm`: the digest of what the link to confirm ends with; `leave`: what the link to leave ends with, which is
-    in every mail. `told`: of the last update that was mailed to them (see `Told`)."""
+    in every mail. `told`: the key of the last update that was mailed to them (`mailing` makes it)."""
 
     id: str
     address: str
