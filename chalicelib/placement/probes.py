@@ -1,12 +1,13 @@
 """Asking targets how they are: many at once, each in bounded time."""
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from chalicelib.engines import Engine
 from chalicelib.placement.failure import Failure, failure_of
+from chalicelib.placement.together import answered
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 
@@ -33,7 +34,8 @@ def probe(
     """What each place says of itself, with how long it took, and why one is not well."""
     answers = dict.fromkeys(targets, Probe(None, failure=Failure(now_ms, SILENT)))
     for together in _batches(targets):
-        answers.update(_probe(engines, together, now_ms, deadline_s))
+        jobs = {place: partial(_probe, engines, target, now_ms) for place, target in together.items()}
+        answers.update(answered(jobs, deadline_s))
     return answers
 
 
@@ -43,26 +45,13 @@ def _batches(targets: Mapping[str, Target]) -> Iterator[dict[str, Target]]:
         yield {place: targets[place] for place in places[first : first + AT_ONCE]}
 
 
-def _probe(
-    engines: Mapping[str, Engine[Any]], targets: Mapping[str, Target], now_ms: int, deadline_s: float
-) -> dict[str, Probe]:
-    answers: dict[str, Probe] = {}
-
-    def probe_one(place: str, target: Target) -> None:
-        began = time.monotonic()
-        capacity, failure = None, None
-        try:
-            capacity = engines[target.engine].probe(target)
-        except KeyError:
-            failure = Failure(now_ms, NO_ENGINE)
-        except Refusal as refusal:
-            failure = failure_of(refusal, now_ms)
-        answers[place] = Probe(capacity, round((time.monotonic() - began) * 1_000), failure)
-
-    threads = [threading.Thread(target=probe_one, args=item, daemon=True) for item in targets.items()]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + deadline_s
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    return dict(answers)
+def _probe(engines: Mapping[str, Engine[Any]], target: Target, now_ms: int) -> Probe:
+    began = time.monotonic()
+    capacity, failure = None, None
+    try:
+        capacity = engines[target.engine].probe(target)
+    except KeyError:
+        failure = Failure(now_ms, NO_ENGINE)
+    except Refusal as refusal:
+        failure = failure_of(refusal, now_ms)
+    return Probe(capacity, round((time.monotonic() - began) * 1_000), failure)
