@@ -43,8 +43,8 @@ class SecondJudge(Judge):
 
     def __init__(self, guard: Guard, tools: Globs | None, stage: Stage) -> None:
         super().__init__(guard, "out", tools)
-        self.first = Judge(guard, "out", tools)
-        self.first.findings = self.findings
+        self._first = Judge(guard, "out", tools)
+        self._first.findings = self.findings
         self.reads = True
         self.waits = True
         self._stage = stage
@@ -52,25 +52,22 @@ class SecondJudge(Judge):
 
     def whole(self, data: bytes) -> bytes:
         """A whole answer. Raises NotAllowed, NotUnderstood."""
-        data = wholes.judged(data, self.first)
+        data = wholes.judged(data, self._first)
         try:
             return judged(lambda judge: wholes.judged(data, judge), self.guard, self._stage)
         except NotAllowed as refused:
             raise self.refusal(refused.rule) from None
 
     def scanner(self) -> Windows:
-        return self._windows(super().scanner())
+        return self._stage.windows(super().scanner())
 
     def arguments_scanner(self) -> Windows:
-        return self._windows(super().arguments_scanner())
+        return self._stage.windows(super().arguments_scanner())
 
     def refusal(self, rule: str) -> NotAllowed:
         if rule == RULE:
             self.findings[RULE] += 1  # as a rule that refuses is found, once
         return not_allowed(rule, self.guard)
-
-    def _windows(self, inner: Any) -> Windows:
-        return Windows(lambda window: self._stage.asked([window]), RULE, inner)
 
     def _told(self, judge: Any, text: str) -> str:
         text = super()._told(judge, text)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from chalicelib.dialects.apply_guardrail import UNITS_AT_ONCE, Unanswered, Verdict, units
-from chalicelib.guardrails.windows import WIDEST, Windows
+from chalicelib.guardrails.windows import WIDEST, WINDOW, Windows
+from guard.bodies import Growth
 from guard.scanner import Refused
 
 RULE = "bedrock"
@@ -70,10 +71,14 @@ class Stage:
         self.masked += len(verdict.matches)
         return verdict
 
+    def windows(self, inner: Growth | None = None, size: int = WINDOW) -> Windows:
+        """Of one text, that comes from `inner` where it has passed the tenant's rules."""
+        return Windows(lambda window: self.asked([window]), RULE, inner, size)
+
     def _group(self, texts: list[str]) -> Sequence[str]:
         if units(texts[0]) > UNITS_AT_ONCE:
             (long,) = texts
-            return [Windows(lambda window: self.asked([window]), RULE, size=WIDEST).finish(long)]
+            return [self.windows(size=WIDEST).finish(long)]
         verdict = self.asked(texts)
         if verdict.kind == "passed":
             return texts

@@ -36,9 +36,7 @@ class Masked(NamedTuple):
 class Windows:
     """Of one text, after the scanner that looks for the tenant's rules in it. Not thread-safe."""
 
-    def __init__(
-        self, ask: Callable[[str], Verdict], cannot_mask: str, inner: Growth | None = None, size: int = WINDOW
-    ) -> None:
+    def __init__(self, ask: Callable[[str], Verdict], cannot_mask: str, inner: Growth | None, size: int) -> None:
         """`ask` judges a window, and raises Refused for one that is blocked.
 
         `cannot_mask`: the rule of a text that is refused since nobody can say what of it was masked.
@@ -82,8 +80,8 @@ class Windows:
             while len(self._held) >= self._wanted:
                 released.append(self._window())
             if last and self._held:
-                verdict, self._held = self._asked(self._held), ""
-                released.append(verdict)
+                released.append(self._asked(self._held))
+                self._held = ""
         except Refused as refused:
             raise Refused(refused.rule, "".join(released)) from None
         return "".join(released)

@@ -36,12 +36,12 @@ class Second:
         offered = planned.snapshot.tenant.bedrock_guardrails
         self._guardrail = next((each for each in offered if each.name == self._chosen.guardrail), None)
         self._took_ms = 0
-        self.stage = Stage(self._asked, self._chosen.on_fault)
+        self._stage = Stage(self._asked, self._chosen.on_fault)
 
     def prompt(self, fields: prompts.Fields, within: str, guard: Guard) -> prompts.Fields:
         """As prompts.judged. Raises NotAllowed; where nobody could judge it NoCapacity, or StaleEpoch."""
         try:
-            return judged(lambda judge: prompts.judged(fields, judge, within), guard, self.stage)
+            return judged(lambda judge: prompts.judged(fields, judge, within), guard, self._stage)
         except NotAllowed as refused:
             if refused.rule == UNJUDGED:
                 self._must_be_current()
@@ -58,11 +58,11 @@ class Second:
 
     def answer(self, guard: Guard, tools: Globs | None) -> SecondJudge:
         """Who judges it, in one piece or in chunks. Whoever is done with it has to `tell`."""
-        return SecondJudge(guard, tools, self.stage)
+        return SecondJudge(guard, tools, self._stage)
 
     def tell(self) -> None:
         """Count what was asked."""
-        stage, now_ms = self.stage, self._path.clock()
+        stage, now_ms = self._stage, self._path.clock()
         facts = {
             "tenant": self._planned.principal.tenant,
             "request_id": self._planned.call.request_id,
