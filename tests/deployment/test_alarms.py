@@ -14,9 +14,8 @@ from tests.deployment.cloudwatch.alarm import State, holds, state_of, watched
 from tests.deployment.cloudwatch.filled_in import FilledIn
 from tests.deployment.cloudwatch.series import MINUTE, Series
 from tests.deployment.cloudwatch.stories import ALWAYS, HOUR, LAST_HOUR, LENGTH, WATCHED, Story
-from tests.deployment.packages import ROOT
 
-TEMPLATE = FilledIn(ROOT / "infra" / "observability.yaml", {"Stage": "dev"})
+TEMPLATE = FilledIn("observability", {"Stage": "dev"})
 METRIC_ALARMS: dict[str, Any] = TEMPLATE.properties("AWS::CloudWatch::Alarm")
 COMPOSITE_ALARMS: dict[str, Any] = TEMPLATE.properties("AWS::CloudWatch::CompositeAlarm")
 ALARMS = METRIC_ALARMS | COMPOSITE_ALARMS

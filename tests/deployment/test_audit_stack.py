@@ -1,9 +1,7 @@
 """The stack of the audit key, with which the notary signs and nobody else, whatever else they may."""
 
 import json
-from typing import Any
 
-import cfnlint.decode
 import pytest
 
 from emulators.iam.policy import Call, Caller, Identity, identity_policy, resource_policy
@@ -11,6 +9,7 @@ from emulators.kms import facts
 from emulators.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
 from tests.deployment.policies import STAGES, statements
+from tests.deployment.stacks import template
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -18,15 +17,9 @@ NOTARY, OPERATOR, AUDITOR = (f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in (
 ANYTHING = Identity((identity_policy('{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'),))
 
 
-def template() -> dict[str, Any]:
-    found, problems = cfnlint.decode.decode(str(ROOT / "infra" / "audit.yaml"))
-    assert not problems
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
-
-
 def policy() -> str:
     """The key policy, as CloudFormation fills it in."""
-    text = json.dumps(template()["Resources"]["AuditKey"]["Properties"]["KeyPolicy"])
+    text = json.dumps(template("audit")["Resources"]["AuditKey"]["Properties"]["KeyPolicy"])
     for reference, value in (("NotaryRoleArn", NOTARY), ("AdministratorArn", OPERATOR)):
         text = text.replace(json.dumps({"Ref": reference}), json.dumps(value))
     root = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
@@ -63,7 +56,7 @@ def test_nobody_may_grant() -> None:
 
 
 def test_the_keys_alias_is_the_one_that_the_stages_sign_with() -> None:
-    resources = template()["Resources"]
+    resources = template("audit")["Resources"]
     alias = resources["AuditKeyAlias"]["Properties"]["AliasName"]["Fn::Sub"]
     stages = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
     for stage in STAGES:
@@ -74,6 +67,6 @@ def test_the_keys_alias_is_the_one_that_the_stages_sign_with() -> None:
 
 
 def test_the_key_outlives_its_stack() -> None:
-    key = template()["Resources"]["AuditKey"]
+    key = template("audit")["Resources"]["AuditKey"]
     assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert (key["Properties"]["KeySpec"], key["Properties"]["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")

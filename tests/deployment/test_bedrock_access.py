@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cfnlint.decode
 import pytest
 
 from chalicelib.engines.bedrock.catalogue import Catalogue
@@ -13,6 +12,7 @@ from chalicelib.pool import Bedrock
 from emulators.iam.policy import Call, Caller, Identity, identity_policy
 from tests.deployment.packages import ROOT
 from tests.deployment.policies import STAGES, each, statements
+from tests.deployment.stacks import template
 from tests.engines.bedrocks import (
     ANY_MODEL,
     HAIKU,
@@ -83,12 +83,6 @@ def used(served_bedrock: LocalBedrock, monkeypatch: pytest.MonkeyPatch) -> Used:
 def _permissions(bedrock: LocalBedrock) -> set[str]:
     # A probe is no operation, and needs no permission.
     return {ALLOWED_BY.get(operation, f"bedrock:{operation}") for operation in bedrock.operations() if operation}
-
-
-def template(name: str) -> dict[str, Any]:
-    found, problems = cfnlint.decode.decode(str(ROOT / "infra" / f"{name}.yaml"))
-    assert not problems
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
 def policy(document: dict[str, Any]) -> dict[str, Any]:

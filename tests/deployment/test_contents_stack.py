@@ -1,9 +1,7 @@
 """The stack of the key of what is kept: the gateway wraps data keys with it and nobody else, whatever else they may."""
 
 import json
-from typing import Any
 
-import cfnlint.decode
 import pytest
 
 from chalicelib.contents.data_keys import context_of
@@ -12,6 +10,7 @@ from emulators.kms import facts
 from emulators.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
 from tests.deployment.policies import STAGES, statements
+from tests.deployment.stacks import template
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -21,15 +20,9 @@ OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/operator"
 ANYTHING = Identity((identity_policy('{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'),))
 
 
-def template() -> dict[str, Any]:
-    found, problems = cfnlint.decode.decode(str(ROOT / "infra" / "contents.yaml"))
-    assert not problems
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
-
-
 def policy() -> str:
     """The key policy of the stage prod, as CloudFormation fills it in."""
-    text = json.dumps(template()["Resources"]["ContentKey"]["Properties"]["KeyPolicy"])
+    text = json.dumps(template("contents")["Resources"]["ContentKey"]["Properties"]["KeyPolicy"])
     text = text.replace(json.dumps({"Ref": "AdministratorArn"}), json.dumps(OPERATOR))
     for of in ("root", "role/cloister-${Stage}-*"):
         filled = f"arn:aws:iam::{ACCOUNT}:{of}".replace("${Stage}", "prod")
@@ -65,7 +58,7 @@ def test_the_administrator_alone_changes_whom_the_key_trusts(action: str) -> Non
 
 
 def test_the_keys_alias_is_the_one_that_the_stages_wrap_with() -> None:
-    alias = template()["Resources"]["ContentKeyAlias"]["Properties"]["AliasName"]["Fn::Sub"]
+    alias = template("contents")["Resources"]["ContentKeyAlias"]["Properties"]["AliasName"]["Fn::Sub"]
     stages = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
     for stage in STAGES:
         named = stages[stage]["environment_variables"]["CLOISTER_CONTENT_KEY"]
@@ -75,6 +68,6 @@ def test_the_keys_alias_is_the_one_that_the_stages_wrap_with() -> None:
 
 
 def test_the_key_outlives_its_stack_and_is_renewed() -> None:
-    key = template()["Resources"]["ContentKey"]
+    key = template("contents")["Resources"]["ContentKey"]
     assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert key["Properties"]["EnableKeyRotation"] is True

@@ -1,9 +1,7 @@
 """The stack of the user pool: who can sign in, by what, and that the local system's pool is made alike."""
 
-import json
 from typing import Any, get_args
 
-import cfnlint.decode
 import pytest
 
 from chalicelib.tenancy.tenant import Role
@@ -13,20 +11,14 @@ from emulators.cognito import LocalCognito, requests
 from emulators.cognito.administration import Administration
 from emulators.dynamodb import Rows
 from local import user_pool
-from tests.deployment.packages import ROOT
+from tests.deployment.stacks import template
 
 POOL = {"Ref": "UserPool"}
 
 
-def template() -> dict[str, Any]:
-    found, problems = cfnlint.decode.decode(str(ROOT / "infra" / "identity.yaml"))
-    assert not problems
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
-
-
 def properties(kind: str) -> dict[str, dict[str, Any]]:
     """Of every resource of this kind, by its name in the template."""
-    resources = template()["Resources"].items()
+    resources = template("identity")["Resources"].items()
     return {name: each["Properties"] for name, each in resources if each["Type"] == f"AWS::Cognito::{kind}"}
 
 
@@ -41,7 +33,7 @@ def test_nobody_signs_up_and_no_address_counts_before_it_is_confirmed() -> None:
 
 
 def test_the_pool_outlives_its_stack() -> None:
-    pool = template()["Resources"]["UserPool"]
+    pool = template("identity")["Resources"]["UserPool"]
     assert (pool["DeletionPolicy"], pool["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert pool["Properties"]["DeletionProtection"] == "ACTIVE"
 
@@ -67,12 +59,12 @@ def test_nobody_learns_who_is_in_the_pool() -> None:
 
 def test_the_sign_in_page_is_where_each_partition_has_it() -> None:
     """GovCloud has FIPS endpoints alone: https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/govcloud-cog.html"""
-    labels = template()["Mappings"]["SignInPage"]
+    labels = template("identity")["Mappings"]["SignInPage"]
     assert labels == {"aws": {"Label": "auth"}, "aws-us-gov": {"Label": "auth-fips"}}
 
 
 def test_the_issuer_is_told_and_not_put_together() -> None:
-    assert template()["Outputs"]["Issuer"]["Value"] == {"Fn::GetAtt": ["UserPool", "ProviderURL"]}
+    assert template("identity")["Outputs"]["Issuer"]["Value"] == {"Fn::GetAtt": ["UserPool", "ProviderURL"]}
 
 
 def test_from_a_terminal_browsers_come_back_to_the_ports_that_the_command_listens_on() -> None:
@@ -91,7 +83,7 @@ def test_where_a_company_has_a_provider_people_sign_in_there_and_nowhere_else(
         name, then, otherwise = otherwise["Fn::If"]
         assert otherwise == "COGNITO"
     assert (name, then) == (condition, {"Ref": provider})
-    assert template()["Resources"][provider]["Condition"] == condition
+    assert template("identity")["Resources"][provider]["Condition"] == condition
 
 
 def test_a_secret_of_the_companys_provider_is_no_parameter() -> None:

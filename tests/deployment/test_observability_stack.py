@@ -218,7 +218,7 @@ def test_the_topic_takes_what_this_accounts_alarms_tell_and_the_events_of_keys()
 
 def test_keys_are_watched_all_or_those_that_are_named() -> None:
     key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd"
-    named = FilledIn(ROOT / "infra" / "observability.yaml", {"Stage": "dev", "KeyArns": key})
+    named = FilledIn("observability", {"Stage": "dev", "KeyArns": key})
     (every,), (one,) = (each.properties("AWS::Events::Rule").values() for each in (TEMPLATE, named))
     assert every["EventPattern"]["detail"]["resources"]["ARN"] == [{"exists": True}]
     assert one["EventPattern"]["detail"]["resources"]["ARN"] == key
@@ -231,7 +231,7 @@ def test_keys_are_watched_all_or_those_that_are_named() -> None:
 def test_nobody_is_subscribed_who_is_not_named() -> None:
     assert TEMPLATE.properties("AWS::SNS::Subscription") == {}
     given = {"Stage": "dev", "Mail": "on-call@example.com", "Webhook": "https://example.com/page"}
-    subscribed = FilledIn(ROOT / "infra" / "observability.yaml", given).properties("AWS::SNS::Subscription")
+    subscribed = FilledIn("observability", given).properties("AWS::SNS::Subscription")
     assert {(each["Protocol"], each["Endpoint"]) for each in subscribed.values()} == {
         ("email", "on-call@example.com"),
         ("https", "https://example.com/page"),

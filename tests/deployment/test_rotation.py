@@ -16,7 +16,8 @@ from chalicelib.settings import Settings
 from infra.rotation import rotate
 from infra.rotation.rotate import ATTEMPTS, STEPS, CannotRotate, Rotation
 from tests.deployment.policies import each
-from tests.deployment.test_bedrock_access import commercial, template
+from tests.deployment.stacks import template
+from tests.deployment.test_bedrock_access import commercial
 from tests.engines.servers import Request, Server, Wire, serving, whole
 from tests.stores import Served
 

@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any
 
-import cfnlint.decode
 import pytest
 
 from cloister import lint
@@ -13,6 +12,7 @@ from emulators.kms import facts
 from emulators.kms.decision import KeyRules, refusal
 from tests.deployment.packages import ROOT
 from tests.deployment.policies import STAGES, each, statements
+from tests.deployment.stacks import template
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -20,12 +20,6 @@ ENCLAVE, OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/enclave", f"arn:aws:iam::{ACCO
 OLD, NEW, EVIL = ("1" * 96, "2" * 96, "f" * 96)
 EPOCH = {"purpose": "cloister-hpke-epoch", "epoch": "e-1", "expires_ms": "1"}
 ANYTHING = Identity((identity_policy('{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'),))
-
-
-def template() -> dict[str, Any]:
-    found, problems = cfnlint.decode.decode(str(ROOT / "infra" / "sealing.yaml"))
-    assert not problems
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
 def policy(**parameters: Any) -> str:
@@ -45,7 +39,7 @@ def policy(**parameters: Any) -> str:
                 return [filled(part) for part in value]
         return value
 
-    return json.dumps(filled(template()["Resources"]["PlatformKey"]["Properties"]["KeyPolicy"]))
+    return json.dumps(filled(template("sealing")["Resources"]["PlatformKey"]["Properties"]["KeyPolicy"]))
 
 
 def denied(
@@ -107,23 +101,23 @@ def test_doctor_finds_nothing_but_the_administrator_in_it() -> None:
 
 def test_debug_mode_cannot_be_let_in_by_mistake() -> None:
     for name in ("ImageSha384", "SignerPcr8"):
-        pattern = re.compile(template()["Parameters"][name]["AllowedPattern"])
+        pattern = re.compile(template("sealing")["Parameters"][name]["AllowedPattern"])
         assert pattern.search("1" * 96) and not pattern.search("0" * 96) and not pattern.search("A" * 96)
 
 
 def test_neither_the_key_nor_the_secret_is_lost_by_a_mistake() -> None:
-    for resource in template()["Resources"].values():
+    for resource in template("sealing")["Resources"].values():
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
 def test_the_template_holds_no_secret() -> None:
-    assert set(template()["Resources"]["TicketKey"]["Properties"]) == {"Name", "Description"}
+    assert set(template("sealing")["Resources"]["TicketKey"]["Properties"]) == {"Name", "Description"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_reads_the_secret_that_is_made_for_it(stage: str) -> None:
     settings = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"][stage]["environment_variables"]
-    made = template()["Resources"]["TicketKey"]["Properties"]["Name"]["Fn::Sub"].replace("${Stage}", stage)
+    made = template("sealing")["Resources"]["TicketKey"]["Properties"]["Name"]["Fn::Sub"].replace("${Stage}", stage)
     (allowed,) = [one for one in statements(f"policy-{stage}.json") if one["Sid"] == "TicketKey"]
     assert settings["CLOISTER_TICKET_SECRET"] == made
     assert each(allowed["Action"]) == ["secretsmanager:GetSecretValue"]

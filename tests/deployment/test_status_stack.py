@@ -1,23 +1,13 @@
 """The published status page: a bucket that nobody else writes to, and a role that reads what everybody may."""
 
-import json
-from typing import Any
-
-import cfnlint.decode
 import pytest
 
-from tests.deployment.packages import ROOT
 from tests.deployment.policies import LEADING_KEYS, STAGES, each, statements
-
-
-def template() -> dict[str, Any]:
-    found, problems = cfnlint.decode.decode(str(ROOT / "infra" / "status.yaml"))
-    assert not problems
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+from tests.deployment.stacks import template
 
 
 def test_the_bucket_is_private_outlives_its_stack_and_takes_nothing_in_the_clear() -> None:
-    resources = template()["Resources"]
+    resources = template("status")["Resources"]
     assert resources["Page"]["DeletionPolicy"] == "Retain"
     assert set(resources["Page"]["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
     tls, distribution = resources["PagePolicy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -28,7 +18,7 @@ def test_the_bucket_is_private_outlives_its_stack_and_takes_nothing_in_the_clear
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_bucket_is_called_as_the_publisher_may_write_to(stage: str) -> None:
-    name = template()["Resources"]["Page"]["Properties"]["BucketName"]["Fn::Sub"].replace("${Stage}", stage)
+    name = template("status")["Resources"]["Page"]["Properties"]["BucketName"]["Fn::Sub"].replace("${Stage}", stage)
     (writes,) = [each for each in statements(f"policy-{stage}-publisher.json") if "s3:" in str(each["Action"])]
     assert name.startswith(writes["Resource"].partition(":::")[2].partition("*")[0])
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import cfnlint.decode
 import pytest
 
 from chalicelib.tables import ContentItem, HeadItem, LedgerItem, MeterItem, TenancyItem, UsageItem
-from tests.deployment.packages import ROOT
+from tests.deployment.stacks import template
 
 MODELS = {
     "Tenancy": TenancyItem, "Meters": MeterItem, "Ledger": LedgerItem, "Heads": HeadItem, "Contents": ContentItem,
@@ -15,9 +14,7 @@ MODELS = {
 
 
 def _resources() -> dict[str, Any]:
-    template, problems = cfnlint.decode.decode(str(ROOT / "infra" / "tables.yaml"))
-    assert not problems
-    found: dict[str, Any] = template["Resources"]
+    found: dict[str, Any] = template("tables")["Resources"]
     return found
 
 

@@ -1,12 +1,10 @@
 """A CloudFormation template with its parameters filled in, as far as alarms and dashboards need it."""
 
-import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import cfnlint.decode
+from tests.deployment.stacks import template
 
 ACCOUNT, PARTITION, REGION = "111122223333", "aws", "us-east-1"
 
@@ -14,10 +12,8 @@ ACCOUNT, PARTITION, REGION = "111122223333", "aws", "us-east-1"
 class FilledIn:
     """A resource is called by its name in the template, and its attributes by that and theirs."""
 
-    def __init__(self, path: Path, given: Mapping[str, str]) -> None:
-        found, problems = cfnlint.decode.decode(str(path))
-        assert not problems
-        self.template: dict[str, Any] = json.loads(json.dumps(found))
+    def __init__(self, stack: str, given: Mapping[str, str]) -> None:
+        self.template = template(stack)
         defaults = {name: each.get("Default") for name, each in self.template["Parameters"].items()}
         self._values: dict[str, Any] = {**defaults, **given}
         assert None not in self._values.values(), "a parameter is left open"
