@@ -6,7 +6,6 @@ health   what this sandbox knows of its targets   probes    asking them how they
 failure  why a target failed: a value              watch     telling operators, whichever sandbox they ask
 report   how they were when they were last asked: kept for /health
 timing   how fast a server answers that runs anyway
-together many questions at once, in bounded time
 """
 
 from chalicelib.placement.place import Look, PlacedCall, Placement, TargetState

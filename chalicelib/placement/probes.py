@@ -1,13 +1,13 @@
 """Asking targets how they are: many at once, each in bounded time."""
 
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from chalicelib.engines import Engine
 from chalicelib.placement.failure import Failure, failure_of
-from chalicelib.placement.together import answered
 from chalicelib.pool import Capacity, Target
 from chalicelib.refusal import Refusal
 
@@ -15,6 +15,9 @@ from chalicelib.refusal import Refusal
 # build botocore's clients. That takes seconds, is no fault of the target's, and nobody waits for us.
 DEADLINE_S = 15.0
 AT_ONCE = 64
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 SILENT = "The target did not answer in time."
 NO_ENGINE = "The gateway has no engine for targets of this kind."
@@ -37,6 +40,22 @@ def probe(
         jobs = {place: partial(_probe, engines, target, now_ms) for place, target in together.items()}
         answers.update(answered(jobs, deadline_s))
     return answers
+
+
+def answered(jobs: Mapping[K, Callable[[], T]], deadline_s: float) -> dict[K, T]:
+    """What each gave that was done in time, by a thread of its own. Nobody waits for the others."""
+    found: dict[K, T] = {}
+
+    def do(key: K, job: Callable[[], T]) -> None:
+        found[key] = job()
+
+    threads = [threading.Thread(target=do, args=each, daemon=True) for each in jobs.items()]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + deadline_s
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return dict(found)
 
 
 def _batches(targets: Mapping[str, Target]) -> Iterator[dict[str, Target]]:

@@ -7,8 +7,8 @@ import msgspec
 
 from chalicelib.egress import Egress, NotCallable
 from chalicelib.http1.failure import Failed
+from chalicelib.placement.probes import answered
 from chalicelib.placement.timing import Speed
-from chalicelib.placement.together import answered
 from chalicelib.pool import Pool
 
 DEADLINE_S = 25.0
