@@ -4,7 +4,6 @@ Each scenario runs in a process of its own, in turn, on one tenant; the store is
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
@@ -19,7 +18,7 @@ from bench import environments
 from bench.contestants import LOGS, cloister_environment
 from bench.limiter import BUCKET, BURST, CURVE_S, RATE
 from bench.processes import Program, free_port, stop_when_told, wait_listening
-from bench.table import Row, print_table
+from bench.table import Row, print_table, when_and_where
 
 ROUNDS = 3
 CROWD = 32
@@ -119,8 +118,7 @@ def main() -> None:
         f"{package} {environments.version(environments.python(place), package)}"
         for place, package in (("zae_limiter", "zae-limiter"), ("store", "ministack"))
     )
-    now = datetime.datetime.now(datetime.UTC)
-    print(f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {versions}; medians of {options.rounds} rounds\n")
+    print(f"\n{when_and_where()}, {versions}; medians of {options.rounds} rounds\n")
     print_table(ROWS, figures, ours="Cloister")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

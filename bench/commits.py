@@ -6,9 +6,7 @@ runs from a worktree of it; upstream, DynamoDB, tenant and client are this tree'
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -21,7 +19,7 @@ from bench.contestants import Contestant
 from bench.pairs import cell, quartiles, ratio, verdict
 from bench.processes import Program, stop_when_told
 from bench.rounds import CROWD, STREAMS, measure_in_turns
-from bench.table import Row, print_lines
+from bench.table import Row, how_busy, print_lines, when_and_where
 from bench.upstream import CHUNKS, PACE_S
 
 ROUNDS = 33
@@ -158,12 +156,11 @@ def main() -> None:
             asyncio.run(compare(now, before, given.rounds))
     except (worktree.NoTree, environments.NotInstallable) as error:
         sys.exit(str(error))
-    time = datetime.datetime.now(datetime.UTC)
     print(
-        f"\n{time:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"\n{when_and_where()}, Python {platform.python_version()}; "
         f"now: {worktree.head(environments.ROOT)}; before: {commit[:7]}; "
         f"medians (and quartiles) of {given.rounds} rounds, ratios by round; chunks paced by {PACE_S * 1_000:.0f} ms; "
-        f"load average over the last minutes {os.getloadavg()[1]:.1f} (about 2 is the bench alone)\n"
+        f"{how_busy(alone=2)}\n"
     )
     print_comparison(GATEWAY, now.gateway, before.gateway)
     print("\nThe Lambda handler, without the platform's share:\n")

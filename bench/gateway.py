@@ -5,9 +5,7 @@ Everything is started by the bench, measured in interleaved rounds, and stopped 
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
 import platform
 import statistics
 import sys
@@ -19,7 +17,7 @@ from bench import cold_start, contestants, environments, goals, tenant
 from bench.contestants import Contestant
 from bench.processes import Program, stop_when_told
 from bench.rounds import CROWD, STREAMS, Figures, measure, medians
-from bench.table import Row, print_table
+from bench.table import Row, how_busy, print_table, when_and_where
 from bench.upstream import CHUNKS, PACE_S
 
 ROUNDS = 5
@@ -138,16 +136,13 @@ def main() -> None:
         figures = asyncio.run(compare(options.rounds, options.without))
     except environments.NotInstallable as error:
         sys.exit(str(error))
-    load = os.getloadavg()
-    now = datetime.datetime.now(datetime.UTC)
     there = {"LiteLLM": {"bare", "governed"} - set(options.without), "smg": {"smg"} - set(options.without)}
     peers = {name: name.lower() for name, measured in there.items() if measured}
     versions = [f"{name} {environments.version(environments.python(peer), peer)}" for name, peer in peers.items()]
     versions.insert(0, f"Python {platform.python_version()}")
     print(
-        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {', '.join(versions)}; "
-        f"medians of {options.rounds} rounds; chunks paced by {PACE_S * 1000:.0f} ms; "
-        f"load average over the last minutes {load[1]:.1f} (about 2 is the bench alone)\n"
+        f"\n{when_and_where()}, {', '.join(versions)}; "
+        f"medians of {options.rounds} rounds; chunks paced by {PACE_S * 1000:.0f} ms; {how_busy(alone=2)}\n"
     )
     print_table(ROWS, figures, ours=goals.OURS)
     goals.print_goals(goals.of_gateways(figures))

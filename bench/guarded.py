@@ -6,9 +6,7 @@ patterns for prompts and for answers, tools and a longest prompt; and the tenant
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from bench import contestants, environments, goals, tenant, worktree
 from bench.pairs import cell, quartiles, ratio
 from bench.processes import stop_when_told
 from bench.rounds import CROWD, STREAMS, Figures, measure_in_turns
-from bench.table import Row, print_lines
+from bench.table import Row, how_busy, print_lines, when_and_where
 from bench.tokens import Signer
 from bench.upstream import CHUNKS, PACE_S
 
@@ -89,12 +87,11 @@ def main() -> None:
         guarded, plain = asyncio.run(compare(options.rounds))
     except environments.NotInstallable as error:
         sys.exit(str(error))
-    time = datetime.datetime.now(datetime.UTC)
     print(
-        f"\n{time:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"\n{when_and_where()}, Python {platform.python_version()}, "
         f"{worktree.head(environments.ROOT)}; medians (and quartiles) of {options.rounds} rounds, ratios and "
         f"differences by round; chunks paced by {PACE_S * 1_000:.0f} ms; "
-        f"load average over the last minutes {os.getloadavg()[1]:.1f} (about 2 is the bench alone)\n"
+        f"{how_busy(alone=2)}\n"
     )
     print_comparison(guarded, plain)
     goals.print_goals(goals.of_guarded(guarded, plain))

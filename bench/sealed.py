@@ -5,9 +5,7 @@ Everything is started by the bench, measured in interleaved rounds, and stopped 
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
 import platform
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from bench.sealed_modes import Mode, modes
 from bench.sealed_report import CROWD, SHAPES, SMALL, Seen, print_report
 from bench.sealed_rounds import Shape, body, measure
 from bench.sealed_system import System
+from bench.table import how_busy, when_and_where
 
 ROUNDS = 8
 
@@ -62,12 +61,10 @@ def main() -> None:
     options = parser.parse_args()
     stop_when_told()
     seen = asyncio.run(compare(options.rounds))
-    load = os.getloadavg()
-    now = datetime.datetime.now(datetime.UTC)
     print(
-        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"\n{when_and_where()}, Python {platform.python_version()}; "
         f"medians of {options.rounds} rounds, one request at a time; "
-        f"load average over the last minutes {load[1]:.1f} (about 1.5 is the bench alone)\n"
+        f"{how_busy(alone=1.5)}\n"
     )
     print_report(seen)
     if options.json:

@@ -6,9 +6,7 @@ tenants as it takes, 64 of each: a new tenant's cap. Meanwhile somebody asks Clo
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -22,7 +20,7 @@ from bench.contestants import Contestant
 from bench.load import Request, ask, percentile, uncollected
 from bench.processes import stop_when_told
 from bench.streams_load import Held, hold
-from bench.table import Row, print_table
+from bench.table import Row, how_busy, print_table, when_and_where
 
 STREAMS, CHUNKS, PACE_MS = 1_000, 500, 20
 OF_A_TENANT = 64
@@ -164,12 +162,11 @@ def main() -> None:
             figures = asyncio.run(compare(size, given.without, tree))
     except (worktree.NoTree, environments.NotInstallable) as error:
         sys.exit(str(error))
-    now = datetime.datetime.now(datetime.UTC)
     print(
-        f"\n{now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"\n{when_and_where()}, Python {platform.python_version()}; "
         f"{size.streams:,} streams at once, of {size.chunks} chunks, {size.pace_ms} ms apart; "
         + (f"before: {before[:7]}; " if before else "")
-        + f"load average over the last minutes {os.getloadavg()[1]:.1f} (about 3 is the bench alone)\n"
+        + f"{how_busy(alone=3)}\n"
     )
     print_table(ROWS, figures, ours=goals.OURS)
     goals.print_goals(goals.of_streams(figures))

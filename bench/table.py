@@ -1,5 +1,7 @@
-"""Figures of several contestants as one Markdown table, with the ratio to ours on each row."""
+"""Figures of several contestants as one Markdown table, with the ratio to ours on each row; and the line above it."""
 
+import datetime
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +13,16 @@ class Row:
     unit: str
     more_is_better: bool = False
     compared: bool = True  # False: a count that has no ratio
+
+
+def when_and_where() -> str:
+    """Now, and this machine, for the line above a table."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores"
+
+
+def how_busy(alone: float) -> str:
+    """How busy the machine was, beside how busy the bench `alone` makes it."""
+    return f"load average over the last minutes {os.getloadavg()[1]:.1f} (about {alone:g} is the bench alone)"
 
 
 def print_table(rows: Sequence[Row], figures: Mapping[str, Mapping[str, float]], *, ours: str) -> None:
