@@ -2,6 +2,7 @@
 
     entry   pk tenant, sk lease id       doc: the entry as JSON; late: units as JSON, once noted; ttl
                                          chain, seq, prev, hash: its place in a chain; none in old entries
+                                         erased: N milliseconds, and no doc, where it is a tombstone
     use     pk tenant, sk idem#<digest>  lease: lease id of the first use; claimed: N milliseconds; ttl
     late    pk `~late`, sk <minute>#<tenant>#<hour>   an entry of that hour came late; ttl
     head    pk tenant, sk <day>#<part>   doc: the head as JSON; signature: base64; in a table of their own, for good
@@ -30,8 +31,6 @@ from chalicelib.ledger.units import Units
 from chalicelib.refusal import Malformed
 
 DAY_S = 86_400
-ERASED = "erased"
-"""The attribute of a tombstone that says since when it is one, ms."""
 RETENTION_DAYS = 30
 LATE = "~late"
 _CURSOR = re.compile(r"[0-9a-z]{20}")
@@ -249,6 +248,22 @@ def _linked_item(key: Item, text: str, expires_s: int, link: Link) -> Item:
     }
 
 
+_OF_TOMBSTONES = frozenset(("pk", "sk", "ttl", "chain", "seq", "prev", "hash"))
+
+
+def tombstone(entry: Item, now_ms: int) -> Item | None:
+    """What its chain needs of an entry that is erased. None: it is in no chain, and nothing stays."""
+    if "hash" not in entry:
+        return None
+    return {name: entry[name] for name in entry.keys() & _OF_TOMBSTONES} | {"erased": {"N": str(now_ms)}}
+
+
+def erased_ms(item: Item) -> int | None:
+    """Of a tombstone alone: who adds the attribute to an entry erases nothing."""
+    erased = _attribute(item, "erased", "N")
+    return int(erased) if erased.isdecimal() and not _attribute(item, "doc", "S") else None
+
+
 def _late_item(late: Late, now_ms: int) -> Item:
     return {
         **_key(LATE, f"{_minute(now_ms)}#{late.tenant}#{late.hour_ms}"),
@@ -274,7 +289,7 @@ def _kept(item: Item) -> Kept:
         expires_s=int(expires_s) if expires_s.isdecimal() else 0,
         link=_link(item),
         late=_late(item),
-        erased_ms=_erased_ms(item),
+        erased_ms=erased_ms(item),
     )
 
 
@@ -291,12 +306,6 @@ def _late(item: Item) -> Units | None:
         return msgspec.json.decode(_attribute(item, "late", "S") or "null", type=Units | None)
     except msgspec.MsgspecError:
         return None
-
-
-def _erased_ms(item: Item) -> int | None:
-    """Of a tombstone alone: who adds the attribute to an entry erases nothing."""
-    erased = _attribute(item, ERASED, "N")
-    return int(erased) if erased.isdecimal() and not _attribute(item, "doc", "S") else None
 
 
 def _attribute(item: Item, name: str, kind: str) -> str:

@@ -16,7 +16,8 @@ import msgspec
 from chalicelib.clock import Clock
 from chalicelib.documents import Changed
 from chalicelib.dynamodb import Item
-from chalicelib.privacy.items import TABLES, Items, Page, is_buried, text_of
+from chalicelib.ledger.store import erased_ms
+from chalicelib.privacy.items import TABLES, Items, Page, text_of
 from chalicelib.privacy.kinds import Kind, kind_of, may_be_anothers
 from chalicelib.privacy.records import Erasure, Erasures, ScannedTable, State, Stays
 from chalicelib.refusal import NotFound
@@ -144,7 +145,7 @@ class Eraser:
         if kind.fate == "keep":
             return kind.why
         if kind.fate == "bury":
-            return kind.why if is_buried(item) else ""
+            return kind.why if erased_ms(item) is not None else ""
         return READS_THIS if erasure.receipt and text_of(item, "sk") == f"key#{erasure.receipt}" else ""
 
     def _erase(self, region: str, kind: Kind, item: Item) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from chalicelib.dynamodb import ConditionFailed, Item, Tables
-from chalicelib.ledger.store import ERASED
+from chalicelib.ledger.store import tombstone
 
 TABLES = ("tenancy", "meters", "ledger", "contents", "heads", "usage")
 
@@ -64,14 +64,14 @@ class Items:
 
     def bury(self, table: str, item: Item, now_ms: int) -> None:
         """Leave of an entry what its chain needs; of one without a chain, nothing."""
-        if "hash" not in item:
+        left = tombstone(item, now_ms)
+        if left is None:
             return self.delete(table, item)
-        left = {name: item[name] for name in ("pk", "sk", "ttl", "chain", "seq", "prev", "hash") if name in item}
         try:
             self._tables.call(
                 "PutItem",
                 TableName=self._tables.name(table),
-                Item={**left, ERASED: {"N": str(now_ms)}},
+                Item=left,
                 ConditionExpression="attribute_exists(pk)",  # what DynamoDB has forgotten by now stays forgotten
             )
         except ConditionFailed:
@@ -90,7 +90,3 @@ def _key(item: Item) -> Item:
 def text_of(item: Item, name: str) -> str:
     """An attribute that is text; empty where there is none."""
     return str(item.get(name, {}).get("S", ""))
-
-
-def is_buried(item: Item) -> bool:
-    return ERASED in item and "doc" not in item

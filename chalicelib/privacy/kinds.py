@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-PLATFORM = "~platform"
+from chalicelib.documents import PLATFORM
 
 Fate = Literal["erase", "bury", "keep", "not_a_tenants"]
 """`bury`: a tombstone stays in its place, for the hash chain. `not_a_tenants`: it never says whose anything is."""
