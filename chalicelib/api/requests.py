@@ -72,11 +72,9 @@ class LedgerPage(msgspec.Struct, frozen=True):
 def list_entries(asked: Incoming, caller: Caller) -> LedgerPage | Reply:
     """An entry for each admitted request: what was used and charged."""
     query = asked.query_as(RequestsBetween)
-    times = LedgerQuery(
-        since_ms=None if query.since is None else instant(query.since, "from"),
-        until_ms=None if query.until is None else instant(query.until, "to"),
-    )
-    return _entries(asked, caller, times_of(times, "from", "to"), query)
+    since_ms = None if query.since is None else instant(query.since, "from")
+    until_ms = None if query.until is None else instant(query.until, "to")
+    return _entries(asked, caller, _times(since_ms, until_ms, "from", "to"), query)
 
 
 @surface.door(
@@ -92,14 +90,18 @@ def list_requests(asked: Incoming, caller: Caller) -> LedgerPage | Reply:
 def page_of(tenant: str, asked: Incoming) -> LedgerPage:
     """Of a tenant's ledger, as the query asks. Raises Malformed, StoreUnavailable."""
     query = asked.query_as(LedgerQuery)
-    page = wiring.path().ledger.page(tenant, *times_of(query), query.cursor, query.limit)
-    return LedgerPage(page.entries, page.cursor)
+    return _page(tenant, times_of(query), query)
 
 
-def times_of(query: LedgerQuery, since: str = "since_ms", until: str = "until_ms") -> tuple[int, int]:
-    """From when, and until when, by those names. Raises Malformed."""
-    until_ms = query.until_ms if query.until_ms is not None else wiring.path().clock() + DAY_MS
-    since_ms = query.since_ms or 0
+def times_of(query: LedgerQuery) -> tuple[int, int]:
+    """From when, and until when. Raises Malformed."""
+    return _times(query.since_ms, query.until_ms, "since_ms", "until_ms")
+
+
+def _times(since_ms: int | None, until_ms: int | None, since: str, until: str) -> tuple[int, int]:
+    """The same, by those names."""
+    until_ms = until_ms if until_ms is not None else wiring.path().clock() + DAY_MS
+    since_ms = since_ms or 0
     if since_ms > until_ms:
         raise Malformed(f"{since} is later than {until}.", field=since)
     return since_ms, until_ms
@@ -119,6 +121,10 @@ def _entries(
     if query.format == "csv":
         must_have_no_pages(asked)
         return as_file(f"requests-{tenant}", _COLUMNS, _entry_lines(tenant, times, query.cursor))
+    return _page(tenant, times, query)
+
+
+def _page(tenant: str, times: tuple[int, int], query: LedgerQuery | RequestsBetween) -> LedgerPage:
     page = wiring.path().ledger.page(tenant, *times, query.cursor, query.limit)
     return LedgerPage(page.entries, page.cursor)
 
