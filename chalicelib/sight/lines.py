@@ -30,7 +30,7 @@ class Lines:
         measures, kinds = names.measures(facts), names.kinds(facts)
         aws = {"Timestamp": facts.ended_ms, "CloudWatchMetrics": _directives(tuple(measures), tuple(kinds))}
         _write({"_aws": aws, **measures, **kinds, **names.members(facts, self._service)})
-        if self._spans is not None and facts.trace.sampled and facts.lease:
+        if self._spans is not None and facts.has_spans:
             self._spans(facts)
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:

@@ -86,17 +86,24 @@ def measures(facts: RequestFacts) -> Measures:
     if facts.streamed and facts.first_token_ms is not None:
         found["time_to_first_token_ms"] = facts.first_token_ms - facts.arrived_ms
         found["decode_time_ms"] = facts.ended_ms - facts.first_token_ms
-    if facts.reason not in NEITHER:
-        found["ErrorCount" if facts.reason in OURS else "RefusalCount"] = facts.count
+    if failed := _failed(facts.reason):
+        found[failed] = facts.count
     return found
 
 
 def kinds(facts: RequestFacts) -> Measures:
     """What is counted in all of a service together, without a pool and a route: how it ended, and why."""
     found = {str(facts.event): facts.count}
-    if facts.reason not in NEITHER:
-        found[f"{'ErrorCount' if facts.reason in OURS else 'RefusalCount'}.{facts.reason}"] = facts.count
+    if failed := _failed(facts.reason):
+        found[f"{failed}.{facts.reason}"] = facts.count
     return found
+
+
+def _failed(reason: str) -> str:
+    """The metric that counts it; empty: none does."""
+    if reason in NEITHER:
+        return ""
+    return "ErrorCount" if reason in OURS else "RefusalCount"
 
 
 def dimensions(facts: RequestFacts, service: str) -> dict[str, str]:

@@ -75,7 +75,7 @@ class Otlp:
         self._measure_as_others_do(facts)
         members = {**measures, **kinds, **names.members(facts, self._service)}
         self._write(facts.event, facts.ended_ms, members, facts.trace)
-        if facts.trace.sampled and facts.lease:
+        if facts.has_spans:
             self._span(facts)
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:

@@ -43,7 +43,7 @@ class Powertools:
         kinds = _counted(names.kinds(facts), facts.ended_ms)
         line["_aws"]["CloudWatchMetrics"] += kinds.pop("_aws")["CloudWatchMetrics"]
         self._logger.info(facts.event, **(line | kinds | names.members(facts, self._service)))
-        if self._spans is not None and facts.trace.sampled and facts.lease:
+        if self._spans is not None and facts.has_spans:
             self._spans(facts)
 
     def count(self, metric: str, now_ms: int, **facts: str | int) -> None:

@@ -46,6 +46,11 @@ class RequestFacts(msgspec.Struct, frozen=True):
     predicted_start_ms: int | None = None  # likewise
     first_token_ms: int | None = None  # when the first piece of a stream came
 
+    @property
+    def has_spans(self) -> bool:
+        """Whether it was admitted, and its trace is one that is kept."""
+        return self.trace.sampled and bool(self.lease)
+
 
 class Telemetry(Protocol):
     """Where it is told. Nobody waits for it, and nothing depends on it. Used from many threads."""
